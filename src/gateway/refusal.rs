@@ -1,0 +1,166 @@
+//! Why the gate answered by itself: status, stable code, message. The one table of design §2.2.
+
+use crate::authn;
+use crate::policy;
+use crate::route;
+
+use http::StatusCode;
+
+/// Every answer that is the gate's own and not the cloud's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The job's attributes could change the answer and cannot be found out.
+    AttributesUnavailable,
+    /// The credential for the cloud is refused there, or the breaker is open.
+    CloudRefusesKey,
+    /// No connection to the cloud; nothing was sent.
+    Connect,
+    /// The policies say no.
+    Denied {
+        /// Who asked, such as `corp/alice`.
+        principal: String,
+        /// The job's URN.
+        resource: String,
+        /// Why.
+        denial: policy::Denial,
+        /// Statement names may be told to callers (`policies.denials: full`).
+        named: bool,
+    },
+    /// The bytes of the request head.
+    Head(HeadFault),
+    /// No principal.
+    Identity(authn::Error),
+    /// A fault of the gate.
+    Internal,
+    /// The decision could not be written down.
+    Ledger,
+    /// No credential for the cloud yet.
+    NoCloudCredential,
+    /// No policies yet.
+    NoPolicies,
+    /// No answer in time, and nothing was sent.
+    NothingSent,
+    /// Sent without an answer.
+    OutcomeUnknown,
+    /// More requests than `limits.in_flight`.
+    Overloaded,
+    /// No upstream claims the project.
+    ProjectNotServed,
+    /// The principal asks faster than `limits.per_principal`.
+    Rate,
+    /// The target is not the route.
+    Route(route::Error),
+    /// The gate is draining.
+    Stopping,
+    /// The cloud answered something that cannot be passed on.
+    UnusableAnswer,
+}
+
+/// What is wrong with a request head, before anything is parsed from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadFault {
+    /// A body, or a header that announces one.
+    Body,
+    /// `CONNECT` or `TRACE`.
+    Method,
+    /// Not a head of RFC 9112, or one that two readers could read differently; says which rule.
+    Malformed(&'static str),
+    /// Not a target of RFC 9112, or not in origin-form; says which rule.
+    Target(&'static str),
+    /// The target is longer than [`route::TARGET_BYTES_MAX`].
+    TargetTooLong,
+    /// Not complete in time.
+    TooSlow,
+    /// More bytes or fields than the limits.
+    TooLarge,
+    /// Neither HTTP/1.1 nor HTTP/2.
+    Version,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        // A code is the status and one digit; the table test holds every code to it.
+        StatusCode::from_u16(self.code() / 10).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The stable number in `Lychgate.NNNN`.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::AttributesUnavailable => 5031,
+            Self::CloudRefusesKey => 5021,
+            Self::Connect => 5022,
+            Self::Denied { denial, .. } => match denial.reason {
+                policy::Reason::ExplicitDeny => 4031,
+                policy::Reason::OutsideGuardrails => 4032,
+                policy::Reason::NothingAllows => 4033,
+            },
+            Self::Head(fault) => fault.code(),
+            Self::Identity(error) => identity_code(error),
+            Self::Internal => 5001,
+            Self::Ledger => 5032,
+            Self::NoCloudCredential => 5034,
+            Self::NoPolicies => 5037,
+            Self::NothingSent => 5041,
+            Self::OutcomeUnknown => 5042,
+            Self::Overloaded => 5035,
+            Self::ProjectNotServed => 4042,
+            Self::Rate => 4291,
+            Self::Route(error) => route_code(*error),
+            Self::Stopping => 5036,
+            Self::UnusableAnswer => 5023,
+        }
+    }
+
+    /// The connection cannot be trusted to be in step any more and is closed after the answer.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        matches!(self, Self::Head(_) | Self::Stopping)
+    }
+}
+
+impl HeadFault {
+    fn code(self) -> u16 {
+        match self {
+            Self::Body => 4007,
+            Self::Malformed(_) => 4006,
+            Self::Method => 4051,
+            Self::Target(_) => 4001,
+            Self::TargetTooLong => 4141,
+            Self::TooLarge => 4311,
+            Self::TooSlow => 4081,
+            Self::Version => 5051,
+        }
+    }
+}
+
+fn identity_code(error: &authn::Error) -> u16 {
+    match error {
+        authn::Error::Audience => 4015,
+        authn::Error::Expired(_) => 4014,
+        authn::Error::KeysUnavailable => 5033,
+        authn::Error::NoCredential => 4011,
+        authn::Error::Project { .. } | authn::Error::Unsigned(_) => 4019,
+        authn::Error::SeveralCredentials => 4012,
+        authn::Error::Signature => 4018,
+        authn::Error::Skew { .. } => 4017,
+        authn::Error::Token(_) => 4013,
+        authn::Error::UnknownKey(_) => 4016,
+    }
+}
+
+fn route_code(error: route::Error) -> u16 {
+    match error {
+        route::Error::BatchDelete => 4052,
+        route::Error::JobId(_) => 4005,
+        route::Error::Malformed(_) => 4001,
+        route::Error::Method => 4051,
+        route::Error::ProjectId => 4004,
+        route::Error::ProjectPlaceholder => 4003,
+        route::Error::Query => 4002,
+        route::Error::TooLong => 4141,
+        route::Error::Unknown => 4041,
+    }
+}

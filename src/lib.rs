@@ -1,0 +1,13 @@
+//! Lychgate: a gate in front of Huawei Cloud ModelArts that deletes a training job only after its
+//! own policy has said yes. Modules are declared in suggested reading order.
+
+pub mod gateway;
+
+pub mod route;
+
+pub mod policy;
+
+pub mod authn;
+
+pub mod clock;
+pub mod secret;

@@ -1,0 +1,3 @@
+//! The `lychgate` binary.
+
+fn main() {}

@@ -1,0 +1,342 @@
+//! The grammar of the one route: `DELETE /v2/{project_id}/training-jobs/{training_job_id}`.
+//!
+//! Judged on the raw target, before identity. Nothing is decoded, folded or normalised: what is
+//! parsed here is what is judged, signed and sent.
+
+use http::Method;
+use std::fmt;
+
+/// The longest request target that is looked at, in bytes.
+pub const TARGET_BYTES_MAX: usize = 2048;
+
+/// The longest `project_id`, in characters (ModelArts API reference, DeleteTrainingJob).
+pub const PROJECT_ID_MAX: usize = 64;
+
+/// The longest `training_job_id` under [`JobIds::Token`], in characters.
+pub const JOB_ID_MAX: usize = 64;
+
+/// Which job IDs the route accepts; the setting `route.job_id`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JobIds {
+    /// `[a-z0-9-]{1,64}` except `batch-delete`.
+    Token,
+    /// A UUID in lower-case hex, as the service issues them.
+    #[default]
+    Uuid,
+}
+
+/// What a request asks for: one training job of one project, to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation {
+    /// 1–64 letters, digits and hyphens.
+    pub project_id: String,
+    /// As [`JobIds`] accepts it.
+    pub training_job_id: String,
+}
+
+impl Operation {
+    /// The path of the operation, byte for byte what was parsed.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/v2/{}/training-jobs/{}", self.project_id, self.training_job_id)
+    }
+}
+
+/// Why a target is not the route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// `POST …/training-jobs/batch-delete`, ModelArts' other way to delete.
+    #[error("this gate judges one job at a time: send one DELETE per job instead of batch-delete")]
+    BatchDelete,
+    /// The target is not a path of visible, unencoded characters.
+    #[error("the request target is malformed: {0}")]
+    Malformed(Malformed),
+    /// The right shape with a method that is not DELETE.
+    #[error("only DELETE goes through this gate; send everything else to ModelArts directly")]
+    Method,
+    /// The job ID has wrong characters or a wrong length.
+    #[error("the training job ID is malformed: {0}")]
+    JobId(JobIdFault),
+    /// The project ID has wrong characters or a wrong length.
+    #[error("the project ID must be 1 to 64 letters, digits and hyphens")]
+    ProjectId,
+    /// An SDK was used without a project ID: the literal `{project_id}` arrived.
+    #[error("`{{project_id}}` was not filled in: set the project ID in the SDK's credentials")]
+    ProjectPlaceholder,
+    /// A query string.
+    #[error("this route takes no query string")]
+    Query,
+    /// Longer than [`TARGET_BYTES_MAX`].
+    #[error("the request target is longer than {TARGET_BYTES_MAX} bytes")]
+    TooLong,
+    /// Another shape.
+    #[error(
+        "only DELETE /v2/{{project_id}}/training-jobs/{{training_job_id}} goes through this gate; send everything else to ModelArts directly"
+    )]
+    Unknown,
+}
+
+/// What is wrong with a target as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// A backslash, a percent sign, a semicolon, a control or non-ASCII byte.
+    Character,
+    /// `.` or `..` between slashes.
+    DotSegment,
+    /// `//`.
+    EmptySegment,
+    /// `#`.
+    Fragment,
+    /// `http://…`, `host:port`, `*`.
+    NotOriginForm,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Character => {
+                "it has characters outside letters, digits, `-`, `_`, `.`, `~` and `/`, or percent-encoding"
+            }
+            Self::DotSegment => "it has a `.` or `..` segment",
+            Self::EmptySegment => "it has an empty segment",
+            Self::Fragment => "it has a fragment",
+            Self::NotOriginForm => "it is not a path that starts with `/`",
+        })
+    }
+}
+
+/// What is wrong with a job ID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobIdFault {
+    /// Neither of the others.
+    Characters(JobIds),
+    /// It would be a UUID if its letters were lower case.
+    UpperCase,
+}
+
+impl fmt::Display for JobIdFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Characters(JobIds::Token) => {
+                "it must be 1 to 64 lower-case letters, digits and hyphens, and not `batch-delete`"
+            }
+            Self::Characters(JobIds::Uuid) => {
+                "it must be a UUID such as 3faf5c03-aaa1-4cbe-879d-24b05d997347"
+            }
+            Self::UpperCase => "write its letters in lower case, as ModelArts issues them",
+        })
+    }
+}
+
+/// Parses `target`, the request target exactly as it arrived.
+///
+/// # Errors
+/// The first rule that the target breaks. A wrong shape or letter case of the fixed parts is
+/// [`Error::Unknown`]; the right shape with bad characters names the part.
+pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Operation, Error> {
+    if TARGET_BYTES_MAX < target.len() {
+        return Err(Error::TooLong);
+    }
+    if !target.starts_with('/') {
+        return Err(Error::Malformed(Malformed::NotOriginForm));
+    }
+    if target.contains('#') {
+        return Err(Error::Malformed(Malformed::Fragment));
+    }
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    if is_placeholder(path) {
+        return Err(Error::ProjectPlaceholder);
+    }
+    well_formed(path).map_err(Error::Malformed)?;
+
+    let mut segments = path.split('/').skip(1);
+    let parts = [(); 5].map(|()| segments.next());
+    let [Some("v2"), Some(project_id), Some("training-jobs"), Some(training_job_id), None] = parts
+    else {
+        return Err(Error::Unknown);
+    };
+    if training_job_id.is_empty() || project_id.is_empty() {
+        return Err(Error::Unknown);
+    }
+    if training_job_id == "batch-delete" {
+        return Err(Error::BatchDelete);
+    }
+    if method != Method::DELETE {
+        return Err(Error::Method);
+    }
+    if query.is_some() {
+        return Err(Error::Query);
+    }
+    if PROJECT_ID_MAX < project_id.len() || !project_id.bytes().all(is_project_byte) {
+        return Err(Error::ProjectId);
+    }
+    job_ids.check(training_job_id).map_err(Error::JobId)?;
+    Ok(Operation { project_id: project_id.to_owned(), training_job_id: training_job_id.to_owned() })
+}
+
+/// The SDKs send the placeholder percent-encoded when no project ID is set (huawei.md §2.2).
+fn is_placeholder(path: &str) -> bool {
+    ["/v2/%7Bproject_id%7D/", "/v2/%7bproject_id%7d/", "/v2/{project_id}/"]
+        .iter()
+        .any(|it| path.starts_with(it))
+}
+
+fn well_formed(path: &str) -> Result<(), Malformed> {
+    let plain = |it: u8| it.is_ascii_alphanumeric() || b"-_.~/".contains(&it);
+    if !path.bytes().all(plain) {
+        return Err(Malformed::Character);
+    }
+    if path.contains("//") {
+        return Err(Malformed::EmptySegment);
+    }
+    if path.split('/').any(|it| it == "." || it == "..") {
+        return Err(Malformed::DotSegment);
+    }
+    Ok(())
+}
+
+fn is_project_byte(it: u8) -> bool {
+    it.is_ascii_alphanumeric() || it == b'-'
+}
+
+impl JobIds {
+    fn check(self, id: &str) -> Result<(), JobIdFault> {
+        let matches = match self {
+            Self::Token => {
+                id.len() <= JOB_ID_MAX
+                    && id
+                        .bytes()
+                        .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
+            }
+            Self::Uuid => is_uuid(id) && !id.bytes().any(|it| it.is_ascii_uppercase()),
+        };
+        match matches {
+            true => Ok(()),
+            false if self == Self::Uuid && is_uuid(id) => Err(JobIdFault::UpperCase),
+            false => Err(JobIdFault::Characters(self)),
+        }
+    }
+}
+
+fn is_uuid(id: &str) -> bool {
+    id.len() == 36
+        && id.bytes().enumerate().all(|(at, it)| match at {
+            8 | 13 | 18 | 23 => it == b'-',
+            _ => it.is_ascii_hexdigit(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JOB: &str = "3faf5c03-aaa1-4cbe-879d-24b05d997347";
+
+    #[track_caller]
+    fn check(method: &str, target: &str, expected: Result<(&str, &str), Error>) {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let target = target.replace("JOB", JOB);
+        let expected = expected.map(|(project_id, training_job_id)| Operation {
+            project_id: project_id.to_owned(),
+            training_job_id: training_job_id.replace("JOB", JOB),
+        });
+        assert_eq!(parse(&method, &target, JobIds::Uuid), expected, "{target}");
+        if let Ok(operation) = expected {
+            assert_eq!(operation.path(), target, "what is sent is what was parsed");
+        }
+    }
+
+    #[test]
+    fn the_route_is_exact() {
+        use Malformed::*;
+        let malformed = |it| Err(Error::Malformed(it));
+        for (target, expected) in [
+            ("/v2/p/training-jobs/JOB", Ok(("p", "JOB"))),
+            ("/v2/0a1B-2c/training-jobs/JOB", Ok(("0a1B-2c", "JOB"))),
+            // attacks.md 1
+            ("//v2/p/training-jobs/JOB", malformed(EmptySegment)),
+            ("/v2//p/training-jobs/JOB", malformed(EmptySegment)),
+            // 2
+            ("/v2/p/training-jobs/../JOB", malformed(DotSegment)),
+            ("/v2/./training-jobs/JOB", malformed(DotSegment)),
+            ("/v2/p/training-jobs/..;/JOB", malformed(Character)),
+            // 3
+            ("/v2/p/training-jobs/%2e%2e", malformed(Character)),
+            ("/v2/p%2Ftraining-jobs/JOB", malformed(Character)),
+            ("/v2/p/training-jobs/a%5Cb", malformed(Character)),
+            ("/v2/p/training-jobs\\JOB", malformed(Character)),
+            ("/v2/p/training-jobs/a%252Fb", malformed(Character)),
+            // 4
+            ("/v2/p/training-jobs/a%00", malformed(Character)),
+            ("/v2/p/training-jobs/a%0d%0a", malformed(Character)),
+            ("/v2/p/training-jobs/ä", malformed(Character)),
+            // 5
+            ("/v2/p/training-jobs/JOB/", Err(Error::Unknown)),
+            ("/v2/p/training-jobs/JOB/x", Err(Error::Unknown)),
+            ("/v2/p/training-jobs/", Err(Error::Unknown)),
+            ("/v2/p/training-jobs", Err(Error::Unknown)),
+            ("/v2/p/training-jobs/x", Err(Error::JobId(JobIdFault::Characters(JobIds::Uuid)))),
+            ("/v2/p/training-jobs/JOB0", Err(Error::JobId(JobIdFault::Characters(JobIds::Uuid)))),
+            (
+                "/v2/p/training-jobs/3FAF5C03-AAA1-4CBE-879D-24B05D997347",
+                Err(Error::JobId(JobIdFault::UpperCase)),
+            ),
+            // 6
+            ("/V2/p/training-jobs/JOB", Err(Error::Unknown)),
+            ("/v2/p/Training-Jobs/JOB", Err(Error::Unknown)),
+            // 7
+            ("http://other/v2/p/training-jobs/JOB", malformed(NotOriginForm)),
+            ("other:443", malformed(NotOriginForm)),
+            ("*", malformed(NotOriginForm)),
+            // 8
+            ("/v2/p/training-jobs/JOB#x", malformed(Fragment)),
+            ("/v2/p/training-jobs/JOB;a=b", malformed(Character)),
+            // 9
+            ("/v2/p/training-jobs/JOB%3Fa=b", malformed(Character)),
+            ("/v2/p/training-jobs/JOB?", Err(Error::Query)),
+            ("/v2/p/training-jobs/JOB?a=b&a=c", Err(Error::Query)),
+            ("/v2/%7Bproject_id%7D/training-jobs/JOB", Err(Error::ProjectPlaceholder)),
+            ("/v2/{project_id}/training-jobs/JOB", Err(Error::ProjectPlaceholder)),
+            ("/v2/a_b/training-jobs/JOB", Err(Error::ProjectId)),
+            ("/healthz", Err(Error::Unknown)),
+            ("/v2/p/training-jobs/batch-delete", Err(Error::BatchDelete)),
+        ] {
+            check("DELETE", target, expected);
+        }
+    }
+
+    #[test]
+    fn lengths_have_limits() {
+        let project = "p".repeat(PROJECT_ID_MAX);
+        check("DELETE", &format!("/v2/{project}/training-jobs/JOB"), Ok((&project, "JOB")));
+        check("DELETE", &format!("/v2/{project}p/training-jobs/JOB"), Err(Error::ProjectId));
+        let long = "/".repeat(TARGET_BYTES_MAX + 1);
+        check("DELETE", &long, Err(Error::TooLong));
+    }
+
+    #[test]
+    fn only_delete_is_a_method_of_the_route() {
+        for method in ["GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS"] {
+            check(method, "/v2/p/training-jobs/JOB", Err(Error::Method));
+            check(method, "/v2/p/training-jobs", Err(Error::Unknown));
+        }
+        check("POST", "/v2/p/training-jobs/batch-delete", Err(Error::BatchDelete));
+    }
+
+    #[test]
+    fn tokens_are_wider_than_uuids_but_not_reserved() {
+        let parse = |id: &str| {
+            parse(&Method::DELETE, &format!("/v2/p/training-jobs/{id}"), JobIds::Token)
+                .map(|it| it.training_job_id)
+        };
+        assert_eq!(parse("modelarts-job-1"), Ok("modelarts-job-1".to_owned()));
+        assert_eq!(parse(JOB), Ok(JOB.to_owned()));
+        assert_eq!(parse("batch-delete"), Err(Error::BatchDelete));
+        for id in ["Job", "a_b", &"a".repeat(JOB_ID_MAX + 1)] {
+            assert_eq!(parse(id), Err(Error::JobId(JobIdFault::Characters(JobIds::Token))));
+        }
+    }
+}
