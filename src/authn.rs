@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub struct Peer {
     /// The address of the other end; `None` on a Unix socket.
     pub address: Option<IpAddr>,
+    /// The listener is bound to a loopback address or a Unix socket, so that `address` says nothing.
+    pub local: bool,
     /// The connection is TLS.
     pub secure: bool,
     /// The listener's fixed principal; such a listener has no other method.

@@ -9,5 +9,6 @@ pub mod policy;
 
 pub mod authn;
 
+pub mod client;
 pub mod clock;
 pub mod secret;

@@ -1,0 +1,195 @@
+//! The one way out: an HTTP client that never follows a redirect, never retries by itself, never
+//! reads an answer without a limit, and trusts just the roots it was given.
+
+use bytes::Bytes;
+use http::Uri;
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use http_body_util::Limited;
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnector;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client as PooledClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::TokioTimer;
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
+use tower::BoxError;
+use tower::Service;
+
+/// A pooled client; clones share the pool.
+pub type Client = PooledClient<Connector, Full<Bytes>>;
+
+/// The largest response head that is read, in bytes.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// The most header fields of a response that are read.
+pub const RESPONSE_FIELDS_MAX: usize = 100;
+
+/// How a client connects.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Whom to trust over TLS.
+    pub roots: Roots,
+    /// The limit for name look-up, TCP and TLS together.
+    pub connect: Duration,
+    /// An idle connection is closed after this time.
+    pub idle: Duration,
+    /// The most idle connections that are kept for one host.
+    pub idle_per_host: usize,
+}
+
+/// The certificate authorities that a client trusts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Roots {
+    /// Those of a PEM bundle, and no others.
+    File(PathBuf),
+    /// None: for endpoints that are plain HTTP.
+    Nobody,
+    /// Those of the operating system.
+    System,
+}
+
+/// Why a client could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A CA bundle without a certificate.
+    #[error("no certificate in the CA bundle `{0}`")]
+    EmptyBundle(PathBuf),
+    /// A CA bundle that is no PEM.
+    #[error("cannot read the CA bundle `{path}`")]
+    Bundle {
+        /// The bundle.
+        path: PathBuf,
+        /// What the parser said.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// The system has no CA certificates.
+    #[error(
+        "this system has no CA certificates: install them, or name a CA bundle in the setting `ca`"
+    )]
+    NoSystemRoots,
+    /// The TLS set-up was refused.
+    #[error("cannot set up TLS")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Builds a client.
+///
+/// # Errors
+/// When the roots cannot be loaded.
+pub fn new(config: &Config) -> Result<Client, Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(config.roots.load()?)
+        .with_no_client_auth();
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(config.connect));
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http);
+    Ok(PooledClient::builder(TokioExecutor::new())
+        .retry_canceled_requests(false)
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .pool_idle_timeout(config.idle)
+        .pool_max_idle_per_host(config.idle_per_host)
+        .http1_max_buf_size(RESPONSE_HEAD_BYTES_MAX)
+        .http1_max_headers(RESPONSE_FIELDS_MAX)
+        .set_host(false)
+        .build(Connector { inner: https, limit: config.connect }))
+}
+
+impl Roots {
+    fn load(&self) -> Result<RootCertStore, Error> {
+        let mut roots = RootCertStore::empty();
+        match self {
+            Self::File(path) => {
+                let bundle = |source| Error::Bundle { path: path.clone(), source };
+                for certificate in CertificateDer::pem_file_iter(path).map_err(bundle)? {
+                    roots.add(certificate.map_err(bundle)?)?;
+                }
+                if roots.is_empty() {
+                    return Err(Error::EmptyBundle(path.clone()));
+                }
+            }
+            Self::Nobody => (),
+            Self::System => {
+                // A few unreadable certificates are usual; what counts is whether any is left.
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+                if roots.is_empty() {
+                    return Err(Error::NoSystemRoots);
+                }
+            }
+        }
+        Ok(roots)
+    }
+}
+
+/// Opens connections, each within the limit of [`Config::connect`].
+#[derive(Clone, Debug)]
+pub struct Connector {
+    inner: HttpsConnector<HttpConnector>,
+    limit: Duration,
+}
+
+impl Service<Uri> for Connector {
+    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.inner.call(uri);
+        let limit = self.limit;
+        Box::pin(async move {
+            tokio::time::timeout(limit, connecting).await.map_err(|_| {
+                io::Error::new(io::ErrorKind::TimedOut, "no connection within the limit")
+            })?
+        })
+    }
+}
+
+/// Why an answer's body could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The connection broke, or the framing is wrong.
+    #[error("the answer broke off")]
+    Broken(#[source] BoxError),
+    /// More bytes than the limit.
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
+}
+
+/// Reads a whole body of at most `max` bytes.
+///
+/// # Errors
+/// When the body is longer or breaks off.
+pub async fn read(body: Incoming, max: usize) -> Result<Bytes, ReadError> {
+    match Limited::new(body, max).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(ReadError::TooLong(max))
+        }
+        Err(error) => Err(ReadError::Broken(error)),
+    }
+}
