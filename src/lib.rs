@@ -7,6 +7,7 @@ pub mod route;
 
 pub mod policy;
 
+pub mod attributes;
 pub mod authn;
 
 pub mod client;
