@@ -12,4 +12,5 @@ pub mod authn;
 
 pub mod client;
 pub mod clock;
+pub mod metrics;
 pub mod secret;

@@ -1,0 +1,333 @@
+//! What the gate counts and measures, for the admin listener's `/metrics`.
+//!
+//! A leaf: it knows nothing of the gate's other modules, they tell it what happened in its own
+//! closed vocabulary. No label ever carries what a caller chose: no principal, project, job, path or
+//! header.
+
+mod label;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::label::AuthMethod;
+pub use self::label::Decision;
+pub use self::label::LedgerFault;
+pub use self::label::LedgerRecord;
+pub use self::label::LookUp;
+pub use self::label::LookUpResult;
+pub use self::label::Operation;
+pub use self::label::Origin;
+pub use self::table::DEFINITIONS;
+pub use self::table::Definition;
+pub use self::table::Kind;
+
+use self::label::Code;
+use self::label::Status;
+use self::table::Table;
+
+use http::StatusCode;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// The media type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The most upstreams, and the most issuers, that get series of their own; the others share the
+/// name `other`. More than any configuration that a person wrote.
+pub const NAMES_MAX: usize = 64;
+
+/// The longest configured name in a label, in characters; longer ones are cut.
+pub const NAME_CHARS_MAX: usize = 64;
+
+/// How much of a policy version's digest its label shows, in characters.
+pub const DIGEST_CHARS_MAX: usize = 12;
+
+/// Everything the gate counts; clones count into the same place.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    table: Table,
+    upstreams: Mutex<BTreeSet<Arc<str>>>,
+    issuers: Mutex<BTreeSet<Arc<str>>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics in which nothing has happened yet. The series of small closed label sets start at
+    /// zero, because `rate()` over a series that is born with its first event misses that event.
+    #[must_use]
+    pub fn new() -> Self {
+        let table = Table::new();
+        table.build_info.set(env!("CARGO_PKG_VERSION"));
+        for decision in Decision::ALL {
+            table.decisions.get_or_create(&decision.into()).inc_by(0);
+        }
+        for &source in LookUp::ALL {
+            for &result in LookUpResult::ALL {
+                table.look_ups.get_or_create(&label::LookUpLabels { source, result }).inc_by(0);
+            }
+        }
+        for &kind in LedgerRecord::ALL {
+            table.ledger_records.get_or_create(&label::LedgerRecordLabels { kind }).inc_by(0);
+        }
+        for &what in LedgerFault::ALL {
+            table.ledger_failures.get_or_create(&label::LedgerFaultLabels { what }).inc_by(0);
+        }
+        for &result in label::ExportResult::ALL {
+            table.spans_exported.get_or_create(&label::ExportLabels { result }).inc_by(0);
+        }
+        Self(Arc::new(Inner { table, upstreams: Mutex::default(), issuers: Mutex::default() }))
+    }
+
+    /// All series in the OpenMetrics text format, `# EOF` at the end.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        self.0.table.encode()
+    }
+
+    /// A request was answered. `error_code` is the number in `Lychgate.NNNN`.
+    pub fn request(
+        &self,
+        status: StatusCode,
+        origin: Origin,
+        error_code: Option<u16>,
+        took: Duration,
+    ) {
+        let labels = label::RequestLabels {
+            status: Status::from(status),
+            error_code: Code::from(error_code),
+            origin,
+        };
+        self.0.table.requests.get_or_create(&labels).inc();
+        let labels = label::OriginLabels { origin };
+        self.0.table.request_duration.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// A request is in flight until the guard is dropped.
+    #[must_use = "the request counts as in flight while the guard lives"]
+    pub fn in_flight(&self) -> InFlight {
+        self.0.table.requests_in_flight.inc();
+        InFlight(self.clone())
+    }
+
+    /// The policies answered.
+    pub fn decision(&self, decision: Decision) {
+        self.0.table.decisions.get_or_create(&decision.into()).inc();
+    }
+
+    /// A job's attributes were asked for.
+    pub fn look_up(&self, source: LookUp, result: LookUpResult) {
+        self.0.table.look_ups.get_or_create(&label::LookUpLabels { source, result }).inc();
+    }
+
+    /// A credential was accepted, or refused with an error code.
+    pub fn authentication(&self, method: AuthMethod, refused: Option<u16>) {
+        let labels = label::AuthLabels { method, result: label::AuthResult::from(refused) };
+        self.0.table.authentications.get_or_create(&labels).inc();
+    }
+
+    /// A request head was refused before it became a request.
+    pub fn head_refused(&self, error_code: u16) {
+        let labels = label::CodeLabels { error_code: Code::from(Some(error_code)) };
+        self.0.table.heads_refused.get_or_create(&labels).inc();
+    }
+
+    /// A handler or a task panicked.
+    pub fn panicked(&self) {
+        self.0.table.panics.inc();
+    }
+
+    /// Records of one kind were committed to the ledger.
+    pub fn ledger_records(&self, kind: LedgerRecord, count: u64) {
+        let labels = label::LedgerRecordLabels { kind };
+        self.0.table.ledger_records.get_or_create(&labels).inc_by(count);
+    }
+
+    /// One group of `records` was written and synced in `took`.
+    pub fn ledger_committed(&self, records: usize, took: Duration) {
+        self.0.table.ledger_commit_duration.observe(took.as_secs_f64());
+        // Group sizes are far below 2^32; the histogram wants a float.
+        self.0
+            .table
+            .ledger_group_records
+            .observe(f64::from(u32::try_from(records).unwrap_or(u32::MAX)));
+    }
+
+    /// The ledger could not do something.
+    pub fn ledger_failed(&self, what: LedgerFault) {
+        self.0.table.ledger_failures.get_or_create(&label::LedgerFaultLabels { what }).inc();
+    }
+
+    /// Records that wait for the ledger's thread now.
+    pub fn set_ledger_queue(&self, records: usize) {
+        self.0.table.ledger_queue_records.set(gauge(records));
+    }
+
+    /// Free space of the ledger's file system in bytes, as an unprivileged process sees it.
+    pub fn set_ledger_free(&self, bytes: u64) {
+        self.0.table.ledger_free_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Decisions without an outcome that wait to be settled.
+    pub fn set_ledger_pending(&self, decisions: usize) {
+        self.0.table.ledger_pending.set(gauge(decisions));
+    }
+
+    /// A policy version came into force; `digest` is its SHA-256 in hex.
+    pub fn policies_loaded(&self, digest: &str, now: Timestamp) {
+        let prefix: String = digest.chars().take(DIGEST_CHARS_MAX).collect();
+        self.0.table.policy_info.set(&prefix);
+        self.0.table.policy_load_timestamp.set(now.as_second());
+        self.0.table.policy_load_ok.set(1);
+    }
+
+    /// A policy version was refused; the one before stays in force.
+    pub fn policies_refused(&self) {
+        self.0.table.policy_load_failures.inc();
+        self.0.table.policy_load_ok.set(0);
+    }
+
+    /// Spans that were lost because the exporter's queue was full.
+    pub fn spans_dropped(&self, count: u64) {
+        self.0.table.spans_dropped.inc_by(count);
+    }
+
+    /// The collector took a batch of spans, or it did not.
+    pub fn spans_exported(&self, count: u64, ok: bool) {
+        let result = if ok { label::ExportResult::Ok } else { label::ExportResult::Failed };
+        self.0.table.spans_exported.get_or_create(&label::ExportLabels { result }).inc_by(count);
+    }
+
+    /// The series of one configured upstream.
+    #[must_use]
+    pub fn upstream(&self, name: &str) -> Upstream {
+        Upstream { metrics: self.clone(), upstream: admit(&self.0.upstreams, name) }
+    }
+
+    /// The series of one configured token issuer.
+    #[must_use]
+    pub fn issuer(&self, name: &str) -> Issuer {
+        Issuer { metrics: self.clone(), issuer: admit(&self.0.issuers, name) }
+    }
+}
+
+/// Counts one request as in flight while it lives.
+#[derive(Debug)]
+pub struct InFlight(Metrics);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.0.table.requests_in_flight.dec();
+    }
+}
+
+/// What is counted per upstream. Made once per configured upstream, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    metrics: Metrics,
+    upstream: Arc<str>,
+}
+
+impl Upstream {
+    /// A request was sent; `status` is `None` when no answer came.
+    pub fn request(&self, operation: Operation, status: Option<StatusCode>, took: Duration) {
+        let table = &self.metrics.0.table;
+        let upstream = Arc::clone(&self.upstream);
+        let status = label::status_class(status);
+        let labels = label::UpstreamRequestLabels { upstream, operation, status };
+        table.upstream_requests.get_or_create(&labels).inc();
+        let upstream = Arc::clone(&self.upstream);
+        let labels = label::UpstreamOperationLabels { upstream, operation };
+        table.upstream_request_duration.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// No connection came about: name, TCP or TLS.
+    pub fn connect_failed(&self) {
+        self.metrics.0.table.upstream_connect_errors.get_or_create(&self.labels()).inc();
+    }
+
+    /// The credential in use is valid until then; `None` for one that does not expire, or none.
+    pub fn set_credential_expiry(&self, expires: Option<Timestamp>) {
+        let family = &self.metrics.0.table.credential_expiry_timestamp;
+        match expires {
+            Some(expires) => {
+                family.get_or_create(&self.labels()).set(expires.as_second());
+            }
+            None => {
+                family.remove(&self.labels());
+            }
+        }
+    }
+
+    /// The breaker of the upstream's credential is open: nothing is sent.
+    pub fn set_breaker_open(&self, open: bool) {
+        let family = &self.metrics.0.table.upstream_breaker_open;
+        family.get_or_create(&self.labels()).set(i64::from(open));
+    }
+
+    /// How far the upstream's clock is ahead of the gate's, in seconds; negative when behind.
+    pub fn set_clock_skew(&self, seconds: i64) {
+        self.metrics.0.table.upstream_clock_skew.get_or_create(&self.labels()).set(seconds);
+    }
+
+    fn labels(&self) -> label::UpstreamLabels {
+        label::UpstreamLabels { upstream: Arc::clone(&self.upstream) }
+    }
+}
+
+/// What is counted per token issuer. Made once per configured issuer, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    metrics: Metrics,
+    issuer: Arc<str>,
+}
+
+impl Issuer {
+    /// The issuer's keys were read.
+    pub fn keys_read(&self, now: Timestamp) {
+        let table = &self.metrics.0.table;
+        table.jwks_read_timestamp.get_or_create(&self.labels()).set(now.as_second());
+    }
+
+    /// The issuer's keys could not be read, or were not usable.
+    pub fn keys_failed(&self) {
+        self.metrics.0.table.jwks_read_failures.get_or_create(&self.labels()).inc();
+    }
+
+    fn labels(&self) -> label::IssuerLabels {
+        label::IssuerLabels { issuer: Arc::clone(&self.issuer) }
+    }
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// `name` as a label, or `other` when there are already [`NAMES_MAX`] different ones.
+fn admit(names: &Mutex<BTreeSet<Arc<str>>>, name: &str) -> Arc<str> {
+    let plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '-');
+    let name: String =
+        name.chars().take(NAME_CHARS_MAX).map(|it| if plain(it) { it } else { '_' }).collect();
+    let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(name) = names.get(name.as_str()) {
+        return Arc::clone(name);
+    }
+    if names.len() >= NAMES_MAX {
+        return Arc::from("other");
+    }
+    let name: Arc<str> = Arc::from(name);
+    names.insert(Arc::clone(&name));
+    name
+}

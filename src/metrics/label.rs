@@ -1,0 +1,318 @@
+//! The labels: closed sets of words, and the sets of labels that one series has.
+
+use http::StatusCode;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::EncodeLabelValue;
+use prometheus_client::encoding::LabelValueEncoder;
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// An enum whose variants are the words of a label.
+macro_rules! words {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        $vis enum $name { $($(#[$doc])* $variant,)* }
+
+        impl $name {
+            /// Every variant.
+            $vis const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word in the label.
+            #[must_use]
+            $vis fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+                encoder.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// By which method a caller tried to prove who it is.
+    pub enum AuthMethod {
+        /// A JSON Web Token.
+        Jwt = "jwt",
+        /// A gateway access key.
+        Key = "key",
+        /// The fixed principal of a listener.
+        Local = "local",
+        /// A client certificate.
+        Mtls = "mtls",
+        /// No credential, or more than one.
+        None = "none",
+    }
+}
+
+words! {
+    /// Why the ledger could not do something.
+    pub enum LedgerFault {
+        /// More records wait than may.
+        Queue = "queue",
+        /// A record longer than its limit.
+        RecordSize = "record_size",
+        /// Free space is below the reserve.
+        Reserve = "reserve",
+        /// `fdatasync`: final for the process.
+        Sync = "sync",
+        /// `write`: tried again.
+        Write = "write",
+    }
+}
+
+words! {
+    /// The kind of a ledger record.
+    pub enum LedgerRecord {
+        /// A signed checkpoint.
+        Checkpoint = "checkpoint",
+        /// What the policies said.
+        Decision = "decision",
+        /// How a decision ended.
+        Outcome = "outcome",
+        /// A policy version with its text.
+        Policies = "policies",
+        /// How an open decision of an earlier run ended.
+        Settlement = "settlement",
+        /// How many requests were refused for their rate.
+        Suppressed = "suppressed",
+    }
+}
+
+words! {
+    /// Where attributes of a job are looked up.
+    pub enum LookUp {
+        /// The job's details.
+        Details = "details",
+        /// The job's tags.
+        Tags = "tags",
+    }
+}
+
+words! {
+    /// What came out of a look-up.
+    pub enum LookUpResult {
+        /// The attributes.
+        Found = "found",
+        /// No usable answer.
+        Unavailable = "unavailable",
+        /// There is no such job.
+        UnknownJob = "unknown_job",
+    }
+}
+
+words! {
+    /// What a request to an upstream asks for.
+    pub enum Operation {
+        /// The delete itself.
+        Delete = "delete",
+        /// The look-up of a job's details.
+        Details = "details",
+        /// The look-up of a job's tags.
+        Tags = "tags",
+    }
+}
+
+words! {
+    /// Who made the answer; the word of `X-Lychgate-Origin`.
+    pub enum Origin {
+        /// The gate.
+        Gateway = "gateway",
+        /// The upstream.
+        Upstream = "upstream",
+    }
+}
+
+words! {
+    /// Whether the collector took a batch of spans.
+    pub(super) enum ExportResult {
+        Failed = "failed",
+        Ok = "ok",
+    }
+}
+
+/// What the policies said; the result and the reason in one, because only these pairs exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Allowed.
+    Allow,
+    /// A Deny statement matches.
+    ExplicitDeny,
+    /// Unknown.
+    Indeterminate,
+    /// No identity statement allows it.
+    NothingAllows,
+    /// No guardrail allows it.
+    OutsideGuardrails,
+}
+
+impl Decision {
+    pub(super) const ALL: [Self; 5] = [
+        Self::Allow,
+        Self::ExplicitDeny,
+        Self::Indeterminate,
+        Self::NothingAllows,
+        Self::OutsideGuardrails,
+    ];
+}
+
+/// A status; `None` for all those outside RFC 9110's classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Status(Option<u16>);
+
+impl From<StatusCode> for Status {
+    fn from(status: StatusCode) -> Self {
+        Self(Some(status.as_u16()).filter(|it| (100..=599).contains(it)))
+    }
+}
+
+impl EncodeLabelValue for Status {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self.0 {
+            Some(status) => write!(encoder, "{status}"),
+            None => encoder.write_str("other"),
+        }
+    }
+}
+
+/// The gate's error code, as callers see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Code(Option<u16>);
+
+impl From<Option<u16>> for Code {
+    fn from(code: Option<u16>) -> Self {
+        Self(code)
+    }
+}
+
+impl EncodeLabelValue for Code {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self.0 {
+            Some(code) => write!(encoder, "Lychgate.{code}"),
+            None => encoder.write_str("none"),
+        }
+    }
+}
+
+/// `accepted`, or the error code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct AuthResult(Option<u16>);
+
+impl From<Option<u16>> for AuthResult {
+    fn from(refused: Option<u16>) -> Self {
+        Self(refused)
+    }
+}
+
+impl EncodeLabelValue for AuthResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self.0 {
+            Some(code) => write!(encoder, "Lychgate.{code}"),
+            None => encoder.write_str("accepted"),
+        }
+    }
+}
+
+/// The class of a status; `none` when no answer came.
+pub(super) fn status_class(status: Option<StatusCode>) -> &'static str {
+    match status.map(|it| it.as_u16() / 100) {
+        Some(1) => "1xx",
+        Some(2) => "2xx",
+        Some(3) => "3xx",
+        Some(4) => "4xx",
+        Some(5) => "5xx",
+        Some(_) => "other",
+        None => "none",
+    }
+}
+
+impl From<Decision> for DecisionLabels {
+    fn from(decision: Decision) -> Self {
+        let (result, reason) = match decision {
+            Decision::Allow => ("allow", "none"),
+            Decision::ExplicitDeny => ("deny", "explicit"),
+            Decision::Indeterminate => ("indeterminate", "none"),
+            Decision::NothingAllows => ("deny", "nothing_allows"),
+            Decision::OutsideGuardrails => ("deny", "ceiling"),
+        };
+        Self { result, reason }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct AuthLabels {
+    pub(super) method: AuthMethod,
+    pub(super) result: AuthResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CodeLabels {
+    pub(super) error_code: Code,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct DecisionLabels {
+    pub(super) result: &'static str,
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ExportLabels {
+    pub(super) result: ExportResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct IssuerLabels {
+    pub(super) issuer: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LedgerFaultLabels {
+    pub(super) what: LedgerFault,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LedgerRecordLabels {
+    pub(super) kind: LedgerRecord,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LookUpLabels {
+    pub(super) source: LookUp,
+    pub(super) result: LookUpResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OriginLabels {
+    pub(super) origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RequestLabels {
+    pub(super) status: Status,
+    pub(super) error_code: Code,
+    pub(super) origin: Origin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct UpstreamLabels {
+    pub(super) upstream: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct UpstreamOperationLabels {
+    pub(super) upstream: Arc<str>,
+    pub(super) operation: Operation,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct UpstreamRequestLabels {
+    pub(super) upstream: Arc<str>,
+    pub(super) operation: Operation,
+    pub(super) status: &'static str,
+}
