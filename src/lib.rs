@@ -10,6 +10,8 @@ pub mod policy;
 pub mod attributes;
 pub mod authn;
 
+pub mod sign;
+
 pub mod client;
 pub mod clock;
 pub mod metrics;

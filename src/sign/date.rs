@@ -1,0 +1,90 @@
+//! The value of `X-Sdk-Date`: UTC, compact ISO form, whole seconds.
+
+use super::Error;
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+use std::fmt;
+use std::ops::Range;
+
+/// A point in time as it is signed, such as `20260115T120000Z`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SdkDate {
+    text: String,
+    time: Timestamp,
+}
+
+impl SdkDate {
+    /// `time`, cut to the second.
+    #[must_use]
+    pub fn new(time: Timestamp) -> Self {
+        let it = Offset::UTC.to_datetime(time);
+        let text = format!(
+            "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
+            it.year(),
+            it.month(),
+            it.day(),
+            it.hour(),
+            it.minute(),
+            it.second()
+        );
+        Self { text, time }
+    }
+
+    /// Reads a header value. Exactly the form that the SDKs send: a lenient reader would give one
+    /// moment two spellings.
+    ///
+    /// # Errors
+    /// [`Error::Date`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let form = |(at, it): (usize, u8)| match at {
+            8 => it == b'T',
+            15 => it == b'Z',
+            _ => it.is_ascii_digit(),
+        };
+        if text.len() != 16 || !text.bytes().enumerate().all(form) {
+            return Err(Error::Date);
+        }
+        let part = |range: Range<usize>| {
+            text.get(range).and_then(|it| it.parse::<i8>().ok()).ok_or(Error::Date)
+        };
+        let year = text.get(..4).and_then(|it| it.parse::<i16>().ok()).ok_or(Error::Date)?;
+        let time = DateTime::new(
+            year,
+            part(4..6)?,
+            part(6..8)?,
+            part(9..11)?,
+            part(11..13)?,
+            part(13..15)?,
+            0,
+        )
+        .and_then(|it| Offset::UTC.to_timestamp(it))
+        .map_err(|_| Error::Date)?;
+        Ok(Self { text: text.to_owned(), time })
+    }
+
+    /// The header value.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The day, such as `20260115`.
+    #[must_use]
+    pub fn day(&self) -> &str {
+        self.text.get(..8).unwrap_or_default()
+    }
+
+    /// The moment.
+    #[must_use]
+    pub fn time(&self) -> Timestamp {
+        self.time
+    }
+}
+
+impl fmt::Display for SdkDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

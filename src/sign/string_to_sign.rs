@@ -1,0 +1,46 @@
+//! The second stage: what the signature is computed over.
+
+use super::CanonicalRequest;
+use super::SdkDate;
+use super::canonical::Hex;
+
+use aws_lc_rs::digest;
+use std::fmt;
+
+/// The algorithm's name in `Authorization` and in the string to sign.
+pub(super) fn algorithm_name(scope: Option<&str>) -> &'static str {
+    match scope {
+        None => "SDK-HMAC-SHA256",
+        Some(_) => "V11-HMAC-SHA256",
+    }
+}
+
+/// Algorithm, date, scope (V11-HMAC-SHA256 only) and the hash of the canonical request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StringToSign(String);
+
+impl StringToSign {
+    /// `scope` is that of [`super::Algorithm::scope`].
+    #[must_use]
+    pub fn new(date: &SdkDate, scope: Option<&str>, canonical: &CanonicalRequest) -> Self {
+        let hash = digest::digest(&digest::SHA256, canonical.as_ref());
+        let hash = Hex(hash.as_ref());
+        let name = algorithm_name(scope);
+        Self(match scope {
+            None => format!("{name}\n{date}\n{hash}"),
+            Some(scope) => format!("{name}\n{date}\n{scope}\n{hash}"),
+        })
+    }
+}
+
+impl fmt::Display for StringToSign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl AsRef<[u8]> for StringToSign {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
