@@ -1,0 +1,324 @@
+//! The reference interpreter: docs/policy-language.md once more, as plainly as it can be written.
+//!
+//! It is slow, checks nothing that `lychgate check` checks, and shares no code with the engine: only
+//! the question (`Query`, `Attributes`) is the same value. What it is given must be free of errors.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    reason = "a test fails by panicking"
+)]
+
+mod case;
+mod document;
+mod value;
+
+pub(crate) use self::case::Suite;
+pub(crate) use self::document::Files;
+pub(crate) use self::document::Policies;
+
+use self::document::Condition;
+use self::document::Effect;
+use self::document::List;
+use self::document::Statement;
+use self::value::Piece;
+
+use lychgate::policy::Attribute;
+use lychgate::policy::Attributes;
+use lychgate::policy::Query;
+use lychgate::policy::Sources;
+
+/// What the policies say. `by` is the name of the deciding statement, `ceiling` or `none`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Allow { by: String },
+    Deny { by: String },
+    Indeterminate { wanted: Sources },
+}
+
+/// Kleene's three values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Truth {
+    False,
+    True,
+    Unknown,
+}
+
+impl From<bool> for Truth {
+    fn from(it: bool) -> Self {
+        if it { Self::True } else { Self::False }
+    }
+}
+
+fn any(of: impl IntoIterator<Item = Truth>) -> Truth {
+    let of: Vec<_> = of.into_iter().collect();
+    match of {
+        of if of.contains(&Truth::True) => Truth::True,
+        of if of.contains(&Truth::Unknown) => Truth::Unknown,
+        _ => Truth::False,
+    }
+}
+
+fn all(of: impl IntoIterator<Item = Truth>) -> Truth {
+    let of: Vec<_> = of.into_iter().collect();
+    match of {
+        of if of.contains(&Truth::False) => Truth::False,
+        of if of.contains(&Truth::Unknown) => Truth::Unknown,
+        _ => Truth::True,
+    }
+}
+
+/// What is known under a key. All values are texts; operators read them.
+enum Known {
+    Values(Vec<String>),
+    Absent,
+    /// Not found out, though it could be by asking this source.
+    Unavailable(Sources),
+    /// Huawei's IAM knows it and the gate never does.
+    Never,
+}
+
+/// One question to one set of policies.
+struct Judge<'a> {
+    query: &'a Query,
+    attributes: &'a Attributes,
+}
+
+/// Judges with all that is stated.
+pub(crate) fn judge(policies: &Policies, query: &Query, attributes: &Attributes) -> Verdict {
+    let judge = Judge { query, attributes };
+    let guardrails: Vec<_> = policies.guardrails.iter().flatten().collect();
+    let identity: Vec<_> = policies.attached(query).into_iter().flatten().collect();
+
+    let of = |from: &[&'_ Statement], effect| -> Vec<Statement> {
+        from.iter().filter(|it| it.effect == effect).map(|it| (*it).clone()).collect()
+    };
+    let denies = [of(&guardrails, Effect::Deny), of(&identity, Effect::Deny)].concat();
+    let ceiling = of(&guardrails, Effect::Allow);
+    let allows = of(&identity, Effect::Allow);
+
+    let truth = |of: &[Statement]| any(of.iter().map(|it| judge.statement(it)));
+    let first = |of: &[Statement]| {
+        of.iter().find(|it| judge.statement(it) == Truth::True).map(|it| it.name.clone())
+    };
+    let d = truth(&denies);
+    let c = if ceiling.is_empty() { Truth::True } else { truth(&ceiling) };
+    let a = truth(&allows);
+
+    if let Some(by) = first(&denies) {
+        return Verdict::Deny { by };
+    }
+    if c == Truth::False {
+        return Verdict::Deny { by: "ceiling".to_owned() };
+    }
+    if a == Truth::False {
+        return Verdict::Deny { by: "none".to_owned() };
+    }
+    if d == Truth::False && c == Truth::True && a == Truth::True {
+        return Verdict::Allow { by: first(&allows).unwrap_or_default() };
+    }
+    let undecided = [(d, denies), (c, ceiling), (a, allows)];
+    let undecided = undecided.iter().filter(|(truth, _)| *truth == Truth::Unknown);
+    let wanted = undecided.flat_map(|(_, of)| of).map(|it| judge.wanted(it));
+    Verdict::Indeterminate { wanted: wanted.fold(Sources::default(), Sources::union) }
+}
+
+impl Judge<'_> {
+    fn statement(&self, statement: &Statement) -> Truth {
+        let resource = statement.resource.as_ref();
+        all([Truth::from(covers_the_delete(&statement.action))]
+            .into_iter()
+            .chain(resource.map(|it| self.resource(statement.effect, it)))
+            .chain(statement.conditions.iter().map(|it| self.condition(statement.effect, it))))
+    }
+
+    /// The sources of what is unavailable, in the undecided parts of an undecided statement.
+    fn wanted(&self, statement: &Statement) -> Sources {
+        if self.statement(statement) != Truth::Unknown {
+            return Sources::default();
+        }
+        let mut keys = Vec::new();
+        for it in &statement.conditions {
+            if self.condition(statement.effect, it) == Truth::Unknown {
+                keys.push(it.key.clone());
+                keys.extend(it.values.iter().flat_map(|it| value::variables(it)));
+            }
+        }
+        if let Some(it) = &statement.resource
+            && self.resource(statement.effect, it) == Truth::Unknown
+        {
+            keys.extend(it.texts.iter().flat_map(|it| value::variables(it)));
+        }
+        keys.iter().fold(Sources::default(), |sum, key| match self.look_up(key) {
+            Known::Unavailable(sources) => sum.union(sources),
+            Known::Values(_) | Known::Absent | Known::Never => sum,
+        })
+    }
+
+    fn resource(&self, effect: Effect, list: &List) -> Truth {
+        let Query { region, account, training_job_id, .. } = self.query;
+        let urn = ["modelarts", region, account, "trainJob", training_job_id];
+        let meets = |text: &String| {
+            if text == "*" {
+                return Truth::from(!list.negated);
+            }
+            let parts: Vec<_> = text.splitn(5, ':').map(|it| self.fill_in(it, true)).collect();
+            let mut fits = true;
+            for (part, of) in parts.into_iter().zip(urn) {
+                match part {
+                    Filled::In(pattern) => fits &= value::fits(&pattern, of),
+                    Filled::Not => return cautious(effect),
+                    Filled::Unknown => return Truth::Unknown,
+                }
+            }
+            Truth::from(fits != list.negated)
+        };
+        let meets = list.texts.iter().map(meets);
+        if list.negated { all(meets) } else { any(meets) }
+    }
+
+    fn condition(&self, effect: Effect, condition: &Condition) -> Truth {
+        let Condition { qualifier, operator, negated, if_exists, key, values } = condition;
+        let present = match self.look_up(key) {
+            Known::Never => return Truth::True,
+            Known::Unavailable(_) => return Truth::Unknown,
+            Known::Absent if operator == "Null" => vec![],
+            Known::Absent if *if_exists => return Truth::True,
+            Known::Absent if *negated || qualifier == "ForAllValues" => return cautious(effect),
+            Known::Absent => return Truth::False,
+            Known::Values(it) => it,
+        };
+        if operator == "Null" {
+            let absent = if present.is_empty() { "true" } else { "false" };
+            return Truth::from(values.iter().any(|it| it.eq_ignore_ascii_case(absent)));
+        }
+        let meets = present.iter().map(|present| {
+            let meets = values.iter().map(|it| match self.fill_in(it, operator == "StringMatch") {
+                Filled::In(listed) => match value::compare(operator, present, &listed) {
+                    Some(it) => Truth::from(it != *negated),
+                    None => cautious(effect),
+                },
+                Filled::Not => cautious(effect),
+                Filled::Unknown => Truth::Unknown,
+            });
+            if *negated { all(meets) } else { any(meets) }
+        });
+        match (qualifier.as_str(), effect) {
+            ("ForAllValues", _) | ("", Effect::Allow) => all(meets),
+            _ => any(meets),
+        }
+    }
+
+    fn look_up(&self, key: &str) -> Known {
+        let Query { principal, region, account, .. } = self.query;
+        let Attributes { pool_id, pool_type, phase, kind, name, owner, .. } = self.attributes;
+        let details = Sources { details: true, tags: false };
+        let tags = Sources { details: false, tags: true };
+        let value = |it: &str| Known::Values(vec![it.to_owned()]);
+        let tag = |it: Option<&String>| it.map_or(Known::Absent, |it| value(it));
+
+        let (namespace, tag_key) = key.split_once('/').unwrap_or((key, ""));
+        match namespace.to_ascii_lowercase().as_str() {
+            "g:resourcetag" => match &self.attributes.tags {
+                Attribute::Value(it) => tag(it.get(tag_key)),
+                Attribute::Absent => Known::Absent,
+                Attribute::Unavailable => Known::Unavailable(tags),
+            },
+            "g:principaltag" => tag(principal.tags().get(tag_key)),
+            "g:username" => value(principal.name()),
+            "g:userid" => value(principal.id()),
+            "g:principalurn" => value(&format!("sts::{account}:external-user:{}", principal.id())),
+            "g:principalaccount" | "g:domainid" if account.is_empty() => Known::Absent,
+            "g:principalaccount" | "g:domainid" => value(account),
+            "g:requestedregion" => value(region),
+            "g:currenttime" => value(&self.query.now.to_string()),
+            "g:sourceip" => known(&self.query.source_ip, Sources::default(), |it| {
+                vec![it.to_canonical().to_string()]
+            }),
+            "g:securetransport" => {
+                known(&self.query.secure_transport, Sources::default(), |it| vec![it.to_string()])
+            }
+            "g:useragent" => {
+                known(&self.query.user_agent, Sources::default(), |it| vec![it.clone()])
+            }
+            "g:enterpriseprojectid" => Known::Absent,
+            "lychgate:groups" if principal.groups().is_empty() => Known::Absent,
+            "lychgate:groups" => Known::Values(principal.groups().to_vec()),
+            "lychgate:issuer" => value(principal.source()),
+            "lychgate:authmethod" => value(principal.method().as_str()),
+            "lychgate:projectid" => value(&self.query.project_id),
+            "modelarts:poolid" => known(pool_id, details, Vec::clone),
+            "modelarts:pooltype" => known(pool_type, details, Vec::clone),
+            "lychgate:jobphase" => known(phase, details, |it| vec![it.clone()]),
+            "lychgate:jobkind" => known(kind, details, |it| vec![it.clone()]),
+            "lychgate:jobname" => known(name, details, |it| vec![it.clone()]),
+            "lychgate:jobowner" => known(owner, details, |it| vec![it.clone()]),
+            "lychgate:jobage" => known(&self.attributes.age, details, |it| vec![it.to_string()]),
+            "lychgate:workspaceid" => {
+                known(&self.attributes.workspace_id, details, |it| vec![it.clone()])
+            }
+            _ => Known::Never,
+        }
+    }
+
+    /// Puts values in the place of variables. `*` and `?` as written are special if `wildcards`.
+    fn fill_in(&self, text: &str, wildcards: bool) -> Filled {
+        let mut filled = Vec::new();
+        let mut missing = false;
+        for piece in value::pieces(text, wildcards) {
+            let (key, default) = match piece {
+                Piece::Variable { key, default } => (key, default),
+                piece => {
+                    filled.push(piece);
+                    continue;
+                }
+            };
+            let several = ["lychgate:groups", "modelarts:poolid", "modelarts:pooltype"];
+            let known = match several.contains(&key.to_ascii_lowercase().as_str()) {
+                true => Known::Absent,
+                false => self.look_up(&key),
+            };
+            match (known, default) {
+                (Known::Unavailable(_), _) => return Filled::Unknown,
+                (Known::Values(it), _) => filled.extend(it.concat().chars().map(Piece::Char)),
+                (Known::Absent, Some(it)) => filled.extend(it.chars().map(Piece::Char)),
+                (Known::Absent, None) | (Known::Never, _) => missing = true,
+            }
+        }
+        if missing { Filled::Not } else { Filled::In(filled) }
+    }
+}
+
+enum Filled {
+    In(Vec<Piece>),
+    Not,
+    Unknown,
+}
+
+/// Where the comparison cannot be made: a Deny reads broadly, an Allow narrowly.
+fn cautious(effect: Effect) -> Truth {
+    Truth::from(effect == Effect::Deny)
+}
+
+fn known<T>(of: &Attribute<T>, source: Sources, values: impl Fn(&T) -> Vec<String>) -> Known {
+    match of {
+        Attribute::Value(it) if values(it).is_empty() => Known::Absent,
+        Attribute::Value(it) => Known::Values(values(it)),
+        Attribute::Absent => Known::Absent,
+        Attribute::Unavailable => Known::Unavailable(source),
+    }
+}
+
+fn covers_the_delete(list: &List) -> bool {
+    let delete = ["modelarts", "trainjob", "delete"];
+    let fits = list.texts.iter().any(|text| {
+        let parts: Vec<_> = text.split(':').map(str::to_ascii_lowercase).collect();
+        text == "*" || {
+            parts.len() == 3
+                && parts.iter().zip(delete).all(|(it, of)| value::fits(&value::wildcards(it), of))
+        }
+    });
+    fits != list.negated
+}
