@@ -11,6 +11,7 @@ pub mod attributes;
 pub mod authn;
 
 pub mod sign;
+pub mod telemetry;
 
 pub mod client;
 pub mod clock;

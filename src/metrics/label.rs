@@ -159,6 +159,27 @@ impl Decision {
         Self::NothingAllows,
         Self::OutsideGuardrails,
     ];
+
+    /// `allow`, `deny` or `indeterminate`.
+    #[must_use]
+    pub fn result(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::ExplicitDeny | Self::NothingAllows | Self::OutsideGuardrails => "deny",
+            Self::Indeterminate => "indeterminate",
+        }
+    }
+
+    /// Why it is a deny; `none` when it is none.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Allow | Self::Indeterminate => "none",
+            Self::ExplicitDeny => "explicit",
+            Self::NothingAllows => "nothing_allows",
+            Self::OutsideGuardrails => "ceiling",
+        }
+    }
 }
 
 /// A status; `None` for all those outside RFC 9110's classes.
@@ -233,14 +254,7 @@ pub(super) fn status_class(status: Option<StatusCode>) -> &'static str {
 
 impl From<Decision> for DecisionLabels {
     fn from(decision: Decision) -> Self {
-        let (result, reason) = match decision {
-            Decision::Allow => ("allow", "none"),
-            Decision::ExplicitDeny => ("deny", "explicit"),
-            Decision::Indeterminate => ("indeterminate", "none"),
-            Decision::NothingAllows => ("deny", "nothing_allows"),
-            Decision::OutsideGuardrails => ("deny", "ceiling"),
-        };
-        Self { result, reason }
+        Self { result: decision.result(), reason: decision.reason() }
     }
 }
 

@@ -1,0 +1,83 @@
+//! How the gate is watched: log lines and traces. What it counts is in [`metrics`](crate::metrics).
+//!
+//! Nothing here decides anything or can hold a request up: a log line is formatted in place, spans
+//! are built only for sampled requests and go into a bounded queue that drops when it is full.
+
+mod export;
+mod line;
+mod log;
+mod request;
+mod span;
+mod text;
+mod trace;
+mod traceparent;
+
+pub use self::export::BATCH_DELAY;
+pub use self::export::BATCH_SPANS_MAX;
+pub use self::export::Collector;
+pub use self::export::QUEUE_SPANS_MAX;
+pub use self::line::Format;
+pub use self::log::Config as LogConfig;
+pub use self::log::subscriber;
+pub use self::request::Summary;
+pub use self::request::span as request_span;
+pub use self::trace::Answer;
+pub use self::trace::Config as TraceConfig;
+pub use self::trace::Done;
+pub use self::trace::Running;
+pub use self::trace::STAGES_MAX;
+pub use self::trace::Stage;
+pub use self::trace::Trace;
+pub use self::trace::Tracer;
+pub use self::traceparent::TRACEPARENT;
+
+use crate::client;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+
+use std::io;
+use std::panic;
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is a subscriber already.
+    #[error("the log is set up already")]
+    AlreadySet,
+    /// The HTTP client for the collector.
+    #[error("cannot set up the connection to the collector")]
+    Client(#[from] client::Error),
+    /// The base URL of the collector.
+    #[error(
+        "`{0}` is no base URL of a collector: write it like http://collector:4318, without user or query"
+    )]
+    Endpoint(String),
+    /// The OTLP exporter, from its `OTEL_*` variables.
+    #[error("cannot set up the export of traces")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// The log filter.
+    #[error(
+        "the log filter `{0}` is neither a level (off, error, warn, info, debug, trace) nor directives such as `info,lychgate::upstream=debug`"
+    )]
+    Filter(String),
+}
+
+/// Lets the process log to stderr.
+///
+/// # Errors
+/// When the filter cannot be read, or the process logs already.
+pub fn log_to_stderr(config: &LogConfig, clock: &Clock) -> Result<(), Error> {
+    let subscriber = subscriber(config, clock, io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::AlreadySet)
+}
+
+/// Counts every panic of the process and logs it as one line, in place of Rust's own message.
+pub fn watch_panics(metrics: &Metrics) {
+    let metrics = metrics.clone();
+    panic::set_hook(Box::new(move |info| {
+        metrics.panicked();
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
+        let cause = info.payload_as_str().unwrap_or_default();
+        tracing::error!(location, cause, "panic");
+    }));
+}

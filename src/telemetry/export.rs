@@ -1,0 +1,246 @@
+//! Spans on their way to the collector: OTLP over HTTP, from the SDK's own batch thread.
+
+use super::Error;
+use crate::client;
+use crate::client::Client;
+use crate::metrics::Metrics;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::Request;
+use http::Response;
+use http::Uri;
+use http::header::HOST;
+use http::header::USER_AGENT;
+use http_body_util::Full;
+use opentelemetry::KeyValue;
+use opentelemetry_http::HttpClient;
+use opentelemetry_http::HttpError;
+use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_otlp::WithHttpConfig;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::BatchConfigBuilder;
+use opentelemetry_sdk::trace::BatchSpanProcessor;
+use opentelemetry_sdk::trace::SpanData;
+use opentelemetry_sdk::trace::SpanExporter;
+use opentelemetry_sdk::trace::SpanProcessor;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::runtime::Handle;
+
+/// The most spans that wait for the collector; those of a request that finds no room are dropped.
+pub const QUEUE_SPANS_MAX: usize = 4096;
+
+/// The most spans in one request to the collector.
+pub const BATCH_SPANS_MAX: usize = 512;
+
+/// How long a span waits for others.
+pub const BATCH_DELAY: Duration = Duration::from_secs(1);
+
+/// The longest answer of a collector that is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// Where spans go.
+#[derive(Clone, Debug)]
+pub struct Collector {
+    /// The base URL; `/v1/traces` is appended.
+    pub endpoint: String,
+    /// The limit for one batch, and for each request of it.
+    pub timeout: Duration,
+    /// Whom to trust, when the URL is `https`.
+    pub roots: client::Roots,
+    /// `service.instance.id`: what tells replicas apart.
+    pub instance: String,
+}
+
+/// The queue before the batch thread.
+pub(super) struct Exporter {
+    processor: BatchSpanProcessor,
+    queued: Arc<AtomicUsize>,
+    metrics: Metrics,
+}
+
+/// The collector's HTTP headers may hold a credential and would be in the processor's `Debug`.
+impl fmt::Debug for Exporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exporter").field("queued", &self.queued).finish_non_exhaustive()
+    }
+}
+
+impl Exporter {
+    /// Starts the batch thread; its requests run on `runtime`.
+    pub(super) fn new(
+        collector: &Collector,
+        metrics: &Metrics,
+        runtime: &Handle,
+    ) -> Result<Self, Error> {
+        let endpoint = traces_endpoint(&collector.endpoint)?;
+        let client = client::new(&client::Config {
+            roots: collector.roots.clone(),
+            connect: collector.timeout,
+            idle: Duration::from_secs(30),
+            idle_per_host: 1,
+        })?;
+        let limit = collector.timeout;
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_http_client(Transport { client, runtime: runtime.clone(), limit })
+            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+            .with_endpoint(endpoint)
+            .with_timeout(collector.timeout)
+            .build()?;
+        let queued = Arc::new(AtomicUsize::new(0));
+        let exporter = Counted {
+            exporter,
+            queued: Arc::clone(&queued),
+            metrics: metrics.clone(),
+            failing: AtomicBool::new(false),
+        };
+        let batch = BatchConfigBuilder::default()
+            .with_max_queue_size(QUEUE_SPANS_MAX)
+            .with_max_export_batch_size(BATCH_SPANS_MAX)
+            .with_scheduled_delay(BATCH_DELAY)
+            .build();
+        let mut processor = BatchSpanProcessor::new(exporter, batch);
+        processor.set_resource(&resource(&collector.instance));
+        Ok(Self { processor, queued, metrics: metrics.clone() })
+    }
+
+    /// Queues the spans of one request, all or none, and never waits.
+    pub(super) fn export(&self, spans: Vec<SpanData>) {
+        let count = spans.len();
+        if self.queued.fetch_add(count, Ordering::Relaxed) + count > QUEUE_SPANS_MAX {
+            self.queued.fetch_sub(count, Ordering::Relaxed);
+            self.metrics.spans_dropped(count as u64);
+            return;
+        }
+        for span in spans {
+            self.processor.on_end(span);
+        }
+    }
+
+    /// Sends what is queued and ends the batch thread; blocks for at most `limit`.
+    pub(super) fn shutdown(&self, limit: Duration) -> OTelSdkResult {
+        self.processor.shutdown_with_timeout(limit)
+    }
+}
+
+/// `base` with the path of the trace signal (OTLP specification, OTLP/HTTP request).
+fn traces_endpoint(base: &str) -> Result<String, Error> {
+    let fits = |it: &Uri| {
+        matches!(it.scheme_str(), Some("http" | "https"))
+            && it.authority().is_some_and(|it| !it.as_str().contains('@'))
+            && it.query().is_none()
+    };
+    match base.parse::<Uri>() {
+        Ok(uri) if fits(&uri) => Ok(format!("{}/v1/traces", base.trim_end_matches('/'))),
+        _ => Err(Error::Endpoint(base.to_owned())),
+    }
+}
+
+/// What is sent about this process. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which the
+/// SDK reads, win over what is said here.
+fn resource(instance: &str) -> Resource {
+    let given = Resource::builder().build();
+    let own = [
+        KeyValue::new("service.name", "lychgate"),
+        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        KeyValue::new("service.instance.id", instance.to_owned()),
+    ];
+    let missing = own.into_iter().filter(|it| match given.get(&it.key) {
+        // The SDK's word for a service that nobody named.
+        Some(value) => value.as_str().starts_with("unknown_service"),
+        None => true,
+    });
+    Resource::builder().with_attributes(missing).build()
+}
+
+/// Counts what goes through the exporter, and logs when the collector goes and comes back.
+#[derive(Debug)]
+struct Counted {
+    exporter: opentelemetry_otlp::SpanExporter,
+    queued: Arc<AtomicUsize>,
+    metrics: Metrics,
+    failing: AtomicBool,
+}
+
+impl SpanExporter for Counted {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let count = batch.len();
+        self.queued.fetch_sub(count, Ordering::Relaxed);
+        let result = self.exporter.export(batch).await;
+        self.metrics.spans_exported(count as u64, result.is_ok());
+        match &result {
+            Ok(()) => {
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the collector takes traces again");
+                }
+            }
+            Err(error) => {
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "the collector does not take traces");
+                }
+            }
+        }
+        result
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
+/// Sends requests of the batch thread on the runtime: that thread has no reactor, and a client of
+/// tokio's would panic there.
+struct Transport {
+    client: Client,
+    runtime: Handle,
+    limit: Duration,
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport").finish_non_exhaustive()
+    }
+}
+
+impl HttpClient for Transport {
+    fn send_bytes<'life0, 'async_trait>(
+        &'life0 self,
+        request: Request<Bytes>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'async_trait>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        let sending = self.runtime.spawn(send(self.client.clone(), self.limit, request));
+        Box::pin(async move { sending.await? })
+    }
+}
+
+async fn send(
+    client: Client,
+    limit: Duration,
+    request: Request<Bytes>,
+) -> Result<Response<Bytes>, HttpError> {
+    let (mut head, body) = request.into_parts();
+    if let Some(authority) = head.uri.authority() {
+        head.headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);
+    }
+    let agent = concat!("lychgate/", env!("CARGO_PKG_VERSION"));
+    head.headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+    let request = Request::from_parts(head, Full::new(body));
+    tokio::time::timeout(limit, async {
+        let (head, body) = client.request(request).await?.into_parts();
+        let body = client::read(body, ANSWER_BYTES_MAX).await?;
+        Ok(Response::from_parts(head, body))
+    })
+    .await?
+}

@@ -1,0 +1,123 @@
+//! What is told about a finished request, in its log line and on its span: who asked for what, what
+//! was decided, how it ended. No groups, claims, tags, job names or tokens.
+
+use crate::metrics::Decision;
+use crate::metrics::Origin;
+
+use http::Method;
+use http::StatusCode;
+use std::fmt;
+use std::time::Duration;
+use tracing::Span;
+
+/// A finished request.
+#[derive(Clone, Debug)]
+pub struct Summary<'a> {
+    /// The gate's own request ID.
+    pub request_id: &'a str,
+    /// The method that was asked for.
+    pub method: &'a Method,
+    /// The connection is TLS.
+    pub secure: bool,
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// The number in `Lychgate.NNNN`, when the answer is an error of the gate.
+    pub error_code: Option<u16>,
+    /// Who made the answer.
+    pub origin: Origin,
+    /// Who asked, such as `corp/alice`; `None` before authentication.
+    pub principal: Option<&'a str>,
+    /// The project, once the target is parsed.
+    pub project: Option<&'a str>,
+    /// The training job, once the target is parsed.
+    pub job: Option<&'a str>,
+    /// What the policies said, if they were asked.
+    pub decision: Option<Decision>,
+    /// The statement that decided.
+    pub statement: Option<&'a str>,
+    /// The upstream's configured name.
+    pub upstream: Option<&'a str>,
+    /// The upstream's `X-Request-Id`.
+    pub upstream_request_id: Option<&'a str>,
+}
+
+impl<'a> Summary<'a> {
+    /// A request of which nothing is known yet but how it was answered.
+    #[must_use]
+    pub fn new(
+        request_id: &'a str,
+        method: &'a Method,
+        status: StatusCode,
+        origin: Origin,
+    ) -> Self {
+        Self {
+            request_id,
+            method,
+            secure: false,
+            status,
+            error_code: None,
+            origin,
+            principal: None,
+            project: None,
+            job: None,
+            decision: None,
+            statement: None,
+            upstream: None,
+            upstream_request_id: None,
+        }
+    }
+
+    /// Why a deny is a deny.
+    pub(super) fn reason(&self) -> Option<&'static str> {
+        self.decision.map(Decision::reason).filter(|it| *it != "none")
+    }
+}
+
+/// The span that gives the log lines of a request its IDs. Enter it with
+/// [`Instrument`](tracing::Instrument). At level `error`, so that no filter but `off` loses the IDs
+/// of a warning.
+#[must_use]
+pub fn span(request_id: &str, trace_id: &str) -> Span {
+    tracing::error_span!(target: "lychgate::request", "request", request_id, trace_id)
+}
+
+/// The closing line of a request. What the gate itself could not do is a warning.
+pub(super) fn log(summary: &Summary<'_>, trace_id: &str, took: Duration) {
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                target: "lychgate::request",
+                parent: None,
+                request_id = summary.request_id,
+                trace_id,
+                principal = summary.principal,
+                project = summary.project,
+                job = summary.job,
+                decision = summary.decision.map(Decision::result),
+                reason = summary.reason(),
+                statement = summary.statement,
+                status = summary.status.as_u16(),
+                error_code = summary.error_code.map(|it| display(Code(it))),
+                origin = summary.origin.as_str(),
+                upstream = summary.upstream,
+                upstream_request_id = summary.upstream_request_id,
+                // Microseconds are as exact as anybody can use.
+                duration_ms = took.as_micros() as f64 / 1000.0,
+                "request"
+            )
+        };
+    }
+    if summary.origin == Origin::Gateway && summary.status.is_server_error() {
+        line!(warn);
+    } else {
+        line!(info);
+    }
+}
+
+struct Code(u16);
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lychgate.{}", self.0)
+    }
+}

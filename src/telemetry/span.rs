@@ -1,0 +1,217 @@
+//! A finished trace → the spans of OpenTelemetry. Attribute names are those of its semantic
+//! conventions for HTTP, and `lychgate.*` for what only a gate has.
+
+use super::request::Summary;
+use super::trace::Answer;
+use super::trace::Stage;
+use super::trace::Timed;
+use super::trace::Trace;
+use crate::metrics::Decision;
+use crate::metrics::Origin;
+
+use http::Method;
+use jiff::Timestamp;
+use opentelemetry::InstrumentationScope;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::SpanContext;
+use opentelemetry::trace::SpanId;
+use opentelemetry::trace::SpanKind;
+use opentelemetry::trace::Status;
+use opentelemetry::trace::TraceFlags;
+use opentelemetry::trace::TraceState;
+use opentelemetry_sdk::trace::SpanData;
+use opentelemetry_sdk::trace::SpanEvents;
+use opentelemetry_sdk::trace::SpanLinks;
+use std::borrow::Cow;
+use std::time::Duration;
+use std::time::SystemTime;
+use tokio::time::Instant;
+
+const JOB: &str = "/v2/{project_id}/training-jobs/{training_job_id}";
+const TAGS: &str = "/v2/{project_id}/modelarts-training-job/{training_job_id}/tags";
+
+/// What a CLIENT span says beside its times.
+#[derive(Debug)]
+pub(super) struct Call {
+    attributes: Vec<KeyValue>,
+    failed: bool,
+}
+
+/// The attributes of a call.
+pub(super) fn call(answer: &Answer<'_>) -> Call {
+    let mut attributes = vec![
+        KeyValue::new("url.full", answer.url.to_string()),
+        KeyValue::new("lychgate.upstream", answer.upstream.to_owned()),
+    ];
+    if let Some(host) = answer.url.host() {
+        attributes.push(KeyValue::new("server.address", host.to_owned()));
+    }
+    let default_port = if answer.url.scheme_str() == Some("http") { 80 } else { 443 };
+    let port = answer.url.port_u16().unwrap_or(default_port);
+    attributes.push(KeyValue::new("server.port", i64::from(port)));
+    if let Some(status) = answer.status {
+        attributes.push(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
+    }
+    if let Some(request_id) = answer.request_id {
+        attributes.push(KeyValue::new("lychgate.upstream_request_id", request_id.to_owned()));
+    }
+    if answer.resends > 0 {
+        attributes.push(KeyValue::new("http.request.resend_count", i64::from(answer.resends)));
+    }
+    // For a client, any answer from 400 on is an error; so is no answer.
+    let failed_status = answer.status.filter(|it| it.as_u16() >= 400);
+    let error = match (answer.error, failed_status) {
+        (Some(error), _) => Some(error.to_owned()),
+        (None, Some(status)) => Some(status.as_str().to_owned()),
+        (None, None) => None,
+    };
+    let failed = error.is_some();
+    attributes.extend(error.map(|it| KeyValue::new("error.type", it)));
+    Call { attributes, failed }
+}
+
+/// The server span, then its children in the order in which the stages ended.
+pub(super) fn spans(trace: &Trace, summary: &Summary<'_>, ended: Instant) -> Vec<SpanData> {
+    let scope =
+        InstrumentationScope::builder("lychgate").with_version(env!("CARGO_PKG_VERSION")).build();
+    let time = |at: Instant| wall(trace.begun, at.duration_since(trace.started));
+    let blank = |span_id| SpanData {
+        span_context: SpanContext::new(
+            trace.here.trace_id,
+            span_id,
+            TraceFlags::SAMPLED,
+            false,
+            TraceState::NONE,
+        ),
+        parent_span_id: SpanId::INVALID,
+        parent_span_is_remote: false,
+        span_kind: SpanKind::Internal,
+        name: Cow::Borrowed(""),
+        start_time: time(trace.started),
+        end_time: time(ended),
+        attributes: Vec::new(),
+        dropped_attributes_count: 0,
+        events: SpanEvents::default(),
+        links: SpanLinks::default(),
+        status: Status::Unset,
+        instrumentation_scope: scope.clone(),
+    };
+    let server = SpanData {
+        parent_span_id: trace.parent.unwrap_or(SpanId::INVALID),
+        parent_span_is_remote: trace.parent.is_some(),
+        span_kind: SpanKind::Server,
+        name: server_name(summary),
+        attributes: server_attributes(summary),
+        // For a server, only its own failures are errors: a denial is none.
+        status: match summary.status.is_server_error() {
+            true => Status::error(""),
+            false => Status::Unset,
+        },
+        ..blank(trace.here.span_id)
+    };
+    let children = trace.done.iter().filter_map(|it| it.0.as_ref()).map(|stage| {
+        let (kind, status) = match &stage.call {
+            Some(call) if call.failed => (SpanKind::Client, Status::error("")),
+            Some(_) => (SpanKind::Client, Status::Unset),
+            None => (SpanKind::Internal, Status::Unset),
+        };
+        SpanData {
+            parent_span_id: trace.here.span_id,
+            span_kind: kind,
+            name: Cow::Borrowed(stage_name(stage)),
+            start_time: time(stage.started),
+            end_time: time(stage.ended),
+            attributes: stage_attributes(stage),
+            status,
+            ..blank(stage.span_id)
+        }
+    });
+    std::iter::once(server).chain(children).collect()
+}
+
+fn server_name(summary: &Summary<'_>) -> Cow<'static, str> {
+    match summary.job {
+        Some(_) => Cow::Borrowed("DELETE /v2/{project_id}/training-jobs/{training_job_id}"),
+        None => Cow::Borrowed(method(summary.method).unwrap_or("HTTP")),
+    }
+}
+
+fn stage_name(stage: &Timed) -> &'static str {
+    match stage.stage {
+        Stage::Authenticate => "authenticate",
+        Stage::Details => "GET /v2/{project_id}/training-jobs/{training_job_id}",
+        Stage::Evaluate => "evaluate",
+        Stage::Forward => "DELETE /v2/{project_id}/training-jobs/{training_job_id}",
+        Stage::Parse => "parse",
+        Stage::Record => "record",
+        Stage::Sign => "sign",
+        Stage::Tags => "GET /v2/{project_id}/modelarts-training-job/{training_job_id}/tags",
+    }
+}
+
+fn stage_attributes(stage: &Timed) -> Vec<KeyValue> {
+    let (method, template) = match stage.stage {
+        Stage::Details => ("GET", JOB),
+        Stage::Forward => ("DELETE", JOB),
+        Stage::Tags => ("GET", TAGS),
+        Stage::Authenticate | Stage::Evaluate | Stage::Parse | Stage::Record | Stage::Sign => {
+            return Vec::new();
+        }
+    };
+    let mut res =
+        vec![KeyValue::new("http.request.method", method), KeyValue::new("url.template", template)];
+    res.extend(stage.call.iter().flat_map(|it| it.attributes.iter().cloned()));
+    res
+}
+
+fn server_attributes(summary: &Summary<'_>) -> Vec<KeyValue> {
+    let mut res = vec![
+        KeyValue::new("http.request.method", method(summary.method).unwrap_or("_OTHER")),
+        KeyValue::new("http.response.status_code", i64::from(summary.status.as_u16())),
+        KeyValue::new("url.scheme", if summary.secure { "https" } else { "http" }),
+        KeyValue::new("lychgate.request_id", summary.request_id.to_owned()),
+        KeyValue::new("lychgate.origin", summary.origin.as_str()),
+    ];
+    if let (Some(project), Some(job)) = (summary.project, summary.job) {
+        // The target as it arrived is recorded only when it is the route.
+        res.push(KeyValue::new("http.route", JOB));
+        res.push(KeyValue::new("url.path", format!("/v2/{project}/training-jobs/{job}")));
+    }
+    if summary.status.is_server_error() {
+        let error = match (summary.origin, summary.error_code) {
+            (Origin::Gateway, Some(code)) => format!("Lychgate.{code}"),
+            _ => summary.status.as_str().to_owned(),
+        };
+        res.push(KeyValue::new("error.type", error));
+    }
+    let words = [
+        ("lychgate.principal", summary.principal),
+        ("lychgate.project", summary.project),
+        ("lychgate.job", summary.job),
+        ("lychgate.decision", summary.decision.map(Decision::result)),
+        ("lychgate.reason", summary.reason()),
+        ("lychgate.statement", summary.statement),
+        ("lychgate.upstream", summary.upstream),
+        ("lychgate.upstream_request_id", summary.upstream_request_id),
+    ];
+    for (key, value) in words {
+        res.extend(value.map(|it| KeyValue::new(key, it.to_owned())));
+    }
+    res.extend(
+        summary.error_code.map(|it| KeyValue::new("lychgate.error_code", format!("Lychgate.{it}"))),
+    );
+    res
+}
+
+/// A known method; RFC 9110's and PATCH.
+fn method(method: &Method) -> Option<&'static str> {
+    const KNOWN: [&str; 9] =
+        ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"];
+    KNOWN.into_iter().find(|it| *it == method.as_str())
+}
+
+/// The time of day at `after` the beginning; a clock before 1970 reads as 1970.
+fn wall(begun: Timestamp, after: Duration) -> SystemTime {
+    let begun = SystemTime::try_from(begun).unwrap_or(SystemTime::UNIX_EPOCH);
+    begun.checked_add(after).unwrap_or(begun).max(SystemTime::UNIX_EPOCH)
+}

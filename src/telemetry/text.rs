@@ -1,0 +1,130 @@
+//! How a value is written into a log line, so that it can neither end the line, nor colour the
+//! terminal, nor turn its direction.
+
+use std::fmt;
+use std::fmt::Write;
+
+/// Writes `value` as a JSON string with its quotes. Beside what JSON demands, it escapes every
+/// character that a terminal or a viewer does not show as itself.
+pub(super) fn json(out: &mut dyn Write, value: &str) -> fmt::Result {
+    out.write_char('"')?;
+    let mut rest = value;
+    while let Some(at) = rest.find(|it| matches!(it, '"' | '\\') || is_invisible(it)) {
+        let (plain, special) = rest.split_at(at);
+        out.write_str(plain)?;
+        let mut characters = special.chars();
+        match characters.next() {
+            Some('"') => out.write_str("\\\"")?,
+            Some('\\') => out.write_str("\\\\")?,
+            Some('\n') => out.write_str("\\n")?,
+            Some('\r') => out.write_str("\\r")?,
+            Some('\t') => out.write_str("\\t")?,
+            Some(it) => {
+                for unit in it.encode_utf16(&mut [0; 2]) {
+                    write!(out, "\\u{unit:04x}")?;
+                }
+            }
+            None => (),
+        }
+        rest = characters.as_str();
+    }
+    out.write_str(rest)?;
+    out.write_char('"')
+}
+
+/// Writes `value` bare when it is a plain word, else like [`json`].
+pub(super) fn word(out: &mut dyn Write, value: &str) -> fmt::Result {
+    let plain = |it: char| !matches!(it, ' ' | '"' | '\\' | '=') && !is_invisible(it);
+    if value.is_empty() || !value.chars().all(plain) {
+        return json(out, value);
+    }
+    out.write_str(value)
+}
+
+/// Writes `value` as running text: what is invisible is escaped, nothing is quoted.
+pub(super) fn prose(out: &mut dyn Write, value: &str) -> fmt::Result {
+    for it in value.chars() {
+        if is_invisible(it) {
+            write!(out, "{}", it.escape_unicode())?;
+        } else {
+            out.write_char(it)?;
+        }
+    }
+    Ok(())
+}
+
+/// Control characters, line and paragraph separators, and Unicode's format characters (category
+/// Cf): joiners, direction marks and overrides, tags, the byte order mark.
+fn is_invisible(it: char) -> bool {
+    it.is_control()
+        || matches!(
+            it,
+            '\u{ad}'
+                | '\u{600}'..='\u{605}'
+                | '\u{61c}'
+                | '\u{6dd}'
+                | '\u{70f}'
+                | '\u{890}'..='\u{891}'
+                | '\u{8e2}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{110bd}'
+                | '\u{110cd}'
+                | '\u{13430}'..='\u{1343f}'
+                | '\u{1bca0}'..='\u{1bca3}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_encoded() {
+        // value, as JSON, as a word, as prose
+        let rows = [
+            ("corp/alice", r#""corp/alice""#, "corp/alice", "corp/alice"),
+            ("", r#""""#, r#""""#, ""),
+            ("a b", r#""a b""#, r#""a b""#, "a b"),
+            ("a=b", r#""a=b""#, r#""a=b""#, "a=b"),
+            ("a,b", r#""a,b""#, "a,b", "a,b"),
+            ("a\"b", r#""a\"b""#, r#""a\"b""#, "a\"b"),
+            ("a\\b", r#""a\\b""#, r#""a\\b""#, "a\\b"),
+            ("a\nb", r#""a\nb""#, r#""a\nb""#, r"a\u{a}b"),
+            ("a\r\tb", r#""a\r\tb""#, r#""a\r\tb""#, r"a\u{d}\u{9}b"),
+            ("\u{1b}[31mred", r#""\u001b[31mred""#, r#""\u001b[31mred""#, r"\u{1b}[31mred"),
+            (
+                "a\0\u{7f}\u{9b}",
+                r#""a\u0000\u007f\u009b""#,
+                r#""a\u0000\u007f\u009b""#,
+                r"a\u{0}\u{7f}\u{9b}",
+            ),
+            ("evil\u{202e}txt", r#""evil\u202etxt""#, r#""evil\u202etxt""#, r"evil\u{202e}txt"),
+            (
+                "a\u{2028}b\u{feff}",
+                r#""a\u2028b\ufeff""#,
+                r#""a\u2028b\ufeff""#,
+                r"a\u{2028}b\u{feff}",
+            ),
+            ("\u{e0041}", r#""\udb40\udc41""#, r#""\udb40\udc41""#, r"\u{e0041}"),
+            ("ünïcode-名", r#""ünïcode-名""#, "ünïcode-名", "ünïcode-名"),
+        ];
+        for (value, as_json, as_word, as_prose) in rows {
+            let written = |write: fn(&mut dyn Write, &str) -> fmt::Result| {
+                let mut out = String::new();
+                write(&mut out, value).unwrap();
+                out
+            };
+            assert_eq!(written(json), as_json, "{value:?}");
+            assert_eq!(written(word), as_word, "{value:?}");
+            assert_eq!(written(prose), as_prose, "{value:?}");
+            assert_eq!(serde_json::from_str::<String>(as_json).unwrap(), value);
+        }
+    }
+}

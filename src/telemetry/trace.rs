@@ -1,0 +1,306 @@
+//! One trace per request. Every request has a trace ID; only a sampled one is timed stage by stage
+//! and becomes spans, when it is finished.
+
+use super::Error;
+use super::export::Collector;
+use super::export::Exporter;
+use super::request;
+use super::request::Summary;
+use super::span;
+use super::traceparent::Traceparent;
+use crate::metrics::Metrics;
+
+use http::HeaderMap;
+use http::HeaderValue;
+use http::StatusCode;
+use http::Uri;
+use jiff::Timestamp;
+use opentelemetry::trace::SpanId;
+use opentelemetry::trace::TraceId;
+use opentelemetry_sdk::trace::IdGenerator;
+use opentelemetry_sdk::trace::RandomIdGenerator;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+/// The most stages of one request that become spans; a request has about ten.
+pub const STAGES_MAX: usize = 32;
+
+/// Which requests are traced, and where to.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where spans go; without it nothing is sampled and a caller's `traceparent` is handed on as
+    /// it is.
+    pub collector: Option<Collector>,
+    /// The share of requests without a caller's trace that is sampled, 0 to 1.
+    pub ratio: f64,
+    /// The most traces per second that are sampled, whoever wants them.
+    pub sampled_per_second: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { collector: None, ratio: 1.0, sampled_per_second: 100 }
+    }
+}
+
+/// Begins traces; clones are one tracer.
+#[derive(Clone, Debug)]
+pub struct Tracer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    exporter: Option<Exporter>,
+    /// Of 2^63 trace IDs, as many are sampled.
+    sampled_ids: u64,
+    per_second: u32,
+    /// The second that is counted (upper half) and the traces sampled in it.
+    window: AtomicU64,
+    ids: RandomIdGenerator,
+}
+
+impl Tracer {
+    /// Starts the exporter if there is a collector; its requests run on `runtime`.
+    ///
+    /// # Errors
+    /// When the collector's URL, its certificates or the `OTEL_EXPORTER_OTLP_*` variables are
+    /// unusable. That nobody listens there is no error.
+    pub fn new(config: &Config, metrics: &Metrics, runtime: &Handle) -> Result<Self, Error> {
+        let exporter = match &config.collector {
+            Some(collector) => Some(Exporter::new(collector, metrics, runtime)?),
+            None => None,
+        };
+        // A share of 2^63; the cast saturates, and what is no number counts as 0.
+        let sampled_ids = (config.ratio.clamp(0.0, 1.0) * (1_u64 << 63) as f64) as u64;
+        Ok(Self(Arc::new(Inner {
+            exporter,
+            sampled_ids,
+            per_second: config.sampled_per_second,
+            window: AtomicU64::new(0),
+            ids: RandomIdGenerator::default(),
+        })))
+    }
+
+    /// Begins the trace of a request that arrived at `now`, as a part of the caller's trace if its
+    /// `traceparent` names one.
+    pub fn begin(&self, headers: &HeaderMap, now: Timestamp) -> Trace {
+        let caller = Traceparent::read(headers);
+        let trace_id = caller.map_or_else(|| self.0.ids.new_trace_id(), |it| it.trace_id);
+        let wanted = match caller {
+            Some(caller) => caller.sampled,
+            None => self.0.wants(trace_id),
+        };
+        let sampled = self.0.exporter.is_some() && wanted && self.0.admits(now);
+        let span_id = match caller {
+            // Nobody will see a span of ours: what comes after hangs below the caller's.
+            Some(caller) if !sampled => caller.span_id,
+            _ => self.0.ids.new_span_id(),
+        };
+        let passes = self.0.exporter.is_none() && caller.is_some_and(|it| it.sampled);
+        Trace {
+            tracer: self.clone(),
+            id: trace_id.to_string(),
+            here: Traceparent { trace_id, span_id, sampled: sampled || passes },
+            parent: caller.map(|it| it.span_id),
+            sampled,
+            begun: now,
+            started: Instant::now(),
+            done: Vec::new(),
+        }
+    }
+
+    /// Sends the spans that wait, within `limit`, and ends the exporter.
+    pub async fn shutdown(&self, limit: Duration) {
+        let tracer = self.clone();
+        let flushed = tokio::task::spawn_blocking(move || match &tracer.0.exporter {
+            Some(exporter) => exporter.shutdown(limit).map_err(|it| it.to_string()),
+            None => Ok(()),
+        });
+        match flushed.await {
+            Ok(Ok(())) => (),
+            Ok(Err(error)) => tracing::warn!(error, "the last traces did not reach the collector"),
+            Err(error) => tracing::warn!(%error, "the last traces did not reach the collector"),
+        }
+    }
+}
+
+impl Inner {
+    /// The share of new traces, by trace ID like OpenTelemetry's `TraceIdRatioBased`.
+    fn wants(&self, trace_id: TraceId) -> bool {
+        let [.., a, b, c, d, e, f, g, h] = trace_id.to_bytes();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]) >> 1 < self.sampled_ids
+    }
+
+    /// The limit per second, whoever wants the trace.
+    fn admits(&self, now: Timestamp) -> bool {
+        let second = now.as_second().rem_euclid(1 << 32).unsigned_abs() << 32;
+        self.window
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |window| {
+                let count = if window >> 32 << 32 == second { window & 0xffff_ffff } else { 0 };
+                (count < u64::from(self.per_second)).then_some(second | (count + 1))
+            })
+            .is_ok()
+    }
+}
+
+/// A part of a request's life. Those that call an upstream are spans of kind CLIENT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The credentials become a principal.
+    Authenticate,
+    /// GET of the job's details.
+    Details,
+    /// The policies are asked.
+    Evaluate,
+    /// The DELETE.
+    Forward,
+    /// The target becomes an operation.
+    Parse,
+    /// The ledger takes the decision.
+    Record,
+    /// The upstream request is signed.
+    Sign,
+    /// GET of the job's tags.
+    Tags,
+}
+
+/// The trace of one request. It can be moved between tasks, and is lost if it is not finished.
+#[derive(Debug)]
+#[must_use = "a trace that is not finished leaves no spans and no log line"]
+pub struct Trace {
+    tracer: Tracer,
+    id: String,
+    pub(super) here: Traceparent,
+    pub(super) parent: Option<SpanId>,
+    sampled: bool,
+    pub(super) begun: Timestamp,
+    pub(super) started: Instant,
+    pub(super) done: Vec<Done>,
+}
+
+impl Trace {
+    /// The trace ID: 32 lower-case hex digits.
+    #[must_use]
+    pub fn trace_id(&self) -> &str {
+        &self.id
+    }
+
+    /// The request becomes spans.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.sampled
+    }
+
+    /// Starts a stage. It borrows nothing, so that stages can run side by side.
+    #[must_use = "a stage that is not added is not seen"]
+    pub fn start(&self, stage: Stage) -> Running {
+        let (here, started) = match self.sampled {
+            true => {
+                let span_id = self.tracer.0.ids.new_span_id();
+                (Traceparent { span_id, ..self.here }, Some(Instant::now()))
+            }
+            false => (self.here, None),
+        };
+        Running { stage, here, started }
+    }
+
+    /// Adds a stage that is over; beyond [`STAGES_MAX`] it is left out.
+    pub fn add(&mut self, done: Done) {
+        if let Some(stage) = done.0
+            && self.done.len() < STAGES_MAX
+        {
+            self.done.push(Done(Some(stage)));
+        }
+    }
+
+    /// Ends a stage that calls nobody, and adds it.
+    pub fn end(&mut self, running: Running) {
+        self.add(running.end());
+    }
+
+    /// Ends the request: writes its log line, hands its spans to the exporter if it is sampled,
+    /// and says how long it took. Never waits.
+    pub fn finish(self, summary: &Summary<'_>) -> Duration {
+        let ended = Instant::now();
+        let took = ended.duration_since(self.started);
+        request::log(summary, &self.id, took);
+        if let Some(exporter) = self.tracer.0.exporter.as_ref().filter(|_| self.sampled) {
+            exporter.export(span::spans(&self, summary, ended));
+        }
+        took
+    }
+}
+
+/// A stage that has started.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a stage that is not ended is not seen"]
+pub struct Running {
+    stage: Stage,
+    here: Traceparent,
+    started: Option<Instant>,
+}
+
+impl Running {
+    /// The `traceparent` to send with the upstream request of this stage.
+    #[must_use]
+    pub fn traceparent(&self) -> HeaderValue {
+        self.here.header()
+    }
+
+    /// Ends a stage that calls nobody.
+    pub fn end(self) -> Done {
+        Done(self.started.map(|started| self.timed(started, None)))
+    }
+
+    /// Ends a stage that called an upstream.
+    pub fn answered(self, answer: &Answer<'_>) -> Done {
+        Done(self.started.map(|started| self.timed(started, Some(span::call(answer)))))
+    }
+
+    fn timed(self, started: Instant, call: Option<span::Call>) -> Timed {
+        Timed {
+            stage: self.stage,
+            span_id: self.here.span_id,
+            started,
+            ended: Instant::now(),
+            call,
+        }
+    }
+}
+
+/// What came out of calling an upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The configured name of the upstream.
+    pub upstream: &'a str,
+    /// What was asked for, absolute.
+    pub url: &'a Uri,
+    /// The status, if there was an answer.
+    pub status: Option<StatusCode>,
+    /// What went wrong when there was none, as a word of a small set such as `timeout`.
+    pub error: Option<&'static str>,
+    /// The upstream's `X-Request-Id`.
+    pub request_id: Option<&'a str>,
+    /// How often the request was sent before.
+    pub resends: u32,
+}
+
+/// A stage that is over; empty when the request is not sampled.
+#[derive(Debug)]
+#[must_use = "a stage that is not added is not seen"]
+pub struct Done(pub(super) Option<Timed>);
+
+#[derive(Debug)]
+pub(super) struct Timed {
+    pub(super) stage: Stage,
+    pub(super) span_id: SpanId,
+    pub(super) started: Instant,
+    pub(super) ended: Instant,
+    pub(super) call: Option<span::Call>,
+}
+
+#[cfg(test)]
+mod tests;
