@@ -9,6 +9,7 @@ pub mod policy;
 
 pub mod attributes;
 pub mod authn;
+pub mod ledger;
 
 pub mod sign;
 pub mod telemetry;

@@ -1,0 +1,360 @@
+//! The record of what the gate decided and did. Nothing is ever taken from it.
+//!
+//! Append-only lines of JSON, each chained to the one before it, in a directory that one process
+//! holds. [`Ledger::record`] returns once a decision is on stable storage, and nothing is sent
+//! before. Each decision's [`Entry`] gets exactly one outcome. What a crash leaves open is found at
+//! the next start and handed out as [`Pending`].
+
+pub mod record;
+
+mod entry;
+mod line;
+mod policies;
+mod queue;
+mod volume;
+mod writer;
+
+pub use self::entry::Entry;
+pub use self::entry::Outcome;
+pub use self::entry::Pending;
+pub use self::line::Fault;
+pub use self::line::Kind;
+pub use self::line::LINE_BYTES_MAX;
+pub use self::line::LedgerId;
+pub use self::policies::Policies;
+pub use self::queue::QUEUE_MAX;
+pub use self::record::Ending;
+pub use self::writer::SEGMENT_AGE_MAX;
+
+use self::line::Head;
+use self::line::MEMBERS_BYTES_MAX;
+use self::queue::Item;
+use self::queue::Note;
+use self::queue::Queue;
+use self::queue::Submission;
+use self::record::Body;
+use self::record::Fact;
+use self::record::Verdict;
+use self::record::written_len;
+use self::volume::Directory;
+use self::volume::Volume;
+use self::writer::Ends;
+use self::writer::Limits;
+use self::writer::Writer;
+
+use crate::clock::Clock;
+use crate::policy;
+
+use jiff::Timestamp;
+use std::borrow::Cow;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::thread::JoinHandle;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+use tokio::sync::watch;
+
+/// How many decisions may wait to be settled in this process; the next start finds the others.
+pub const PENDING_MAX: usize = 1024;
+
+/// The longest texts of a question, in bytes as written: what the principal, its groups and tags
+/// and the user agent may take. The rest of a record is the job's attributes and names.
+pub const QUERY_BYTES_MAX: usize = 40 * 1024;
+
+/// The settings of a ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where it is kept; created if missing. One process at a time.
+    pub directory: PathBuf,
+    /// Free space, in bytes, under which no more decisions are recorded.
+    pub reserve: u64,
+    /// The length, in bytes, at which a segment gets no more groups of records.
+    pub segment: u64,
+}
+
+/// A ledger in use; clones write to the same one.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    id: LedgerId,
+    queue: Arc<Queue>,
+    status: watch::Receiver<Status>,
+}
+
+/// What [`open`] opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// For requests.
+    pub ledger: Ledger,
+    /// For the end of the process.
+    pub thread: WriterThread,
+    /// Decisions whose effect is not known: left open by an earlier run, or ended as `unknown` in
+    /// this one. Who looks them up records the result with [`Ledger::settle`].
+    pub pending: mpsc::Receiver<Pending>,
+}
+
+/// The thread that writes. Closing it waits for all that is queued.
+#[derive(Debug)]
+pub struct WriterThread {
+    queue: Arc<Queue>,
+    status: watch::Receiver<Status>,
+    thread: JoinHandle<()>,
+}
+
+/// Whether decisions can be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Ended in good order.
+    Closed,
+    /// A sync failed: final for this process, which should exit.
+    Failed,
+    /// Free space is under the reserve.
+    Full,
+    /// The last write failed; it is tried again.
+    Unwritable,
+    /// They can.
+    Writable,
+}
+
+/// Why a decision was not recorded. Whatever the reason, nothing may be sent.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// [`QUEUE_MAX`] decisions wait already.
+    #[error("too many decisions wait for the ledger")]
+    Busy,
+    /// The gate is stopping.
+    #[error("the ledger is closed")]
+    Closed,
+    /// The ledger failed for good.
+    #[error("the ledger failed")]
+    Failed,
+    /// Free space is under the reserve.
+    #[error("the ledger's disk is nearly full")]
+    Full,
+    /// The record would be longer than [`LINE_BYTES_MAX`].
+    #[error("the record would be longer than {LINE_BYTES_MAX} bytes")]
+    TooLarge,
+    /// The write failed, and was undone.
+    #[error("the ledger cannot be written to")]
+    Write(#[source] Arc<io::Error>),
+}
+
+/// Why a ledger was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The system's error.
+    #[error("the ledger directory {path} cannot be used")]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("the ledger directory {0} is in use by another process")]
+    Locked(PathBuf),
+}
+
+/// A decision with everything that it was based on.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'a> {
+    /// The gate's own request ID.
+    pub request_id: &'a str,
+    /// The caller's, if it sent one.
+    pub caller_request_id: Option<&'a str>,
+    /// The W3C trace ID in hex.
+    pub trace_id: &'a str,
+    /// The other end of the connection; nothing on a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// The name of the upstream that serves the project.
+    pub upstream: &'a str,
+    /// The question.
+    pub query: &'a policy::Query,
+    /// What was known of the job.
+    pub attributes: &'a policy::Attributes,
+    /// The answer.
+    pub decision: &'a policy::Decision,
+    /// The policy version that answered.
+    pub policies: &'a Arc<Policies>,
+}
+
+/// Opens the ledger in `config.directory` and starts its thread.
+///
+/// # Errors
+/// The directory cannot be used, or another process has it.
+pub fn open(config: &Config, clock: Clock) -> Result<Opened, OpenError> {
+    let path = || config.directory.clone();
+    let directory = Directory::open(&config.directory).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => OpenError::Locked(path()),
+        _ => OpenError::Io { path: path(), source },
+    })?;
+    let id = LedgerId::random();
+    let head = Head::start(&id);
+    let limits = Limits { reserve_bytes: config.reserve, segment_bytes: config.segment };
+    start((id, head), clock, Box::new(directory), limits)
+        .map_err(|source| OpenError::Io { path: path(), source })
+}
+
+/// Starts the thread that continues the chain `at`.
+fn start(
+    at: (LedgerId, Head),
+    clock: Clock,
+    volume: Box<dyn Volume>,
+    limits: Limits,
+) -> io::Result<Opened> {
+    let queue = Arc::new(Queue::default());
+    let (status_sender, status) = watch::channel(Status::Writable);
+    let (pending_sender, pending) = mpsc::channel(PENDING_MAX);
+    let ends = Ends { queue: Arc::clone(&queue), status: status_sender, pending: pending_sender };
+    let id = at.0.clone();
+    let writer = Writer::new(at, clock, volume, ends, limits);
+    let thread = thread::Builder::new().name("ledger".to_owned()).spawn(|| writer.run())?;
+    let ledger = Ledger { id, queue: Arc::clone(&queue), status: status.clone() };
+    Ok(Opened { ledger, thread: WriterThread { queue, status, thread }, pending })
+}
+
+impl Ledger {
+    /// The random name of this ledger.
+    #[must_use]
+    pub fn id(&self) -> &LedgerId {
+        &self.id
+    }
+
+    /// Whether the record of `query` will be short enough, whatever the job's attributes. To be
+    /// asked before they are looked up.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn fits(query: &policy::Query) -> Result<(), Error> {
+        let principal = &query.principal;
+        let texts = principal.groups().iter().map(String::as_str);
+        let texts = texts
+            .chain(principal.tags().iter().flat_map(|(key, value)| [key.as_str(), value]))
+            .chain([principal.id(), principal.source()])
+            .chain(query.user_agent.value().map(String::as_str));
+        // Quotes, a comma or colon.
+        let bytes = texts.map(|it| 4 + it.chars().map(written_len).sum::<usize>()).sum::<usize>();
+        if QUERY_BYTES_MAX < bytes { Err(Error::TooLarge) } else { Ok(()) }
+    }
+
+    /// Records `judged`, and returns once it cannot be lost any more.
+    ///
+    /// # Errors
+    /// Each of [`Error`]; nothing may be sent then.
+    pub async fn record(&self, judged: &Judged<'_>) -> Result<Entry, Error> {
+        let (reply, entry) = oneshot::channel();
+        self.queue.submit(judged.submission(reply)?)?;
+        entry.await.unwrap_or(Err(Error::Failed))
+    }
+
+    /// Notes a policy version that came into force, with its text. Not awaited; each segment holds
+    /// the text of every version that judged in it in any case.
+    pub fn loaded(&self, policies: &Arc<Policies>) {
+        self.queue.add(Item::Policies(Arc::clone(policies)));
+    }
+
+    /// Records how the decision number `of` ended, as was found out afterwards. Not awaited: if it
+    /// is lost, the next start hands the decision out again.
+    pub fn settle(&self, of: u64, result: Ending) {
+        match record::to_members(&Body::Settlement(record::Settlement { of, result })) {
+            Ok(members) => {
+                let kind = Kind::Settlement;
+                self.queue.add(Item::Note(Note { kind, members, pending: None }));
+            }
+            Err(error) => tracing::error!(of, %error, "settlement cannot be written"),
+        }
+    }
+
+    /// Whether decisions can be recorded now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        *self.status.borrow()
+    }
+
+    /// Returns when the ledger has failed for good. The process should then exit; what is queued is
+    /// lost, and nothing of it was acted upon.
+    pub async fn failed(&self) {
+        let mut status = self.status.clone();
+        // The writer says `Failed` or `Closed` before it is gone.
+        if status.wait_for(|it| *it == Status::Failed).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl WriterThread {
+    /// Refuses new decisions, waits until all that is queued is on stable storage, and ends the
+    /// thread. To be called when no request is at work any more: an outcome that comes later is
+    /// found missing at the next start.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the ledger failed before.
+    pub async fn close(mut self) -> Result<(), Error> {
+        self.queue.close();
+        let end = self.status.wait_for(|it| matches!(it, Status::Closed | Status::Failed)).await;
+        let closed = end.is_ok_and(|it| *it == Status::Closed);
+        // It has nothing left to do but to free what it holds.
+        let joined = self.thread.join();
+        if closed && joined.is_ok() { Ok(()) } else { Err(Error::Failed) }
+    }
+}
+
+impl Judged<'_> {
+    fn submission(
+        &self,
+        reply: oneshot::Sender<Result<Entry, Error>>,
+    ) -> Result<Submission, Error> {
+        let body = Body::Decision(Box::new(self.record()));
+        let members = record::to_members(&body).map_err(|_| Error::TooLarge)?;
+        if MEMBERS_BYTES_MAX < members.len() {
+            return Err(Error::TooLarge);
+        }
+        let pending = Pending {
+            seq: 0,
+            time: Timestamp::UNIX_EPOCH,
+            request_id: self.request_id.to_owned(),
+            upstream: self.upstream.to_owned(),
+            project: self.query.project_id.clone(),
+            job: self.query.training_job_id.clone(),
+        };
+        Ok(Submission { members, policies: Arc::clone(self.policies), pending, reply })
+    }
+
+    fn record(&self) -> record::Decision<'_> {
+        let query = self.query;
+        let principal = &query.principal;
+        let (region, account, job) = (&query.region, &query.account, &query.training_job_id);
+        let (result, reason, statement) = match self.decision {
+            policy::Decision::Allow(permit) => (Verdict::Allow, None, Some(permit.statement())),
+            policy::Decision::Deny(denial) => {
+                (Verdict::Deny, Some(denial.reason.into()), denial.statement.as_ref())
+            }
+            policy::Decision::Indeterminate(_) => (Verdict::Indeterminate, None, None),
+        };
+        record::Decision {
+            request_id: self.request_id.into(),
+            caller_request_id: self.caller_request_id.map(Cow::Borrowed),
+            trace_id: self.trace_id.into(),
+            source: principal.source().into(),
+            principal: principal.id().into(),
+            groups: principal.groups().into(),
+            tags: Cow::Borrowed(principal.tags()),
+            peer: self.peer,
+            source_ip: Fact::copied(&query.source_ip),
+            project: Cow::Borrowed(&query.project_id),
+            job: Cow::Borrowed(job),
+            upstream: self.upstream.into(),
+            action: policy::ACTION.into(),
+            resource: format!("modelarts:{region}:{account}:trainJob:{job}").into(),
+            context: record::Context::of(query),
+            attributes: record::Attributes::of(self.attributes),
+            policy_digest: self.policies.digest().into(),
+            result,
+            reason,
+            statement: statement.map(|it| it.as_str().into()),
+        }
+    }
+}

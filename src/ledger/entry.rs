@@ -1,0 +1,125 @@
+//! The open end of a decision: whoever holds an [`Entry`] owes the ledger an outcome.
+
+use super::line::Kind;
+use super::queue::Item;
+use super::queue::Note;
+use super::queue::Queue;
+use super::record;
+use super::record::Body;
+use super::record::Ending;
+use super::record::UPSTREAM_REQUEST_ID_MAX;
+
+use jiff::Timestamp;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A decision that is on stable storage and has no outcome yet.
+///
+/// It gets exactly one: from [`Entry::close`], or from `Drop` when the request ends in any other
+/// way (a panic, the drain deadline, a caller that vanished while the decision was committed).
+#[must_use = "an entry needs an outcome"]
+#[derive(Debug)]
+pub struct Entry {
+    opened: Instant,
+    sending: bool,
+    /// Taken by the outcome.
+    open: Option<Open>,
+    seq: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    pending: Pending,
+    queue: Arc<Queue>,
+}
+
+/// A decision whose effect is not known: whether the job is still there has to be looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The decision's `seq`, for [`Ledger::settle`](super::Ledger::settle).
+    pub seq: u64,
+    /// When it was committed.
+    pub time: Timestamp,
+    /// The gate's own request ID.
+    pub request_id: String,
+    /// The name of the upstream.
+    pub upstream: String,
+    /// The project ID.
+    pub project: String,
+    /// The training job's ID.
+    pub job: String,
+}
+
+/// How a decision ended, as its request saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// How it ended.
+    pub result: Ending,
+    /// The cloud's HTTP status, where the cloud answered.
+    pub status: Option<u16>,
+    /// The cloud's `X-Request-Id`; kept up to [`UPSTREAM_REQUEST_ID_MAX`].
+    pub upstream_request_id: Option<String>,
+}
+
+impl From<Ending> for Outcome {
+    /// Without an answer of the cloud.
+    fn from(result: Ending) -> Self {
+        Self { result, status: None, upstream_request_id: None }
+    }
+}
+
+impl Entry {
+    pub(super) fn new(pending: Pending, queue: Arc<Queue>) -> Self {
+        let seq = pending.seq;
+        Self { opened: Instant::now(), sending: false, open: Some(Open { pending, queue }), seq }
+    }
+
+    /// The decision's number in this ledger.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// To be called before the first byte is handed to the connection to the cloud: from here on
+    /// an end without outcome means `unknown`, before it means `not_sent`.
+    pub fn sending(&mut self) {
+        self.sending = true;
+    }
+
+    /// Ends it. The record is queued, not awaited.
+    pub fn close(mut self, outcome: Outcome) {
+        self.end(outcome);
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        let Some(Open { pending, queue }) = self.open.take() else { return };
+        let mut upstream_request_id = outcome.upstream_request_id;
+        if let Some(id) = &mut upstream_request_id
+            && let Some((at, _)) = id.char_indices().nth(UPSTREAM_REQUEST_ID_MAX)
+        {
+            id.truncate(at);
+        }
+        let body = Body::Outcome(record::Outcome {
+            of: self.seq,
+            result: outcome.result,
+            status: outcome.status,
+            upstream_request_id: upstream_request_id.map(Into::into),
+            duration_ms: u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+        match record::to_members(&body) {
+            Ok(members) => {
+                let pending = (!outcome.result.is_final()).then_some(pending);
+                queue.add(Item::Note(Note { kind: Kind::Outcome, members, pending }));
+            }
+            // The decision stays open, and the next start settles it.
+            Err(error) => tracing::error!(seq = self.seq, %error, "outcome cannot be written"),
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let result = if self.sending { Ending::Unknown } else { Ending::NotSent };
+        self.end(result.into());
+    }
+}

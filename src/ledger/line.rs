@@ -1,0 +1,270 @@
+//! How a record becomes a line of the chain, and how a line is checked against it.
+//!
+//! `{"v":1,"ledger_id":…,"seq":…,"time":…,` the record's own members `,"prev":…,"sum":…}` and LF.
+//! `prev` is the SHA-256 of the line before, without its LF, in hex; in the first line, of the
+//! ledger ID. `sum` is the first 16 hex digits of the SHA-256 of everything before `,"sum"`, so that
+//! a change is seen in the last line too, which no `prev` covers yet. Neither is a secret: against
+//! someone who rewrites the file with care, signed checkpoints help.
+
+#[cfg(test)]
+mod tests;
+
+use super::record;
+
+use aws_lc_rs::digest;
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::fmt;
+use std::fmt::Write;
+use std::io::Write as _;
+use std::sync::Arc;
+
+/// The longest line, in bytes, without its LF.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// The most that a line adds to the members of its record: names, 36 characters of ledger ID, 20 of
+/// `seq`, 33 of time, 64 of `prev`, 16 of `sum`.
+const FRAME_BYTES_MAX: usize = 256;
+
+/// The longest members of one record, in bytes.
+pub(super) const MEMBERS_BYTES_MAX: usize = LINE_BYTES_MAX - FRAME_BYTES_MAX;
+
+/// The random name of one chain, a UUID: one per ledger directory.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LedgerId(Arc<str>);
+
+impl LedgerId {
+    pub(super) fn random() -> Self {
+        Self(Arc::from(uuid::Uuid::new_v4().hyphenated().to_string()))
+    }
+
+    /// Parses the hyphenated lower-case form; nothing else is a ledger ID.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let uuid = uuid::Uuid::try_parse(text).ok()?;
+        (uuid.hyphenated().to_string() == text).then(|| Self(Arc::from(text)))
+    }
+
+    /// The ID as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LedgerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a chain stands: its last line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The last line's `seq`; 0 before the first line.
+    pub(super) seq: u64,
+    /// The next line's `prev`.
+    pub(super) hash: Hash,
+}
+
+/// A SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hash([u8; digest::SHA256_OUTPUT_LEN]);
+
+impl Hash {
+    fn of(bytes: &[u8]) -> Self {
+        Self::from(digest::digest(&digest::SHA256, bytes))
+    }
+}
+
+impl From<digest::Digest> for Hash {
+    fn from(digest: digest::Digest) -> Self {
+        let mut res = Self([0; digest::SHA256_OUTPUT_LEN]);
+        for (to, from) in res.0.iter_mut().zip(digest.as_ref()) {
+            *to = *from;
+        }
+        res
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+fn write_hex(to: &mut impl Write, bytes: &[u8]) -> fmt::Result {
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            to.write_char(DIGITS.get(usize::from(nibble)).copied().unwrap_or_default())?;
+        }
+    }
+    Ok(())
+}
+
+impl Head {
+    /// The chain of `id` before its first line.
+    pub(super) fn start(id: &LedgerId) -> Self {
+        Self { seq: 0, hash: Hash::of(id.0.as_bytes()) }
+    }
+
+    /// Appends the next line with its LF to `out`, and stands at it. `members` are a record's,
+    /// without braces.
+    pub(super) fn append(
+        &mut self,
+        out: &mut Vec<u8>,
+        id: &LedgerId,
+        time: Timestamp,
+        members: &[u8],
+    ) {
+        let start = out.len();
+        let seq = self.seq + 1;
+        let version = record::VERSION;
+        // Writing to a vector cannot fail.
+        let _ = write!(out, r#"{{"v":{version},"ledger_id":"{id}","seq":{seq},"time":"{time}","#);
+        out.extend_from_slice(members);
+        let _ = write!(out, r#","prev":"{}""#, self.hash);
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(out.get(start..).unwrap_or_default());
+        let tail = Tail::of(&hash.clone().finish());
+        hash.update(tail.0.as_bytes());
+        out.extend_from_slice(tail.0.as_bytes());
+        out.push(b'\n');
+        *self = Self { seq, hash: Hash::from(hash.finish()) };
+    }
+}
+
+/// The end of a line: its `sum`.
+struct Tail(String);
+
+/// The length of [`Tail`]: `,"sum":"` + 16 + `"}`.
+const TAIL_BYTES: usize = 26;
+
+/// How many bytes of the digest `sum` shows.
+const SUM_BYTES: usize = 8;
+
+impl Tail {
+    fn of(digest: &digest::Digest) -> Self {
+        let mut res = String::with_capacity(TAIL_BYTES);
+        res.push_str(r#","sum":""#);
+        // Writing to a string cannot fail.
+        let _ = write_hex(&mut res, digest.as_ref().get(..SUM_BYTES).unwrap_or_default());
+        res.push_str(r#""}"#);
+        Self(res)
+    }
+}
+
+/// What every line says besides its record.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Frame<'a> {
+    v: u32,
+    ledger_id: &'a str,
+    pub(super) seq: u64,
+    time: &'a str,
+    pub(super) kind: Kind,
+    prev: &'a str,
+}
+
+/// The kinds of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the variants of record::Body explain each")]
+pub enum Kind {
+    Checkpoint,
+    Decision,
+    Outcome,
+    Policies,
+    Settlement,
+    Suppressed,
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Its bytes are not those that `sum` was made of.
+    #[error("the line was changed: its sum does not match")]
+    Changed,
+    /// Another ledger's.
+    #[error("the line belongs to ledger {0}")]
+    Foreign(String),
+    /// The line before it is not the one it was written after.
+    #[error("the line does not follow the one before it: its prev does not match")]
+    Link,
+    /// Not a record.
+    #[error("not a record: {0}")]
+    Malformed(String),
+    /// Another number than the next one.
+    #[error("seq is {found}, not {expected}")]
+    Seq {
+        /// The next number.
+        expected: u64,
+        /// What the line says.
+        found: u64,
+    },
+    /// Longer than [`LINE_BYTES_MAX`].
+    #[error("the line is longer than {LINE_BYTES_MAX} bytes")]
+    TooLong,
+    /// A schema of another version.
+    #[error("the record is of version {0}; this program reads version {known}", known = record::VERSION)]
+    Version(u32),
+}
+
+impl<'a> Frame<'a> {
+    /// Reads `line`, which has no LF, and checks all that it can be checked for by itself.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub(super) fn parse(line: &'a [u8]) -> Result<(Self, Hash), Fault> {
+        if LINE_BYTES_MAX < line.len() {
+            return Err(Fault::TooLong);
+        }
+        let frame: Self =
+            serde_json::from_slice(line).map_err(|error| Fault::Malformed(error.to_string()))?;
+        if frame.v != record::VERSION {
+            return Err(Fault::Version(frame.v));
+        }
+        let Some((text, tail)) = line.split_at_checked(line.len().saturating_sub(TAIL_BYTES))
+        else {
+            return Err(Fault::Changed);
+        };
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(text);
+        if tail != Tail::of(&hash.clone().finish()).0.as_bytes() {
+            return Err(Fault::Changed);
+        }
+        hash.update(tail);
+        Ok((frame, Hash::from(hash.finish())))
+    }
+
+    /// When the record was committed.
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`] if it is not a time.
+    pub(super) fn time(&self) -> Result<Timestamp, Fault> {
+        self.time.parse().map_err(|error: jiff::Error| Fault::Malformed(error.to_string()))
+    }
+
+    /// The ledger that the line says it belongs to.
+    pub(super) fn ledger_id(&self) -> Option<LedgerId> {
+        LedgerId::parse(self.ledger_id)
+    }
+
+    /// Checks that this line of ledger `id` follows `head`.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub(super) fn follows(&self, id: &LedgerId, head: &Head) -> Result<(), Fault> {
+        if self.ledger_id != id.as_str() {
+            return Err(Fault::Foreign(self.ledger_id.to_owned()));
+        }
+        if self.seq != head.seq + 1 {
+            return Err(Fault::Seq { expected: head.seq + 1, found: self.seq });
+        }
+        if self.prev != head.hash.to_string() {
+            return Err(Fault::Link);
+        }
+        Ok(())
+    }
+}

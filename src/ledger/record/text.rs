@@ -1,0 +1,88 @@
+//! Records as JSON text: one line whatever a value holds, and nothing in it that could make a
+//! terminal or an editor show something else than what is there.
+
+use serde::Serialize;
+use serde_json::ser::Formatter;
+use std::io;
+
+/// The members of `body`'s JSON object, without its braces.
+///
+/// # Errors
+/// None with the types of the schema; serde has the last word.
+pub(in crate::ledger) fn to_members(body: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut res = Vec::with_capacity(1024);
+    body.serialize(&mut serde_json::Serializer::with_formatter(&mut res, Inert))?;
+    res.pop();
+    if !res.is_empty() {
+        res.remove(0);
+    }
+    Ok(res)
+}
+
+/// Compact JSON in which control and invisible characters beyond ASCII are escaped too. JSON's own
+/// rules escape only those below U+0020.
+struct Inert;
+
+impl Formatter for Inert {
+    fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
+    where
+        W: ?Sized + io::Write,
+    {
+        if fragment.is_ascii() && !fragment.contains('\x7f') {
+            return writer.write_all(fragment.as_bytes());
+        }
+        let mut buffer = [0; 4];
+        for it in fragment.chars() {
+            if !is_deceptive(it) {
+                writer.write_all(it.encode_utf8(&mut buffer).as_bytes())?;
+                continue;
+            }
+            for unit in it.encode_utf16(&mut [0; 2]) {
+                write!(writer, "\\u{unit:04x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Control and format characters (Unicode categories Cc, Cf, Zl, Zp): they move the cursor, turn
+/// the direction of writing, or are not seen at all.
+fn is_deceptive(it: char) -> bool {
+    it.is_control()
+        || matches!(it,
+            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// How many bytes `it` takes in a text as written here.
+pub(in crate::ledger) fn written_len(it: char) -> usize {
+    match it {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        _ if is_deceptive(it) => 6 * it.len_utf16(),
+        _ => it.len_utf8(),
+    }
+}
+
+/// Times as RFC 3339 in UTC with all their digits.
+pub(super) mod timestamp {
+    use jiff::Timestamp;
+    use serde::Deserialize;
+    use serde::Deserializer;
+    use serde::Serializer;
+    use serde::de::Error;
+    use std::borrow::Cow;
+
+    pub(in crate::ledger::record) fn serialize<S: Serializer>(
+        time: &Timestamp,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(time)
+    }
+
+    pub(in crate::ledger::record) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Timestamp, D::Error> {
+        Cow::<'_, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}

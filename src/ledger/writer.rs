@@ -1,0 +1,327 @@
+//! The one owner of the file: a thread that takes all that waits, writes it as one group, syncs
+//! once, and only then lets the requests go on.
+//!
+//! A failed write is undone and tried again with the next group; a failed sync is final, because
+//! the kernel may have dropped what it could not write and a second sync would then lie.
+
+#[cfg(test)]
+mod tests;
+
+use super::Entry;
+use super::Error;
+use super::LedgerId;
+use super::Pending;
+use super::Policies;
+use super::Status;
+use super::line::Head;
+use super::queue::Item;
+use super::queue::Note;
+use super::queue::Queue;
+use super::queue::Submission;
+use super::volume::Volume;
+
+use crate::clock::Clock;
+
+use jiff::SignedDuration;
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::sync::watch;
+
+/// A segment that is older than this gets no more records, so that retention can go by whole
+/// segments.
+pub const SEGMENT_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// How soon a failed write is tried again when no new group comes.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How often free space is looked at when nothing is written.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// A buffer larger than this is given back after its group.
+const BUFFER_BYTES_KEPT: usize = 256 * 1024;
+
+pub(super) struct Writer {
+    id: LedgerId,
+    head: Head,
+    clock: Clock,
+    volume: Box<dyn Volume>,
+    queue: Arc<Queue>,
+    status: watch::Sender<Status>,
+    pending: mpsc::Sender<Pending>,
+    limits: Limits,
+    segment: Option<Segment>,
+    /// What could not be written yet and must not be lost.
+    backlog: Vec<Note>,
+    buffer: Vec<u8>,
+}
+
+/// Settings of the writer; see [`Config`](super::Config).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) reserve_bytes: u64,
+    pub(super) segment_bytes: u64,
+}
+
+/// The segment that is written to.
+struct Segment {
+    /// Its length: what is known to be good.
+    bytes: u64,
+    since: Timestamp,
+    /// The policy versions whose text it holds.
+    policies: HashSet<Arc<str>>,
+}
+
+/// Records that are written together.
+struct Group {
+    time: Timestamp,
+    head: Head,
+    bytes: Vec<u8>,
+    policies: Vec<Arc<str>>,
+    /// With their numbers.
+    decisions: Vec<(u64, Submission)>,
+    notes: Vec<Note>,
+}
+
+/// Why a group is not on stable storage.
+enum Fault {
+    /// Nothing of it is in the file.
+    Write(io::Error),
+    /// Nobody can say what is in the file.
+    Final(io::Error),
+}
+
+/// The ends of the channels that [`open`](super::open) hands to a writer.
+pub(super) struct Ends {
+    pub(super) queue: Arc<Queue>,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) pending: mpsc::Sender<Pending>,
+}
+
+impl Writer {
+    /// Continues the chain of `id` after `head`, in a new segment.
+    pub(super) fn new(
+        (id, head): (LedgerId, Head),
+        clock: Clock,
+        volume: Box<dyn Volume>,
+        ends: Ends,
+        limits: Limits,
+    ) -> Self {
+        let Ends { queue, status, pending } = ends;
+        let (segment, backlog, buffer) = (None, Vec::new(), Vec::new());
+        Self { id, head, clock, volume, queue, status, pending, limits, segment, backlog, buffer }
+    }
+
+    /// Writes groups until the queue is closed and empty, or a sync fails.
+    pub(super) fn run(mut self) {
+        loop {
+            let wait = if self.backlog.is_empty() { IDLE } else { RETRY };
+            let taken = self.queue.take(wait);
+            let done = taken.closing && taken.items.is_empty();
+            if let Err(error) = self.commit(taken.items) {
+                tracing::error!(%error, "the ledger failed for good");
+                self.status.send_replace(Status::Failed);
+                return;
+            }
+            if done {
+                let lost = !self.backlog.is_empty();
+                self.status.send_replace(if lost { Status::Failed } else { Status::Closed });
+                return;
+            }
+        }
+    }
+
+    /// Writes `items` as one group and answers those who wait.
+    ///
+    /// # Errors
+    /// Only what is final.
+    fn commit(&mut self, items: Vec<Item>) -> io::Result<()> {
+        let items = self.admit(items);
+        if items.is_empty() && self.backlog.is_empty() {
+            return self.probe();
+        }
+        let group = self.group(items);
+        match self.store(&group) {
+            Ok(()) => self.conclude(group),
+            Err(Fault::Write(error)) => self.postpone(group, error),
+            Err(Fault::Final(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Refuses decisions while the disk is nearly full; what ends a decision may use the reserve.
+    fn admit(&mut self, mut items: Vec<Item>) -> Vec<Item> {
+        // Where free space cannot be told, the write will tell.
+        let full = self.volume.free().is_ok_and(|free| free < self.limits.reserve_bytes);
+        self.status.send_if_modified(|status| {
+            let before = *status;
+            *status = match before {
+                Status::Writable if full => Status::Full,
+                Status::Full if !full => Status::Writable,
+                other => other,
+            };
+            *status != before
+        });
+        if full {
+            for item in items.extract_if(.., |it| !matches!(it, Item::Note(_))) {
+                if let Item::Decision(submission) = item {
+                    let _ = submission.reply.send(Err(Error::Full));
+                }
+            }
+        }
+        items
+    }
+
+    /// Frames the records. Nothing of the writer changes but the start of a new segment: the group
+    /// may still fail.
+    fn group(&mut self, items: Vec<Item>) -> Group {
+        let now = self.clock.now();
+        if self.segment.as_ref().is_some_and(|it| it.is_done(now, self.limits)) {
+            self.segment = None;
+        }
+        let mut group = Group {
+            time: now,
+            head: self.head,
+            bytes: mem::take(&mut self.buffer),
+            policies: Vec::new(),
+            decisions: Vec::new(),
+            notes: Vec::new(),
+        };
+        for note in mem::take(&mut self.backlog) {
+            group.push_note(&self.id, note);
+        }
+        for item in items {
+            match item {
+                Item::Decision(submission) => {
+                    self.policies(&mut group, &submission.policies);
+                    group.push(&self.id, &submission.members);
+                    group.decisions.push((group.head.seq, submission));
+                }
+                Item::Note(note) => group.push_note(&self.id, note),
+                Item::Policies(policies) => self.policies(&mut group, &policies),
+            }
+        }
+        group
+    }
+
+    /// Puts the text of a policy version into the segment, once.
+    fn policies(&self, group: &mut Group, policies: &Policies) {
+        let digest = policies.shared_digest();
+        let written = self.segment.as_ref().is_some_and(|it| it.policies.contains(&digest));
+        if !written && !group.policies.contains(&digest) {
+            for members in policies.parts() {
+                group.push(&self.id, members);
+            }
+            group.policies.push(digest);
+        }
+    }
+
+    /// Brings the group to stable storage, or leaves the file as it was.
+    fn store(&mut self, group: &Group) -> Result<(), Fault> {
+        let segment = match &mut self.segment {
+            Some(segment) => segment,
+            none => {
+                self.volume.create(self.head.seq + 1).map_err(Fault::Write)?;
+                none.insert(Segment { bytes: 0, since: group.time, policies: HashSet::new() })
+            }
+        };
+        if let Err(error) = self.volume.append(&group.bytes) {
+            self.volume.truncate(segment.bytes).map_err(Fault::Final)?;
+            return Err(Fault::Write(error));
+        }
+        self.volume.sync().map_err(Fault::Final)?;
+        segment.bytes += u64::try_from(group.bytes.len()).unwrap_or(u64::MAX);
+        segment.policies.extend(group.policies.iter().cloned());
+        self.head = group.head;
+        Ok(())
+    }
+
+    /// Lets the requests of a stored group go on.
+    fn conclude(&mut self, group: Group) {
+        self.set_status(Status::Writable);
+        for (seq, Submission { mut pending, reply, .. }) in group.decisions {
+            pending.seq = seq;
+            pending.time = group.time;
+            // The writer, not the request, makes the entry: if the request vanished while it
+            // waited, the entry comes back here, is dropped, and thereby gets its outcome.
+            let _ = reply.send(Ok(Entry::new(pending, Arc::clone(&self.queue))));
+        }
+        for pending in group.notes.into_iter().filter_map(|it| it.pending) {
+            // If nobody settles in this process, or too slowly, the next start finds it again.
+            let _ = self.pending.try_send(pending);
+        }
+        self.keep(group.bytes);
+    }
+
+    /// Tells the requests of a group that could not be written; keeps what must not be lost.
+    fn postpone(&mut self, group: Group, error: io::Error) {
+        tracing::warn!(%error, "the ledger cannot be written to");
+        self.set_status(Status::Unwritable);
+        let error = Arc::new(error);
+        for (_, submission) in group.decisions {
+            let _ = submission.reply.send(Err(Error::Write(Arc::clone(&error))));
+        }
+        self.backlog = group.notes;
+        self.keep(group.bytes);
+    }
+
+    /// After a failed write, finds out whether writing works again although nobody asks: requests
+    /// do not come while the gate is not ready.
+    fn probe(&mut self) -> io::Result<()> {
+        let Some(segment) = &self.segment else { return Ok(()) };
+        if *self.status.borrow() != Status::Unwritable {
+            return Ok(());
+        }
+        let written = self.volume.append(b" ");
+        self.volume.truncate(segment.bytes)?;
+        if written.is_ok() {
+            self.set_status(Status::Writable);
+        }
+        Ok(())
+    }
+
+    fn set_status(&self, to: Status) {
+        self.status.send_if_modified(|status| mem::replace(status, to) != to);
+    }
+
+    fn keep(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        buffer.shrink_to(BUFFER_BYTES_KEPT);
+        self.buffer = buffer;
+    }
+}
+
+impl Drop for Writer {
+    /// Also when the thread panics: nobody may wait for a writer that is gone.
+    fn drop(&mut self) {
+        self.queue.end();
+        self.status.send_if_modified(|status| {
+            let lost = !matches!(status, Status::Closed | Status::Failed);
+            if lost {
+                *status = Status::Failed;
+            }
+            lost
+        });
+    }
+}
+
+impl Segment {
+    fn is_done(&self, now: Timestamp, limits: Limits) -> bool {
+        limits.segment_bytes <= self.bytes || SEGMENT_AGE_MAX <= now.duration_since(self.since)
+    }
+}
+
+impl Group {
+    fn push(&mut self, id: &LedgerId, members: &[u8]) {
+        self.head.append(&mut self.bytes, id, self.time, members);
+    }
+
+    fn push_note(&mut self, id: &LedgerId, note: Note) {
+        self.push(id, &note.members);
+        self.notes.push(note);
+    }
+}
