@@ -18,3 +18,6 @@ pub mod client;
 pub mod clock;
 pub mod metrics;
 pub mod secret;
+
+#[cfg(feature = "emulator")]
+pub mod emulator;

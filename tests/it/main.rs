@@ -1,5 +1,6 @@
 //! The one integration test binary.
 
+mod emulator;
 mod policy_library;
 mod reference;
 mod tidy;

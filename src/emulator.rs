@@ -1,0 +1,246 @@
+//! ModelArts, as far as a gate in front of it can see: an HTTP/1.1 server that behaves as the API
+//! reference and the official SDKs describe the service, for tests and for `lychgate demo`.
+//!
+//! It shares nothing with the gate, least of all the code that signs. Jobs live in memory.
+//!
+//! # What the service does
+//! | request | answer |
+//! |---|---|
+//! | `GET /v2/{project_id}/training-jobs/{training_job_id}` | 200, the details |
+//! | `GET /v2/{project_id}/modelarts-training-job/{training_job_id}/tags` | 200, `{"tags":[{"key","value"}]}` |
+//! | `POST /v2/{project_id}/training-job-searches` | 200, one page of jobs; `offset` counts pages |
+//! | `DELETE /v2/{project_id}/training-jobs/{training_job_id}` | 202; body as [`Config::delete_body`] says |
+//! | `POST /v2/{project_id}/training-jobs/batch-delete` | 202; all of the jobs or none |
+//!
+//! A deleted job shows `Terminating` for [`Config::terminating_look_ups`] look-ups of its details
+//! and is gone after them. Any phase can be deleted, and a job that is being deleted is accepted
+//! again. An unknown job is 400 `ModelArts.2775`.
+//!
+//! Requests are signed, SDK-HMAC-SHA256 or V11-HMAC-SHA256: 401 `APIG.0301` says what is wrong,
+//! and like the service's own message shows the canonical request. `X-Sdk-Date` may be 15 minutes
+//! off. Five failed verifications in a row lock a key for five minutes. An `X-Project-Id` that is
+//! not the path's, or a project that is not the key's, is 403 `ModelArts.0210`; a missing
+//! `X-Project-Id` passes.
+//!
+//! # For other processes
+//! Unsigned, to loopback peers only, JSON in and out; none of it is recorded or counted.
+//!
+//! | request | |
+//! |---|---|
+//! | `GET /emulator/counts` | how many requests arrived, by operation |
+//! | `GET`, `DELETE /emulator/requests` | what arrived; forget it |
+//! | `GET`, `POST /emulator/jobs` | all jobs; add one: `{"project_id", "details", "tags"}` |
+//! | `GET /emulator/keys` | failed verifications and locks by access key ID |
+//! | `GET`, `PUT`, `DELETE /emulator/faults` | the list of faults; set it; clear it. See [`Fault`] |
+
+mod answer;
+mod control;
+mod fault;
+mod job;
+mod jobs;
+mod journal;
+mod keys;
+mod list;
+pub mod sample;
+mod service;
+pub mod signature;
+mod wire;
+
+pub use self::fault::Effect;
+pub use self::fault::Fault;
+pub use self::fault::Reset;
+pub use self::job::Job;
+pub use self::job::Tag;
+pub use self::journal::Counts;
+pub use self::journal::Operation;
+pub use self::journal::REQUESTS_MAX;
+pub use self::journal::Request;
+pub use self::keys::FAILURES_MAX;
+pub use self::keys::Key;
+pub use self::keys::KeyState;
+pub use self::keys::LOCK;
+pub use self::keys::SKEW_MAX;
+
+use self::service::Service;
+
+use crate::clock::Clock;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How an emulator is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where it listens; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// The region in the credential scope of V11 signatures.
+    pub region: String,
+    /// The keys it knows at first.
+    pub keys: Vec<Key>,
+    /// Its wall clock: `Date`, the age of signatures, locks.
+    pub clock: Clock,
+    /// The body of an accepted delete.
+    pub delete_body: DeleteBody,
+    /// How many look-ups of its details a deleted job still answers, showing `Terminating`.
+    pub terminating_look_ups: u32,
+}
+
+impl Config {
+    /// `cn-north-4` on a free loopback port with the system's clock, empty bodies, and jobs that
+    /// are gone at once.
+    #[must_use]
+    pub fn new(keys: Vec<Key>) -> Self {
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            region: "cn-north-4".to_owned(),
+            keys,
+            clock: Clock::system(),
+            delete_body: DeleteBody::Empty,
+            terminating_look_ups: 0,
+        }
+    }
+}
+
+/// The body of an accepted delete; the API reference shows `""` under the words "No Content".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteBody {
+    /// Nothing.
+    Empty,
+    /// Two quotation marks, as `application/json`.
+    Quotes,
+}
+
+/// A running emulator. Dropped, it stops without waiting for its connections.
+#[derive(Debug)]
+pub struct Emulator {
+    address: SocketAddr,
+    service: Arc<Service>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Emulator {
+    /// Listens and serves until it is stopped or dropped.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub async fn start(config: Config) -> io::Result<Self> {
+        let listener = TcpListener::bind(config.address).await?;
+        let address = listener.local_addr()?;
+        let service = Arc::new(Service::new(config));
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let accept = wire::accept(listener, Arc::clone(&service), tasks.clone(), stop.clone());
+        tasks.spawn(accept);
+        Ok(Self { address, service, stop, tasks })
+    }
+
+    /// Closes the listener and all connections, answered or not, and waits until they are closed.
+    /// Jobs, requests and counts can still be read.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://` and the address, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Adds a job, or replaces the one with the same ID.
+    pub fn insert(&self, job: Job) {
+        self.service.state().jobs.insert(job);
+    }
+
+    /// All jobs, sorted by ID; not a look-up.
+    #[must_use]
+    pub fn jobs(&self) -> Vec<Job> {
+        self.service.state().jobs.all().cloned().collect()
+    }
+
+    /// The phase of a job, `None` when it is gone; not a look-up.
+    #[must_use]
+    pub fn phase(&self, id: &str) -> Option<String> {
+        self.service.state().jobs.get(id).map(|it| it.phase().to_owned())
+    }
+
+    /// Whether a job is there, be it `Terminating`; not a look-up.
+    #[must_use]
+    pub fn exists(&self, id: &str) -> bool {
+        self.service.state().jobs.get(id).is_some()
+    }
+
+    /// Adds a key, or replaces the one with the same ID and forgets its failures.
+    pub fn insert_key(&self, key: Key) {
+        self.service.state().keys.insert(key);
+    }
+
+    /// Takes a key out of service.
+    pub fn remove_key(&self, ak: &str) {
+        self.service.state().keys.remove(ak);
+    }
+
+    /// What the verifications of a key came to; `None` when there is no such key.
+    #[must_use]
+    pub fn key_state(&self, ak: &str) -> Option<KeyState> {
+        self.service.state().keys.state(ak)
+    }
+
+    /// How many verifications of a key failed since the start; 0 when there is no such key.
+    #[must_use]
+    pub fn failed_signatures(&self, ak: &str) -> u64 {
+        self.key_state(ak).unwrap_or_default().failed
+    }
+
+    /// How often any key was locked.
+    #[must_use]
+    pub fn lockouts(&self) -> u64 {
+        self.service.state().keys.states().values().map(|it| it.lockouts).sum()
+    }
+
+    /// How many requests arrived.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.service.state().journal.counts
+    }
+
+    /// The last [`REQUESTS_MAX`] requests that arrived, in that order.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.service.state().journal.requests()
+    }
+
+    /// Adds a fault; of several that fit a request, the one added first happens.
+    pub fn fault(&self, fault: Fault) {
+        self.service.state().faults.push(fault);
+    }
+
+    /// The faults that may still happen.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        self.service.state().faults.clone()
+    }
+
+    /// Takes back all faults; locks stay.
+    pub fn clear_faults(&self) {
+        self.service.state().faults.clear();
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.tasks.close();
+    }
+}

@@ -1,0 +1,77 @@
+//! The emulator's own interface for other processes, `/emulator/…`; described in the module's
+//! documentation.
+
+use super::answer::Answer;
+use super::fault::Fault;
+use super::job::Job;
+use super::journal::Request;
+use super::service::Service;
+
+use http::StatusCode;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::json;
+
+/// Answers a request to `path`, which starts with `/emulator/`.
+pub(super) fn answer(service: &Service, method: &str, path: &str, body: &[u8]) -> Answer {
+    let mut state = service.state();
+    match (method, path) {
+        ("GET", "/emulator/counts") => ok(&json!(state.journal.counts)),
+        ("GET", "/emulator/faults") => ok(&json!(state.faults)),
+        ("PUT", "/emulator/faults") => match parse::<Vec<Fault>>(body) {
+            Ok(faults) => {
+                state.faults = faults;
+                Answer::empty(StatusCode::NO_CONTENT)
+            }
+            Err(what) => Answer::bad_parameter(&what),
+        },
+        ("DELETE", "/emulator/faults") => {
+            state.faults.clear();
+            Answer::empty(StatusCode::NO_CONTENT)
+        }
+        ("GET", "/emulator/jobs") => ok(&json!(state.jobs.all().collect::<Vec<&Job>>())),
+        ("POST", "/emulator/jobs") => match parse::<Job>(body) {
+            Ok(job) if job.id().is_empty() => Answer::bad_parameter("details.metadata.id"),
+            Ok(job) => {
+                state.jobs.insert(job);
+                Answer::empty(StatusCode::CREATED)
+            }
+            Err(what) => Answer::bad_parameter(&what),
+        },
+        ("GET", "/emulator/keys") => ok(&json!(state.keys.states())),
+        ("GET", "/emulator/requests") => {
+            let requests = state.journal.requests();
+            drop(state);
+            ok(&requests.iter().map(|it| describe(it, service)).collect())
+        }
+        ("DELETE", "/emulator/requests") => {
+            state.journal.forget();
+            Answer::empty(StatusCode::NO_CONTENT)
+        }
+        _ => Answer::no_such_api(),
+    }
+}
+
+fn ok(body: &Value) -> Answer {
+    Answer::json(StatusCode::OK, body)
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|it| it.to_string())
+}
+
+fn describe(request: &Request, service: &Service) -> Value {
+    let since_start = |it: tokio::time::Instant| (it - service.started).as_secs_f64();
+    json!({
+        "connection": request.connection,
+        "time": request.time.to_string(),
+        "arrived_s": since_start(request.arrived),
+        "answered_s": request.answered.map(|(at, _)| since_start(at)),
+        "status": request.answered.map(|(_, status)| status.as_u16()),
+        "operation": request.operation,
+        "method": request.method,
+        "target": request.target,
+        "headers": request.headers,
+        "raw": String::from_utf8_lossy(&request.raw),
+    })
+}

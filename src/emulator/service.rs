@@ -1,0 +1,318 @@
+//! One request: what arrives, what goes wrong with it, what is answered.
+
+use super::Config;
+use super::DeleteBody;
+use super::answer::Answer;
+use super::control;
+use super::fault::Effect;
+use super::fault::Fault;
+use super::fault::Reset;
+use super::jobs::Jobs;
+use super::journal::Journal;
+use super::journal::Operation;
+use super::journal::Request;
+use super::keys::Keys;
+use super::list;
+use super::signature::Received;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::StatusCode;
+use http::header;
+use http::request::Parts;
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use http_body_util::Limited;
+use hyper::body::Incoming;
+use jiff::SignedDuration;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822;
+use serde_json::Value;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The longest request body; the service itself stops at 12 MB.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// How many jobs one batch-delete may name (ModelArts API reference, BatchDeleteTrainingJob).
+const BATCH_MAX: usize = 100;
+
+/// Everything the connections share.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) config: Config,
+    pub(super) started: Instant,
+    state: Mutex<State>,
+}
+
+/// What changes.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) faults: Vec<Fault>,
+    pub(super) jobs: Jobs,
+    pub(super) journal: Journal,
+    pub(super) keys: Keys,
+}
+
+/// Where a request came from.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) connection: u64,
+    pub(super) peer: SocketAddr,
+    /// The bytes that arrived since the request before this one.
+    pub(super) raw: Bytes,
+}
+
+/// What happens to the connection.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Answer(http::Response<Full<Bytes>>),
+    Cut(Cut),
+}
+
+/// An end of the connection that HTTP does not know.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// These bytes, then a close.
+    Raw(Bytes),
+    Reset,
+}
+
+impl Service {
+    pub(super) fn new(config: Config) -> Self {
+        let mut keys = Keys::default();
+        config.keys.iter().cloned().for_each(|it| keys.insert(it));
+        let state =
+            State { faults: Vec::new(), jobs: Jobs::default(), journal: Journal::default(), keys };
+        Self { config, started: Instant::now(), state: Mutex::new(state) }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a request that waits to be read, beginning with `head`, is to be reset unread;
+    /// counts the fault down when it is.
+    pub(super) fn resets_unread(&self, head: &[u8]) -> bool {
+        let unread = Effect::Reset { when: Reset::Unread };
+        let line = head.split(|it| *it == b'\r').next().unwrap_or_default();
+        let line = String::from_utf8_lossy(line);
+        let mut words = line.split(' ');
+        let (Some(method), Some(target)) = (words.next(), words.next()) else {
+            return false;
+        };
+        let operation = Operation::of(method, path_of(target));
+        take_fault(&mut self.state().faults, |it| {
+            it.effect == unread && it.operation.is_none_or(|it| it == operation)
+        })
+        .is_some()
+    }
+
+    /// Whether a fault waits for [`Service::resets_unread`].
+    pub(super) fn may_reset_unread(&self) -> bool {
+        let unread = Effect::Reset { when: Reset::Unread };
+        self.state().faults.iter().any(|it| it.effect == unread)
+    }
+
+    /// Answers a request, or says how its connection ends.
+    pub(super) async fn reply(&self, request: http::Request<Incoming>, origin: Origin) -> Reply {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path();
+        if path.starts_with("/emulator/") && origin.peer.ip().is_loopback() {
+            let answer = match read(body).await {
+                Some(body) => control::answer(self, head.method.as_str(), path, &body),
+                None => Answer::body_too_large(),
+            };
+            return self.finish(answer, None);
+        }
+        let operation = Operation::of(head.method.as_str(), path);
+        let number = self.record(&head, operation, origin);
+        let fault = take_fault(&mut self.state().faults, |it| {
+            it.effect != Effect::Reset { when: Reset::Unread }
+                && it.operation.is_none_or(|it| it == operation)
+        });
+        let Fault { delay_ms, effect, .. } = fault.unwrap_or(Fault::new(Effect::None));
+        if delay_ms != 0 {
+            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        }
+        match &effect {
+            Effect::Raw { text } => return Reply::Cut(Cut::Raw(text.clone().into())),
+            Effect::Reset { when: Reset::Arrived } => return Reply::Cut(Cut::Reset),
+            _ => {}
+        }
+        if let Some(answer) = effect.answer() {
+            return self.finish(answer, Some(number));
+        }
+        let answer = match read(body).await {
+            Some(body) => self.carry_out(&head, &body),
+            None => Answer::body_too_large(),
+        };
+        match &effect {
+            Effect::Reset { when: Reset::Done } => Reply::Cut(Cut::Reset),
+            Effect::Truncated => Reply::Cut(Cut::Raw(half(&answer))),
+            effect => self.finish(effect.spoil(answer), Some(number)),
+        }
+    }
+
+    fn record(&self, head: &Parts, operation: Operation, origin: Origin) -> u64 {
+        let text = |it: &HeaderValue| String::from_utf8_lossy(it.as_bytes()).into_owned();
+        self.state().journal.arrived(Request {
+            connection: origin.connection,
+            arrived: Instant::now(),
+            time: self.config.clock.now(),
+            operation,
+            method: head.method.to_string(),
+            target: head.uri.to_string(),
+            headers: head.headers.iter().map(|(k, v)| (k.to_string(), text(v))).collect(),
+            raw: origin.raw,
+            answered: None,
+        })
+    }
+
+    /// Adds what every answer has, and notes that it was given.
+    fn finish(&self, answer: Answer, number: Option<u64>) -> Reply {
+        if let Some(number) = number {
+            self.state().journal.answered(number, Instant::now(), answer.status);
+        }
+        let date = http_date(self.config.clock.now(), answer.date_offset_s);
+        let mut response = http::Response::new(Full::new(answer.body));
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        let headers = response.headers_mut();
+        for (name, value) in
+            [(header::DATE, date), (super::answer::X_REQUEST_ID, answer.request_id)]
+        {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+        Reply::Answer(response)
+    }
+
+    fn carry_out(&self, head: &Parts, body: &[u8]) -> Answer {
+        let headers: Vec<(String, Vec<u8>)> =
+            head.headers.iter().map(|(k, v)| (k.to_string(), v.as_bytes().to_vec())).collect();
+        let target = head.uri.path_and_query().map_or("", |it| it.as_str());
+        let request = Received { method: head.method.as_str(), target, headers: &headers, body };
+        self.state().carry_out(&request, &self.config)
+    }
+}
+
+impl State {
+    fn carry_out(&mut self, request: &Received<'_>, config: &Config) -> Answer {
+        let path = path_of(request.target);
+        let mut segments = path.split('/').skip(2);
+        let project = segments.next().unwrap_or_default();
+        let id = segments.nth(1).unwrap_or_default();
+        let operation = Operation::of(request.method, path);
+        let has_operation = |method| Operation::of(method, path) != Operation::Other;
+        if !["DELETE", "GET", "POST"].into_iter().any(has_operation) {
+            return Answer::no_such_api();
+        }
+        let key = match self.keys.verify(request, &config.region, config.clock.now()) {
+            Ok(key) => key,
+            Err(why) => return Answer::key_refused(&why),
+        };
+        let stated = request.header("x-project-id");
+        let is_stated = !request.has_header("x-project-id") || stated == Some(project.as_bytes());
+        if !is_stated || !key.projects.iter().any(|it| it == project) {
+            return Answer::wrong_project();
+        }
+        match operation {
+            Operation::BatchDelete => self.batch_delete(project, request.body, config),
+            Operation::Delete => self.delete(project, id, config),
+            Operation::Details => match self.jobs.look_up(project, id) {
+                Some(details) => Answer::json(StatusCode::OK, &details),
+                None => Answer::no_such_job(id),
+            },
+            Operation::List => list::list(&self.jobs, project, request.body),
+            Operation::Other => Answer::wrong_method(),
+            Operation::Tags => match self.jobs.of_project(project, id) {
+                Some(job) => Answer::json(StatusCode::OK, &json!({"tags": job.tags})),
+                None => Answer::no_such_job(id),
+            },
+        }
+    }
+
+    fn delete(&mut self, project: &str, id: &str, config: &Config) -> Answer {
+        if !self.jobs.delete(project, id, config.terminating_look_ups) {
+            return Answer::no_such_job(id);
+        }
+        match config.delete_body {
+            DeleteBody::Empty => Answer::empty(StatusCode::ACCEPTED),
+            DeleteBody::Quotes => Answer::json(StatusCode::ACCEPTED, &json!("")),
+        }
+    }
+
+    /// All of the jobs or none; they have to be in one workspace.
+    fn batch_delete(&mut self, project: &str, body: &[u8], config: &Config) -> Answer {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let ids: Option<Vec<&str>> = body.get("jobs").and_then(Value::as_array).and_then(|it| {
+            it.iter().map(|it| it.pointer("/metadata/id").and_then(Value::as_str)).collect()
+        });
+        let Some(ids) = ids.filter(|it| (1..=BATCH_MAX).contains(&it.len())) else {
+            return Answer::bad_parameter("jobs is not a list of 1 to 100 jobs");
+        };
+        let mut workspaces = Vec::new();
+        for id in &ids {
+            match self.jobs.of_project(project, id) {
+                Some(job) => workspaces.push(job.at("/metadata/workspace_id")),
+                None => return Answer::no_such_job(id),
+            }
+        }
+        workspaces.dedup();
+        if 1 < workspaces.len() {
+            return Answer::bad_parameter("the jobs are in different workspaces");
+        }
+        for id in ids {
+            self.jobs.delete(project, id, config.terminating_look_ups);
+        }
+        Answer::empty(StatusCode::ACCEPTED)
+    }
+}
+
+/// The first fault that `fits`, counted down and removed when it has happened often enough.
+fn take_fault(faults: &mut Vec<Fault>, fits: impl Fn(&Fault) -> bool) -> Option<Fault> {
+    let index = faults.iter().position(fits)?;
+    let fault = faults.get_mut(index)?;
+    let taken = fault.clone();
+    if let Some(times) = &mut fault.times {
+        *times = times.saturating_sub(1);
+        if *times == 0 {
+            faults.remove(index);
+        }
+    }
+    Some(taken)
+}
+
+/// The whole body; `None` when it is too long or broken off.
+async fn read(body: Incoming) -> Option<Bytes> {
+    Some(Limited::new(body, BODY_BYTES_MAX).collect().await.ok()?.to_bytes())
+}
+
+/// Head and first half of an answer whose head promises the whole.
+fn half(answer: &Answer) -> Bytes {
+    // An empty body cannot be cut, so two bytes are promised in its place.
+    let promised = answer.body.len().max(2);
+    let mut text = format!(
+        "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {promised}\r\n\r\n",
+        answer.status
+    )
+    .into_bytes();
+    text.extend(answer.body.iter().take(answer.body.len() / 2));
+    text.into()
+}
+
+fn path_of(target: &str) -> &str {
+    target.split_once('?').map_or(target, |(path, _)| path)
+}
+
+fn http_date(now: Timestamp, offset_s: i64) -> String {
+    let time = now.checked_add(SignedDuration::from_secs(offset_s)).unwrap_or(now);
+    rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).unwrap_or_default()
+}
