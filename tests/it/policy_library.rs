@@ -6,7 +6,6 @@
 use crate::reference::Files;
 use crate::reference::Policies;
 use crate::reference::Suite;
-use crate::reference::Verdict;
 use crate::reference::judge;
 
 use std::collections::BTreeSet;
@@ -30,13 +29,9 @@ fn check(directory: &str) {
         let suite: Suite = serde_saphyr::from_slice(bytes).unwrap();
         for case in suite.cases {
             let verdict = judge(&policies, &case.query(), &case.attributes());
-            let (result, by) = match &verdict {
-                Verdict::Allow { by } => ("allow", Some(by)),
-                Verdict::Deny { by } => ("deny", Some(by)),
-                Verdict::Indeterminate { .. } => ("indeterminate", None),
-            };
-            undecided.retain(|it| Some(it) != by);
-            if result != case.expect || case.by.is_some() && by != case.by.as_ref() {
+            let by = verdict.by();
+            undecided.retain(|it| Some(it.as_str()) != by);
+            if verdict.word() != case.expect || case.by.is_some() && by != case.by.as_deref() {
                 wrong.push(format!("{directory}/{path}: {}: {verdict:?}", case.name));
             }
         }

@@ -15,6 +15,7 @@ mod case;
 mod document;
 mod value;
 
+pub(crate) use self::case::Case;
 pub(crate) use self::case::Suite;
 pub(crate) use self::document::Files;
 pub(crate) use self::document::Policies;
@@ -36,6 +37,25 @@ pub(crate) enum Verdict {
     Allow { by: String },
     Deny { by: String },
     Indeterminate { wanted: Sources },
+}
+
+impl Verdict {
+    /// As in the `expect` of a case.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Allow { .. } => "allow",
+            Self::Deny { .. } => "deny",
+            Self::Indeterminate { .. } => "indeterminate",
+        }
+    }
+
+    /// As in the `by` of a case.
+    pub(crate) fn by(&self) -> Option<&str> {
+        match self {
+            Self::Allow { by } | Self::Deny { by } => Some(by),
+            Self::Indeterminate { .. } => None,
+        }
+    }
 }
 
 /// Kleene's three values.
