@@ -1,7 +1,18 @@
 //! The one integration test binary.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod emulator;
 mod policy_docs;
+mod head;
+mod http2;
 mod policy_library;
 mod reference;
+mod server;
 mod tidy;
+mod toy;

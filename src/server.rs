@@ -1,0 +1,190 @@
+//! Listeners: accept connections within limits, serve an `axum::Router` on each, drain.
+//!
+//! `axum::serve` cannot set limits and hyper hides what arrived, so connections are built here with
+//! hyper's own builders behind a [`guard`]. Every request reaches the router with an
+//! [`authn::Peer`](crate::authn::Peer) in its extensions and no body. A refused one reaches it as a
+//! substitute with a [`gateway::HeadFault`](crate::gateway::HeadFault) in its extensions, to be
+//! answered with `Refusal::Head`.
+
+mod connection;
+mod guard;
+pub mod head;
+mod http2;
+
+use crate::authn::Peer;
+use crate::gateway::Refusal;
+use crate::metrics::Metrics;
+use crate::policy::Principal;
+use crate::server::connection::Shared;
+
+use axum::Router;
+use axum::body::Body;
+use futures_util::FutureExt;
+use http::Response;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The first pause after a failed accept, such as for want of file descriptors.
+const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// The longest pause after failed accepts.
+const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// The limits of one listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time; one more is closed at once.
+    pub connections: usize,
+    /// From a head's first byte to its last; also for a TLS handshake.
+    pub head: Duration,
+    /// A connection without a request is closed after one to two times this.
+    pub idle: Duration,
+    /// How long a closing connection may take to send what it has to send.
+    pub close: Duration,
+    /// How long a closed connection's other end may take to read its answer and close.
+    pub linger: Duration,
+    /// Between HTTP/2 pings, and for their answer.
+    pub ping: Duration,
+    /// How long requests may take to finish once the gate drains.
+    pub drain: Duration,
+    /// While the gate drains, a connection without a request is closed after one to two times this.
+    pub drain_quiet: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            head: Duration::from_secs(5),
+            idle: Duration::from_secs(60),
+            close: Duration::from_secs(5),
+            linger: Duration::from_secs(2),
+            ping: Duration::from_secs(20),
+            drain: Duration::from_secs(25),
+            drain_quiet: Duration::from_millis(500),
+        }
+    }
+}
+
+/// What a listener serves and how it ends; the same for all listeners of the process.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// Renders the refusal of a request whose handler panicked.
+    pub answer: fn(&Refusal) -> Response<Body>,
+    /// Counts refused heads and panics.
+    pub metrics: Metrics,
+    /// Holds every task of every connection.
+    pub tracker: TaskTracker,
+    /// Stops accepting and starts to close connections.
+    pub drain: CancellationToken,
+}
+
+/// A bound TCP listener.
+#[derive(Debug)]
+pub struct Listener {
+    tcp: TcpListener,
+    address: SocketAddr,
+    principal: Option<Arc<Principal>>,
+    limits: Limits,
+}
+
+impl Listener {
+    /// Binds `address`, port 0 for any free port.
+    ///
+    /// # Errors
+    /// The system's, such as an address in use.
+    pub async fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
+        let tcp = TcpListener::bind(address).await?;
+        let address = tcp.local_addr()?;
+        Ok(Self { tcp, address, principal: None, limits })
+    }
+
+    /// Everyone on this listener is `principal`.
+    #[must_use]
+    pub fn with_principal(mut self, principal: Arc<Principal>) -> Self {
+        self.principal = Some(principal);
+        self
+    }
+
+    /// The address that was bound.
+    #[must_use]
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts connections and serves `router` on each until `serving.drain` is cancelled. The
+    /// connections are then still finishing on `serving.tracker`, for at most [`Limits::drain`].
+    pub async fn serve(self, router: Router, serving: Serving) {
+        let shared = Shared { router, limits: self.limits, serving };
+        let slots = Arc::new(Semaphore::new(self.limits.connections));
+        let mut pause = ACCEPT_PAUSE_MIN;
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.tcp.accept() => accepted,
+                () = shared.serving.drain.cancelled() => break,
+            };
+            match accepted {
+                Ok((stream, address)) => {
+                    pause = ACCEPT_PAUSE_MIN;
+                    self.spawn(stream, address, &slots, &shared);
+                }
+                // The other end gave up between its SYN and our accept.
+                Err(error) if is_of_one_connection(&error) => (),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => (),
+                        () = shared.serving.drain.cancelled() => break,
+                    }
+                    pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
+                }
+            }
+        }
+        // These clients have been told by the system that they are connected.
+        while let Some(Ok((stream, address))) = self.tcp.accept().now_or_never() {
+            self.spawn(stream, address, &slots, &shared);
+        }
+    }
+
+    fn spawn(
+        &self,
+        stream: TcpStream,
+        address: SocketAddr,
+        slots: &Arc<Semaphore>,
+        shared: &Shared,
+    ) {
+        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
+            tracing::warn!(limit = self.limits.connections, "too many connections: one was closed");
+            return;
+        };
+        // Answers are written at once; waiting for more to send would only delay them.
+        let _ = stream.set_nodelay(true);
+        let peer = Peer {
+            address: Some(address.ip()),
+            local: self.address.ip().is_loopback(),
+            secure: false,
+            principal: self.principal.clone(),
+        };
+        let connection = connection::serve(stream, peer, None, shared.clone());
+        shared.serving.tracker.spawn(async move {
+            connection.await;
+            drop(slot);
+        });
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,295 @@
+//! One connection from its first byte to its last: protocol, guard, hyper, time-outs, drain.
+
+use crate::authn::Peer;
+use crate::gateway::HeadFault;
+use crate::gateway::Refusal;
+use crate::server::Limits;
+use crate::server::Serving;
+use crate::server::guard::Guard;
+use crate::server::guard::Protocol;
+use crate::server::guard::Refused;
+use crate::server::http2;
+
+use axum::Router;
+use axum::body::Body;
+use futures_util::FutureExt;
+use http::HeaderValue;
+use http::Request;
+use http::Response;
+use http::Version;
+use http::header;
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use hyper_util::rt::TokioTimer;
+use hyper_util::server::graceful::GracefulConnection;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+/// The most streams of one HTTP/2 connection at a time.
+const STREAMS_MAX: u32 = 100;
+
+/// The most streams that the other end may reset before the gate has seen them, and that the gate may
+/// have to reset, before the connection is closed (CVE-2023-44487, CVE-2025-8671).
+const RESETS_MAX: usize = 64;
+
+/// The window of a stream and of an HTTP/2 connection, in bytes. No request has a body; a connection
+/// cannot have less (RFC 9113 §6.9.2).
+const WINDOW_BYTES: u32 = 65_535;
+
+/// What hyper may buffer of a connection's answers, in bytes; an answer is not larger than that.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// What `h2` decodes of a head at most, in bytes, before it answers 431 by itself: more than
+/// [`HEAD_BYTES_MAX`](crate::server::head::HEAD_BYTES_MAX), so that the gate's own answer comes first.
+const DECODED_BYTES_MAX: u32 = 64 * 1024;
+
+/// What all connections of a listener share.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) router: Router,
+    pub(super) limits: Limits,
+    pub(super) serving: Serving,
+}
+
+/// What hyper calls for each request of one connection.
+struct Door {
+    shared: Shared,
+    peer: Peer,
+    refused: Refused,
+    /// Requests begun and requests ended, for the substitute's place and for time-outs.
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// Serves `io` until either end closes it, it has been quiet for too long, or the drain is over.
+/// `agreed` is the protocol that ALPN settled on; without it the first bytes tell.
+pub(super) async fn serve<IO>(io: IO, peer: Peer, agreed: Option<Protocol>, mut shared: Shared)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    // Asking a token takes its lock: each connection has its own.
+    shared.serving.drain = shared.serving.drain.child_token();
+    let limits = shared.limits;
+    let mut guard = Guard::new(io, limits.head, limits.linger);
+    let Some(protocol) = protocol(&mut guard, agreed, &shared).await else {
+        return;
+    };
+    let door = Arc::new(Door {
+        peer,
+        refused: guard.refused(),
+        begun: AtomicU64::new(0),
+        ended: AtomicU64::new(0),
+        shared,
+    });
+    let service = hyper::service::service_fn({
+        let door = Arc::clone(&door);
+        move |request| Arc::clone(&door).handle(request)
+    });
+    let io = TokioIo::new(guard);
+    match protocol {
+        Protocol::Http1 => {
+            door.drive(protocol, Box::pin(http1().serve_connection(io, service))).await
+        }
+        Protocol::Http2 => {
+            let builder = http2_builder(OnTracker(door.shared.serving.tracker.clone()), limits);
+            door.drive(protocol, Box::pin(builder.serve_connection(io, service))).await;
+        }
+    }
+}
+
+/// The protocol of a connection; `None` when it closed or stayed silent.
+async fn protocol<IO>(
+    guard: &mut Guard<IO>,
+    agreed: Option<Protocol>,
+    shared: &Shared,
+) -> Option<Protocol>
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    if let Some(protocol) = agreed {
+        guard.set_protocol(protocol);
+        return agreed;
+    }
+    tokio::select! {
+        protocol = poll_fn(|cx| guard.poll_protocol(cx)) => protocol.ok(),
+        () = tokio::time::sleep(shared.limits.idle) => None,
+        () = quiet_drain(shared) => None,
+    }
+}
+
+/// Ends when a connection without a request may be closed because the gate drains.
+async fn quiet_drain(shared: &Shared) {
+    shared.serving.drain.cancelled().await;
+    tokio::time::sleep(shared.limits.drain_quiet).await;
+}
+
+fn http1() -> hyper::server::conn::http1::Builder {
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        // A client may shut down its write side and still wait for its answer. Without this hyper
+        // also reads ahead during a request.
+        .half_close(true)
+        // The guard has the time-outs.
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER_BYTES_MAX);
+    builder
+}
+
+fn http2_builder(
+    executor: OnTracker,
+    limits: Limits,
+) -> hyper::server::conn::http2::Builder<OnTracker> {
+    let mut builder = hyper::server::conn::http2::Builder::new(executor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(RESETS_MAX)
+        .max_header_list_size(DECODED_BYTES_MAX)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_send_buf_size(BUFFER_BYTES_MAX)
+        .keep_alive_interval(limits.ping)
+        .keep_alive_timeout(limits.ping);
+    builder
+}
+
+impl Door {
+    /// Drives a connection to its end.
+    async fn drive<C>(&self, protocol: Protocol, mut connection: Pin<Box<C>>)
+    where
+        C: GracefulConnection<Error = hyper::Error>,
+    {
+        let limits = self.shared.limits;
+        let closed = tokio::select! {
+            closed = self.until_quiet(connection.as_mut(), limits.idle) => closed,
+            () = self.shared.serving.drain.cancelled() => false,
+        };
+        if closed {
+            return;
+        }
+        let mut deadline = Instant::now() + limits.close;
+        if self.shared.serving.drain.is_cancelled() {
+            deadline = Instant::now() + limits.drain;
+        }
+        if self.shared.serving.drain.is_cancelled() && protocol == Protocol::Http1 {
+            // Each answer now says `Connection: close`. A client that is between two requests may be
+            // about to send the next one, and a close would cross it on the way. (HTTP/2 tells the
+            // client which requests were taken, and needs no such pause.)
+            let quiet = self.until_quiet(connection.as_mut(), limits.drain_quiet);
+            match tokio::time::timeout_at(deadline, quiet).await {
+                Ok(true) | Err(_) => return,
+                Ok(false) => (),
+            }
+        }
+        connection.as_mut().graceful_shutdown();
+        let end = tokio::time::timeout_at(deadline, connection).await;
+        log_end(end.unwrap_or(Ok(())));
+    }
+
+    /// Drives a connection until it ends (`true`), or until no request has been begun or was under
+    /// way for one to two times `period`.
+    async fn until_quiet<C>(&self, mut connection: Pin<&mut C>, period: Duration) -> bool
+    where
+        C: GracefulConnection<Error = hyper::Error>,
+    {
+        let mut seen = None;
+        loop {
+            let mut pause = pin!(tokio::time::sleep(period));
+            tokio::select! {
+                end = connection.as_mut() => {
+                    log_end(end);
+                    return true;
+                }
+                () = pause.as_mut() => (),
+            }
+            let begun = self.begun.load(Ordering::Relaxed);
+            let is_busy = begun != self.ended.load(Ordering::Relaxed);
+            if !is_busy && seen == Some(begun) {
+                return false;
+            }
+            seen = Some(begun);
+        }
+    }
+
+    async fn handle(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Body>, Infallible> {
+        let place = self.begun.fetch_add(1, Ordering::Relaxed);
+        let _ended = Ended(&self.ended);
+        let (mut parts, body) = request.into_parts();
+        let fault = match parts.version {
+            Version::HTTP_2 => http2::check(&parts, body.is_end_stream()).err(),
+            _ => self.refused.get().filter(|(at, _)| *at == place).map(|(_, fault)| *fault),
+        };
+        let is_http1 = parts.version != Version::HTTP_2;
+        parts.extensions.insert(self.peer.clone());
+        let Serving { answer, metrics, drain, .. } = &self.shared.serving;
+        if let Some(fault) = fault {
+            metrics.head_refused(Refusal::Head(fault).code());
+            parts.extensions.insert::<HeadFault>(fault);
+        }
+        // The body is known to be empty.
+        let request = Request::from_parts(parts, Body::empty());
+        let response = self.shared.router.clone().oneshot(request);
+        let mut response = match AssertUnwindSafe(response).catch_unwind().await {
+            Ok(Ok(response)) => response,
+            Err(_panic) => {
+                tracing::error!("a handler panicked; its request is answered with 500");
+                metrics.panicked();
+                answer(&Refusal::Internal)
+            }
+        };
+        if is_http1 && drain.is_cancelled() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+}
+
+/// Counts a request as ended, answered or given up.
+struct Ended<'a>(&'a AtomicU64);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn log_end(end: hyper::Result<()>) {
+    match end {
+        Ok(()) => (),
+        // The guard should have refused it; its answer would have had a body.
+        Err(error) if error.is_parse() => {
+            tracing::error!(%error, "hyper refused a head that the guard had passed");
+        }
+        Err(error) => tracing::debug!(%error, "a connection ended early"),
+    }
+}
+
+/// Runs HTTP/2 streams on the server's tracker, so that shutdown waits for them.
+#[derive(Clone, Debug)]
+struct OnTracker(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for OnTracker
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}

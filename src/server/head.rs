@@ -1,0 +1,268 @@
+//! Judges the raw bytes of one HTTP/1 request head, before hyper sees them.
+//!
+//! hyper repairs what it can: it drops a fragment, takes a bare LF for a line end, accepts two `Host`
+//! fields, prefers `Transfer-Encoding` to `Content-Length`. Two readers of the same bytes could then
+//! disagree, so everything but the strict form of RFC 9112 is refused here, and what hyper would
+//! refuse is refused here first, because hyper's own refusals have no body. No bytes are read or
+//! changed here; [`guard`](super::guard) does the reading.
+//!
+//! The verdict depends on the bytes alone and not on the pieces they arrive in: it is the first fault
+//! in the order of the stream.
+
+use crate::gateway::HeadFault;
+use crate::route;
+
+use std::net::Ipv6Addr;
+
+#[cfg(test)]
+mod tests;
+
+/// The longest request head, in bytes, with its empty line.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// The longest line of a head, in bytes, with its CRLF.
+pub const LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// The most fields in a head.
+pub const FIELDS_MAX: usize = 64;
+
+/// The longest method, in bytes. The longest registered one (`UPDATEREDIRECTREF`) has 17.
+pub const METHOD_BYTES_MAX: usize = 32;
+
+/// The longest host without its port, in bytes (RFC 1035 §2.3.4).
+const HOST_BYTES_MAX: usize = 255;
+
+/// What an underscore twin resembles. Readers that fold `-` and `_` (CGI, WSGI, many frameworks)
+/// take `X_Forwarded_For` for `X-Forwarded-For`, so a name with `_` is refused when it starts with
+/// one of these after folding: all `X-` fields, and those that the gate or a proxy acts on.
+const TWINS: [&[u8]; 7] = [
+    b"content-",
+    b"keep-alive",
+    b"max-forwards",
+    b"proxy-",
+    b"transfer-encoding",
+    b"user-agent",
+    b"x-",
+];
+
+/// Progress through one request head.
+#[derive(Debug, Default)]
+pub struct Scan {
+    /// Where the first line begins that is not judged yet.
+    line: usize,
+    /// Up to where that line has been searched for its end.
+    searched: usize,
+    fields: usize,
+    host: bool,
+    content_length: bool,
+}
+
+/// Judges one complete request head.
+///
+/// # Errors
+/// The first fault. Bytes after the head, or a head without its empty line, are malformed.
+pub fn check(head: &[u8]) -> Result<(), HeadFault> {
+    match Scan::default().advance(head)? {
+        Some(length) if length == head.len() => Ok(()),
+        Some(_) => Err(HeadFault::Malformed("bytes follow the head")),
+        None => Err(HeadFault::Malformed("the head ends before its empty line")),
+    }
+}
+
+impl Scan {
+    /// Judges what has arrived: `bytes` starts where the head starts and only grows from call to
+    /// call. The head's length once it is complete; bytes after it are not looked at.
+    ///
+    /// # Errors
+    /// The first fault; the scan is of no use afterwards.
+    pub fn advance(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadFault> {
+        // At once and not at the first line end, so that a TLS client on a cleartext port is not
+        // kept waiting.
+        if bytes.first().is_some_and(|it| !it.is_ascii_uppercase()) {
+            return Err(HeadFault::Malformed("the method must be upper-case letters"));
+        }
+        loop {
+            let end = bytes.len().min(self.line + LINE_BYTES_MAX).min(HEAD_BYTES_MAX);
+            let fresh = bytes.get(self.searched..end).unwrap_or_default();
+            let Some(at) = fresh.iter().position(|it| *it == b'\n') else {
+                self.searched = end;
+                return match end == bytes.len() && end < self.limit() {
+                    true => Ok(None),
+                    false => Err(self.too_long(bytes)),
+                };
+            };
+            let after = self.searched + at + 1;
+            let line = bytes.get(self.line..after).unwrap_or_default();
+            let line = line
+                .strip_suffix(b"\r\n")
+                .ok_or(HeadFault::Malformed("a line ends without CR LF"))?;
+            match (self.line, line) {
+                (0, _) => request_line(line)?,
+                (_, []) if self.host => return Ok(Some(after)),
+                (_, []) => return Err(HeadFault::Malformed("no Host field")),
+                _ => self.field(line)?,
+            }
+            self.line = after;
+            self.searched = after;
+        }
+    }
+
+    fn limit(&self) -> usize {
+        (self.line + LINE_BYTES_MAX).min(HEAD_BYTES_MAX)
+    }
+
+    fn too_long(&self, bytes: &[u8]) -> HeadFault {
+        let method = bytes.iter().take(METHOD_BYTES_MAX + 1).position(|it| *it == b' ');
+        match (self.line, method) {
+            (0, Some(_)) => HeadFault::TargetTooLong,
+            (0, None) => HeadFault::Malformed("the request line has no method"),
+            _ => HeadFault::TooLarge,
+        }
+    }
+
+    fn field(&mut self, line: &[u8]) -> Result<(), HeadFault> {
+        self.fields += 1;
+        if FIELDS_MAX < self.fields {
+            return Err(HeadFault::TooLarge);
+        }
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            return Err(HeadFault::Malformed("a folded field line"));
+        }
+        let colon = line
+            .iter()
+            .position(|it| *it == b':')
+            .ok_or(HeadFault::Malformed("a field line without a colon"))?;
+        let (name, value) = line.split_at(colon);
+        let value = value.split_first().map_or(value, |(_colon, rest)| rest);
+        if name.is_empty() || !name.iter().copied().all(is_token_byte) {
+            return Err(HeadFault::Malformed("a field name must be letters, digits and hyphens"));
+        }
+        if !value.iter().copied().all(is_value_byte) {
+            return Err(HeadFault::Malformed("a control byte in a field value"));
+        }
+        if name.eq_ignore_ascii_case(b"host") {
+            let first = !std::mem::replace(&mut self.host, true);
+            return host_field(first, value.trim_ascii());
+        }
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let first = !std::mem::replace(&mut self.content_length, true);
+            return content_length(first, value.trim_ascii());
+        }
+        if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            return Err(HeadFault::Body);
+        }
+        field_name(name)
+    }
+}
+
+fn request_line(line: &[u8]) -> Result<(), HeadFault> {
+    let mut parts = line.split(|it| *it == b' ');
+    let (method, target, version) = (parts.next(), parts.next(), parts.next());
+    let method = method.unwrap_or_default();
+    let upper_case = |it: &u8| it.is_ascii_uppercase() || *it == b'-';
+    if method.is_empty() || METHOD_BYTES_MAX < method.len() || !method.iter().all(upper_case) {
+        return Err(HeadFault::Malformed("the method must be upper-case letters"));
+    }
+    let malformed =
+        HeadFault::Malformed("the request line must be a method, a target and HTTP/1.1");
+    match (target, version, parts.next()) {
+        (Some(_), Some(b"HTTP/1.1"), None) => (),
+        (Some(_), Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor]), None)
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            return Err(HeadFault::Version);
+        }
+        // HTTP/0.9, whose request line has no version.
+        (Some([b'/', ..]), None, None) => return Err(HeadFault::Version),
+        _ => return Err(malformed),
+    }
+    if matches!(method, b"CONNECT" | b"TRACE") {
+        return Err(HeadFault::Method);
+    }
+    target_form(target.unwrap_or_default())
+}
+
+/// Origin-form (RFC 9112 §3.2.1) in the characters of RFC 3986, and braces: an SDK without a project
+/// ID sends `{project_id}` as it stands, and the route has a message for that.
+pub(super) fn target_form(target: &[u8]) -> Result<(), HeadFault> {
+    if !target.starts_with(b"/") {
+        return Err(HeadFault::Target("it must be a path that starts with `/`"));
+    }
+    if route::TARGET_BYTES_MAX < target.len() {
+        return Err(HeadFault::TargetTooLong);
+    }
+    if target.contains(&b'#') {
+        return Err(HeadFault::Target("it has a fragment"));
+    }
+    if !target.iter().copied().all(is_target_byte) {
+        return Err(HeadFault::Target("it has characters that RFC 3986 does not allow"));
+    }
+    Ok(())
+}
+
+/// `value` is the field's value without the white space around it; `first` is false for a second
+/// field of this name.
+pub(super) fn host_field(first: bool, value: &[u8]) -> Result<(), HeadFault> {
+    if !first {
+        return Err(HeadFault::Malformed("more than one Host field"));
+    }
+    match is_host_and_port(value) {
+        true => Ok(()),
+        false => Err(HeadFault::Malformed("the Host field must be a host name and port")),
+    }
+}
+
+/// As [`host_field`].
+pub(super) fn content_length(first: bool, value: &[u8]) -> Result<(), HeadFault> {
+    match value {
+        _ if !first => Err(HeadFault::Malformed("more than one Content-Length field")),
+        b"0" => Ok(()),
+        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => Err(HeadFault::Body),
+        _ => Err(HeadFault::Malformed("the Content-Length field must be a number")),
+    }
+}
+
+/// Refuses the underscore twins of [`TWINS`].
+pub(super) fn field_name(name: &[u8]) -> Result<(), HeadFault> {
+    let fold = |it: u8| if it == b'_' { b'-' } else { it.to_ascii_lowercase() };
+    let twin = |prefix: &&[u8]| {
+        prefix.len() <= name.len() && prefix.iter().zip(name).all(|(a, b)| *a == fold(*b))
+    };
+    match name.contains(&b'_') && TWINS.iter().any(twin) {
+        true => Err(HeadFault::Malformed("a field name with `_` that resembles one with `-`")),
+        false => Ok(()),
+    }
+}
+
+fn is_host_and_port(value: &[u8]) -> bool {
+    let Ok(value) = std::str::from_utf8(value) else {
+        return false;
+    };
+    let (host, port) = match value.strip_prefix('[').and_then(|it| it.split_once(']')) {
+        Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() => ("v6", port),
+        Some(_) => return false,
+        None => value.split_at(value.find(':').unwrap_or(value.len())),
+    };
+    let name = |it: u8| it.is_ascii_alphanumeric() || b"-._~".contains(&it);
+    let digits = port.strip_prefix(':').unwrap_or("1");
+    !host.is_empty()
+        && host.len() <= HOST_BYTES_MAX
+        && host.bytes().all(name)
+        && digits.bytes().all(|it| it.is_ascii_digit())
+        && digits.parse::<u16>().is_ok_and(|it| it != 0)
+        && (port.is_empty() || port.starts_with(':'))
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+fn is_token_byte(it: u8) -> bool {
+    it.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&it)
+}
+
+/// What may stand in a field value (RFC 9110 §5.5), `obs-text` included.
+fn is_value_byte(it: u8) -> bool {
+    it == b'\t' || (0x20..=0x7e).contains(&it) || 0x80 <= it
+}
+
+fn is_target_byte(it: u8) -> bool {
+    it.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%{}".contains(&it)
+}

@@ -1,0 +1,171 @@
+//! A real listener on the loopback with a router that says what reached it.
+
+use lychgate::authn::Peer;
+use lychgate::gateway::HeadFault;
+use lychgate::gateway::Refusal;
+use lychgate::metrics::Metrics;
+use lychgate::server::Limits;
+use lychgate::server::Listener;
+use lychgate::server::Serving;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use http::Response;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Longer than any test takes that passes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) const GOOD: &str = "DELETE /v2/p/training-jobs/j HTTP/1.1\r\nHost: gate\r\n\r\n";
+
+/// A served toy router: it answers a good head with 202 and the number and target of the request,
+/// a refused one with its status and code.
+pub(crate) struct World {
+    pub(crate) address: SocketAddr,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) drain: CancellationToken,
+    pub(crate) metrics: Metrics,
+    /// Requests whose head was good.
+    pub(crate) reached: Arc<AtomicUsize>,
+    /// `/wait` answers when it gets a permit.
+    pub(crate) gate: Arc<Semaphore>,
+}
+
+/// The default limits, with time-outs that a test can wait for.
+pub(crate) fn limits() -> Limits {
+    Limits { linger: Duration::from_millis(200), ..Limits::default() }
+}
+
+impl World {
+    pub(crate) async fn start(limits: Limits) -> Self {
+        let reached = Arc::new(AtomicUsize::new(0));
+        let gate = Arc::new(Semaphore::new(0));
+        let router = Router::new().fallback({
+            let (reached, gate) = (Arc::clone(&reached), Arc::clone(&gate));
+            move |request: Request| toy(request, Arc::clone(&reached), Arc::clone(&gate))
+        });
+        Self { reached, gate, ..Self::serve(router, limits).await }
+    }
+
+    pub(crate) async fn serve(router: Router, limits: Limits) -> Self {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
+        let address = listener.local_address();
+        let (tracker, drain, metrics) =
+            (TaskTracker::new(), CancellationToken::new(), Metrics::new());
+        let serving = Serving {
+            answer,
+            metrics: metrics.clone(),
+            tracker: tracker.clone(),
+            drain: drain.clone(),
+        };
+        tracker.spawn(listener.serve(router, serving));
+        Self {
+            address,
+            tracker,
+            drain,
+            metrics,
+            reached: Arc::default(),
+            gate: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    pub(crate) async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Sends `bytes`, then nothing more, and reads to the end. A reset is a failure.
+    pub(crate) async fn exchange(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes).await.unwrap();
+        read_to_end(&mut stream).await
+    }
+
+    /// What [`World::exchange`] answers, in short: status and body of each response.
+    pub(crate) async fn answers(&self, bytes: &[u8]) -> Vec<String> {
+        split(&self.exchange(bytes).await)
+    }
+
+    pub(crate) fn reached(&self) -> usize {
+        self.reached.load(Ordering::Relaxed)
+    }
+
+    /// Drains and waits until no task is left.
+    pub(crate) async fn stop(self) {
+        self.drain.cancel();
+        self.tracker.close();
+        within(self.tracker.wait()).await;
+    }
+}
+
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(PATIENCE, future).await.expect("an answer in time")
+}
+
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.expect("a close without a reset");
+    answer
+}
+
+/// Reads one response; the toy's are short and have a `Content-Length`.
+pub(crate) async fn read_one(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    loop {
+        answer.push(within(stream.read_u8()).await.unwrap());
+        let text = str::from_utf8(&answer).unwrap();
+        if let Some(head) = text.strip_suffix("\r\n\r\n") {
+            let length: usize = field(head, "content-length").unwrap().parse().unwrap();
+            let mut body = vec![0; length];
+            within(stream.read_exact(&mut body)).await.unwrap();
+            return text.to_owned() + str::from_utf8(&body).unwrap();
+        }
+    }
+}
+
+pub(crate) fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|it| it.strip_prefix(name)?.strip_prefix(": "))
+}
+
+/// The responses of a connection as `status body`.
+pub(crate) fn split(mut text: &str) -> Vec<String> {
+    let mut answers = Vec::new();
+    while let Some((head, rest)) = text.split_once("\r\n\r\n") {
+        let length: usize = field(head, "content-length").map_or(0, |it| it.parse().unwrap());
+        let (body, rest) = rest.split_at(length);
+        answers.push(format!("{} {body}", &head["HTTP/1.1 ".len()..][..3]));
+        text = rest;
+    }
+    assert_eq!(text, "", "nothing but responses");
+    answers
+}
+
+async fn toy(request: Request, reached: Arc<AtomicUsize>, gate: Arc<Semaphore>) -> Response<Body> {
+    assert!(request.extensions().get::<Peer>().is_some());
+    if let Some(fault) = request.extensions().get::<HeadFault>() {
+        return answer(&Refusal::Head(*fault));
+    }
+    let number = reached.fetch_add(1, Ordering::Relaxed);
+    match request.uri().path() {
+        "/panic" => panic!("as asked"),
+        "/wait" => gate.acquire().await.unwrap().forget(),
+        _ => (),
+    }
+    let body = format!("{number} {} {}", request.method(), request.uri());
+    Response::builder().status(202).body(Body::from(body)).unwrap()
+}
+
+fn answer(refusal: &Refusal) -> Response<Body> {
+    let body = format!("Lychgate.{}", refusal.code());
+    Response::builder().status(refusal.status()).body(Body::from(body)).unwrap()
+}
