@@ -1,0 +1,125 @@
+//! From the files of a directory to a [`Set`]: every finding at once.
+
+mod conditions;
+mod statements;
+
+use crate::policy::Compiled;
+use crate::policy::Diagnostic;
+use crate::policy::Files;
+use crate::policy::Limits;
+use crate::policy::Set;
+use crate::policy::Severity;
+use crate::policy::attachments;
+use crate::policy::attachments::Attachments;
+use crate::policy::diagnostic::Code;
+use crate::policy::diagnostic::Findings;
+use crate::policy::diagnostic::Span;
+use crate::policy::document;
+use crate::policy::document::Effect;
+use crate::policy::set::Policy;
+
+use std::collections::BTreeMap;
+
+const ATTACHMENTS: &str = "attachments.yaml";
+
+/// What a file of the directory is, by its path.
+enum Place<'a> {
+    Attachments,
+    Guardrail,
+    /// The file stem.
+    Identity(&'a str),
+    /// A suite of tests, which is no part of what is enforced.
+    Suite,
+    Unknown,
+}
+
+impl<'a> Place<'a> {
+    fn of(path: &'a str) -> Self {
+        let Some((directory, name)) = path.split_once('/') else {
+            return if path == ATTACHMENTS { Self::Attachments } else { Self::Unknown };
+        };
+        // In a statement's name everything after the first `#` is the Sid.
+        let stem = |suffix| {
+            let stem = name.strip_suffix(suffix)?;
+            let odd = |it: char| it == '#' || it == '/' || it.is_control();
+            (!stem.is_empty() && !stem.starts_with('.') && !stem.contains(odd)).then_some(stem)
+        };
+        match (directory, stem(".json"), stem(".yaml")) {
+            ("guardrails", Some(_), _) => Self::Guardrail,
+            ("identity", Some(stem), _) => Self::Identity(stem),
+            ("tests", _, Some(_)) => Self::Suite,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+pub(super) fn compile(files: &Files, limits: &Limits) -> Compiled {
+    let mut found = Vec::new();
+    let mut guardrails = Policy::default();
+    let mut has_ceiling = false;
+    let mut identity = Vec::new();
+    // Numbers go by path, and attachments look policies up by file stem.
+    let mut numbers = BTreeMap::new();
+    for (path, bytes) in files.iter() {
+        let mut findings = Findings { path, found: &mut found };
+        let document = path.strip_suffix(".json").unwrap_or(path);
+        match Place::of(path) {
+            Place::Attachments | Place::Suite => (),
+            Place::Guardrail => {
+                let read = document::read(bytes, limits, &mut findings);
+                has_ceiling |= read.statements.iter().any(|it| it.effect == Effect::Allow);
+                let policy = statements::compile(document, &read, &mut findings);
+                guardrails.denies.extend(policy.denies);
+                guardrails.allows.extend(policy.allows);
+            }
+            Place::Identity(stem) => {
+                let read = document::read(bytes, limits, &mut findings);
+                numbers.extend(u32::try_from(identity.len()).map(|it| (stem, it)));
+                identity.push(statements::compile(document, &read, &mut findings));
+            }
+            Place::Unknown => findings.hint(
+                Code::UnknownFile,
+                Span::default(),
+                "this file has no place in a policy directory",
+                "there are guardrails/*.json, identity/*.json, attachments.yaml, tests/*.yaml and \
+                 README.md",
+            ),
+        }
+    }
+    let mut attachments = Attachments::default();
+    if let Some(bytes) = files.get(ATTACHMENTS) {
+        let mut findings = Findings { path: ATTACHMENTS, found: &mut found };
+        attachments = attachments::read(bytes, &numbers, limits, &mut findings).attachments;
+    }
+    counted(files, limits, &mut found);
+    found.sort();
+    found.dedup();
+    let sound = found.iter().all(|it: &Diagnostic| it.severity() != Severity::Error);
+    let set = sound.then(|| Set {
+        files: files.clone(),
+        digest: files.digest(),
+        guardrails,
+        has_ceiling,
+        identity,
+        attachments,
+    });
+    Compiled { set, diagnostics: found }
+}
+
+fn counted(files: &Files, limits: &Limits, found: &mut Vec<Diagnostic>) {
+    let is_document = |it: &str| matches!(Place::of(it), Place::Guardrail | Place::Identity(_));
+    let documents = files.iter().filter(|(path, _)| is_document(path)).count();
+    let mut findings = Findings { path: "", found };
+    if documents == 0 {
+        findings.hint(
+            Code::NoPolicies,
+            Span::default(),
+            "the directory holds no policy",
+            "put documents into guardrails/ and identity/",
+        );
+    }
+    if limits.documents < documents {
+        let message = format!("{documents} documents; the limit is {}", limits.documents);
+        findings.add(Code::TooManyDocuments, Span::default(), message);
+    }
+}

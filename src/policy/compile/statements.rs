@@ -1,0 +1,200 @@
+//! Statements: actions, resources, names.
+
+use crate::policy::ACTION;
+use crate::policy::Sources;
+use crate::policy::StatementName;
+use crate::policy::compile::conditions;
+use crate::policy::condition::Operand;
+use crate::policy::condition::Resource;
+use crate::policy::condition::Urn;
+use crate::policy::diagnostic::Code;
+use crate::policy::diagnostic::Findings;
+use crate::policy::document;
+use crate::policy::document::Choice;
+use crate::policy::document::Document;
+use crate::policy::document::Effect;
+use crate::policy::document::Text;
+use crate::policy::pattern;
+use crate::policy::set::Place;
+use crate::policy::set::Policy;
+use crate::policy::set::Statement;
+use crate::policy::suggest;
+use crate::policy::template;
+use crate::policy::template::Part;
+
+use std::collections::HashSet;
+
+/// The fields of a statement.
+const FIELDS: [&str; 7] =
+    ["Action", "Condition", "Effect", "NotAction", "NotResource", "Resource", "Sid"];
+
+const RESOURCE_HINT: &str =
+    "write `*` or `modelarts:<region>:<account>:trainJob:<id>`, such as `modelarts:*:*:trainJob:*`";
+
+/// Compiles the live statements of the document called `name`, such as `guardrails/protect`.
+pub(super) fn compile(name: &str, read: &Document, findings: &mut Findings<'_>) -> Policy {
+    let mut res = Policy::default();
+    let mut sids = HashSet::new();
+    for (index, raw) in read.statements.iter().enumerate() {
+        if let Some(sid) = &raw.sid
+            && !sids.insert(&sid.value)
+        {
+            let message = format!("another statement has the Sid `{}`", sid.value);
+            findings.add(Code::DuplicateSid, sid.span, message);
+        }
+        if !is_live(&raw.action, findings) {
+            continue;
+        }
+        let name = match &raw.sid {
+            Some(sid) => format!("{name}#{}", sid.value),
+            None => format!("{name}#{}", index + 1),
+        };
+        let statement = statement(&name, raw, findings);
+        match raw.effect {
+            Effect::Allow => res.allows.push(statement),
+            Effect::Deny => res.denies.push(statement),
+        }
+    }
+    res
+}
+
+fn statement(name: &str, raw: &document::Statement, findings: &mut Findings<'_>) -> Statement {
+    for field in &raw.unknown {
+        document::unknown_field(findings, field, &FIELDS);
+    }
+    let mut sources = Sources::default();
+    let mut resource = None;
+    if let Some(choice) = &raw.resource {
+        let urns =
+            choice.values.iter().filter_map(|it| urn(it, raw.effect, &mut sources, findings));
+        let patterns: Vec<_> = urns.collect();
+        let everything = !choice.negated && patterns.iter().any(|it| matches!(it, Urn::Any));
+        resource = (!everything).then_some(Resource { negated: choice.negated, patterns });
+    }
+    let conditions = conditions::compile(&raw.conditions, raw.effect, &mut sources, findings);
+    Statement {
+        name: StatementName::new(name),
+        effect: raw.effect,
+        resource,
+        conditions,
+        sources,
+        place: Place { path: findings.path.to_owned(), span: raw.span },
+    }
+}
+
+/// Whether the statement can cover the delete of a training job. One with a faulty action counts as
+/// live, so that the rest of it is checked too.
+fn is_live(choice: &Choice, findings: &mut Findings<'_>) -> bool {
+    let (mut matches, mut faulty) = (false, false);
+    for text in &choice.values {
+        match action(text, findings) {
+            Some(it) => matches |= it,
+            None => faulty = true,
+        }
+    }
+    faulty || matches != choice.negated
+}
+
+/// Whether the action covers the delete; `None` after a complaint.
+fn action(text: &Text, findings: &mut Findings<'_>) -> Option<bool> {
+    let action = text.value.as_str();
+    if action == "*" {
+        return Some(true);
+    }
+    let parts: Vec<_> = action.split(':').collect();
+    if parts.len() != 3 {
+        findings.hint(
+            Code::MalformedAction,
+            text.span,
+            format!("`{action}` is no action"),
+            format!("write `*` or `service:type:operation`, such as `{ACTION}`"),
+        );
+        return None;
+    }
+    // Letter case does not count in an action.
+    let fold = |it: &str| it.to_ascii_lowercase();
+    let covered = ACTION
+        .split(':')
+        .zip(&parts)
+        .all(|(name, part)| pattern::matches(&pattern::parse(&fold(part)), &fold(name)));
+    let misspelt = !covered
+        && !action.contains(['*', '?'])
+        && (suggest::distance(action, ACTION) <= 2
+            || fold(action).starts_with("modelarts:trainingjob:"));
+    if misspelt {
+        findings.hint(
+            Code::MisspeltAction,
+            text.span,
+            format!("ModelArts has no action `{action}`"),
+            match fold(action).starts_with("modelarts:trainingjob:") {
+                true => format!("the type is called `trainJob`: `{ACTION}`"),
+                false => format!("did you mean `{ACTION}`?"),
+            },
+        );
+        return None;
+    }
+    Some(covered)
+}
+
+/// Reads one value of `Resource` or `NotResource`.
+fn urn(
+    text: &Text,
+    effect: Effect,
+    sources: &mut Sources,
+    findings: &mut Findings<'_>,
+) -> Option<Urn> {
+    if text.value == "*" {
+        return Some(Urn::Any);
+    }
+    let parts = conditions::template(text, true, effect, sources, findings)?;
+    let mut sections: Vec<Vec<Part>> = vec![Vec::new()];
+    for part in parts {
+        let mut rest = match part {
+            Part::Text(it) => it,
+            Part::Variable(_) if sections.len() < 5 => {
+                findings.hint(
+                    Code::VariablePlace,
+                    text.span,
+                    "a variable is possible only in the fifth part of a resource",
+                    "name the region and the account, or write `*` and use a condition",
+                );
+                return None;
+            }
+            other => {
+                sections.last_mut()?.push(other);
+                continue;
+            }
+        };
+        while sections.len() < 5
+            && let Some((head, tail)) = rest.split_once(':')
+        {
+            sections.last_mut()?.extend(literal(head));
+            sections.push(Vec::new());
+            rest = tail.to_owned();
+        }
+        sections.last_mut()?.extend(literal(&rest));
+    }
+    let Ok([service, region, account, kind, id]) = <[_; 5]>::try_from(sections) else {
+        let message = format!("`{}` is no resource", text.value);
+        findings.hint(Code::MalformedResource, text.span, message, RESOURCE_HINT);
+        return None;
+    };
+    let fits = |section: &[Part], name| {
+        template::constant(section).is_some_and(|it| pattern::matches(&it, name))
+    };
+    if !fits(&service, "modelarts") || !fits(&kind, "trainJob") {
+        return Some(Urn::Other);
+    }
+    Some(Urn::Job {
+        region: template::constant(&region)?,
+        account: template::constant(&account)?,
+        id: match template::constant(&id) {
+            Some(it) => Operand::Known(it),
+            None => Operand::Template(id),
+        },
+    })
+}
+
+fn literal(text: &str) -> Option<Part> {
+    (!text.is_empty()).then(|| Part::Text(text.to_owned()))
+}
