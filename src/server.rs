@@ -6,6 +6,7 @@
 //! substitute with a [`gateway::HeadFault`](crate::gateway::HeadFault) in its extensions, to be
 //! answered with `Refusal::Head`.
 
+pub mod admin;
 mod connection;
 mod guard;
 pub mod head;

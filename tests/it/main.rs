@@ -9,6 +9,7 @@
 
 mod emulator;
 mod policy_docs;
+mod admin;
 mod head;
 mod http2;
 mod policy_library;
