@@ -130,9 +130,13 @@ pub(super) fn spans(trace: &Trace, summary: &Summary<'_>, ended: Instant) -> Vec
 }
 
 fn server_name(summary: &Summary<'_>) -> Cow<'static, str> {
-    match summary.job {
-        Some(_) => Cow::Borrowed("DELETE /v2/{project_id}/training-jobs/{training_job_id}"),
-        None => Cow::Borrowed(method(summary.method).unwrap_or("HTTP")),
+    // Only what is the one route is named after it.
+    match method(summary.method) {
+        Some("DELETE") if summary.job.is_some() => {
+            Cow::Borrowed("DELETE /v2/{project_id}/training-jobs/{training_job_id}")
+        }
+        Some(method) => Cow::Borrowed(method),
+        None => Cow::Borrowed("HTTP"),
     }
 }
 

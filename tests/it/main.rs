@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod collector;
 mod emulator;
 mod policy_docs;
 mod admin;
@@ -15,5 +16,6 @@ mod http2;
 mod policy_library;
 mod reference;
 mod server;
+mod telemetry;
 mod tidy;
 mod toy;

@@ -1,0 +1,166 @@
+//! A collector on loopback that takes OTLP over HTTP and keeps what it got.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use bytes::Bytes;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http_body_util::BodyExt;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
+use prost::Message;
+use rustls::ServerConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+/// What the collector does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// Takes it.
+    Well,
+    /// Refuses it with a status.
+    Refusing(StatusCode),
+    /// Never answers.
+    Hanging,
+}
+
+pub(crate) struct Collector {
+    pub(crate) address: SocketAddr,
+    state: Arc<State>,
+    _tasks: JoinSet<()>,
+}
+
+struct State {
+    mood: Mutex<Mood>,
+    received: Mutex<Vec<ResourceSpans>>,
+    heads: Mutex<Vec<http::request::Parts>>,
+}
+
+impl Collector {
+    pub(crate) async fn http(mood: Mood) -> Self {
+        Self::start(mood, None).await
+    }
+
+    pub(crate) async fn https(mood: Mood) -> Self {
+        Self::start(mood, Some(acceptor())).await
+    }
+
+    async fn start(mood: Mood, tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = Arc::new(State {
+            mood: Mutex::new(mood),
+            received: Mutex::default(),
+            heads: Mutex::default(),
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, tls, Arc::clone(&state)));
+        Self { address, state, _tasks: tasks }
+    }
+
+    pub(crate) fn set_mood(&self, mood: Mood) {
+        *self.state.mood.lock().unwrap() = mood;
+    }
+
+    pub(crate) fn received(&self) -> Vec<ResourceSpans> {
+        self.state.received.lock().unwrap().clone()
+    }
+
+    pub(crate) fn heads(&self) -> Vec<http::request::Parts> {
+        self.state.heads.lock().unwrap().clone()
+    }
+
+    /// Waits for the first spans, at most ten seconds.
+    pub(crate) async fn wait(&self) -> Vec<ResourceSpans> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let received = self.received();
+            if !received.is_empty() {
+                return received;
+            }
+            assert!(Instant::now() < deadline, "no spans within ten seconds");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// A file of the test certificates.
+pub(crate) fn tls_file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
+}
+
+fn acceptor() -> TlsAcceptor {
+    let chain = CertificateDer::pem_file_iter(tls_file("localhost.pem")).unwrap();
+    let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(tls_file("localhost.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let state = Arc::clone(&state);
+        let tls = tls.clone();
+        connections.spawn(async move {
+            match tls {
+                None => serve(stream, state).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        serve(stream, state).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
+    let service = service_fn(move |request| take(request, Arc::clone(&state)));
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+async fn take(
+    request: Request<Incoming>,
+    state: Arc<State>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    state.heads.lock().unwrap().push(head);
+    let mood = *state.mood.lock().unwrap();
+    let status = match mood {
+        Mood::Hanging => std::future::pending().await,
+        Mood::Refusing(status) => status,
+        Mood::Well => {
+            let request = ExportTraceServiceRequest::decode(body).unwrap();
+            state.received.lock().unwrap().extend(request.resource_spans);
+            StatusCode::OK
+        }
+    };
+    Ok(Response::builder().status(status).body(Full::default()).unwrap())
+}
