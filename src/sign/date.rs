@@ -20,15 +20,17 @@ impl SdkDate {
     #[must_use]
     pub fn new(time: Timestamp) -> Self {
         let it = Offset::UTC.to_datetime(time);
-        let text = format!(
-            "{:04}{:02}{:02}T{:02}{:02}{:02}Z",
-            it.year(),
-            it.month(),
-            it.day(),
-            it.hour(),
-            it.minute(),
-            it.second()
-        );
+        let mut text = String::with_capacity(16);
+        // A year outside 0–9999 comes out wrong, and is refused like any date that is not now.
+        push_pair(&mut text, it.year() / 100);
+        push_pair(&mut text, it.year() % 100);
+        push_pair(&mut text, it.month().into());
+        push_pair(&mut text, it.day().into());
+        text.push('T');
+        push_pair(&mut text, it.hour().into());
+        push_pair(&mut text, it.minute().into());
+        push_pair(&mut text, it.second().into());
+        text.push('Z');
         Self { text, time }
     }
 
@@ -80,6 +82,13 @@ impl SdkDate {
     #[must_use]
     pub fn time(&self) -> Timestamp {
         self.time
+    }
+}
+
+/// Two decimal digits; the formatting machinery would cost a tenth of a signature.
+fn push_pair(text: &mut String, number: i16) {
+    for digit in [number / 10 % 10, number % 10] {
+        text.extend(char::from_digit(u32::from(digit.unsigned_abs()), 10));
     }
 }
 

@@ -24,12 +24,14 @@ impl StringToSign {
     #[must_use]
     pub fn new(date: &SdkDate, scope: Option<&str>, canonical: &CanonicalRequest) -> Self {
         let hash = digest::digest(&digest::SHA256, canonical.as_ref());
-        let hash = Hex(hash.as_ref());
-        let name = algorithm_name(scope);
-        Self(match scope {
-            None => format!("{name}\n{date}\n{hash}"),
-            Some(scope) => format!("{name}\n{date}\n{scope}\n{hash}"),
-        })
+        let mut text = String::with_capacity(128);
+        let lines = [Some(algorithm_name(scope)), Some(date.as_str()), scope];
+        for line in lines.into_iter().flatten() {
+            text.push_str(line);
+            text.push('\n');
+        }
+        Hex(hash.as_ref()).push_to(&mut text);
+        Self(text)
     }
 }
 
