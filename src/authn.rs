@@ -1,13 +1,36 @@
 //! Who asks: the credentials of a request → a [`Principal`](crate::policy::Principal).
+//!
+//! A request presents exactly one credential. What a listener vouches for by itself is taken as it
+//! is. No identity source can speak for another: a principal is named by its source and its name
+//! there.
 
+pub mod config;
 mod error;
+mod jwt;
+pub mod keys;
+mod name;
+mod presented;
+#[cfg(test)]
+mod tests;
 
+pub use self::config::Config;
 pub use self::error::Error;
+pub use self::error::StartError;
 
+use self::jwt::Tokens;
+use self::keys::Keys;
+use self::presented::Presented;
 use crate::policy::Principal;
 
+use http::request::Parts;
+use jiff::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::sync::atomic::Ordering;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// What the listener knows of the other end of a connection, before authentication.
 #[derive(Clone, Debug)]
@@ -20,4 +43,95 @@ pub struct Peer {
     pub secure: bool,
     /// The listener's fixed principal; such a listener has no other method.
     pub principal: Option<Arc<Principal>>,
+}
+
+/// All identity sources of a gate.
+#[derive(Debug)]
+pub struct Authenticator {
+    tokens: Tokens,
+    keys: Option<watch::Receiver<Arc<Keys>>>,
+    /// The latest `now` that was ever passed in, in seconds since 1970.
+    latest: AtomicI64,
+}
+
+impl Authenticator {
+    /// Loads what is in files, and starts tasks on `tasks` that keep keys fresh until `stop`.
+    ///
+    /// Keys that come over the network may still be on their way afterwards; an issuer that is
+    /// down makes the gate not ready instead of dead.
+    ///
+    /// # Errors
+    /// When a file cannot be used as it is.
+    pub async fn start(
+        config: Config,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, StartError> {
+        let keys = match config.keys {
+            Some(path) => Some(keys::watch(path, tasks, stop.clone()).await?),
+            None => None,
+        };
+        let tokens = Tokens::start(config.issuers, tasks, stop).await?;
+        Ok(Self { tokens, keys, latest: AtomicI64::new(i64::MIN) })
+    }
+
+    /// Whether at least one source can verify; so can a gate that has none, where only listeners
+    /// with a fixed principal let anyone in.
+    #[must_use]
+    pub fn can_verify(&self) -> bool {
+        let has_none = self.tokens.is_empty() && self.keys.is_none();
+        let has_keys = self.keys.as_ref().is_some_and(|it| !it.borrow().is_empty());
+        has_none || has_keys || self.tokens.can_verify()
+    }
+
+    /// Says who asks for something in the project `project_id`, the one that the request's path
+    /// names. `head` must be as it arrived, and its body empty.
+    ///
+    /// Waits only where a token names a key that its issuer did not have before.
+    ///
+    /// # Errors
+    /// Why the caller is not known; [`Error::KeysUnavailable`] when that could not be found out.
+    pub async fn authenticate(
+        &self,
+        head: &Parts,
+        project_id: &str,
+        peer: &Peer,
+        now: Timestamp,
+    ) -> Result<Arc<Principal>, Error> {
+        if let Some(principal) = &peer.principal {
+            return Ok(Arc::clone(principal));
+        }
+        let moment = self.moment(now);
+        match Presented::new(&head.headers)? {
+            Presented::Signature(value) => {
+                let keys = self.keys.as_ref().ok_or_else(|| {
+                    Error::Token("this gate has issued no access keys".to_owned())
+                })?;
+                let keys = Arc::clone(&keys.borrow());
+                keys.verify(value, head, project_id, moment)
+            }
+            Presented::Token(token) => self.tokens.verify(token, moment).await,
+        }
+    }
+
+    fn moment(&self, now: Timestamp) -> Moment {
+        let seconds = now.as_second();
+        // Mostly the second has been seen already, and reading it is cheaper than writing it.
+        let mut latest = self.latest.load(Ordering::Relaxed);
+        if latest < seconds {
+            latest = self.latest.fetch_max(seconds, Ordering::Relaxed).max(seconds);
+        }
+        let latest = Timestamp::from_second(latest).unwrap_or(now).max(now);
+        Moment { now, latest }
+    }
+}
+
+/// The time by which a credential is judged.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    /// The gate's clock.
+    now: Timestamp,
+    /// The latest time that the gate's clock has shown: what was too old then stays too old when
+    /// the clock is set back.
+    latest: Timestamp,
 }

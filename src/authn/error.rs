@@ -1,6 +1,7 @@
 //! Why a caller is not known.
 
 use jiff::Timestamp;
+use std::path::PathBuf;
 
 /// Why no principal came out of a request. The messages go to the caller: they name the check that
 /// failed and never a secret, a token or an expected signature.
@@ -49,4 +50,25 @@ pub enum Error {
     /// 4019.
     #[error("the header `{0}` must be part of the signature")]
     Unsigned(&'static str),
+}
+
+/// Why the identity sources cannot be set up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// The keys of a token issuer.
+    #[error("the keys of the issuer `{name}`: {message}")]
+    Issuer {
+        /// The identity source.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The file of the gateway access keys.
+    #[error("the gateway keys in `{path}`: {message}")]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, beginning with line and column if they are known. Never a secret.
+        message: String,
+    },
 }

@@ -1,0 +1,136 @@
+//! JSON Web Tokens of configured issuers, verified as RFC 8725 advises: the key and the
+//! configuration say which algorithms are good, every claim that matters has a type and a check,
+//! and nothing that a token carries leads the gate anywhere.
+
+mod cache;
+mod claims;
+mod fetch;
+mod issuer;
+mod json;
+mod jwks;
+#[cfg(test)]
+pub(super) mod support;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use self::cache::Cache;
+use self::cache::Digest;
+use self::cache::Verified;
+use self::fetch::Fetcher;
+use self::issuer::Issuer;
+use self::jwks::Found;
+use self::token::TOKEN_BYTES_MAX;
+use self::token::Token;
+use super::Error;
+use super::Moment;
+use super::StartError;
+use super::config;
+use crate::policy::Principal;
+
+use aws_lc_rs::digest;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// All issuers, and the tokens of theirs that were verified already.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    issuers: Vec<Arc<Issuer>>,
+    cache: Cache,
+}
+
+impl Tokens {
+    /// Starts to follow the issuers' keys until `stop`. Keys in files are there afterwards; keys
+    /// that come over the network may still be on their way.
+    ///
+    /// # Errors
+    /// When a file or a CA bundle cannot be used.
+    pub(super) async fn start(
+        issuers: Vec<config::Issuer>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, StartError> {
+        let mut res = Self::default();
+        for config in issuers {
+            let name = config.name.clone();
+            let fail = |message| StartError::Issuer { name: name.clone(), message };
+            let fetcher = Fetcher::new(&config).map_err(|error| fail(error.to_string()))?;
+            let issuer = Arc::new(Issuer::new(config));
+            if matches!(fetcher, Fetcher::File(_)) {
+                issuer.look(&fetcher, false).await.map_err(|error| fail(error.to_string()))?;
+            }
+            res.issuers.push(Arc::clone(&issuer));
+            let stop = stop.clone();
+            tasks.spawn(async move {
+                stop.run_until_cancelled(issuer.follow(&fetcher)).await;
+            });
+        }
+        Ok(res)
+    }
+
+    /// Whether there is no issuer at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.issuers.is_empty()
+    }
+
+    /// Whether some issuer's keys may be used.
+    pub(super) fn can_verify(&self) -> bool {
+        self.issuers.iter().any(|it| it.version().is_some())
+    }
+
+    /// Says who `token` names.
+    pub(super) async fn verify(
+        &self,
+        token: &str,
+        moment: Moment,
+    ) -> Result<Arc<Principal>, Error> {
+        if TOKEN_BYTES_MAX < token.len() {
+            return Err(Error::Token("it is longer than 16 KiB".to_owned()));
+        }
+        let mut key: Digest = [0; 32];
+        key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        if let Some(hit) = self.cache.get(&key, moment)
+            && self.issuers.get(hit.issuer).and_then(|it| it.version()) == Some(hit.version)
+        {
+            return Ok(hit.principal);
+        }
+        let verified = self.verify_anew(token, moment).await?;
+        let principal = Arc::clone(&verified.principal);
+        self.cache.insert(key, verified);
+        Ok(principal)
+    }
+
+    async fn verify_anew(&self, token: &str, moment: Moment) -> Result<Verified, Error> {
+        let invalid = |message: &str| Error::Token(message.to_owned());
+        let token = Token::parse(token).map_err(invalid)?;
+        // Nobody vouches for `iss` yet: it only says whose keys to try, and no other's are tried.
+        let named = token.payload.get("iss").and_then(Value::as_str);
+        let (index, issuer) = self
+            .issuers
+            .iter()
+            .enumerate()
+            .find(|(_, it)| named == Some(&it.config.issuer))
+            .ok_or_else(|| invalid("its issuer (iss) is not known here"))?;
+        if !issuer.config.algorithms.contains(&token.algorithm) {
+            return Err(invalid("its issuer may not use that algorithm (alg)"));
+        }
+        let snapshot = issuer.keys_for(&token).await?;
+        let keys = match snapshot.keys.find(token.key_id.as_deref(), token.algorithm) {
+            Found::Keys(keys) => keys,
+            Found::Ambiguous => {
+                return Err(invalid("it names no key (kid), and its issuer has several"));
+            }
+            Found::OtherAlgorithm | Found::Unknown => {
+                return Err(invalid("the key that it names is for another algorithm"));
+            }
+        };
+        if !keys.iter().any(|it| it.verifies(token.signature, token.signed, token.algorithm)) {
+            return Err(invalid("its signature does not fit its issuer's key"));
+        }
+        let (principal, validity) = claims::judge(&token.payload, &issuer.config, moment)?;
+        let principal = Arc::new(principal);
+        Ok(Verified { issuer: index, version: snapshot.version, validity, principal })
+    }
+}

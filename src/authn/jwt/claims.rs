@@ -1,0 +1,178 @@
+//! From the payload of a token with a good signature to a principal. The types of all claims that
+//! matter are checked here: a claim of a wrong type is refused, never taken for absent.
+
+use crate::authn::Error;
+use crate::authn::Moment;
+use crate::authn::config::ClaimPath;
+use crate::authn::config::Issuer;
+use crate::authn::name;
+use crate::policy::Method;
+use crate::policy::Principal;
+
+use jiff::SignedDuration;
+use jiff::Timestamp;
+use serde_json::Map;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// How far the issuer's clock and the gate's may be apart.
+const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
+
+/// When a token is good, without leeway.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Validity {
+    pub(super) not_before: Timestamp,
+    pub(super) expires: Timestamp,
+}
+
+/// Checks `payload`, which the issuer has signed, and names the principal.
+pub(super) fn judge(
+    payload: &Map<String, Value>,
+    issuer: &Issuer,
+    moment: Moment,
+) -> Result<(Principal, Validity), Error> {
+    if text(payload, "iss")? != issuer.issuer {
+        return Err(invalid("`iss` is another issuer"));
+    }
+    if text(payload, "sub")?.is_empty() {
+        return Err(invalid("`sub` is empty"));
+    }
+    check_audience(payload, &issuer.audience)?;
+    let validity = check_times(payload, moment)?;
+    Ok((principal(payload, issuer)?, validity))
+}
+
+fn text<'a>(payload: &'a Map<String, Value>, name: &str) -> Result<&'a str, Error> {
+    match payload.get(name) {
+        Some(Value::String(it)) => Ok(it),
+        Some(_) => Err(invalid(&format!("`{name}` is not a text"))),
+        None => Err(invalid(&format!("`{name}` is missing"))),
+    }
+}
+
+/// An ID token, and a token for another client of the same issuer, name that client here, which is
+/// what keeps them out.
+fn check_audience(payload: &Map<String, Value>, accepted: &[String]) -> Result<(), Error> {
+    let wrong = || invalid("`aud` is neither a text nor a list of texts");
+    let audience = match payload.get("aud") {
+        Some(Value::String(it)) => vec![it.as_str()],
+        Some(Value::Array(list)) => {
+            list.iter().map(|it| it.as_str().ok_or_else(wrong)).collect::<Result<_, _>>()?
+        }
+        Some(_) => return Err(wrong()),
+        None => return Err(Error::Audience),
+    };
+    match audience.iter().any(|it| accepted.iter().any(|accepted| accepted == it)) {
+        true => Ok(()),
+        false => Err(Error::Audience),
+    }
+}
+
+fn check_times(payload: &Map<String, Value>, moment: Moment) -> Result<Validity, Error> {
+    let Moment { now, latest } = moment;
+    let expires = time(payload, "exp")?.ok_or_else(|| invalid("`exp` is missing"))?;
+    let not_before = time(payload, "nbf")?.max(time(payload, "iat")?).unwrap_or(Timestamp::MIN);
+    // Measured from the latest time seen: a clock that is set back revives no token.
+    if expires.duration_since(latest) <= -LEEWAY {
+        return Err(Error::Expired(format!(
+            "it was good until {expires}, and the gate's clock says {latest}"
+        )));
+    }
+    if LEEWAY < not_before.duration_since(now) {
+        return Err(Error::Expired(format!(
+            "it is good from {not_before}, and the gate's clock says {now}"
+        )));
+    }
+    Ok(Validity { not_before, expires })
+}
+
+/// A NumericDate (RFC 7519 §2), of which only whole numbers are read.
+fn time(payload: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Error> {
+    let Some(value) = payload.get(name) else { return Ok(None) };
+    value
+        .as_i64()
+        .filter(|it| 0 <= *it)
+        .and_then(|it| Timestamp::from_second(it).ok())
+        .map(Some)
+        .ok_or_else(|| invalid(&format!("`{name}` is not a whole number of seconds since 1970")))
+}
+
+fn principal(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Principal, Error> {
+    let claims = &issuer.claims;
+    let name = match find(payload, &claims.name) {
+        Some(Value::String(it)) => it,
+        Some(_) => return Err(about(&claims.name, "is not a text")),
+        None => return Err(about(&claims.name, "is missing, and the principal's name is there")),
+    };
+    name::check(name).map_err(|message| about(&claims.name, message))?;
+    let unverified = payload.get("email_verified").is_some_and(|it| *it != Value::Bool(true));
+    if claims.name.as_slice() == ["email"] && unverified {
+        return Err(invalid("the issuer has not verified the e-mail address (`email_verified`)"));
+    }
+
+    let groups = match &claims.groups {
+        None => Vec::new(),
+        Some(path) => groups(payload, path)?,
+    };
+    let mut tags = BTreeMap::new();
+    for (key, path) in &claims.tags {
+        match find(payload, path) {
+            None => check_left_out(payload, path)?,
+            Some(Value::String(it)) => {
+                name::check_value(it).map_err(|message| about(path, message))?;
+                tags.insert(key.clone(), it.clone());
+            }
+            Some(_) => return Err(about(path, "is not a text")),
+        }
+    }
+    Ok(Principal::new(&issuer.name, name, groups, tags, Method::Jwt))
+}
+
+fn groups(payload: &Map<String, Value>, path: &ClaimPath) -> Result<Vec<String>, Error> {
+    let list = match find(payload, path) {
+        None => {
+            check_left_out(payload, path)?;
+            return Ok(Vec::new());
+        }
+        Some(Value::Array(list)) => list.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+    };
+    if name::GROUPS_MAX < list.len() {
+        return Err(about(path, "has more than 256 groups"));
+    }
+    list.iter()
+        .map(|it| {
+            let group = it.as_str().ok_or_else(|| about(path, "is not a list of texts"))?;
+            name::check(group).map_err(|message| about(path, message))?;
+            Ok(group.to_owned())
+        })
+        .collect()
+}
+
+/// A null is no claim.
+fn find<'a>(payload: &'a Map<String, Value>, path: &ClaimPath) -> Option<&'a Value> {
+    let (first, rest) = path.as_slice().split_first()?;
+    let found = rest.iter().try_fold(payload.get(first)?, |value, step| value.get(step))?;
+    (!found.is_null()).then_some(found)
+}
+
+/// Issuers leave out claims that would be too long and say so in `_claim_names` (OpenID Connect
+/// Core §5.6.2). Such a claim is not absent but unknown, and a Deny may hang on it.
+fn check_left_out(payload: &Map<String, Value>, path: &ClaimPath) -> Result<(), Error> {
+    let left_out = payload.get("_claim_names").zip(path.as_slice().first());
+    match left_out {
+        Some((names, first)) if names.get(first).is_some() => {
+            Err(about(path, "was left out by the issuer, which stores it elsewhere"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A message about a claim; the path comes from the configuration, not from the token.
+fn about(path: &ClaimPath, message: &str) -> Error {
+    invalid(&format!("`{}` {message}", path.as_slice().join(".")))
+}
+
+fn invalid(message: &str) -> Error {
+    Error::Token(message.to_owned())
+}

@@ -1,0 +1,177 @@
+//! Gets an issuer's key set: from a file, from a URL, or from where OpenID Connect discovery says.
+//! Only configured hosts are asked, redirects are not followed, size and time are bounded.
+
+use super::json;
+use crate::authn::config;
+use crate::authn::config::Jwks;
+use crate::authn::config::Remote;
+use crate::client;
+use crate::client::Client;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::Request;
+use http::StatusCode;
+use http::Uri;
+use http::header;
+use http_body_util::Full;
+use serde_json::Value;
+use std::io;
+use std::path::Path;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
+
+/// The limit for one look at an issuer's keys, discovery included.
+pub(super) const FETCH_MAX: Duration = Duration::from_secs(5);
+
+/// The largest key set or discovery document, in bytes.
+const DOCUMENT_BYTES_MAX: usize = 512 * 1024;
+
+/// The largest file with a bearer token, in bytes.
+const BEARER_BYTES_MAX: usize = 16 * 1024;
+
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// The last answer's connection is gone by the time of the next look.
+const IDLE_MAX: Duration = Duration::from_secs(4);
+
+/// Why there are no keys.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("cannot read the file with the bearer token: {0}")]
+    Bearer(#[source] io::Error),
+    #[error("cannot connect, or the connection broke: {0}")]
+    Connection(#[from] hyper_util::client::legacy::Error),
+    #[error("the discovery document is not a JSON object with `issuer` and `jwks_uri`")]
+    Discovery,
+    #[error("the discovery document is another issuer's")]
+    DiscoveryIssuer,
+    #[error(
+        "the discovery document's `jwks_uri` is on another host than the issuer; if that is right, name it in the setting `jwks: {{url: …}}`"
+    )]
+    DiscoveryHost,
+    #[error("cannot read the file: {0}")]
+    File(#[from] io::Error),
+    #[error(transparent)]
+    Http(#[from] http::Error),
+    #[error(transparent)]
+    Keys(#[from] super::jwks::Error),
+    #[error("the answer could not be read: {0}")]
+    Read(#[from] client::ReadError),
+    #[error("the answer's status is {0}")]
+    Status(StatusCode),
+    #[error("no answer within {} seconds", FETCH_MAX.as_secs())]
+    Time,
+    #[error("it is larger than {DOCUMENT_BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+/// Knows where an issuer's keys are.
+#[derive(Debug)]
+pub(super) enum Fetcher {
+    Discovery { issuer: String, client: Client, bearer: Option<PathBuf> },
+    File(PathBuf),
+    Url { uri: Uri, client: Client, bearer: Option<PathBuf> },
+}
+
+impl Fetcher {
+    /// Prepares for `issuer`.
+    ///
+    /// # Errors
+    /// When the roots to trust cannot be loaded.
+    pub(super) fn new(issuer: &config::Issuer) -> Result<Self, client::Error> {
+        let client = |remote: &Remote| {
+            client::new(&client::Config {
+                roots: remote.roots.clone(),
+                connect: CONNECT_MAX,
+                idle: IDLE_MAX,
+                idle_per_host: 1,
+            })
+        };
+        Ok(match &issuer.jwks {
+            Jwks::Discovery(remote) => Self::Discovery {
+                issuer: issuer.issuer.clone(),
+                client: client(remote)?,
+                bearer: remote.bearer.clone(),
+            },
+            Jwks::File(path) => Self::File(path.clone()),
+            Jwks::Url(uri, remote) => Self::Url {
+                uri: uri.clone(),
+                client: client(remote)?,
+                bearer: remote.bearer.clone(),
+            },
+        })
+    }
+
+    /// The text of the key set.
+    pub(super) async fn fetch(&self) -> Result<Bytes, Error> {
+        tokio::time::timeout(FETCH_MAX, self.fetch_unhurried()).await.unwrap_or(Err(Error::Time))
+    }
+
+    async fn fetch_unhurried(&self) -> Result<Bytes, Error> {
+        match self {
+            Self::Discovery { issuer, client, bearer } => {
+                let well_known = ".well-known/openid-configuration";
+                let uri: Uri = format!("{}/{well_known}", issuer.trim_end_matches('/'))
+                    .parse()
+                    .map_err(http::Error::from)?;
+                let document = get(client, &uri, bearer.as_deref()).await?;
+                let keys = jwks_uri(&document, issuer, &uri)?;
+                get(client, &keys, bearer.as_deref()).await
+            }
+            Self::File(path) => match read(path, DOCUMENT_BYTES_MAX).await? {
+                Some(bytes) => Ok(bytes.into()),
+                None => Err(Error::TooLarge),
+            },
+            Self::Url { uri, client, bearer } => get(client, uri, bearer.as_deref()).await,
+        }
+    }
+}
+
+/// OpenID Connect Discovery 1.0 §4.3: the document must be the issuer's own. Its keys must be on
+/// the host that was configured, because that is the only one the gate was told to trust.
+fn jwks_uri(document: &[u8], issuer: &str, from: &Uri) -> Result<Uri, Error> {
+    let document = json::parse_object(document).ok_or(Error::Discovery)?;
+    let text = |name| document.get(name).and_then(Value::as_str).ok_or(Error::Discovery);
+    if text("issuer")? != issuer {
+        return Err(Error::DiscoveryIssuer);
+    }
+    let uri: Uri = text("jwks_uri")?.parse().map_err(|_| Error::Discovery)?;
+    match uri.scheme() == from.scheme() && uri.authority() == from.authority() {
+        true => Ok(uri),
+        false => Err(Error::DiscoveryHost),
+    }
+}
+
+async fn get(client: &Client, uri: &Uri, bearer: Option<&Path>) -> Result<Bytes, Error> {
+    let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
+    let mut request = Request::get(uri)
+        .header(header::HOST, host)
+        .header(header::ACCEPT, "application/json")
+        .header(header::USER_AGENT, concat!("lychgate/", env!("CARGO_PKG_VERSION")));
+    if let Some(path) = bearer {
+        let unusable = |what: &str| Error::Bearer(io::Error::new(io::ErrorKind::InvalidData, what));
+        let token = read(path, BEARER_BYTES_MAX).await.map_err(Error::Bearer)?;
+        let token = token.ok_or_else(|| unusable("it is too large"))?;
+        let token = str::from_utf8(&token).map_err(|_| unusable("it is not text"))?.trim();
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+            .map_err(|_| unusable("it cannot stand in a header"))?;
+        value.set_sensitive(true);
+        request = request.header(header::AUTHORIZATION, value);
+    }
+    let response = client.request(request.body(Full::default())?).await?;
+    if response.status() != StatusCode::OK {
+        return Err(Error::Status(response.status()));
+    }
+    Ok(client::read(response.into_body(), DOCUMENT_BYTES_MAX).await?)
+}
+
+/// The content of a file, or nothing if it is longer than `max` bytes.
+async fn read(path: &Path, max: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path).await?.take(limit).read_to_end(&mut bytes).await?;
+    Ok((bytes.len() <= max).then_some(bytes))
+}

@@ -1,0 +1,265 @@
+//! An issuer at work: its keys, kept fresh in the background, and looked at once more when a token
+//! names a key that is not there.
+
+use super::fetch;
+use super::fetch::FETCH_MAX;
+use super::fetch::Fetcher;
+use super::jwks::Found;
+use super::jwks::KeySet;
+use super::token::Token;
+use crate::authn::Error;
+use crate::authn::config;
+use crate::authn::config::Jwks;
+use crate::authn::config::STALE_KEYS;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::Semaphore;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// The most requests that wait for a look at the keys of one issuer.
+const WAITERS_MAX: usize = 64;
+
+/// The most key IDs that are remembered as not there.
+const ABSENT_MAX: usize = 1024;
+
+/// How often the keys are looked at.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// After a good look.
+    refresh: Duration,
+    /// After a failed one.
+    retry: Duration,
+    /// The least time between two looks that tokens with unknown keys caused.
+    cool_down: Duration,
+    /// After this time without a good look, the keys are not used any more.
+    stale: Duration,
+}
+
+impl Pace {
+    fn new(jwks: &Jwks) -> Self {
+        match jwks {
+            Jwks::Discovery(remote) | Jwks::Url(_, remote) => Self {
+                refresh: Duration::from_secs(300),
+                retry: Duration::from_secs(15),
+                cool_down: Duration::from_secs(10),
+                stale: remote.stale,
+            },
+            Jwks::File(_) => {
+                let second = Duration::from_secs(1);
+                // Looking at a file costs no one else anything.
+                let cool_down = Duration::ZERO;
+                Self { refresh: second, retry: second, cool_down, stale: STALE_KEYS }
+            }
+        }
+    }
+}
+
+/// One version of an issuer's keys.
+#[derive(Clone, Debug)]
+pub(super) struct Snapshot {
+    pub(super) keys: Arc<KeySet>,
+    pub(super) version: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    snapshot: Option<Snapshot>,
+    /// When the last good look began.
+    good: Option<Instant>,
+    /// When the last look began, and whether it was good.
+    last: Option<(Instant, bool)>,
+    /// When the last look began that a token caused.
+    asked: Option<Instant>,
+}
+
+/// An issuer and what is known of its keys.
+#[derive(Debug)]
+pub(super) struct Issuer {
+    pub(super) config: config::Issuer,
+    pace: Pace,
+    state: watch::Sender<State>,
+    wanted: Notify,
+    waiters: Semaphore,
+    absent: Mutex<HashSet<String>>,
+}
+
+impl Issuer {
+    /// Knows no keys yet.
+    pub(super) fn new(config: config::Issuer) -> Self {
+        Self {
+            pace: Pace::new(&config.jwks),
+            config,
+            state: watch::Sender::default(),
+            wanted: Notify::new(),
+            waiters: Semaphore::new(WAITERS_MAX),
+            absent: Mutex::default(),
+        }
+    }
+
+    /// The version of the keys, if there are keys that may be used.
+    pub(super) fn version(&self) -> Option<u64> {
+        let state = self.state.borrow();
+        self.usable(&state).map(|it| it.version)
+    }
+
+    /// The keys in which to look for the one that signed `token`.
+    ///
+    /// A key ID that is not there may be new: then the keys are looked at again, but only once per
+    /// cool-down, and by a task of the gate's own, so that nobody can spoil the look by hanging
+    /// up. Only a look that began after the token had come can say that there is no such key;
+    /// until then it is not known.
+    ///
+    /// # Errors
+    /// [`Error::Token`] when there is no such key, [`Error::KeysUnavailable`] when that cannot be
+    /// found out.
+    pub(super) async fn keys_for(&self, token: &Token<'_>) -> Result<Snapshot, Error> {
+        let came = Instant::now();
+        if let Some(it) = self.usable(&self.state.borrow()).filter(|it| it.may_verify(token)) {
+            return Ok(it.clone());
+        }
+        let Ok(_place) = self.waiters.try_acquire() else { return Err(Error::KeysUnavailable) };
+        let mut changes = self.state.subscribe();
+        let wait = async {
+            loop {
+                let answer = self.answer(&changes.borrow_and_update(), token, came);
+                if let Some(answer) = answer {
+                    return answer;
+                }
+                self.wanted.notify_one();
+                if changes.changed().await.is_err() {
+                    return Err(Error::KeysUnavailable);
+                }
+            }
+        };
+        // A look may have to wait for the end of another one.
+        tokio::time::timeout(2 * FETCH_MAX, wait).await.unwrap_or(Err(Error::KeysUnavailable))
+    }
+
+    fn answer(
+        &self,
+        state: &State,
+        token: &Token<'_>,
+        came: Instant,
+    ) -> Option<Result<Snapshot, Error>> {
+        if let Some(it) = self.usable(state).filter(|it| it.may_verify(token)) {
+            return Some(Ok(it.clone()));
+        }
+        let id = token.key_id.as_deref().unwrap_or_default();
+        let unknown =
+            || Error::Token("the key that it names is not one of its issuer's".to_owned());
+        match state.last {
+            Some((began, true)) if came <= began => {
+                self.remember_absent(id);
+                return Some(Err(unknown()));
+            }
+            Some((began, false)) if came <= began => return Some(Err(Error::KeysUnavailable)),
+            Some(_) | None => (),
+        }
+        if !self.is_cooling(state) {
+            return None;
+        }
+        let absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Err(match absent.contains(id) && self.usable(state).is_some() {
+            true => unknown(),
+            false => Error::KeysUnavailable,
+        }))
+    }
+
+    fn remember_absent(&self, id: &str) {
+        let mut absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
+        if ABSENT_MAX <= absent.len() {
+            absent.clear();
+        }
+        absent.insert(id.to_owned());
+    }
+
+    fn usable<'a>(&self, state: &'a State) -> Option<&'a Snapshot> {
+        let is_fresh = state.good.is_some_and(|it| it.elapsed() < self.pace.stale);
+        state.snapshot.as_ref().filter(|_| is_fresh)
+    }
+
+    fn is_cooling(&self, state: &State) -> bool {
+        state.asked.is_some_and(|it| it.elapsed() < self.pace.cool_down)
+    }
+
+    /// Looks at the keys from time to time, and when [`Issuer::keys_for`] asks. Never ends.
+    pub(super) async fn follow(&self, fetcher: &Fetcher) {
+        let mut asked = false;
+        let mut complaint = String::new();
+        loop {
+            let pause = match self.look(fetcher, asked).await {
+                Ok(()) => {
+                    complaint.clear();
+                    self.pace.refresh
+                }
+                Err(error) => {
+                    self.report(&error, &mut complaint);
+                    self.pace.retry
+                }
+            };
+            let next = Instant::now() + pause;
+            asked = loop {
+                tokio::select! {
+                    () = tokio::time::sleep_until(next) => break false,
+                    () = self.wanted.notified() => {
+                        if !self.is_cooling(&self.state.borrow()) {
+                            break true;
+                        }
+                    }
+                }
+            };
+        }
+    }
+
+    /// Looks at the keys once; on failure they stay as they are.
+    ///
+    /// # Errors
+    /// Why they could not be had.
+    pub(super) async fn look(&self, fetcher: &Fetcher, asked: bool) -> Result<(), fetch::Error> {
+        let began = Instant::now();
+        let keys = match fetcher.fetch().await {
+            Ok(bytes) => KeySet::parse(&bytes, &self.config.algorithms).map_err(fetch::Error::from),
+            Err(error) => Err(error),
+        };
+        let (keys, result) = match keys {
+            Ok(keys) => (Some(keys), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        self.state.send_modify(|state| {
+            state.last = Some((began, keys.is_some()));
+            if asked {
+                state.asked = Some(began);
+            }
+            let Some(keys) = keys else { return };
+            state.good = Some(began);
+            if state.snapshot.as_ref().is_none_or(|it| *it.keys != keys) {
+                let version = state.snapshot.as_ref().map_or(0, |it| it.version + 1);
+                state.snapshot = Some(Snapshot { keys: Arc::new(keys), version });
+                tracing::info!(source = %self.config.name, version, "the issuer's keys have changed");
+            }
+        });
+        result
+    }
+
+    /// Says what is wrong when it begins, and when it changes.
+    fn report(&self, error: &fetch::Error, complaint: &mut String) {
+        let text = error.to_string();
+        if *complaint != text {
+            let (source, error) = (&self.config.name, &text);
+            tracing::warn!(%source, %error, "the issuer's keys cannot be had; the last ones stay");
+        }
+        *complaint = text;
+    }
+}
+
+impl Snapshot {
+    fn may_verify(&self, token: &Token<'_>) -> bool {
+        !matches!(self.keys.find(token.key_id.as_deref(), token.algorithm), Found::Unknown)
+    }
+}

@@ -1,0 +1,221 @@
+//! JSON Web Key Sets (RFC 7517): which of an issuer's keys verify which tokens.
+
+use super::json;
+use super::token::KEY_ID_BYTES_MAX;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use jsonwebtoken::DecodingKey;
+use serde_json::Map;
+use serde_json::Value;
+use std::fmt;
+
+/// The most keys of a set.
+const KEYS_MAX: usize = 100;
+
+/// The shortest RSA modulus that is trusted, in bits (RFC 7518 §3.3).
+const RSA_BITS_MIN: usize = 2048;
+
+/// The longest RSA modulus that is worth the time, in bits.
+const RSA_BITS_MAX: usize = 8192;
+
+const RSA: &[Algorithm] = &[
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+];
+
+/// Why an answer is no key set to work with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Error {
+    #[error("it is not a JSON object with a list of `keys`")]
+    Form,
+    #[error("none of its {0} keys can verify a token of this issuer: {1}")]
+    NoKey(usize, String),
+    #[error("it has more than {KEYS_MAX} keys")]
+    TooMany,
+}
+
+/// The keys of an issuer that may verify its tokens.
+#[derive(Debug, PartialEq)]
+pub(super) struct KeySet(Vec<Key>);
+
+/// One public key and what it is good for.
+pub(super) struct Key {
+    id: Option<String>,
+    algorithms: Vec<Algorithm>,
+    /// The key as it was published, for comparison.
+    published: Map<String, Value>,
+    decoding: DecodingKey,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.published == other.published
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What a token's header finds in a set.
+#[derive(Debug)]
+pub(super) enum Found<'a> {
+    /// No ID given, and several keys would fit.
+    Ambiguous,
+    /// Keys of that ID; verify with any of them. Never empty.
+    Keys(Vec<&'a Key>),
+    /// The ID is there, for other algorithms.
+    OtherAlgorithm,
+    /// No such ID, or no ID and no key that fits.
+    Unknown,
+}
+
+impl KeySet {
+    /// Reads a set, leaving out keys that cannot or should not verify a signature of one of
+    /// `allowed`.
+    ///
+    /// # Errors
+    /// When nothing is left.
+    pub(super) fn parse(bytes: &[u8], allowed: &[Algorithm]) -> Result<Self, Error> {
+        let mut set = json::parse_object(bytes).ok_or(Error::Form)?;
+        let Some(Value::Array(published)) = set.remove("keys") else { return Err(Error::Form) };
+        if KEYS_MAX < published.len() {
+            return Err(Error::TooMany);
+        }
+        let count = published.len();
+        let mut keys = Vec::with_capacity(count);
+        let mut left_out = Vec::new();
+        for it in published {
+            let Value::Object(it) = it else { return Err(Error::Form) };
+            match Key::new(it, allowed) {
+                Ok(key) => keys.push(key),
+                Err(reason) => left_out.push(reason),
+            }
+        }
+        left_out.sort_unstable();
+        left_out.dedup();
+        match keys.is_empty() {
+            false => Ok(Self(keys)),
+            true if count == 0 => Err(Error::NoKey(0, "the set is empty".to_owned())),
+            true => Err(Error::NoKey(count, left_out.join("; "))),
+        }
+    }
+
+    /// The keys for a token. The algorithm that its header names is one condition among others:
+    /// the key's own algorithms decide.
+    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Found<'_> {
+        let named: Vec<_> =
+            self.0.iter().filter(|it| id.is_none() || it.id.as_deref() == id).collect();
+        let fitting: Vec<_> =
+            named.iter().copied().filter(|it| it.algorithms.contains(&algorithm)).collect();
+        match (id, named.len(), fitting.len()) {
+            (_, 0, _) | (None, _, 0) => Found::Unknown,
+            (Some(_), _, 0) => Found::OtherAlgorithm,
+            (None, _, 2..) => Found::Ambiguous,
+            _ => Found::Keys(fitting),
+        }
+    }
+}
+
+impl Key {
+    /// Whether this key made `signature` over `message`.
+    pub(super) fn verifies(&self, signature: &str, message: &str, algorithm: Algorithm) -> bool {
+        let message = message.as_bytes();
+        jsonwebtoken::crypto::verify(signature, message, &self.decoding, algorithm).unwrap_or(false)
+    }
+
+    fn new(published: Map<String, Value>, allowed: &[Algorithm]) -> Result<Self, &'static str> {
+        if ["d", "k", "p", "q"].iter().any(|it| published.contains_key(*it)) {
+            return Err("a key is symmetric, or published with its private part");
+        }
+        if member(&published, "use")?.is_some_and(|it| it != "sig") {
+            return Err("a key is not for signatures (use)");
+        }
+        let verifies =
+            |it: &Value| it.as_array().is_some_and(|it| it.iter().any(|it| it == "verify"));
+        if !published.get("key_ops").is_none_or(verifies) {
+            return Err("a key is not for verifying (key_ops)");
+        }
+        let id = member(&published, "kid")?.map(str::to_owned);
+        if id.as_ref().is_some_and(|it| KEY_ID_BYTES_MAX < it.len()) {
+            return Err("a key ID is longer than 256 bytes");
+        }
+        let (fitting, decoding) = material(&published)?;
+        let declared = member(&published, "alg")?;
+        let algorithms: Vec<_> = fitting
+            .iter()
+            .copied()
+            .filter(|it| allowed.contains(it))
+            .filter(|it| {
+                declared.is_none_or(|text| text.parse().is_ok_and(|alg: Algorithm| alg == *it))
+            })
+            .collect();
+        if algorithms.is_empty() {
+            return Err("a key is for algorithms that this issuer may not use");
+        }
+        Ok(Self { id, algorithms, published, decoding })
+    }
+}
+
+/// The public key itself, and the algorithms that go with its type.
+fn material(
+    published: &Map<String, Value>,
+) -> Result<(&'static [Algorithm], DecodingKey), &'static str> {
+    const BROKEN: &str = "a member of a key is not base64url";
+    let must = |name| member(published, name)?.ok_or("a member of a key is missing");
+    let coordinate = |name, length| match must(name) {
+        Ok(it) if bytes(it) == Some(length) => Ok(it),
+        Ok(_) => Err("a coordinate has another length than its curve"),
+        Err(error) => Err(error),
+    };
+    let curve = member(published, "crv")?;
+    let (fitting, key): (&[_], _) = match (must("kty")?, curve) {
+        ("RSA", None) => {
+            let (n, e) = (must("n")?, must("e")?);
+            if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits(n).ok_or(BROKEN)?) {
+                return Err("an RSA key has less than 2048 or more than 8192 bits");
+            }
+            (RSA, DecodingKey::from_rsa_components(n, e))
+        }
+        ("EC", Some("P-256")) => {
+            let (x, y) = (coordinate("x", 32)?, coordinate("y", 32)?);
+            (&[Algorithm::ES256], DecodingKey::from_ec_components(x, y))
+        }
+        ("EC", Some("P-384")) => {
+            let (x, y) = (coordinate("x", 48)?, coordinate("y", 48)?);
+            (&[Algorithm::ES384], DecodingKey::from_ec_components(x, y))
+        }
+        ("OKP", Some("Ed25519")) => {
+            (&[Algorithm::EdDSA], DecodingKey::from_ed_components(coordinate("x", 32)?))
+        }
+        _ => return Err("the type or curve of a key is not known here"),
+    };
+    Ok((fitting, key.map_err(|_| BROKEN)?))
+}
+
+fn member<'a>(key: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>, &'static str> {
+    match key.get(name) {
+        None => Ok(None),
+        Some(Value::String(it)) => Ok(Some(it)),
+        Some(_) => Err("a member of a key has a wrong type"),
+    }
+}
+
+fn bytes(text: &str) -> Option<usize> {
+    URL_SAFE_NO_PAD.decode(text).ok().map(|it| it.len())
+}
+
+fn bits(text: &str) -> Option<usize> {
+    let number = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let start = number.iter().position(|it| *it != 0)?;
+    let zeros = number.get(start)?.leading_zeros();
+    Some(8 * (number.len() - start) - usize::try_from(zeros).ok()?)
+}

@@ -1,0 +1,167 @@
+//! Gateway access keys: pairs of the gate's own, with which an unmodified official SDK signs. A
+//! key belongs to a principal of the source `keys`.
+
+mod file;
+mod watch;
+
+pub(super) use self::watch::watch;
+
+use super::Error;
+use super::Moment;
+use crate::policy::Principal;
+use crate::secret::Secret;
+use crate::sign;
+use crate::sign::Credential;
+use crate::sign::PayloadHash;
+use crate::sign::SdkDate;
+use crate::sign::X_PROJECT_ID;
+use crate::sign::X_SDK_DATE;
+use crate::sign::X_SECURITY_TOKEN;
+
+use aws_lc_rs::rand;
+use http::request::Parts;
+use jiff::SignedDuration;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The identity source of all gateway keys.
+pub const SOURCE: &str = "keys";
+
+/// How far `X-Sdk-Date` and the gate's clock may be apart, as in Huawei Cloud's API gateway.
+pub const SKEW_MAX: SignedDuration = SignedDuration::from_mins(15);
+
+/// The length of an access key ID that [`create`] makes, in characters.
+const ACCESS_KEY_ID_LENGTH: usize = 20;
+
+/// The length of a secret access key that [`create`] makes, in characters (238 bits).
+const SECRET_ACCESS_KEY_LENGTH: usize = 40;
+
+/// The longest header value that a message repeats, in characters.
+const QUOTED_MAX: usize = 64;
+
+/// The keys of one version of the file.
+#[derive(Debug, Default)]
+pub(super) struct Keys(HashMap<String, Key>);
+
+#[derive(Debug)]
+struct Key {
+    credential: Credential,
+    principal: Arc<Principal>,
+}
+
+impl Keys {
+    /// Nobody could present one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Verifies the signature of `head`, whose `Authorization` is `value`. There is no replay
+    /// cache: the retries of an official SDK are identical to the first attempt, and so are two
+    /// deletes of one job within a second.
+    pub(super) fn verify(
+        &self,
+        value: &str,
+        head: &Parts,
+        project_id: &str,
+        moment: Moment,
+    ) -> Result<Arc<Principal>, Error> {
+        let authorization = sign::Authorization::parse(value)?;
+        let id = authorization.access_key_id();
+        let key = self.0.get(id).ok_or_else(|| Error::UnknownKey(quote(id)))?;
+
+        if !authorization.signs(X_SDK_DATE) {
+            return Err(Error::Unsigned("X-Sdk-Date"));
+        }
+        // A header that the signature does not cover could have been added on the way.
+        for (name, shown) in
+            [(X_PROJECT_ID, "X-Project-Id"), (X_SECURITY_TOKEN, "X-Security-Token")]
+        {
+            if head.headers.contains_key(name) && !authorization.signs(name) {
+                return Err(Error::Unsigned(shown));
+            }
+        }
+        let date = head.headers.get(X_SDK_DATE).and_then(|it| it.to_str().ok()).unwrap_or_default();
+        let date = SdkDate::parse(date)?;
+        moment.check_skew(date.time())?;
+
+        // Bodies are refused before anyone gets here.
+        if !authorization.verify(&key.credential, &date, head, PayloadHash::empty())? {
+            return Err(Error::Signature);
+        }
+        match head.headers.get(X_PROJECT_ID) {
+            Some(header) if header != project_id => {
+                let header = quote(&String::from_utf8_lossy(header.as_bytes()));
+                Err(Error::Project { header })
+            }
+            _ => Ok(Arc::clone(&key.principal)),
+        }
+    }
+}
+
+impl Moment {
+    fn check_skew(self, sent: jiff::Timestamp) -> Result<(), Error> {
+        // Also measured from the latest time seen: if the clock is set back, requests that were
+        // too old stay too old.
+        let apart = self.now.duration_since(sent).abs();
+        let late = self.latest.duration_since(sent);
+        match apart <= SKEW_MAX && late <= SKEW_MAX {
+            true => Ok(()),
+            false if apart <= SKEW_MAX => Err(Error::Skew { sent, now: self.latest }),
+            false => Err(Error::Skew { sent, now: self.now }),
+        }
+    }
+}
+
+impl From<sign::Error> for Error {
+    fn from(error: sign::Error) -> Self {
+        Self::Token(error.to_string())
+    }
+}
+
+fn quote(text: &str) -> String {
+    text.chars().take(QUOTED_MAX).collect()
+}
+
+/// A new gateway key pair.
+#[derive(Debug)]
+pub struct Pair {
+    /// 20 upper-case letters and digits.
+    pub access_key_id: String,
+    /// 40 letters and digits.
+    pub secret_access_key: Secret<String>,
+}
+
+/// Makes a key pair, in the form of Huawei Cloud's own so that every SDK takes it.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub fn create() -> Result<Pair, NoRandomness> {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefghijklmnopqrstuvwxyz";
+    let (upper, _) = ALPHABET.split_at(36);
+    Ok(Pair {
+        access_key_id: random(upper, ACCESS_KEY_ID_LENGTH)?,
+        secret_access_key: Secret::new(random(ALPHABET, SECRET_ACCESS_KEY_LENGTH)?),
+    })
+}
+
+/// The system gave no random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system gives no random bytes")]
+pub struct NoRandomness;
+
+fn random(alphabet: &[u8], length: usize) -> Result<String, NoRandomness> {
+    let mut res = String::with_capacity(length);
+    while res.len() < length {
+        let mut bytes = [0; 64];
+        rand::fill(&mut bytes).map_err(|_| NoRandomness)?;
+        // Six bits reach past both alphabets; what falls outside is thrown away, so that every
+        // character is equally likely.
+        let characters = bytes.iter().filter_map(|it| alphabet.get(usize::from(it & 0x3f)));
+        let missing = length - res.len();
+        res.extend(characters.take(missing).map(|it| char::from(*it)));
+    }
+    Ok(res)
+}
+
+#[cfg(test)]
+mod tests;

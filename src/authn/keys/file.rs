@@ -1,0 +1,125 @@
+//! The key file: as written, then as checked. No message repeats what the file says, because the
+//! wrong line may hold a secret.
+
+use super::Key;
+use super::Keys;
+use super::SOURCE;
+use crate::authn::name;
+use crate::policy::Method;
+use crate::policy::Principal;
+use crate::secret::Secret;
+use crate::sign::Credential;
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The most keys of a gate.
+const KEYS_MAX: usize = 10_000;
+
+/// The most keys of one principal: the current one, and its predecessor or successor.
+const KEYS_PER_PRINCIPAL_MAX: usize = 2;
+
+/// The shortest secret, in bytes.
+const SECRET_BYTES_MIN: usize = 32;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    keys: Vec<Spanned<Entry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    ak: String,
+    sk: String,
+    principal: String,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
+}
+
+/// What is wrong with a key file, and where. Never holds a part of the file but for an access key
+/// ID or a principal's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{line}:{column}: {message}")]
+pub(super) struct Fault {
+    /// Counted from one; zero when the place is not known.
+    pub(super) line: u64,
+    /// Counted from one; zero when the place is not known.
+    pub(super) column: u64,
+    pub(super) message: String,
+}
+
+impl Keys {
+    /// Reads the text of a key file, whole or not at all.
+    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+        let options = serde_saphyr::options! { with_snippet: false };
+        let file: File = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            let (line, column) = error.location().map_or((0, 0), |it| (it.line(), it.column()));
+            // The parser's own message may quote the value that it stumbled over.
+            let message = "expected `keys:` with a list of {ak, sk, principal, groups, tags}, \
+                           each at most once, texts as texts";
+            Fault { line, column, message: message.to_owned() }
+        })?;
+
+        let mut keys = HashMap::with_capacity(file.keys.len());
+        let mut principals: BTreeMap<String, Vec<Arc<Principal>>> = BTreeMap::new();
+        for (index, entry) in file.keys.into_iter().enumerate() {
+            let place = entry.referenced;
+            let fault = |message| Fault { line: place.line(), column: place.column(), message };
+            if KEYS_MAX <= index {
+                return Err(fault(format!("a gate has at most {KEYS_MAX} keys")));
+            }
+            let key = entry.value.check().map_err(fault)?;
+            let siblings = principals.entry(key.principal.id().to_owned()).or_default();
+            let name = key.principal.name();
+            if siblings.iter().any(|it| *it != key.principal) {
+                return Err(fault(format!("the keys of `{name}` differ in groups or tags")));
+            }
+            if KEYS_PER_PRINCIPAL_MAX <= siblings.len() {
+                return Err(fault(format!("`{name}` has more than two keys")));
+            }
+            siblings.push(Arc::clone(&key.principal));
+            let access_key_id = key.credential.access_key_id().to_owned();
+            if keys.insert(access_key_id.clone(), key).is_some() {
+                return Err(fault(format!("the key `{access_key_id}` is listed twice")));
+            }
+        }
+        Ok(Self(keys))
+    }
+}
+
+impl Entry {
+    fn check(self) -> Result<Key, String> {
+        let Self { ak, sk, principal, groups, tags } = self;
+        name::check(&principal).map_err(|it| format!("`principal` {it}"))?;
+        if name::GROUPS_MAX < groups.len() {
+            return Err(format!("`{principal}` has more than {} groups", name::GROUPS_MAX));
+        }
+        for group in &groups {
+            name::check(group).map_err(|it| format!("a group of `{principal}` {it}"))?;
+        }
+        if name::TAGS_MAX < tags.len() {
+            return Err(format!("`{principal}` has more than {} tags", name::TAGS_MAX));
+        }
+        for (key, value) in &tags {
+            name::check(key).map_err(|it| format!("a tag key of `{principal}` {it}"))?;
+            name::check_value(value).map_err(|it| format!("a tag of `{principal}` {it}"))?;
+        }
+        if sk.len() < SECRET_BYTES_MIN {
+            return Err(format!(
+                "`sk` is shorter than {SECRET_BYTES_MIN} characters: make a pair with `lychgate \
+                 keys create`"
+            ));
+        }
+        let credential =
+            Credential::new(ak, Secret::new(sk), None).map_err(|error| error.to_string())?;
+        let principal = Principal::new(SOURCE, &principal, groups, tags, Method::Key);
+        Ok(Key { credential, principal: Arc::new(principal) })
+    }
+}
