@@ -1,0 +1,40 @@
+"""Deletes one training job with the official Python SDK, unmodified.
+
+Usage: delete.py ENDPOINT PROJECT_ID JOB_ID, with the key in SDK_TEST_AK and SDK_TEST_SK.
+Prints one line of JSON: status, error_code, error_msg, request_id; the last three are null when
+the delete was accepted. Exits with 0 whenever the service answered.
+"""
+
+import json
+import os
+import sys
+
+from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkcore.exceptions.exceptions import ServiceResponseException
+from huaweicloudsdkmodelarts.v1 import DeleteTrainingJobRequest
+from huaweicloudsdkmodelarts.v1 import ModelArtsClient
+
+
+def main():
+    endpoint, project_id, job_id = sys.argv[1:]
+    credentials = BasicCredentials(os.environ["SDK_TEST_AK"], os.environ["SDK_TEST_SK"], project_id)
+    # An endpoint and no region: with both, the SDK would fall back to the region's own endpoint.
+    client = (
+        ModelArtsClient.new_builder()
+        .with_credentials(credentials)
+        .with_endpoint(endpoint)
+        .build()
+    )
+    answer = {"status": None, "error_code": None, "error_msg": None, "request_id": None}
+    try:
+        response = client.delete_training_job(DeleteTrainingJobRequest(training_job_id=job_id))
+        answer["status"] = response.status_code
+    except ServiceResponseException as error:
+        answer["status"] = error.status_code
+        answer["error_code"] = error.error_code
+        answer["error_msg"] = error.error_msg
+        answer["request_id"] = error.request_id
+    print(json.dumps(answer))
+
+
+main()

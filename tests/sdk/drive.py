@@ -1,0 +1,200 @@
+"""Starts `lychgate demo`, deletes jobs through it with the official SDKs, and checks what they saw.
+
+Usage: drive.py LYCHGATE SDK_DIRECTORY CLIENT…, a CLIENT being python or node.
+Started by tests/sdk/run, which installs the SDKs. Needs nothing but Python's standard library.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import urllib.request
+
+HERE = pathlib.Path(__file__).parent
+UNKNOWN_JOB = "00000000-0000-4000-8000-000000000000"
+START_S = 20
+STOP_S = 30
+CALL_S = 60
+
+
+class Demo:
+    """A running `lychgate demo` on free ports; `document` is what it printed."""
+
+    def __init__(self, lychgate, log):
+        self.log = open(log, "w+", encoding="utf-8")
+        address = "127.0.0.1:0"
+        self.process = subprocess.Popen(
+            [lychgate, "demo", "--format", "json"]
+            + ["--gate", address, "--admin", address, "--emulator", address],
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
+        # A demo that prints nothing is ended, so that the reader below gets to the end.
+        timer = threading.Timer(START_S, self.process.kill)
+        timer.start()
+        self.document = self.read_document()
+        timer.cancel()
+
+    def read_document(self):
+        """The document ends before the output does: the demo goes on serving."""
+        text = ""
+        for line in self.process.stdout:
+            text += line
+            try:
+                return json.loads(text)
+            except json.JSONDecodeError:
+                continue
+        sys.exit(f"tests/sdk: FAILED: the demo printed no document\n{text}{self.messages()}")
+
+    def messages(self):
+        """The last lines that it wrote to stderr."""
+        self.log.seek(0)
+        return "".join(self.log.readlines()[-50:])
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            return self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return None
+
+
+class Emulator:
+    """The emulator's own interface, /emulator/…"""
+
+    def __init__(self, url):
+        self.url = url
+
+    def ask(self, method, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/emulator/{path}", data, method=method)
+        with urllib.request.urlopen(request, timeout=CALL_S) as response:
+            text = response.read()
+        return json.loads(text) if text else None
+
+    def job(self, job_id):
+        jobs = self.ask("GET", "jobs")
+        return next((it for it in jobs if it["details"]["metadata"]["id"] == job_id), None)
+
+    def is_gone(self, job_id):
+        """Gone, or on its way: an accepted delete may show Terminating for a while."""
+        job = self.job(job_id)
+        return job is None or job["details"]["status"]["phase"] == "Terminating"
+
+    def put(self, job):
+        self.ask("POST", "jobs", job)
+
+
+class Checks:
+    """Says what holds and counts what does not."""
+
+    def __init__(self):
+        self.failures = 0
+
+    def __call__(self, name, holds, seen):
+        print(f"ok     {name}" if holds else f"FAILED {name}: {str(seen)[:1000]}", flush=True)
+        self.failures += not holds
+
+
+def deleter(client, sdk, home):
+    """A function that deletes a job with an SDK and returns what the SDK made of the answer."""
+    command = {
+        "python": [str(sdk / "python/bin/python"), str(HERE / "delete.py")],
+        "node": ["node", str(HERE / "delete.cjs")],
+    }[client]
+    # The SDKs keep an application ID in the home directory, which is none of our business.
+    environment = dict(os.environ, HOME=str(home), NODE_PATH=str(sdk / "node/node_modules"))
+
+    def delete(endpoint, project_id, key, job_id):
+        run = subprocess.run(
+            command + [endpoint, project_id, job_id],
+            env=dict(environment, SDK_TEST_AK=key["ak"], SDK_TEST_SK=key["sk"]),
+            capture_output=True,
+            text=True,
+            timeout=CALL_S,
+        )
+        lines = run.stdout.splitlines()
+        if run.returncode != 0 or not lines:
+            return {"status": None, "error_code": None, "error_msg": run.stderr, "request_id": None}
+        return json.loads(lines[-1])
+
+    return delete
+
+
+def is_refusal(answer, status, code):
+    """Refused, with code, message and request ID where the SDK's user finds them."""
+    return (
+        answer["status"] == status
+        and (answer["error_code"] or "").startswith(code)
+        and bool(answer["error_msg"])
+        and bool(answer["request_id"])
+    )
+
+
+def check_client(check, client, delete, demo, emulator):
+    """What one SDK sees of the gate with a gateway key, and of the emulator with the cloud key."""
+    project_id, gate, key = demo["project_id"], demo["gate"], demo["access_key"]
+
+    def through_gate(job_id, key=key):
+        return delete(gate, project_id, key, job_id)
+
+    accepted = protected = None
+    for job_id in [it["id"] for it in demo["jobs"]]:
+        job = emulator.job(job_id)
+        answer = through_gate(job_id)
+        if answer["status"] == 202 and accepted is None:
+            accepted = job
+            check(f"{client}: 202 and gone", emulator.is_gone(job_id), emulator.job(job_id))
+        elif answer["status"] == 403 and protected is None:
+            protected = job
+            check(f"{client}: 403 readable", is_refusal(answer, 403, "Lychgate.403"), answer)
+            check(f"{client}: 403 and still there", not emulator.is_gone(job_id), job_id)
+        elif answer["status"] not in (202, 403):
+            check(f"{client}: {job_id} is judged", False, answer)
+            return
+        emulator.put(job)
+        if accepted and protected:
+            break
+    check(f"{client}: some job can be deleted", accepted is not None, "none of the demo's")
+    check(f"{client}: some job is refused", protected is not None, "none of the demo's")
+
+    answer = through_gate(UNKNOWN_JOB)
+    check(f"{client}: unknown job", is_refusal(answer, 400, "ModelArts.2775"), answer)
+    answer = through_gate(UNKNOWN_JOB, dict(key, sk="not-the-secret"))
+    check(f"{client}: wrong secret", is_refusal(answer, 401, "Lychgate.4018"), answer)
+
+    cloud = demo["cloud_key"]
+    job_id = demo["jobs"][0]["id"]
+    job = emulator.job(job_id)
+    answer = delete(demo["emulator"], project_id, cloud, job_id)
+    gone = emulator.is_gone(job_id)
+    check(f"{client}: 202 from the emulator itself", answer["status"] == 202 and gone, answer)
+    emulator.put(job)
+    answer = delete(demo["emulator"], project_id, cloud, UNKNOWN_JOB)
+    check(f"{client}: unknown there", is_refusal(answer, 400, "ModelArts.2775"), answer)
+
+
+def main():
+    lychgate, sdk, *clients = sys.argv[1:]
+    sdk = pathlib.Path(sdk)
+    home = sdk / "home"
+    home.mkdir(exist_ok=True)
+    check = Checks()
+    demo = Demo(lychgate, sdk / "demo.log")
+    try:
+        emulator = Emulator(demo.document["emulator"])
+        for client in clients:
+            check_client(check, client, deleter(client, sdk, home), demo.document, emulator)
+    finally:
+        exit_code = demo.stop()
+    check("the demo ends on SIGTERM", exit_code == 0, exit_code)
+    if check.failures:
+        print(demo.messages(), file=sys.stderr)
+        sys.exit(f"tests/sdk: FAILED: {check.failures}, the demo's messages are above")
+
+
+main()
