@@ -221,6 +221,12 @@ impl Emulator {
         self.service.state().journal.requests()
     }
 
+    /// The same, and forgets them; the counts stay.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<Request> {
+        self.service.state().journal.take()
+    }
+
     /// Adds a fault; of several that fit a request, the one added first happens.
     pub fn fault(&self, fault: Fault) {
         self.service.state().faults.push(fault);

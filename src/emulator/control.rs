@@ -45,7 +45,7 @@ pub(super) fn answer(service: &Service, method: &str, path: &str, body: &[u8]) -
             ok(&requests.iter().map(|it| describe(it, service)).collect())
         }
         ("DELETE", "/emulator/requests") => {
-            state.journal.forget();
+            drop(state.journal.take());
             Answer::empty(StatusCode::NO_CONTENT)
         }
         _ => Answer::no_such_api(),

@@ -113,6 +113,8 @@ pub enum Effect {
 
     /// Nothing but the delay: the request is carried out afterwards, if the client still waits.
     None,
+    /// The right answer, after which the connection ends without having said so.
+    Close,
     /// The right answer with a `Date` that is this many seconds off.
     DateOffset {
         /// Positive = in the future.
@@ -129,6 +131,11 @@ pub enum Effect {
     },
     /// The right answer about another job.
     OtherJob,
+    /// The request is carried out; no answer ever comes, and the connection stays open.
+    Silent,
+    /// The right answer as far as the middle of its body; no more ever comes, and the connection
+    /// stays open.
+    Stalled,
     /// The right answer that ends half way through its body, by a closed connection.
     Truncated,
     /// The right answer that ends half way through its JSON, properly framed.

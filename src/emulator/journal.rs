@@ -162,9 +162,9 @@ impl Journal {
         self.requests.iter().cloned().collect()
     }
 
-    /// Forgets the requests; the counts stay.
-    pub(super) fn forget(&mut self) {
+    /// The requests, which are forgotten; the counts stay.
+    pub(super) fn take(&mut self) -> Vec<Request> {
         self.first += self.requests.len() as u64;
-        self.requests.clear();
+        self.requests.drain(..).collect()
     }
 }

@@ -78,8 +78,10 @@ pub(super) enum Reply {
 /// An end of the connection that HTTP does not know.
 #[derive(Debug)]
 pub(super) enum Cut {
-    /// These bytes, then a close.
-    Raw(Bytes),
+    /// These bytes, then the end.
+    Close(Bytes),
+    /// These bytes, then nothing until the client ends it.
+    Hold(Bytes),
     Reset,
 }
 
@@ -141,7 +143,7 @@ impl Service {
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
         }
         match &effect {
-            Effect::Raw { text } => return Reply::Cut(Cut::Raw(text.clone().into())),
+            Effect::Raw { text } => return Reply::Cut(Cut::Close(text.clone().into())),
             Effect::Reset { when: Reset::Arrived } => return Reply::Cut(Cut::Reset),
             _ => {}
         }
@@ -154,7 +156,13 @@ impl Service {
         };
         match &effect {
             Effect::Reset { when: Reset::Done } => Reply::Cut(Cut::Reset),
-            Effect::Truncated => Reply::Cut(Cut::Raw(half(&answer))),
+            Effect::Close => {
+                self.state().journal.answered(number, Instant::now(), answer.status);
+                Reply::Cut(Cut::Close(whole(&answer)))
+            }
+            Effect::Silent => Reply::Cut(Cut::Hold(Bytes::new())),
+            Effect::Stalled => Reply::Cut(Cut::Hold(half(&answer))),
+            Effect::Truncated => Reply::Cut(Cut::Close(half(&answer))),
             effect => self.finish(effect.spoil(answer), Some(number)),
         }
     }
@@ -295,16 +303,24 @@ async fn read(body: Incoming) -> Option<Bytes> {
     Some(Limited::new(body, BODY_BYTES_MAX).collect().await.ok()?.to_bytes())
 }
 
-/// Head and first half of an answer whose head promises the whole.
+/// The whole answer as written on the wire, without what every answer has.
+fn whole(answer: &Answer) -> Bytes {
+    written(answer, answer.body.len(), answer.body.len())
+}
+
+/// The answer up to the middle of the body that its head promises.
 fn half(answer: &Answer) -> Bytes {
-    // An empty body cannot be cut, so two bytes are promised in its place.
-    let promised = answer.body.len().max(2);
+    // An empty body has no middle, so two bytes are promised in its place.
+    written(answer, answer.body.len().max(2), answer.body.len() / 2)
+}
+
+fn written(answer: &Answer, promised: usize, sent: usize) -> Bytes {
     let mut text = format!(
         "HTTP/1.1 {}\r\nContent-Type: application/json\r\nContent-Length: {promised}\r\n\r\n",
         answer.status
     )
     .into_bytes();
-    text.extend(answer.body.iter().take(answer.body.len() / 2));
+    text.extend(answer.body.iter().take(sent));
     text.into()
 }
 

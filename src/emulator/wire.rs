@@ -108,10 +108,14 @@ async fn serve(stream: TcpStream, peer: SocketAddr, connection: u64, service: Ar
     };
     let mut wire = serving.into_parts().io.into_inner();
     match cut {
-        Some(Cut::Raw(bytes)) => {
-            // The client may be gone, which is its own affair.
+        // The client may be gone at any point, which is its own affair.
+        Some(Cut::Close(bytes)) => {
             drop(wire.write_all(&bytes).await);
             drop(wire.shutdown().await);
+        }
+        Some(Cut::Hold(bytes)) => {
+            drop(wire.write_all(&bytes).await);
+            drop(tokio::io::copy(&mut wire, &mut tokio::io::sink()).await);
         }
         Some(Cut::Reset) => wire.reset = true,
         None => {}

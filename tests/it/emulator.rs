@@ -467,6 +467,32 @@ async fn connections_are_reset_before_at_and_after_the_request() {
     }
 }
 
+#[tokio::test]
+async fn connections_end_or_fall_silent_unannounced() {
+    for (effect, is_answered, is_open) in [
+        (Effect::Close, true, false),
+        (Effect::Truncated, false, false),
+        (Effect::Silent, false, true),
+        (Effect::Stalled, false, true),
+    ] {
+        let emulator = start(config()).await;
+        emulator.fault(Fault::new(effect.clone()).at(Operation::Delete));
+        let mut connection = client::Connection::open(&emulator).await;
+        let wait = Duration::from_millis(200);
+        let answer = tokio::time::timeout(wait, connection.send(delete().signed())).await;
+        assert_eq!(answer.is_err(), is_open, "{effect:?}: {answer:?}");
+        if let Ok(answer) = answer {
+            assert_eq!(answer.unwrap().status, 202, "{effect:?}");
+            assert!(connection.send(details().signed()).await.is_err(), "{effect:?}");
+        }
+        assert!(!emulator.exists(JOB), "{effect:?}: it was carried out");
+        let requests = emulator.take_requests();
+        assert_eq!(requests[0].answered.is_some(), is_answered, "{effect:?}");
+        assert_eq!(emulator.requests().len(), 0);
+        tokio::time::timeout(wait, emulator.stop()).await.unwrap();
+    }
+}
+
 /// A connection that is kept open is watched too.
 #[tokio::test]
 async fn a_request_on_an_idle_connection_is_reset_unread() {

@@ -7,12 +7,12 @@
     reason = "a test fails by panicking"
 )]
 
+mod admin;
 mod collector;
 mod emulator;
-mod policy_docs;
-mod admin;
 mod head;
 mod http2;
+mod policy_docs;
 mod policy_library;
 mod reference;
 mod server;
