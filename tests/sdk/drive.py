@@ -1,4 +1,5 @@
-"""Starts `lychgate demo`, deletes jobs through it with the official SDKs, and checks what they saw.
+"""Starts `lychgate demo`, deletes jobs through it with the official SDKs, and checks what they saw;
+then sends the calls that the demo printed, and checks that they are answered as printed.
 
 Usage: drive.py LYCHGATE SDK_DIRECTORY CLIENT…, a CLIENT being python or node.
 Started by tests/sdk/run, which installs the SDKs. Needs nothing but Python's standard library.
@@ -10,6 +11,7 @@ import pathlib
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 
 HERE = pathlib.Path(__file__).parent
@@ -167,6 +169,9 @@ def check_client(check, client, delete, demo, emulator):
     answer = through_gate(UNKNOWN_JOB, dict(key, sk="not-the-secret"))
     check(f"{client}: wrong secret", is_refusal(answer, 401, "Lychgate.4018"), answer)
 
+    seen = json.dumps(emulator.ask("GET", "requests"))
+    check(f"{client}: the gateway key stays at the gate", key["ak"] not in seen, "in a request")
+
     cloud = demo["cloud_key"]
     job_id = demo["jobs"][0]["id"]
     job = emulator.job(job_id)
@@ -176,6 +181,16 @@ def check_client(check, client, delete, demo, emulator):
     emulator.put(job)
     answer = delete(demo["emulator"], project_id, cloud, UNKNOWN_JOB)
     check(f"{client}: unknown there", is_refusal(answer, 400, "ModelArts.2775"), answer)
+
+
+def send(call):
+    """Sends one of the demo's calls; its status, and the error code if there is one."""
+    request = urllib.request.Request(call["url"], method=call["method"], headers=call["headers"])
+    try:
+        with urllib.request.urlopen(request, timeout=CALL_S) as response:
+            return response.status, None
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())["error_code"]
 
 
 def main():
@@ -189,6 +204,10 @@ def main():
         emulator = Emulator(demo.document["emulator"])
         for client in clients:
             check_client(check, client, deleter(client, sdk, home), demo.document, emulator)
+        for call in demo.document["calls"]:
+            seen, expect = send(call), call["expect"]
+            expected = (expect["status"], expect["error_code"])
+            check(f"as printed: {call['name']}", seen == expected, f"{seen} for {expected}")
     finally:
         exit_code = demo.stop()
     check("the demo ends on SIGTERM", exit_code == 0, exit_code)
