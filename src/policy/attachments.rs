@@ -5,6 +5,7 @@ use crate::policy::Query;
 use crate::policy::diagnostic::Code;
 use crate::policy::diagnostic::Findings;
 use crate::policy::diagnostic::Span;
+use crate::policy::lint::Attached;
 use crate::policy::pattern;
 use crate::policy::pattern::Piece;
 use crate::policy::suggest;
@@ -131,44 +132,35 @@ impl<'a> Target<'a> {
     }
 }
 
-/// What reading attachments.yaml gave.
-pub(super) struct Read {
-    pub(super) attachments: Attachments,
-    /// By policy number: some entry names it.
-    pub(super) attached: Vec<bool>,
-    /// By policy number: some entry names it without `projects`.
-    pub(super) everywhere: Vec<bool>,
-}
-
-/// Reads attachments.yaml. `policies` are the numbers of the policies of identity/ by file stem.
+/// Reads attachments.yaml. `policies` are the numbers of the policies of identity/ by file stem;
+/// `attached` says by number to what extent each is attached.
 pub(super) fn read(
     bytes: &[u8],
     policies: &BTreeMap<&str, u32>,
     limits: &Limits,
+    attached: &mut [Attached],
     findings: &mut Findings<'_>,
-) -> Read {
-    let none = vec![false; policies.len()];
-    let mut res =
-        Read { attachments: Attachments::default(), attached: none.clone(), everywhere: none };
+) -> Attachments {
+    let mut res = Attachments::default();
     let entries: Vec<Entry> =
         yaml::parse(bytes, limits.attachments_bytes, findings).unwrap_or_default();
     for entry in &entries {
         let projects = entry.projects.as_ref().map(|it| projects(it, findings));
         let numbers = numbers(&entry.policies, policies, findings);
+        let extent = match projects {
+            Some(_) => Attached::Projects,
+            None => Attached::Everywhere,
+        };
         for number in &numbers {
-            let number = *number as usize;
-            if let Some(it) = res.attached.get_mut(number) {
-                *it = true;
-            }
-            if let Some(it) = res.everywhere.get_mut(number) {
-                *it |= projects.is_none();
+            if let Some(it) = attached.get_mut(*number as usize) {
+                *it = extent.max(*it);
             }
         }
         not_empty(&entry.to, "to", findings);
         for text in &entry.to.value {
             match Target::parse(&text.value) {
                 Ok(target) => {
-                    let grants = res.attachments.to(&target);
+                    let grants = res.to(&target);
                     numbers.iter().for_each(|it| grants.add(projects.as_deref(), *it));
                 }
                 Err(hint) => {

@@ -16,6 +16,10 @@ use crate::policy::diagnostic::Findings;
 use crate::policy::diagnostic::Span;
 use crate::policy::document;
 use crate::policy::document::Effect;
+use crate::policy::lint;
+use crate::policy::lint::Attached;
+use crate::policy::lint::Scope;
+use crate::policy::lint::Source;
 use crate::policy::set::Policy;
 
 use std::collections::BTreeMap;
@@ -55,6 +59,10 @@ impl<'a> Place<'a> {
 
 pub(super) fn compile(files: &Files, limits: &Limits) -> Compiled {
     let mut found = Vec::new();
+    if !counted(files, limits, &mut found) {
+        return Compiled { set: None, diagnostics: found };
+    }
+    let mut sources = Vec::new();
     let mut guardrails = Policy::default();
     let mut has_ceiling = false;
     let mut identity = Vec::new();
@@ -68,30 +76,41 @@ pub(super) fn compile(files: &Files, limits: &Limits) -> Compiled {
             Place::Guardrail => {
                 let read = document::read(bytes, limits, &mut findings);
                 has_ceiling |= read.statements.iter().any(|it| it.effect == Effect::Allow);
-                let policy = statements::compile(document, &read, &mut findings);
+                let (policy, live) = statements::compile(document, &read, &mut findings);
                 guardrails.denies.extend(policy.denies);
                 guardrails.allows.extend(policy.allows);
+                sources.push(Source { path, scope: Scope::Guardrail, document: read, live });
             }
             Place::Identity(stem) => {
                 let read = document::read(bytes, limits, &mut findings);
-                numbers.extend(u32::try_from(identity.len()).map(|it| (stem, it)));
-                identity.push(statements::compile(document, &read, &mut findings));
+                let (policy, live) = statements::compile(document, &read, &mut findings);
+                let number = u32::try_from(identity.len()).unwrap_or(u32::MAX);
+                numbers.insert(stem, number);
+                identity.push(policy);
+                let scope = Scope::Identity(number);
+                sources.push(Source { path, scope, document: read, live });
             }
             Place::Unknown => findings.hint(
                 Code::UnknownFile,
                 Span::default(),
                 "this file has no place in a policy directory",
-                "there are guardrails/*.json, identity/*.json, attachments.yaml, tests/*.yaml and \
-                 README.md",
+                match path.contains('#') {
+                    true => "the name of a policy has no `#`: that is where a Sid begins",
+                    false => {
+                        "there are guardrails/*.json, identity/*.json, attachments.yaml, \
+                         tests/*.yaml and README.md"
+                    }
+                },
             ),
         }
     }
     let mut attachments = Attachments::default();
+    let mut attached = vec![Attached::Nowhere; identity.len()];
     if let Some(bytes) = files.get(ATTACHMENTS) {
         let mut findings = Findings { path: ATTACHMENTS, found: &mut found };
-        attachments = attachments::read(bytes, &numbers, limits, &mut findings).attachments;
+        attachments = attachments::read(bytes, &numbers, limits, &mut attached, &mut findings);
     }
-    counted(files, limits, &mut found);
+    lint::check(&sources, &attached, &mut found);
     found.sort();
     found.dedup();
     let sound = found.iter().all(|it: &Diagnostic| it.severity() != Severity::Error);
@@ -106,7 +125,8 @@ pub(super) fn compile(files: &Files, limits: &Limits) -> Compiled {
     Compiled { set, diagnostics: found }
 }
 
-fn counted(files: &Files, limits: &Limits, found: &mut Vec<Diagnostic>) {
+/// Whether the number of documents is one that can be looked at.
+fn counted(files: &Files, limits: &Limits, found: &mut Vec<Diagnostic>) -> bool {
     let is_document = |it: &str| matches!(Place::of(it), Place::Guardrail | Place::Identity(_));
     let documents = files.iter().filter(|(path, _)| is_document(path)).count();
     let mut findings = Findings { path: "", found };
@@ -122,4 +142,5 @@ fn counted(files: &Files, limits: &Limits, found: &mut Vec<Diagnostic>) {
         let message = format!("{documents} documents; the limit is {}", limits.documents);
         findings.add(Code::TooManyDocuments, Span::default(), message);
     }
+    documents <= limits.documents
 }

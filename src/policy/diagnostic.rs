@@ -180,8 +180,35 @@ codes! {
         MalformedTarget "malformed-target" "An attachment's target is none of `user:`, `group:`, `source:` with a name, or `any`."
         UnknownPolicy "unknown-policy" "An attachment names a policy that identity/ does not hold."
     }
+    Security {
+        AllowForAnyValue "allow-for-any-value" "An Allow with ForAnyValue is content with one of several values."
+        AllowNegated "allow-negated" "An Allow with a negated operator allows everything that it does not list, and has no `Null` that says the key must be there."
+        AllowNegatedIfExists "allow-negated-if-exists" "An Allow with a negated operator and IfExists allows when the key is absent."
+        AllowNotAction "allow-not-action" "An Allow with NotAction allows every action that it does not list."
+        AllowNotResource "allow-not-resource" "An Allow with NotResource allows every job that it does not list."
+        InertCeiling "inert-ceiling" "A guardrail Allow for other actions still means that only what guardrails allow is possible."
+        UnboundAllow "unbound-allow" "An identity Allow is bound to no project: neither by `projects` of its attachment, nor by `lychgate:projectId`, nor by a Resource without wildcards."
+        WildcardAllow "wildcard-allow" "An identity Allow without conditions covers every job of every project."
+    }
     Warning {
+        AbsentKey "absent-key" "A condition asks for a key that is always absent."
+        AlwaysTrue "always-true" "A condition always holds."
+        CapitalInJobId "capital-in-job-id" "A Resource has a capital letter in its job ID, and job IDs have none."
+        ConfusableTagKeys "confusable-tag-keys" "Two tag keys look alike but are not the same."
+        ImpossibleValue "impossible-value" "A condition compares a key with a value that it never has."
+        LiteralWildcard "literal-wildcard" "A `*` or `?` is a plain character here."
+        NeverMatches "never-matches" "A statement or a Resource can never match."
+        NonAsciiCase "non-ascii-case" "IgnoreCase folds ASCII letters only."
+        NumericSid "numeric-sid" "A Sid is a number and could be taken for the place of a statement."
+        SeveralValued "several-valued" "A variable names a key that may hold several values, which never fills in anything."
+        Shadowed "shadowed" "Another statement already says all that this one says, or forbids all that it allows."
+        Unattached "unattached" "An identity policy is attached to nobody."
         UnknowableDeny "unknowable-deny" "A Deny names a key that only Huawei Cloud can answer: that condition always matches."
+    }
+    Suggestion {
+        DenyWhenAbsent "deny-when-absent" "A Deny does not deny when the key is absent."
+        InertStatements "inert-statements" "Statements about other actions do nothing here."
+        NeedlessIfExists "needless-if-exists" "IfExists on a key that is always there."
     }
 }
 

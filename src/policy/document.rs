@@ -29,12 +29,14 @@ pub(super) struct Statement {
     pub(super) span: Span,
     pub(super) sid: Option<Text>,
     pub(super) effect: Effect,
-    /// `Action` or `NotAction`.
-    pub(super) action: Choice,
+    /// `Action` or `NotAction`; `None` if it cannot be read.
+    pub(super) action: Option<Choice>,
     /// `Resource` or `NotResource`.
     pub(super) resource: Option<Choice>,
     pub(super) conditions: Vec<Condition>,
     pub(super) unknown: Vec<Text>,
+    /// Some of it could not be read. What could be is checked nevertheless.
+    pub(super) faulty: bool,
 }
 
 /// The effect of a statement.
@@ -137,21 +139,22 @@ impl Reader<'_, '_> {
     }
 
     fn statement(&mut self, node: Node) -> Option<Statement> {
+        let before = self.findings.found.len();
         let span = node.span;
         let fields = self.object(node, "a statement", "")?;
         let (mut sid, mut effect, mut actions, mut resources) =
             (None, None, Vec::new(), Vec::new());
-        let (mut conditions, mut unknown) = (Some(Vec::new()), Vec::new());
-        let mut whole = true;
+        let (mut conditions, mut unknown) = (Vec::new(), Vec::new());
         for Field { name, value } in fields {
             match name.value.as_str() {
                 "Sid" => {
                     sid = self.text(value, "`Sid`").filter(|it| self.not_empty(it, "`Sid`"));
-                    whole &= sid.is_some();
                 }
                 "Effect" => effect = Some(self.effect(value)),
-                "Action" | "NotAction" => actions.push(self.choice(&name, value)),
-                "Resource" | "NotResource" => resources.push(self.choice(&name, value)),
+                "Action" | "NotAction" => actions.push((name.span, self.choice(&name, value))),
+                "Resource" | "NotResource" => {
+                    resources.push((name.span, self.choice(&name, value)));
+                }
                 "Condition" => conditions = self.conditions(value),
                 _ => unknown.push(name),
             }
@@ -163,7 +166,7 @@ impl Reader<'_, '_> {
         if actions.len() != 1 {
             self.findings.hint(
                 Code::ActionAndNotAction,
-                actions.get(1).and_then(Option::as_ref).map_or(span.head(), |it| it.name),
+                actions.get(1).map_or(span.head(), |(name, _)| *name),
                 match actions.is_empty() {
                     true => "the statement has neither `Action` nor `NotAction`",
                     false => "the statement has both `Action` and `NotAction`",
@@ -171,22 +174,24 @@ impl Reader<'_, '_> {
                 r#"for deletes write `"Action": ["modelarts:trainJob:delete"]`"#,
             );
         }
-        if let [_, Some(second)] = resources.as_slice() {
-            let message = "the statement has both `Resource` and `NotResource`";
-            self.findings.add(Code::ResourceAndNotResource, second.name, message);
+        if let Some((second, _)) = resources.get(1) {
+            self.findings.hint(
+                Code::ResourceAndNotResource,
+                *second,
+                "the statement has both `Resource` and `NotResource`",
+                "leave one of them out",
+            );
         }
-        let [Some(action)] = <[_; 1]>::try_from(actions).ok()? else {
-            return None;
-        };
-        let resource = match <[_; 1]>::try_from(resources) {
-            Ok([it]) => Some(it?),
-            Err(it) if it.is_empty() => None,
-            Err(_) => return None,
-        };
-        let effect = effect??;
-        let conditions = conditions?;
-        let res = Statement { span, sid, effect, action, resource, conditions, unknown };
-        whole.then_some(res)
+        Some(Statement {
+            span,
+            sid,
+            effect: effect.flatten().unwrap_or(Effect::Deny),
+            action: actions.into_iter().next().and_then(|(_, it)| it),
+            resource: resources.into_iter().next().and_then(|(_, it)| it),
+            conditions,
+            unknown,
+            faulty: self.findings.found.len() != before,
+        })
     }
 
     fn effect(&mut self, node: Node) -> Option<Effect> {
@@ -198,7 +203,7 @@ impl Reader<'_, '_> {
                 let hint = "write `Allow` or `Deny`, with a capital";
                 let message = format!("`{it}` is no effect");
                 self.findings.hint(Code::Effect, text.span, message, hint);
-                None
+                it.eq_ignore_ascii_case("allow").then_some(Effect::Allow)
             }
         }
     }
@@ -211,24 +216,16 @@ impl Reader<'_, '_> {
         Some(Choice { negated: name.value.starts_with("Not"), name: name.span, values })
     }
 
-    fn conditions(&mut self, node: Node) -> Option<Vec<Condition>> {
+    fn conditions(&mut self, node: Node) -> Vec<Condition> {
         let hint = r#"leave it out, or write `{"<operator>": {"<key>": ["<value>"]}}`"#;
-        let mut res = Some(Vec::new());
-        for operator in self.object(node, "`Condition`", hint)? {
+        let mut res = Vec::new();
+        for operator in self.object(node, "`Condition`", hint).unwrap_or_default() {
             let name = operator.name;
             let what = format!("`{}`", name.value);
             let hint = r#"write `{"<key>": ["<value>"]}`"#;
-            let Some(keys) = self.object(operator.value, &what, hint) else {
-                res = None;
-                continue;
-            };
-            for key in keys {
-                match (self.values(&key.name, key.value), &mut res) {
-                    (Some(values), Some(res)) => {
-                        res.push(Condition { operator: name.clone(), key: key.name, values });
-                    }
-                    _ => res = None,
-                }
+            for key in self.object(operator.value, &what, hint).unwrap_or_default() {
+                let values = self.values(&key.name, key.value).unwrap_or_default();
+                res.push(Condition { operator: name.clone(), key: key.name, values });
             }
         }
         res
@@ -262,7 +259,10 @@ impl Reader<'_, '_> {
             json::Kind::Text(value) => Some(Text { value, span }),
             json::Kind::Other(literal) => {
                 let message = format!("{what} must be a text");
-                let hint = format!("write it in quotes: `\"{literal}\"`");
+                let hint = match literal.as_str() {
+                    "null" => "leave it out, or write a text".to_owned(),
+                    _ => format!("write it in quotes: `\"{literal}\"`"),
+                };
                 self.findings.hint(Code::WrongType, span, message, hint);
                 None
             }

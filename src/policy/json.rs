@@ -47,7 +47,7 @@ impl Kind {
     }
 }
 
-/// The one value of a file, or `None` after a complaint.
+/// The one value of a file, or `None` after a complaint that leaves nothing to read.
 pub(super) fn parse(bytes: &[u8], limits: &Limits, findings: &mut Findings<'_>) -> Option<Node> {
     let text = text(bytes, limits.document_bytes, findings)?;
     if let Some(at) = beyond_depth(bytes, limits.depth) {
@@ -86,9 +86,7 @@ pub(super) fn parse(bytes: &[u8], limits: &Limits, findings: &mut Findings<'_>) 
             return None;
         }
     };
-    let before = findings.found.len();
-    let node = Builder { text, limits, findings }.node(value);
-    (findings.found.len() == before).then_some(node)
+    Some(Builder { text, limits, findings }.node(value))
 }
 
 /// The text of a file of at most `bytes_max` bytes, or `None` after a complaint.
@@ -185,7 +183,9 @@ impl Builder<'_, '_> {
             let value = self.short(property.name.into_string(), span);
             if !names.insert(value.clone()) {
                 let message = format!("`{value}` is here twice");
-                self.findings.add(Code::DuplicateField, span, message);
+                let hint = "every reader would take another one of the two; leave one out";
+                self.findings.hint(Code::DuplicateField, span, message, hint);
+                continue;
             }
             res.push(Field { name: Text { value, span }, value: self.node(property.value) });
         }

@@ -155,6 +155,52 @@ impl Key {
         matches!(self, Self::Groups | Self::PoolId | Self::PoolType)
     }
 
+    /// The key holds a value in every request.
+    pub(super) fn is_always_there(&self) -> bool {
+        matches!(
+            self,
+            Self::AuthMethod
+                | Self::CurrentTime
+                | Self::DomainId
+                | Self::Issuer
+                | Self::PrincipalAccount
+                | Self::PrincipalUrn
+                | Self::ProjectId
+                | Self::RequestedRegion
+                | Self::UserId
+                | Self::UserName
+        )
+    }
+
+    /// The values that the key can have, where they are a closed list (ModelArts API reference,
+    /// ShowTrainingJobDetails).
+    pub(super) fn closed_list(&self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::AuthMethod => Some(&["jwt", "key", "local", "mtls"]),
+            Self::JobKind => Some(&[
+                "autosearch_job",
+                "diag_job",
+                "edge_job",
+                "federated_pool_job",
+                "hetero_job",
+                "job",
+                "mrs_job",
+                "visualization_job",
+            ]),
+            Self::JobPhase => Some(&[
+                "Abnormal",
+                "Completed",
+                "Creating",
+                "Failed",
+                "Pending",
+                "Running",
+                "Terminated",
+                "Terminating",
+            ]),
+            _ => None,
+        }
+    }
+
     /// Where the value has to be asked for.
     pub(super) fn sources(&self) -> Sources {
         let details = matches!(

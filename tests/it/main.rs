@@ -17,5 +17,6 @@ mod policy_library;
 mod reference;
 mod server;
 mod telemetry;
+mod findings;
 mod tidy;
 mod toy;

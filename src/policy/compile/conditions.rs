@@ -243,19 +243,22 @@ impl Compiler<'_, '_> {
         Some(match test {
             operator::Test::Address => {
                 let hint = "write an address or a range without host bits, such as `10.0.0.0/8`";
-                Operands::Address(self.read(values, value::range, hint)?)
+                Operands::Address(self.read(values, value::range, "an address or a range", hint)?)
             }
-            operator::Test::Boolean | operator::Test::Null => {
-                Operands::Boolean(self.read(values, value::boolean, "write `true` or `false`")?)
-            }
+            operator::Test::Boolean | operator::Test::Null => Operands::Boolean(self.read(
+                values,
+                value::boolean,
+                "a truth value",
+                "write `true` or `false`",
+            )?),
             operator::Test::Date(order) => {
                 let hint = "write a date and time with its zone, such as `2026-01-15T12:00:00Z`";
-                Operands::Date(order, self.read(values, value::date, hint)?)
+                Operands::Date(order, self.read(values, value::date, "a date with a time", hint)?)
             }
             operator::Test::Number(order) => {
                 let read = |it: &str| Decimal::parse(it).map(Decimal::into_owned);
                 let hint = "write digits, such as `3600` or `-1.5`";
-                Operands::Number(order, self.read(values, read, hint)?)
+                Operands::Number(order, self.read(values, read, "a number", hint)?)
             }
             operator::Test::Text(Comparison::Match) => {
                 Operands::Match(self.each(values, true, |_, it| template::constant(it).map(Ok))?)
@@ -271,10 +274,10 @@ impl Compiler<'_, '_> {
         &mut self,
         values: &[Text],
         read: impl Fn(&str) -> Option<T>,
+        what: &str,
         hint: &str,
     ) -> Option<Vec<Operand<T>>> {
-        let malformed =
-            |text: &Text| (format!("`{}` cannot be read here", text.value), hint.to_owned());
+        let malformed = |text: &Text| (format!("`{}` is not {what}", text.value), hint.to_owned());
         self.each(values, false, |text, parts| {
             Some(read(literal(parts)?).ok_or_else(|| malformed(text)))
         })

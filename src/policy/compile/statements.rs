@@ -31,18 +31,27 @@ const FIELDS: [&str; 7] =
 const RESOURCE_HINT: &str =
     "write `*` or `modelarts:<region>:<account>:trainJob:<id>`, such as `modelarts:*:*:trainJob:*`";
 
-/// Compiles the live statements of the document called `name`, such as `guardrails/protect`.
-pub(super) fn compile(name: &str, read: &Document, findings: &mut Findings<'_>) -> Policy {
+/// Compiles the live statements of the document called `name`, such as `guardrails/protect`, and says
+/// which they are.
+pub(super) fn compile(
+    name: &str,
+    read: &Document,
+    findings: &mut Findings<'_>,
+) -> (Policy, Vec<bool>) {
     let mut res = Policy::default();
+    let mut all_live = Vec::new();
     let mut sids = HashSet::new();
     for (index, raw) in read.statements.iter().enumerate() {
         if let Some(sid) = &raw.sid
             && !sids.insert(&sid.value)
         {
             let message = format!("another statement has the Sid `{}`", sid.value);
-            findings.add(Code::DuplicateSid, sid.span, message);
+            let hint = "a Sid names one statement of a document";
+            findings.hint(Code::DuplicateSid, sid.span, message, hint);
         }
-        if !is_live(&raw.action, findings) {
+        let live = raw.action.as_ref().is_none_or(|it| is_live(it, findings));
+        all_live.push(live);
+        if !live {
             continue;
         }
         let name = match &raw.sid {
@@ -55,7 +64,7 @@ pub(super) fn compile(name: &str, read: &Document, findings: &mut Findings<'_>) 
             Effect::Deny => res.denies.push(statement),
         }
     }
-    res
+    (res, all_live)
 }
 
 fn statement(name: &str, raw: &document::Statement, findings: &mut Findings<'_>) -> Statement {

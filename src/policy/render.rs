@@ -1,0 +1,104 @@
+//! Findings for people: where, the source line underlined, what to do.
+
+use crate::policy::Code;
+use crate::policy::Diagnostic;
+use crate::policy::Files;
+use crate::policy::Severity;
+
+use annotate_snippets::AnnotationKind;
+use annotate_snippets::Element;
+use annotate_snippets::Level;
+use annotate_snippets::Origin;
+use annotate_snippets::Renderer;
+use annotate_snippets::Snippet;
+use std::fmt::Write;
+use std::ops::Range;
+
+/// The longest part of a source line that is shown, in bytes.
+const LINE_BYTES_MAX: usize = 2048;
+
+/// Findings as a compiler prints them, one after the other, each ending in an empty line; with ANSI
+/// colours if `colored`. `files` are those that the findings are about.
+#[must_use]
+pub fn render(diagnostics: &[Diagnostic], files: &Files, colored: bool) -> String {
+    let renderer = if colored { Renderer::styled() } else { Renderer::plain() };
+    let mut res = String::new();
+    for it in diagnostics {
+        let level = match it.severity() {
+            Severity::Error => Level::ERROR,
+            Severity::Security => Level::WARNING.with_name("security"),
+            Severity::Warning => Level::WARNING,
+            Severity::Suggestion => Level::INFO.with_name("suggestion"),
+        };
+        let title = level.primary_title(&it.message).id(it.code.as_str());
+        let mut group = title.element(place(it, files));
+        if let Some(hint) = &it.hint {
+            group = group.element(Level::HELP.message(hint));
+        }
+        // Writing into a String cannot fail.
+        let _ = write!(res, "{}\n\n", renderer.render(&[group]));
+    }
+    res
+}
+
+fn place<'a>(it: &'a Diagnostic, files: &'a Files) -> Element<'a> {
+    let Some(bytes) = files.get(&it.path) else {
+        return Origin::path(if it.path.is_empty() { "policies" } else { &it.path }).into();
+    };
+    let shown = str::from_utf8(bytes).ok().and_then(|text| {
+        let (number, line) = line(text, it.span.start);
+        let shown = text.get(line.clone()).filter(|it| it.len() <= LINE_BYTES_MAX)?;
+        let start = shown.floor_char_boundary(it.span.start.saturating_sub(line.start));
+        let end = shown.ceil_char_boundary(it.span.end.saturating_sub(line.start)).max(start);
+        let annotation = AnnotationKind::Primary.span(start..end);
+        Some(Snippet::source(shown).path(&it.path).line_start(number).annotation(annotation))
+    });
+    match shown {
+        Some(it) => it.into(),
+        None => {
+            let (line, column) = it.line_and_column(files);
+            Origin::path(&it.path).line(line).char_column(column).into()
+        }
+    }
+}
+
+/// The number of the line at this byte, and its bytes without its end.
+fn line(text: &str, at: usize) -> (usize, Range<usize>) {
+    let at = at.min(text.len());
+    let before = text.as_bytes().get(..at).unwrap_or_default();
+    let start = before.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
+    let after = text.as_bytes().get(start..).unwrap_or_default();
+    let length = after.iter().position(|it| *it == b'\n').unwrap_or(after.len());
+    let length = match after.get(..length).and_then(<[u8]>::last) {
+        Some(b'\r') => length - 1,
+        _ => length,
+    };
+    (before.iter().filter(|it| **it == b'\n').count() + 1, start..start + length)
+}
+
+impl Diagnostic {
+    /// Where it starts: line and column from 1, the column in characters. `files` are those that it
+    /// is about.
+    #[must_use]
+    pub fn line_and_column(&self, files: &Files) -> (usize, usize) {
+        let bytes = files.get(&self.path).unwrap_or_default();
+        let before = bytes.get(..self.span.start.min(bytes.len())).unwrap_or_default();
+        let start = before.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
+        let column = String::from_utf8_lossy(before.get(start..).unwrap_or_default());
+        (before.iter().filter(|it| **it == b'\n').count() + 1, column.chars().count() + 1)
+    }
+}
+
+impl Code {
+    /// The table of findings of the documentation, in Markdown.
+    #[must_use]
+    pub fn table() -> String {
+        let mut res = "| code | severity | meaning |\n| --- | --- | --- |\n".to_owned();
+        for it in Self::ALL {
+            let (name, severity, meaning) = (it.as_str(), it.severity().as_str(), it.meaning());
+            // Writing into a String cannot fail.
+            let _ = writeln!(res, "| `{name}` | {severity} | {meaning} |");
+        }
+        res
+    }
+}
