@@ -3,8 +3,6 @@
 //! A case is `tests/data/policy/bad/<code>.txt`: files, each after a line `-- path --`. `<FF>` stands
 //! for a byte that is no UTF-8. The rendering is in `<code>.snap` beside it.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "helpers of tests")]
-
 use lychgate::policy::Code;
 use lychgate::policy::Files;
 use lychgate::policy::Limits;

@@ -212,8 +212,12 @@ fn allow(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>)
 }
 
 fn deny(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>) {
-    let bounded =
-        matches!(it.operator.test, Test::Address | Test::Boolean | Test::Date(_) | Test::Number(_));
+    let bounded = match it.operator.test {
+        Test::Address | Test::Date(_) | Test::Number(_) => true,
+        // That an absent mark is no mark needs no saying.
+        Test::Boolean => it.raw.values.iter().any(|it| value::boolean(&it.value) == Some(false)),
+        Test::Null | Test::Text(_) => false,
+    };
     let asked = |it: &Condition<'_>| it.operator.test == Test::Null;
     if !bounded
         || !needs(it)
