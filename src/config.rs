@@ -1,0 +1,190 @@
+//! The configuration: one file, read once. As written ([`file`]) → checked ([`Config`]), with every
+//! complaint about its meaning at once.
+
+mod check;
+mod file;
+mod unit;
+
+use crate::attributes::PoolWords;
+use crate::authn;
+use crate::client::Roots;
+use crate::ledger;
+use crate::policy::Principal;
+use crate::route::JobIds;
+use crate::telemetry::LogConfig;
+use crate::telemetry::TraceConfig;
+use crate::upstream;
+
+use ipnet::IpNet;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The largest configuration file, in bytes.
+pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Everything `serve` needs to know, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// The data listeners; at least one.
+    pub listen: Vec<Listen>,
+    /// The admin listener.
+    pub admin: SocketAddr,
+    /// Whose `X-Forwarded-*` counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Which job IDs the route accepts.
+    pub job_ids: JobIds,
+    /// Who is known.
+    pub identity: authn::Config,
+    /// The policy directory.
+    pub policies: PathBuf,
+    /// Denials name the deciding statement.
+    pub named_denials: bool,
+    /// The cloud endpoints; at least one.
+    pub upstreams: Vec<Upstream>,
+    /// What `modelarts:poolType` is called.
+    pub pool_words: PoolWords,
+    /// How old looked-up attributes may be when the delete leaves.
+    pub attributes_max_age: Duration,
+    /// Where decisions are recorded.
+    pub ledger: ledger::Config,
+    /// The most requests that are worked on at once.
+    pub in_flight_max: usize,
+    /// The most connections of one listener.
+    pub connections_max: usize,
+    /// How long a stop waits for what is in flight.
+    pub drain: Duration,
+    /// Logs and traces.
+    pub telemetry: Telemetry,
+}
+
+/// One data listener.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Where; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Who every caller of this listener is.
+    pub principal: Option<Arc<Principal>>,
+}
+
+/// One upstream with what is needed to build it.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// What it is.
+    pub config: upstream::Config,
+    /// The file with its access key.
+    pub credentials: PathBuf,
+    /// Whom to trust over TLS.
+    pub roots: Roots,
+    /// The limit for a connect.
+    pub connect: Duration,
+}
+
+/// Logs and traces.
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// How to log.
+    pub log: LogConfig,
+    /// What to trace.
+    pub trace: TraceConfig,
+}
+
+/// One thing that is wrong in a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// Counted from 1; 0 when the whole file is meant.
+    pub line: u64,
+    /// In characters, counted from 1.
+    pub column: u64,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub struct Error {
+    path: PathBuf,
+    complaints: Vec<Complaint>,
+}
+
+impl Error {
+    /// Every complaint, in the order of the file.
+    #[must_use]
+    pub fn complaints(&self) -> &[Complaint] {
+        &self.complaints
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        for (at, Complaint { line, column, message }) in self.complaints.iter().enumerate() {
+            if 0 < at {
+                writeln!(f)?;
+            }
+            match line {
+                0 => write!(f, "{path}: {message}")?,
+                _ => write!(f, "{path}:{line}:{column}: {message}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl Config {
+    /// Reads and checks the file at `path`. Relative paths in it are relative to its directory.
+    ///
+    /// # Errors
+    /// When the file cannot be read or means nothing.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let complain = |message: String| Error {
+            path: path.to_owned(),
+            complaints: vec![Complaint { line: 0, column: 0, message }],
+        };
+        let text = read(path).map_err(|error| complain(format!("cannot read it: {error}")))?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, base).map_err(|complaints| Error { path: path.to_owned(), complaints })
+    }
+
+    /// Checks `text`; relative paths in it are relative to `base`.
+    ///
+    /// # Errors
+    /// All complaints; the first syntax error hides the rest.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<Complaint>> {
+        let options = serde_saphyr::options! {
+            with_snippet: false,
+            strict_booleans: true,
+            budget: serde_saphyr::budget! { max_aliases: 0, max_anchors: 0 },
+        };
+        let file = serde_saphyr::from_str_with_options::<file::File>(text, options);
+        let file = file.map_err(|error| vec![syntax(&error)])?;
+        check::check(file, base)
+    }
+}
+
+/// The log filter of the environment, which wins over the file.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this module is the reader of the environment")]
+pub fn log_filter() -> Option<String> {
+    std::env::var("LYCHGATE_LOG").ok().filter(|it| !it.is_empty())
+}
+
+fn syntax(error: &serde_saphyr::Error) -> Complaint {
+    let (line, column) = error.location().map_or((0, 0), |it| (it.line(), it.column()));
+    Complaint { line, column, message: error.to_string() }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let length = fs::metadata(path)?.len();
+    if FILE_BYTES_MAX < length {
+        return Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes")));
+    }
+    fs::read_to_string(path)
+}

@@ -1,0 +1,278 @@
+//! From the file as written to the checked configuration; collects every complaint.
+
+mod identity;
+mod upstream;
+
+use super::Complaint;
+use super::Config;
+use super::Listen;
+use super::file;
+use super::file::File;
+use crate::attributes::PoolWords;
+use crate::client::Roots;
+use crate::config::Telemetry;
+use crate::ledger;
+use crate::policy::Method;
+use crate::policy::Principal;
+use crate::route::JobIds;
+use crate::telemetry::Collector;
+use crate::telemetry::Format;
+use crate::telemetry::LogConfig;
+use crate::telemetry::TraceConfig;
+
+use http::Uri;
+use ipnet::IpNet;
+use serde_saphyr::Spanned;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// The default of `ledger.reserve`, in bytes.
+const LEDGER_RESERVE: u64 = 64 << 20;
+
+/// The default of `ledger.segment`, in bytes.
+const LEDGER_SEGMENT: u64 = 64 << 20;
+
+/// The smallest `ledger.segment`, in bytes.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
+/// The limit for one batch of spans.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The identity source of a listener's fixed principal.
+const LOCAL: &str = "local";
+
+/// What the checks share: where relative paths start, and what was found so far.
+struct Checker<'a> {
+    base: &'a Path,
+    complaints: Vec<Complaint>,
+}
+
+pub(super) fn check(file: File, base: &Path) -> Result<Config, Vec<Complaint>> {
+    let mut checker = Checker { base, complaints: Vec::new() };
+    let config = checker.config(file);
+    checker.complaints.sort_by_key(|it| (it.line, it.column));
+    match config {
+        Some(config) if checker.complaints.is_empty() => Ok(config),
+        _ => Err(checker.complaints),
+    }
+}
+
+impl Checker<'_> {
+    /// `None` only with a complaint.
+    fn config(&mut self, file: File) -> Option<Config> {
+        let has_fixed = file.listen.value.iter().any(|it| it.principal.is_some());
+        let listen = self.listen(file.listen);
+        let admin = self.address(&file.admin.address);
+        let trusted_proxies = file.trusted_proxies.iter().filter_map(|it| self.network(it));
+        let trusted_proxies = trusted_proxies.collect();
+        let identity = self.identity(file.identity, has_fixed);
+        let upstreams = self.upstreams(file.upstreams, &file.timeouts);
+        let limits = file.limits;
+        let connections_max = self.positive(&limits.connections, "connections");
+        let in_flight_max = self.positive(&limits.in_flight, "in_flight");
+        let ledger = self.ledger(&file.ledger);
+        let telemetry = self.telemetry(&file.telemetry);
+        self.timeouts(&file.timeouts);
+        Some(Config {
+            listen,
+            admin: admin?,
+            trusted_proxies,
+            job_ids: match file.route.job_id {
+                file::JobIds::Token => JobIds::Token,
+                file::JobIds::Uuid => JobIds::Uuid,
+            },
+            identity: identity?,
+            policies: self.path(&file.policies.directory),
+            named_denials: file.policies.denials == file::Denials::Full,
+            upstreams,
+            pool_words: PoolWords {
+                dedicated: file.attributes.pool_types.dedicated,
+                public: file.attributes.pool_types.public,
+            },
+            attributes_max_age: file.attributes.max_age.0,
+            ledger,
+            in_flight_max,
+            connections_max,
+            drain: file.timeouts.drain.value.0,
+            telemetry,
+        })
+    }
+
+    fn complain<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) {
+        let (line, column) = (at.referenced.line(), at.referenced.column());
+        self.complaints.push(Complaint { line, column, message: message.into() });
+    }
+
+    fn path(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+
+    fn listen(&mut self, written: Spanned<Vec<file::Listen>>) -> Vec<Listen> {
+        if written.value.is_empty() {
+            self.complain(&written, "no listener: name at least one `address`");
+        }
+        let listener = |it: file::Listen| {
+            let address = self.address(&it.address)?;
+            let loopback = address.ip().is_loopback();
+            if !loopback && it.tls.is_none() {
+                self.complain(
+                    &it.address,
+                    format!("`{address}` is reachable from outside: write `tls: off` if something in front of it does TLS"),
+                );
+            }
+            let principal = it.principal.map(|principal| {
+                if !loopback {
+                    self.complain(
+                        &principal,
+                        "a fixed principal is for loopback listeners only: everybody who reaches this address would be it",
+                    );
+                }
+                let file::FixedPrincipal { name, groups, tags } = principal.value;
+                if name.value.is_empty() {
+                    self.complain(&name, "an empty name");
+                }
+                Arc::new(Principal::new(LOCAL, &name.value, groups, tags, Method::Local))
+            });
+            Some(Listen { address, principal })
+        };
+        written.value.into_iter().filter_map(listener).collect()
+    }
+
+    fn address(&mut self, written: &Spanned<String>) -> Option<SocketAddr> {
+        let address = written.value.parse().ok();
+        if address.is_none() {
+            let message =
+                format!("`{}` is no address: write it as `127.0.0.1:8480`", written.value);
+            self.complain(written, message);
+        }
+        address
+    }
+
+    fn network(&mut self, written: &Spanned<String>) -> Option<IpNet> {
+        let text = &written.value;
+        let network = text.parse::<IpNet>().ok();
+        let network = network.or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        match network {
+            Some(network) if network.addr() == network.network() => Some(network),
+            Some(network) => {
+                let message = format!("`{text}` has host bits set: write `{}`", network.trunc());
+                self.complain(written, message);
+                None
+            }
+            None => {
+                self.complain(written, format!("`{text}` is no address and no network"));
+                None
+            }
+        }
+    }
+
+    fn timeouts(&mut self, written: &file::Timeouts) {
+        let file::Timeouts { connect, lookup, request, drain } = written;
+        for timeout in [connect, lookup, request, drain] {
+            if timeout.value.0.is_zero() {
+                self.complain(timeout, "a time-out is longer than nothing");
+            }
+        }
+    }
+
+    fn positive(&mut self, written: &Spanned<usize>, name: &str) -> usize {
+        if written.value == 0 {
+            self.complain(written, format!("`{name}` must be at least 1"));
+        }
+        written.value
+    }
+
+    /// An absolute URI that a secret may be sent to: https, or http on this machine.
+    fn endpoint(&mut self, written: &Spanned<String>) -> Option<Uri> {
+        let uri = written.value.parse::<Uri>().ok();
+        let uri = uri.filter(|it| it.host().is_some() && it.scheme().is_some());
+        let Some(uri) = uri else {
+            let message = format!("`{}` is no URL such as `https://host`", written.value);
+            self.complain(written, message);
+            return None;
+        };
+        match uri.scheme_str() {
+            Some("https") => (),
+            Some("http") if is_loopback(&uri) => (),
+            _ => self.complain(written, "use https; http is for loopback addresses only"),
+        }
+        if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
+            self.complain(written, "a URL here takes no user name");
+        }
+        Some(uri)
+    }
+
+    fn roots(&self, ca: Option<&Spanned<String>>, endpoint: &Uri) -> Roots {
+        match ca.map(|it| it.value.as_str()) {
+            _ if endpoint.scheme_str() == Some("http") => Roots::Nobody,
+            None | Some("system") => Roots::System,
+            Some(path) => Roots::File(self.path(Path::new(path))),
+        }
+    }
+
+    fn ledger(&mut self, written: &file::Ledger) -> ledger::Config {
+        let segment = written.segment.as_ref();
+        if let Some(written) = segment
+            && written.value.0 < SEGMENT_BYTES_MIN
+        {
+            self.complain(written, "a segment is at least 1MiB");
+        }
+        ledger::Config {
+            directory: self.path(&written.directory),
+            reserve: written.reserve.map_or(LEDGER_RESERVE, |it| it.0),
+            segment: segment.map_or(LEDGER_SEGMENT, |it| it.value.0),
+        }
+    }
+
+    fn telemetry(&mut self, written: &file::Telemetry) -> Telemetry {
+        let trace = TraceConfig::default();
+        if let Some(ratio) = written.ratio.as_ref().filter(|it| !(0.0..=1.0).contains(&it.value)) {
+            self.complain(ratio, "a share is 0 to 1");
+        }
+        let collector = written.otlp.as_ref().and_then(|otlp| {
+            let uri = otlp.value.parse::<Uri>().ok().filter(|it| it.host().is_some());
+            let Some(uri) = uri else {
+                self.complain(otlp, "write the base URL of a collector, as http://collector:4318");
+                return None;
+            };
+            Some(Collector {
+                endpoint: otlp.value.clone(),
+                timeout: EXPORT_TIMEOUT,
+                roots: self.roots(written.ca.as_ref(), &uri),
+                instance: Uuid::new_v4().to_string(),
+            })
+        });
+        Telemetry {
+            log: LogConfig {
+                format: match written.log {
+                    file::Log::Human => Format::Human,
+                    file::Log::Json => Format::Json,
+                },
+                filter: written.level.clone().unwrap_or(LogConfig::default().filter),
+                colour: false,
+            },
+            trace: TraceConfig {
+                collector,
+                ratio: written.ratio.as_ref().map_or(trace.ratio, |it| it.value),
+                sampled_per_second: written.sampled_per_second.unwrap_or(trace.sampled_per_second),
+            },
+        }
+    }
+}
+
+fn is_loopback(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback())
+}
+
+/// A short name for records, metrics and principals.
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
+}

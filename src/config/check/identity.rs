@@ -1,0 +1,140 @@
+//! The section `identity`.
+
+use super::Checker;
+use crate::authn;
+use crate::authn::config::ClaimPath;
+use crate::authn::config::Claims;
+use crate::authn::config::Issuer;
+use crate::authn::config::Jwks;
+use crate::authn::config::Remote;
+use crate::client::Roots;
+use crate::config::file;
+
+use http::Uri;
+use jsonwebtoken::Algorithm;
+use serde_saphyr::Spanned;
+use std::collections::BTreeMap;
+
+/// The claim that names a principal unless `claims.name` says otherwise (RFC 7519 §4.1.2).
+const SUBJECT: &str = "sub";
+
+impl Checker<'_> {
+    /// `has_fixed` says that some listener has a fixed principal. `None` only with a complaint.
+    pub(super) fn identity(
+        &mut self,
+        written: Spanned<file::Identity>,
+        has_fixed: bool,
+    ) -> Option<authn::Config> {
+        if written.value.jwt.is_empty() && written.value.keys.is_none() && !has_fixed {
+            self.complain(
+                &written,
+                "nobody could be authenticated: name a token issuer under `jwt`, a file under `keys`, or give a loopback listener a `principal`",
+            );
+        }
+        let Spanned { value: file::Identity { jwt, keys }, referenced, defined } = written;
+        let keys = keys.map(|it| self.path(&it.file));
+        let places: Vec<_> = jwt.iter().map(places).collect();
+        let issuers: Vec<_> = jwt.into_iter().map(|it| self.issuer(it)).collect();
+        let issuers = issuers.into_iter().collect::<Option<Vec<_>>>()?;
+        match authn::Config::new(issuers, keys) {
+            Ok(config) => Some(config),
+            Err(faults) => {
+                for fault in faults {
+                    let place = places.get(fault.issuer).and_then(|it| it.get(fault.field));
+                    let whole = Spanned::new((), referenced, defined);
+                    self.complain(place.unwrap_or(&whole), fault.message);
+                }
+                None
+            }
+        }
+    }
+
+    fn issuer(&mut self, written: file::Issuer) -> Option<Issuer> {
+        let jwks = self.jwks(&written.jwks, &written.issuer);
+        let mut algorithms = Vec::new();
+        for name in &written.algorithms.value {
+            match name.value.parse::<Algorithm>() {
+                Ok(algorithm) => algorithms.push(algorithm),
+                Err(_) => self.complain(
+                    name,
+                    format!(
+                        "`{}` is no algorithm: use RS256, PS256, ES256, EdDSA or the like",
+                        name.value
+                    ),
+                ),
+            }
+        }
+        let file::Claims { name, groups, tags } = written.claims;
+        let mut path = |it: Spanned<file::Claim>| self.claim(&it);
+        let name = match name {
+            Some(name) => path(name),
+            None => ClaimPath::dotted(SUBJECT).ok(),
+        };
+        let groups = groups.map(&mut path);
+        let tags: BTreeMap<_, _> = tags.into_iter().map(|(key, it)| (key, path(it))).collect();
+        let tags = tags.into_iter().map(|(key, it)| Some((key, it?))).collect::<Option<_>>();
+        Some(Issuer {
+            name: written.name.value,
+            issuer: written.issuer.value,
+            audience: written.audience.value,
+            algorithms,
+            jwks: jwks?,
+            claims: Claims {
+                name: name?,
+                groups: match groups {
+                    Some(path) => Some(path?),
+                    None => None,
+                },
+                tags: tags?,
+            },
+        })
+    }
+
+    fn claim(&mut self, written: &Spanned<file::Claim>) -> Option<ClaimPath> {
+        let path = match &written.value {
+            file::Claim::Dotted(text) => ClaimPath::dotted(text),
+            file::Claim::Steps(steps) => ClaimPath::steps(steps.clone()),
+        };
+        path.map_err(|message| self.complain(written, message)).ok()
+    }
+
+    fn jwks(&mut self, written: &Spanned<file::Jwks>, issuer: &Spanned<String>) -> Option<Jwks> {
+        let file::Jwks { discovery, file, url, ca, bearer, stale } = &written.value;
+        let roots = ca.as_ref().map_or(Roots::System, |it| Roots::File(self.path(it)));
+        let bearer = bearer.as_ref().map(|it| self.path(it));
+        let stale = stale.map_or(authn::config::STALE_KEYS, |it| it.0);
+        let remote = |uri: &Uri| match uri.scheme_str() {
+            Some("http") => Remote { roots: Roots::Nobody, bearer, stale },
+            _ => Remote { roots, bearer, stale },
+        };
+        match (discovery, file, url) {
+            (true, None, None) => {
+                let uri = issuer.value.parse::<Uri>().unwrap_or_default();
+                Some(Jwks::Discovery(remote(&uri)))
+            }
+            (false, Some(path), None) => Some(Jwks::File(self.path(path))),
+            (false, None, Some(url)) => {
+                let uri = self.endpoint(url)?;
+                Some(Jwks::Url(uri.clone(), remote(&uri)))
+            }
+            _ => {
+                self.complain(written, "write exactly one of `discovery: true`, `file` and `url`");
+                None
+            }
+        }
+    }
+}
+
+/// Where each field of an issuer stands, by the name that `authn` gives it.
+fn places(issuer: &file::Issuer) -> BTreeMap<&'static str, Spanned<()>> {
+    fn place<T>(it: &Spanned<T>) -> Spanned<()> {
+        Spanned { value: (), referenced: it.referenced, defined: it.defined }
+    }
+    BTreeMap::from([
+        ("algorithms", place(&issuer.algorithms)),
+        ("audience", place(&issuer.audience)),
+        ("issuer", place(&issuer.issuer)),
+        ("jwks", place(&issuer.jwks)),
+        ("name", place(&issuer.name)),
+    ])
+}
