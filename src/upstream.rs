@@ -1,0 +1,532 @@
+//! The cloud behind the gate: which upstream serves a project, and the three calls that the gate
+//! makes there. Every call is built from nothing and signed anew; no header of the client is copied.
+
+mod answer;
+
+pub use self::answer::Answer;
+pub use self::answer::BODY_BYTES_MAX;
+
+use crate::client;
+use crate::client::Client;
+use crate::clock::Clock;
+use crate::ledger::Entry;
+use crate::metrics;
+use crate::metrics::Metrics;
+use crate::metrics::Operation;
+use crate::policy::Permit;
+use crate::policy::Query;
+use crate::sign;
+use crate::sign::Credential;
+use crate::telemetry;
+use crate::telemetry::Done;
+use crate::telemetry::Running;
+use crate::telemetry::Stage;
+use crate::telemetry::TRACEPARENT;
+use crate::telemetry::Trace;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::Uri;
+use http::uri::PathAndQuery;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::capture_connection;
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio::time::timeout;
+use tokio::time::timeout_at;
+
+/// What the gate calls itself towards the cloud.
+pub const USER_AGENT: &str = concat!("lychgate/", env!("CARGO_PKG_VERSION"));
+
+/// An idle connection is given up after this time: shorter than the cloud's own limit, so that a
+/// delete does not meet a connection that is just being closed.
+pub const IDLE: Duration = Duration::from_secs(4);
+
+/// The most idle connections kept for one upstream.
+pub const IDLE_CONNECTIONS_MAX: usize = 64;
+
+/// How often one call is tried: once more when the first provably did not leave.
+const ATTEMPTS_MAX: usize = 2;
+
+/// One cloud endpoint and the projects it serves.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A short name for records and metrics.
+    pub name: String,
+    /// Project IDs, exact or with one `*` at the end.
+    pub projects: Vec<String>,
+    /// Scheme and authority, without a path.
+    pub endpoint: Uri,
+    /// The region in URNs and policies, such as `cn-north-4`.
+    pub region: String,
+    /// The account in URNs and policies.
+    pub account: String,
+    /// How to sign.
+    pub algorithm: sign::Algorithm,
+    /// The limit for one look-up call.
+    pub lookup: Duration,
+    /// The limit for the delete, from the first byte to the whole answer.
+    pub request: Duration,
+}
+
+/// All upstreams.
+#[derive(Debug)]
+pub struct Upstreams(Vec<Arc<Upstream>>);
+
+impl Upstreams {
+    /// `upstreams` must not claim the same project or pattern twice.
+    #[must_use]
+    pub fn new(upstreams: Vec<Upstream>) -> Self {
+        Self(upstreams.into_iter().map(Arc::new).collect())
+    }
+
+    /// The upstream that claims `project_id`: an exact name wins, then the longest pattern.
+    #[must_use]
+    pub fn for_project(&self, project_id: &str) -> Option<&Arc<Upstream>> {
+        self.0
+            .iter()
+            .filter_map(|it| Some((it.config.claim(project_id)?, it)))
+            .max_by_key(|(claim, _)| *claim)
+            .map(|(_, upstream)| upstream)
+    }
+
+    /// All of them, in the order of the configuration.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.0.iter()
+    }
+}
+
+impl Config {
+    /// How specific the claim on `project_id` is; longer is more, and exact is most.
+    fn claim(&self, project_id: &str) -> Option<usize> {
+        let claim = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(prefix) => project_id.starts_with(prefix).then_some(prefix.len()),
+            None => (pattern == project_id).then_some(usize::MAX),
+        };
+        self.projects.iter().filter_map(claim).max()
+    }
+}
+
+/// One cloud endpoint with its connections and its credential.
+#[derive(Debug)]
+pub struct Upstream {
+    config: Config,
+    host: String,
+    client: Client,
+    credential: watch::Receiver<Option<Arc<Credential>>>,
+    clock: Clock,
+    metrics: metrics::Upstream,
+}
+
+/// One request to the cloud, before it is signed.
+struct Call<'a> {
+    method: Method,
+    path: String,
+    query: &'a Query,
+    credential: Arc<Credential>,
+    traceparent: HeaderValue,
+}
+
+/// What is told of a call that is over.
+struct Ended<'a> {
+    status: Option<StatusCode>,
+    request_id: Option<&'a str>,
+    error: Option<&'static str>,
+}
+
+/// A permitted delete.
+#[derive(Debug)]
+pub struct Delete<'a> {
+    /// What was judged.
+    pub query: &'a Query,
+    /// Proof that it was allowed; spent by sending.
+    pub permit: Permit,
+    /// When what was looked up becomes too old to act on.
+    pub fresh_until: Option<Instant>,
+}
+
+/// What a look-up found.
+#[derive(Debug)]
+pub enum LookedUp {
+    /// The body of a 200, at most `max` bytes.
+    Found(Bytes),
+    /// The cloud does not know the job; this is what it said.
+    NoSuchJob(Box<Answer>),
+}
+
+/// Why a look-up found nothing out.
+#[derive(Debug, thiserror::Error)]
+pub enum LookUpError {
+    /// The cloud refuses our key.
+    #[error("the cloud refuses the gate's key")]
+    KeyRefused,
+    /// There is no credential to sign with.
+    #[error("no credential for the cloud")]
+    NoCredential,
+    /// The call failed, or took too long.
+    #[error("no usable answer: {0}")]
+    Failed(String),
+    /// An answer with another status than 200.
+    #[error("the cloud answered with status {0}")]
+    Status(StatusCode),
+}
+
+/// Why a delete has no answer that can be passed on.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// Nothing was sent: no connection.
+    #[error("cannot connect")]
+    Connect,
+    /// The cloud refuses our key.
+    #[error("the cloud refuses the gate's key")]
+    KeyRefused,
+    /// Nothing was sent: there is no credential to sign with.
+    #[error("no credential for the cloud")]
+    NoCredential,
+    /// Nothing was sent: no connection in time.
+    #[error("no connection in time")]
+    NotInTime,
+    /// Nothing was sent: what was looked up would have been too old.
+    #[error("the look-up is too old")]
+    Stale,
+    /// The request may have left, and no answer came.
+    #[error("no answer")]
+    Unanswered,
+    /// An answer came that cannot be passed on.
+    #[error("unusable answer with status {0}")]
+    Unusable(StatusCode),
+}
+
+impl DeleteError {
+    /// One word of a small set, for traces.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::KeyRefused => "key_refused",
+            Self::NoCredential => "no_credential",
+            Self::NotInTime => "connect_timeout",
+            Self::Stale => "stale",
+            Self::Unanswered => "no_answer",
+            Self::Unusable(_) => "unusable_answer",
+        }
+    }
+}
+
+impl Upstream {
+    /// `client` must not retry by itself.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        client: Client,
+        credential: watch::Receiver<Option<Arc<Credential>>>,
+        clock: Clock,
+        metrics: &Metrics,
+    ) -> Self {
+        let host = config.endpoint.authority().map(ToString::to_string).unwrap_or_default();
+        let metrics = metrics.upstream(&config.name);
+        Self { config, host, client, credential, clock, metrics }
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// There is a credential to sign with.
+    #[must_use]
+    pub fn has_credential(&self) -> bool {
+        self.credential.borrow().is_some()
+    }
+
+    /// Asks for the job's details. The stage is ready to be added to `trace`.
+    ///
+    /// # Errors
+    /// When no answer says what the job is, or that there is none.
+    pub async fn details(
+        &self,
+        query: &Query,
+        trace: &Trace,
+        max: usize,
+    ) -> (Result<LookedUp, LookUpError>, Done) {
+        self.look_up(query, (Operation::Details, job_path(query)), trace.start(Stage::Details), max)
+            .await
+    }
+
+    /// Asks for the job's tags. The stage is ready to be added to `trace`.
+    ///
+    /// # Errors
+    /// When no answer says what the tags are, or that there is no such job.
+    pub async fn tags(
+        &self,
+        query: &Query,
+        trace: &Trace,
+        max: usize,
+    ) -> (Result<LookedUp, LookUpError>, Done) {
+        let Query { project_id, training_job_id, .. } = query;
+        let path = format!("/v2/{project_id}/modelarts-training-job/{training_job_id}/tags");
+        self.look_up(query, (Operation::Tags, path), trace.start(Stage::Tags), max).await
+    }
+
+    async fn look_up(
+        &self,
+        query: &Query,
+        (operation, path): (Operation, String),
+        running: Running,
+        max: usize,
+    ) -> (Result<LookedUp, LookUpError>, Done) {
+        let started = Instant::now();
+        let url = self.url(&path);
+        let result = match self.credential() {
+            Some(credential) => {
+                let traceparent = running.traceparent();
+                let call = Call { method: Method::GET, path, query, credential, traceparent };
+                let limit = self.config.lookup;
+                timeout(limit, self.ask(&call, max))
+                    .await
+                    .unwrap_or_else(|_| Err(LookUpError::Failed(format!("none within {limit:?}"))))
+            }
+            None => Err(LookUpError::NoCredential),
+        };
+        let (status, request_id) = match &result {
+            Ok(LookedUp::Found(_)) => (Some(StatusCode::OK), None),
+            Ok(LookedUp::NoSuchJob(answer)) => (Some(answer.status), answer.request_id()),
+            Err(LookUpError::KeyRefused) => (Some(StatusCode::UNAUTHORIZED), None),
+            Err(LookUpError::Status(status)) => (Some(*status), None),
+            Err(LookUpError::NoCredential | LookUpError::Failed(_)) => (None, None),
+        };
+        let error = status.is_none().then_some("no_answer");
+        let done = self.done(running, url, &Ended { status, request_id, error });
+        self.metrics.request(operation, status, started.elapsed());
+        (result, done)
+    }
+
+    fn done(&self, running: Running, url: Option<Uri>, ended: &Ended<'_>) -> Done {
+        let Ended { status, request_id, error } = *ended;
+        running.answered(&telemetry::Answer {
+            upstream: &self.config.name,
+            url: &url.unwrap_or_default(),
+            status,
+            error,
+            request_id,
+            resends: 0,
+        })
+    }
+
+    async fn ask(&self, call: &Call<'_>, max: usize) -> Result<LookedUp, LookUpError> {
+        let failed = |it: &dyn Error| LookUpError::Failed(chain(it));
+        let mut attempt = 1;
+        let response = loop {
+            let request = self.request(call).map_err(|it| failed(&it))?;
+            match self.client.request(request).await {
+                Ok(response) => break response,
+                Err(error) if error.is_connect() => {
+                    self.metrics.connect_failed();
+                    return Err(failed(&error));
+                }
+                // A GET may be asked twice; a fresh connection is the usual cure.
+                Err(_) if attempt < ATTEMPTS_MAX => attempt += 1,
+                Err(error) => return Err(failed(&error)),
+            }
+        };
+        let status = response.status();
+        if status == StatusCode::OK {
+            let body = client::read(response.into_body(), max).await;
+            return body.map(LookedUp::Found).map_err(|it| failed(&it));
+        }
+        let answer = Answer::read(response, &call.credential).await;
+        let answer = answer.map_err(|_| LookUpError::Status(status))?;
+        if answer.refuses_key() {
+            return Err(LookUpError::KeyRefused);
+        }
+        match answer.is_no_such_job() {
+            true => Ok(LookedUp::NoSuchJob(Box::new(answer))),
+            false => Err(LookUpError::Status(status)),
+        }
+    }
+
+    /// Deletes the job. Tells `entry` before the first byte leaves.
+    ///
+    /// # Errors
+    /// Says for certain when nothing was sent; [`DeleteError::Unanswered`] when that is not certain.
+    pub async fn delete(
+        &self,
+        Delete { query, permit, fresh_until }: Delete<'_>,
+        entry: &mut Entry,
+        trace: &mut Trace,
+    ) -> Result<Answer, DeleteError> {
+        drop(permit);
+        let credential = self.credential().ok_or(DeleteError::NoCredential)?;
+        let running = trace.start(Stage::Forward);
+        let traceparent = running.traceparent();
+        let path = job_path(query);
+        let call = Call { method: Method::DELETE, path, query, credential, traceparent };
+        let started = Instant::now();
+        let limits = Limits { fresh_until, deadline: started + self.config.request };
+        let (status, answer) = match self.send(&call, entry, trace, limits).await {
+            // A status is there: the cloud has answered, and just a part of the body can be missing.
+            Ok(response) => {
+                let status = response.status();
+                let reading = Answer::read(response, &call.credential);
+                let answer = timeout_at(limits.deadline, reading).await;
+                let answer = answer.ok().and_then(Result::ok);
+                (Some(status), answer.ok_or(DeleteError::Unusable(status)))
+            }
+            Err(error) => (None, Err(error)),
+        };
+        self.metrics.request(Operation::Delete, status, started.elapsed());
+        let request_id = answer.as_ref().ok().and_then(Answer::request_id);
+        let error = answer.as_ref().err().map(DeleteError::word);
+        let url = self.url(&call.path);
+        trace.add(self.done(running, url, &Ended { status, request_id, error }));
+        match answer {
+            Ok(answer) if answer.refuses_key() => Err(DeleteError::KeyRefused),
+            answer => answer,
+        }
+    }
+
+    /// Sends once, and once more when the first provably did not leave.
+    async fn send(
+        &self,
+        call: &Call<'_>,
+        entry: &mut Entry,
+        trace: &mut Trace,
+        limits: Limits,
+    ) -> Result<Response<Incoming>, DeleteError> {
+        let mut attempt = 1;
+        loop {
+            if limits.fresh_until.is_some_and(|it| it <= Instant::now()) {
+                return Err(DeleteError::Stale);
+            }
+            let signing = trace.start(Stage::Sign);
+            let request = self.request(call).map_err(|_| DeleteError::Connect);
+            trace.end(signing);
+            let request = request?;
+            entry.sending();
+            match self.send_once(request, limits).await {
+                Err(NotSent::Closed) if attempt < ATTEMPTS_MAX => attempt += 1,
+                Err(NotSent::Closed | NotSent::Connect) => {
+                    self.metrics.connect_failed();
+                    return Err(DeleteError::Connect);
+                }
+                Err(NotSent::NotInTime) => return Err(DeleteError::NotInTime),
+                Err(NotSent::Stale) => return Err(DeleteError::Stale),
+                Ok(response) => return response.ok_or(DeleteError::Unanswered),
+            }
+        }
+    }
+
+    /// `Ok(None)` when the request may have left and no answer came.
+    async fn send_once(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        Limits { fresh_until, deadline }: Limits,
+    ) -> Result<Option<Response<Incoming>>, NotSent> {
+        let mut connection = capture_connection(&mut request);
+        let mut sending = std::pin::pin!(self.client.request(request));
+        let connect_by = fresh_until.map_or(deadline, |it| it.min(deadline));
+        // hyper writes as soon as it holds a connection, so "no connection yet" means "not sent".
+        let early = tokio::select! {
+            biased;
+            sent = &mut sending => Some(sent),
+            connected = timeout_at(connect_by, connection.wait_for_connection_metadata()) => {
+                match connected {
+                    Ok(_) => None,
+                    Err(_) if connect_by < deadline => return Err(NotSent::Stale),
+                    Err(_) => return Err(NotSent::NotInTime),
+                }
+            }
+        };
+        let sent = match early {
+            Some(sent) => sent,
+            None => match timeout_at(deadline, sending).await {
+                Ok(sent) => sent,
+                Err(_) => return Ok(None),
+            },
+        };
+        match sent {
+            Ok(response) => Ok(Some(response)),
+            Err(error) if error.is_connect() => Err(NotSent::Connect),
+            Err(error) if was_never_written(&error) => Err(NotSent::Closed),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// A request without a body, signed for this moment.
+    fn request(&self, call: &Call<'_>) -> Result<Request<Full<Bytes>>, sign::Error> {
+        let unsigned = sign::Request {
+            method: &call.method,
+            target: &call.path,
+            host: &self.host,
+            project_id: &call.query.project_id,
+            user_agent: USER_AGENT,
+        };
+        let now = self.clock.now();
+        let headers = sign::sign(&unsigned, &call.credential, &self.config.algorithm, now)?;
+        let mut request = Request::new(Full::default());
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = self.url(&call.path).ok_or(sign::Error::HeaderValue("path"))?;
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(TRACEPARENT, call.traceparent.clone());
+        Ok(request)
+    }
+
+    fn url(&self, path: &str) -> Option<Uri> {
+        let mut parts = self.config.endpoint.clone().into_parts();
+        parts.path_and_query = PathAndQuery::try_from(path).ok();
+        Uri::from_parts(parts).ok()
+    }
+
+    fn credential(&self) -> Option<Arc<Credential>> {
+        self.credential.borrow().clone()
+    }
+}
+
+/// Until when a delete may leave, and until when its answer may come.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// What was looked up becomes too old to act on.
+    fresh_until: Option<Instant>,
+    deadline: Instant,
+}
+
+/// Nothing left the gate.
+enum NotSent {
+    /// The pooled connection had been closed meanwhile.
+    Closed,
+    Connect,
+    NotInTime,
+    Stale,
+}
+
+fn job_path(query: &Query) -> String {
+    let Query { project_id, training_job_id, .. } = query;
+    format!("/v2/{project_id}/training-jobs/{training_job_id}")
+}
+
+/// hyper hands a request back as cancelled only when none of it was written.
+fn was_never_written(error: &hyper_util::client::legacy::Error) -> bool {
+    error
+        .source()
+        .and_then(|it| it.downcast_ref::<hyper::Error>())
+        .is_some_and(hyper::Error::is_canceled)
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

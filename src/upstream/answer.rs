@@ -1,0 +1,163 @@
+//! What the cloud answered, reduced to what may be passed on, and what its error codes mean for us.
+
+use crate::client;
+use crate::sign::Credential;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
+use http::Response;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use http::header::RETRY_AFTER;
+use hyper::body::Incoming;
+use serde::Deserialize;
+
+/// The longest body that is passed on, in bytes.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Front-gateway codes that speak of the key, the token or the clock (huawei.md §3.4). The prefix is
+/// `APIG` or `APIGW`.
+const FRONT_KEY_CODES: &[&str] = &["0301", "0303", "0305", "0307"];
+
+/// ModelArts codes that speak of the token.
+const KEY_CODES: &[&str] = &[
+    "ModelArts.0201",
+    "ModelArts.0202",
+    "ModelArts.0203",
+    "ModelArts.0204",
+    "ModelArts.0205",
+    "ModelArts.0206",
+    "ModelArts.0207",
+];
+
+/// ModelArts says "training job not found" with status 400 (huawei.md §3.4).
+const NO_SUCH_JOB: &str = "ModelArts.2775";
+
+/// An answer of the cloud: status, body, and the headers of an allow-list.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status as it came.
+    pub status: StatusCode,
+    /// JSON or text; `None` without a body.
+    pub content_type: Option<HeaderValue>,
+    /// As it came.
+    pub retry_after: Option<HeaderValue>,
+    /// Upstream's request ID, which Huawei's support asks for.
+    pub request_id: Option<HeaderValue>,
+    /// At most [`BODY_BYTES_MAX`].
+    pub body: Bytes,
+    code: Option<String>,
+}
+
+/// Why an answer cannot be passed on.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The body broke off or is too long.
+    #[error("the body cannot be read")]
+    Body(#[from] client::ReadError),
+    /// Following it would send the signed request somewhere else.
+    #[error("the cloud answered with a redirect")]
+    Redirect,
+    /// Neither JSON nor text.
+    #[error("the body is neither JSON nor text")]
+    Type,
+}
+
+impl Answer {
+    /// Reads `response`. The body of a 2xx is read only to keep the connection in step; it is
+    /// dropped, because the documented `""` makes two of the official SDKs fail.
+    ///
+    /// # Errors
+    /// When the answer is a redirect, or an error whose body cannot be passed on.
+    pub async fn read(
+        response: Response<Incoming>,
+        credential: &Credential,
+    ) -> Result<Self, Unusable> {
+        let (head, body) = response.into_parts();
+        if head.status.is_redirection() {
+            return Err(Unusable::Redirect);
+        }
+        if head.status.is_success() {
+            // The status has decided: the job is accepted for deletion, whatever follows.
+            drop(client::read(body, BODY_BYTES_MAX).await);
+            return Ok(Self::new(head.status, &head.headers, Bytes::new()));
+        }
+        let body = client::read(body, BODY_BYTES_MAX).await?;
+        if !body.is_empty() && !is_text(&head.headers) {
+            return Err(Unusable::Type);
+        }
+        Ok(Self::new(head.status, &head.headers, without_secrets(body, credential)))
+    }
+
+    fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
+        let header = |name| headers.get(name).cloned();
+        Self {
+            status,
+            content_type: header(CONTENT_TYPE).filter(|_| !body.is_empty()),
+            retry_after: header(RETRY_AFTER),
+            request_id: header(X_REQUEST_ID),
+            code: error_code(&body),
+            body,
+        }
+    }
+
+    /// The cloud does not know the job.
+    #[must_use]
+    pub fn is_no_such_job(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+            || self.status == StatusCode::BAD_REQUEST && self.code.as_deref() == Some(NO_SUCH_JOB)
+    }
+
+    /// A 401 that speaks of our key, token or clock. One without a readable code counts too, because
+    /// five such in a row would lock the key; `ModelArts.0112` and `0210` concern this request only.
+    #[must_use]
+    pub fn refuses_key(&self) -> bool {
+        if self.status != StatusCode::UNAUTHORIZED {
+            return false;
+        }
+        let Some(code) = self.code.as_deref() else { return true };
+        let front = ["APIG.", "APIGW."].iter().find_map(|it| code.strip_prefix(it));
+        KEY_CODES.contains(&code) || front.is_some_and(|it| FRONT_KEY_CODES.contains(&it))
+    }
+
+    /// Upstream's request ID as text.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_ref().and_then(|it| it.to_str().ok())
+    }
+}
+
+fn is_text(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).is_some_and(|it| {
+        let media = it.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        media == "application/json" || media.ends_with("+json") || media == "text/plain"
+    })
+}
+
+fn error_code(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Body {
+        error_code: String,
+    }
+    serde_json::from_slice::<Body>(body).ok().map(|it| it.error_code)
+}
+
+/// An error page that echoes the request must not hand our credential to the caller.
+fn without_secrets(body: Bytes, credential: &Credential) -> Bytes {
+    let token = credential.security_token().map(|it| it.expose().as_str());
+    let secrets = [Some(credential.access_key_id()), token];
+    let found = |text: &str| secrets.iter().flatten().any(|it| text.contains(it));
+    let text = String::from_utf8_lossy(&body);
+    if !found(&text) {
+        return body;
+    }
+    let mut text = text.into_owned();
+    for secret in secrets.into_iter().flatten() {
+        text = text.replace(secret, "[withheld]");
+    }
+    Bytes::from(text)
+}
