@@ -5,6 +5,7 @@ use crate::policy;
 use crate::route;
 
 use http::StatusCode;
+use std::fmt;
 
 /// Every answer that is the gate's own and not the cloud's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +119,79 @@ impl Refusal {
     #[must_use]
     pub fn closes(&self) -> bool {
         matches!(self, Self::Head(_) | Self::Stopping)
+    }
+}
+
+/// What the caller reads in `error_msg`.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied { principal, resource, denial, named } => {
+                let action = policy::ACTION;
+                write!(f, "`{principal}` may not perform `{action}` on `{resource}`: ")?;
+                match (denial.reason, &denial.statement) {
+                    (policy::Reason::ExplicitDeny, Some(statement)) if *named => {
+                        write!(f, "denied by `{statement}`")
+                    }
+                    (policy::Reason::ExplicitDeny, _) => f.write_str("a policy denies it"),
+                    (policy::Reason::OutsideGuardrails, _) => {
+                        f.write_str("it is outside what the guardrails allow")
+                    }
+                    (policy::Reason::NothingAllows, _) => {
+                        f.write_str("no policy that is attached to it allows this")
+                    }
+                }
+            }
+            Self::Head(fault) => write!(f, "{fault}"),
+            Self::Identity(error) => write!(f, "{error}"),
+            Self::Route(error) => write!(f, "{error}"),
+            it => f.write_str(it.plain_message()),
+        }
+    }
+}
+
+impl Refusal {
+    fn plain_message(&self) -> &'static str {
+        match self {
+            Self::AttributesUnavailable => {
+                "the job's attributes could change the answer and cannot be looked up now; nothing was sent"
+            }
+            Self::CloudRefusesKey => {
+                "ModelArts refuses the gate's own credential; this is not about your credential"
+            }
+            Self::Connect => "cannot connect to ModelArts; nothing was sent",
+            Self::Internal => "an internal error",
+            Self::Ledger => "the decision cannot be recorded now; nothing was sent",
+            Self::NoCloudCredential => {
+                "the gate has no credential for ModelArts now; nothing was sent"
+            }
+            Self::NoPolicies => "the gate has no policies yet; nothing was sent",
+            Self::NothingSent => "no connection to ModelArts in time; nothing was sent",
+            Self::OutcomeUnknown => {
+                "the delete was sent and ModelArts did not answer; look at the job, or repeat the delete: that is safe"
+            }
+            Self::Overloaded => "the gate is at its limit of requests; nothing was sent",
+            Self::ProjectNotServed => "this gate serves no such project",
+            Self::Rate => "too many requests of this principal",
+            Self::Stopping => "the gate is stopping; nothing was sent",
+            Self::UnusableAnswer => "ModelArts gave an answer that cannot be passed on",
+            Self::Denied { .. } | Self::Head(_) | Self::Identity(_) | Self::Route(_) => "",
+        }
+    }
+}
+
+impl fmt::Display for HeadFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Body => f.write_str("this route takes no body"),
+            Self::Malformed(rule) => write!(f, "the request head is malformed: {rule}"),
+            Self::Method => f.write_str("only DELETE goes through this gate"),
+            Self::Target(rule) => write!(f, "the request target is malformed: {rule}"),
+            Self::TargetTooLong => write!(f, "{}", route::Error::TooLong),
+            Self::TooLarge => f.write_str("the request head has too many bytes or fields"),
+            Self::TooSlow => f.write_str("the request head did not arrive in time"),
+            Self::Version => f.write_str("use HTTP/1.1 or HTTP/2"),
+        }
     }
 }
 

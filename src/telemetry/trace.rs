@@ -223,12 +223,12 @@ impl Trace {
 
     /// Ends the request: writes its log line, hands its spans to the exporter if it is sampled,
     /// and says how long it took. Never waits.
-    pub fn finish(self, summary: &Summary<'_>) -> Duration {
+    pub fn finish(&self, summary: &Summary<'_>) -> Duration {
         let ended = Instant::now();
         let took = ended.duration_since(self.started);
         request::log(summary, &self.id, took);
         if let Some(exporter) = self.tracer.0.exporter.as_ref().filter(|_| self.sampled) {
-            exporter.export(span::spans(&self, summary, ended));
+            exporter.export(span::spans(self, summary, ended));
         }
         took
     }

@@ -1,0 +1,212 @@
+//! Evaluate, find out what could still change the answer, evaluate again.
+
+use super::Version;
+use super::exchange::Exchange;
+use crate::attributes;
+use crate::attributes::ANSWER_BYTES_MAX;
+use crate::attributes::PoolWords;
+use crate::metrics;
+use crate::metrics::LookUp;
+use crate::metrics::LookUpResult;
+use crate::metrics::Metrics;
+use crate::policy::Attribute;
+use crate::policy::Attributes;
+use crate::policy::Decision;
+use crate::policy::Query;
+use crate::policy::Reason;
+use crate::policy::Sources;
+use crate::telemetry::Stage;
+use crate::upstream::Answer;
+use crate::upstream::LookUpError;
+use crate::upstream::LookedUp;
+use crate::upstream::Upstream;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// A question, whom to ask about the job, and by which policies to answer: one version of them for
+/// the whole request, as a reload must not change the rules half way.
+#[derive(Debug)]
+pub(super) struct Case {
+    pub(super) query: Query,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) policies: Arc<Version>,
+}
+
+/// A case with its answer, and what led to it.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) case: Case,
+    pub(super) attributes: Attributes,
+    pub(super) decision: Decision,
+    /// When the oldest look-up that counts was answered; `None` without a look-up.
+    pub(super) known_since: Option<Instant>,
+    pub(super) unknown_because: Option<Unknown>,
+}
+
+/// Why attributes are still unavailable after the look-ups.
+#[derive(Debug)]
+pub(super) enum Unknown {
+    Failed(LookUpError),
+    NoSuchJob(Box<Answer>),
+    /// An answer came and cannot be read with certainty.
+    Unreadable(attributes::Error),
+}
+
+/// How attributes are read, and where look-ups are counted.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    pub(super) words: PoolWords,
+    pub(super) metrics: Metrics,
+}
+
+impl Resolver {
+    /// Answers `case`, looking up only what can change the answer.
+    pub(super) async fn resolve(&self, exchange: &mut Exchange, case: Case) -> Judged {
+        let mut attributes = Attributes::default();
+        let mut asked = Sources::default();
+        let mut known_since = None;
+        let mut unknown_because = None;
+        loop {
+            let evaluating = exchange.trace.start(Stage::Evaluate);
+            let decision = case.policies.set.evaluate(&case.query, &attributes);
+            exchange.trace.end(evaluating);
+            let wanted = match &decision {
+                Decision::Indeterminate(doubt) => doubt.wanted.without(asked),
+                Decision::Allow(_) | Decision::Deny(_) => Sources::default(),
+            };
+            let no_such_job = matches!(unknown_because, Some(Unknown::NoSuchJob(_)));
+            if wanted.is_empty() || no_such_job {
+                exchange.facts.decision = Some(word(&decision));
+                exchange.facts.statement = statement(&decision);
+                return Judged { case, attributes, decision, known_since, unknown_because };
+            }
+            let round = self.look_up(exchange, &case, wanted).await;
+            asked = asked.union(wanted);
+            known_since = known_since.or(round.earliest);
+            unknown_because = round.merge_into(&mut attributes).or(unknown_because);
+        }
+    }
+
+    async fn look_up(&self, exchange: &mut Exchange, case: &Case, wanted: Sources) -> Round {
+        let trace = &exchange.trace;
+        let Case { query, upstream, .. } = case;
+        let details = async {
+            if !wanted.details {
+                return None;
+            }
+            let (answer, done) = upstream.details(query, trace, ANSWER_BYTES_MAX).await;
+            let read = |body: &[u8]| {
+                attributes::details(body, &query.training_job_id, query.now, &self.words)
+            };
+            Some((self.read(answer, LookUp::Details, read), Instant::now(), done))
+        };
+        let tags = async {
+            if !wanted.tags {
+                return None;
+            }
+            let (answer, done) = upstream.tags(query, trace, ANSWER_BYTES_MAX).await;
+            Some((self.read(answer, LookUp::Tags, attributes::tags), Instant::now(), done))
+        };
+        let (details, tags) = tokio::join!(details, tags);
+        let mut round = Round::default();
+        let mut note = |answered: Instant, done| {
+            exchange.trace.add(done);
+            round.earliest = Some(round.earliest.map_or(answered, |it: Instant| it.min(answered)));
+        };
+        round.details = details.map(|(details, answered, done)| {
+            note(answered, done);
+            details
+        });
+        round.tags = tags.map(|(tags, answered, done)| {
+            note(answered, done);
+            tags
+        });
+        round
+    }
+
+    fn read<T>(
+        &self,
+        answer: Result<LookedUp, LookUpError>,
+        source: LookUp,
+        read: impl FnOnce(&[u8]) -> Result<T, attributes::Error>,
+    ) -> Result<T, Unknown> {
+        let found = match answer {
+            Ok(LookedUp::Found(body)) => read(&body).map_err(Unknown::Unreadable),
+            Ok(LookedUp::NoSuchJob(answer)) => Err(Unknown::NoSuchJob(answer)),
+            Err(error) => Err(Unknown::Failed(error)),
+        };
+        let result = match &found {
+            Ok(_) => LookUpResult::Found,
+            Err(Unknown::NoSuchJob(_)) => LookUpResult::UnknownJob,
+            Err(Unknown::Failed(error)) => {
+                tracing::warn!(source = source.as_str(), %error, "look-up failed");
+                LookUpResult::Unavailable
+            }
+            Err(Unknown::Unreadable(error)) => {
+                tracing::warn!(source = source.as_str(), %error, "look-up cannot be read");
+                LookUpResult::Unavailable
+            }
+        };
+        self.metrics.look_up(source, result);
+        found
+    }
+}
+
+/// The answers of one round; `None` for what was not asked.
+#[derive(Default)]
+struct Round {
+    details: Option<Result<Attributes, Unknown>>,
+    tags: Option<Result<BTreeMap<String, String>, Unknown>>,
+    earliest: Option<Instant>,
+}
+
+impl Round {
+    /// Takes over what became known, and returns why something did not. That there is no such job
+    /// explains everything else.
+    fn merge_into(self, attributes: &mut Attributes) -> Option<Unknown> {
+        let details = self.details.and_then(|it| match it {
+            Ok(details) => {
+                let tags = std::mem::take(&mut attributes.tags);
+                *attributes = Attributes { tags, ..details };
+                None
+            }
+            Err(unknown) => Some(unknown),
+        });
+        let tags = self.tags.and_then(|it| match it {
+            Ok(tags) => {
+                attributes.tags = Attribute::Value(tags);
+                None
+            }
+            Err(unknown) => Some(unknown),
+        });
+        match (details, tags) {
+            (Some(Unknown::NoSuchJob(answer)), _) | (_, Some(Unknown::NoSuchJob(answer))) => {
+                Some(Unknown::NoSuchJob(answer))
+            }
+            (details, tags) => details.or(tags),
+        }
+    }
+}
+
+/// The metrics' word for `decision`.
+pub(super) fn word(decision: &Decision) -> metrics::Decision {
+    match decision {
+        Decision::Allow(_) => metrics::Decision::Allow,
+        Decision::Deny(denial) => match denial.reason {
+            Reason::ExplicitDeny => metrics::Decision::ExplicitDeny,
+            Reason::NothingAllows => metrics::Decision::NothingAllows,
+            Reason::OutsideGuardrails => metrics::Decision::OutsideGuardrails,
+        },
+        Decision::Indeterminate(_) => metrics::Decision::Indeterminate,
+    }
+}
+
+fn statement(decision: &Decision) -> Option<String> {
+    match decision {
+        Decision::Allow(permit) => Some(permit.statement().to_string()),
+        Decision::Deny(denial) => denial.statement.as_ref().map(ToString::to_string),
+        Decision::Indeterminate(_) => None,
+    }
+}
