@@ -1,8 +1,6 @@
 //! Lychgate: a gate in front of Huawei Cloud ModelArts that deletes a training job only after its
 //! own policy has said yes. Modules are declared in suggested reading order.
 
-pub mod server;
-
 pub mod gateway;
 
 pub mod route;
@@ -12,8 +10,14 @@ pub mod policy;
 pub mod attributes;
 pub mod authn;
 pub mod ledger;
+pub mod upstream;
 
 pub mod sign;
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod server;
 pub mod telemetry;
 
 pub mod client;

@@ -1,3 +1,11 @@
 //! The `lychgate` binary.
 
-fn main() {}
+use lychgate::cli;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run().into()
+}

@@ -1,22 +1,26 @@
 //! The one integration test binary.
 #![expect(
+    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::string_slice,
-    clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
 
 mod admin;
 mod collector;
 mod emulator;
+mod findings;
+mod gateway;
 mod head;
+mod http;
 mod http2;
 mod policy_docs;
 mod policy_library;
 mod reference;
 mod server;
 mod telemetry;
-mod findings;
 mod tidy;
 mod toy;
+mod world;

@@ -1,0 +1,303 @@
+//! The whole gate, put together from its configuration, and its life from start to drain.
+
+mod credential;
+mod policies;
+
+use crate::authn;
+use crate::authn::Authenticator;
+use crate::cli::Exit;
+use crate::client;
+use crate::clock::Clock;
+use crate::config;
+use crate::config::Config;
+use crate::gateway;
+use crate::gateway::Dependencies;
+use crate::gateway::Gateway;
+use crate::ledger;
+use crate::ledger::Ledger;
+use crate::ledger::WriterThread;
+use crate::metrics::Metrics;
+use crate::server::Limits;
+use crate::server::Listener;
+use crate::server::Serving;
+use crate::server::admin;
+use crate::server::admin::Check;
+use crate::telemetry;
+use crate::telemetry::Tracer;
+use crate::upstream;
+use crate::upstream::Upstream;
+use crate::upstream::Upstreams;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What the last spans get to reach the collector.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// Why the gate does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The identity sources.
+    #[error("cannot set up who is known")]
+    Authn(#[from] authn::StartError),
+    /// The connection to an upstream.
+    #[error("cannot set up the connection to the upstream `{name}`")]
+    Client {
+        /// The upstream.
+        name: String,
+        /// Why.
+        source: client::Error,
+    },
+    /// The credential for an upstream.
+    #[error("cannot read the credential of the upstream `{name}`")]
+    Credential {
+        /// The upstream.
+        name: String,
+        /// Why.
+        source: credential::Error,
+    },
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::OpenError),
+    /// A listener.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The policies.
+    #[error(transparent)]
+    Policies(#[from] policies::Error),
+    /// Logs and traces.
+    #[error("cannot set up telemetry")]
+    Telemetry(#[from] telemetry::Error),
+}
+
+/// A gate that listens, and answers once it runs.
+#[derive(Debug)]
+pub struct App {
+    gateway: Arc<Gateway>,
+    listeners: Vec<Listener>,
+    addresses: Vec<SocketAddr>,
+    admin: Listener,
+    admin_address: SocketAddr,
+    health: Health,
+    ledger: Ledger,
+    ledger_thread: WriterThread,
+    tracer: Tracer,
+    tracker: TaskTracker,
+    drain: CancellationToken,
+    drain_limit: Duration,
+}
+
+/// What readiness and metrics are read from.
+#[derive(Clone, Debug)]
+struct Health {
+    gateway: Arc<Gateway>,
+    ledger: Ledger,
+    drain: CancellationToken,
+    metrics: Metrics,
+}
+
+impl App {
+    /// Opens and binds everything. Logs and the panic hook are the process's, so the caller sets
+    /// them up.
+    ///
+    /// # Errors
+    /// The first thing that does not work.
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let metrics = Metrics::new();
+        let tracker = TaskTracker::new();
+        let drain = CancellationToken::new();
+        let tracer = Tracer::new(&config.telemetry.trace, &metrics, &Handle::current())?;
+
+        let (listeners, admin) = listeners(&config).await?;
+        let (version, digest) = policies::load(&config.policies)?;
+        metrics.policies_loaded(&digest, clock.now());
+        let opened = ledger::open(&config.ledger, clock.clone())?;
+        opened.ledger.loaded(&version.recorded);
+        let (_, policies) = watch::channel(Some(Arc::new(version)));
+        let upstreams = upstreams(&config.upstreams, &clock, &metrics)?;
+        let authenticator = Authenticator::start(config.identity, &tracker, &drain).await?;
+        let settings = gateway::Settings {
+            job_ids: config.job_ids,
+            named_denials: config.named_denials,
+            trusted_proxies: config.trusted_proxies,
+            in_flight_max: config.in_flight_max,
+            attributes_max_age: config.attributes_max_age,
+            pool_words: config.pool_words,
+        };
+        let gateway = Arc::new(Gateway::new(
+            settings,
+            Dependencies {
+                authenticator,
+                policies,
+                upstreams,
+                ledger: opened.ledger.clone(),
+                tracer: tracer.clone(),
+                metrics: metrics.clone(),
+                clock,
+                tracker: tracker.clone(),
+                drain: drain.clone(),
+            },
+        ));
+        let addresses = listeners.iter().map(Listener::local_address).collect();
+        let admin_address = admin.local_address();
+        let health = Health {
+            gateway: Arc::clone(&gateway),
+            ledger: opened.ledger.clone(),
+            drain: drain.clone(),
+            metrics,
+        };
+        Ok(Self {
+            gateway,
+            listeners,
+            addresses,
+            admin,
+            admin_address,
+            health,
+            ledger: opened.ledger,
+            ledger_thread: opened.thread,
+            tracer,
+            tracker,
+            drain,
+            drain_limit: config.drain,
+        })
+    }
+
+    /// Where the data listeners are bound, in the order of the configuration.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Where the admin listener is bound.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// What this gate counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.health.metrics
+    }
+
+    /// Serves until `shutdown`, then drains: what is in flight finishes within the limit, and the
+    /// ledger is closed. A ledger that fails ends the process at once, with [`Exit::Failed`].
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Exit {
+        let admin_drain = CancellationToken::new();
+        let admin_tracker = TaskTracker::new();
+        let serving = Serving {
+            answer: gateway::panicked,
+            tracker: self.tracker.clone(),
+            drain: self.drain.clone(),
+            metrics: self.health.metrics.clone(),
+        };
+        for listener in self.listeners {
+            self.tracker.spawn(listener.serve(self.gateway.router(), serving.clone()));
+        }
+        let health = self.health;
+        let metrics = health.metrics.clone();
+        let admin = admin::router(move || health.checks(), move || metrics.encode());
+        let serving =
+            Serving { tracker: admin_tracker.clone(), drain: admin_drain.clone(), ..serving };
+        admin_tracker.spawn(self.admin.serve(admin, serving));
+        for address in &self.addresses {
+            tracing::info!(%address, "listening");
+        }
+
+        let failed = tokio::select! {
+            () = shutdown => false,
+            () = self.ledger.failed() => true,
+        };
+        tracing::info!("draining");
+        self.drain.cancel();
+        self.tracker.close();
+        let drained = tokio::time::timeout(self.drain_limit, self.tracker.wait()).await.is_ok();
+        if !drained {
+            tracing::warn!("not everything in flight ended in time");
+        }
+        drop(self.gateway);
+        let closed = self.ledger_thread.close().await;
+        admin_drain.cancel();
+        self.tracer.shutdown(FLUSH).await;
+        match (failed, closed) {
+            (false, Ok(())) => Exit::Ok,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// Binds all listeners: those for data, and the one for admin.
+async fn listeners(config: &Config) -> Result<(Vec<Listener>, Listener), StartError> {
+    let limits =
+        Limits { connections: config.connections_max, drain: config.drain, ..Limits::default() };
+    let mut listeners = Vec::new();
+    for listen in &config.listen {
+        let listener = bind(listen.address, limits).await?;
+        listeners.push(match &listen.principal {
+            Some(principal) => listener.with_principal(Arc::clone(principal)),
+            None => listener,
+        });
+    }
+    let limits = Limits { connections: ADMIN_CONNECTIONS_MAX, ..limits };
+    Ok((listeners, bind(config.admin, limits).await?))
+}
+
+/// Probes and one or two collectors of metrics.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+async fn bind(address: SocketAddr, limits: Limits) -> Result<Listener, StartError> {
+    Listener::bind(address, limits).await.map_err(|source| StartError::Listen { address, source })
+}
+
+fn upstreams(
+    written: &[config::Upstream],
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<Upstreams, StartError> {
+    let upstream = |it: &config::Upstream| {
+        let name = || it.config.name.clone();
+        let client = client::new(&client::Config {
+            roots: it.roots.clone(),
+            connect: it.connect,
+            idle: upstream::IDLE,
+            idle_per_host: upstream::IDLE_CONNECTIONS_MAX,
+        })
+        .map_err(|source| StartError::Client { name: name(), source })?;
+        let credential = credential::read(&it.credentials)
+            .map_err(|source| StartError::Credential { name: name(), source })?;
+        let (_, credential) = watch::channel(Some(Arc::new(credential)));
+        Ok::<_, StartError>(Upstream::new(
+            it.config.clone(),
+            client,
+            credential,
+            clock.clone(),
+            metrics,
+        ))
+    };
+    Ok(Upstreams::new(written.iter().map(upstream).collect::<Result<_, _>>()?))
+}
+
+impl Health {
+    fn checks(&self) -> Vec<Check> {
+        let check = |name, ok| Check { name, ok, counted: true };
+        vec![
+            check("policies", self.gateway.has_policies()),
+            check("ledger", self.ledger.status() == ledger::Status::Writable),
+            check("serving", !self.drain.is_cancelled()),
+            check("identity", self.gateway.can_verify()),
+            check("credential", self.gateway.has_credential()),
+        ]
+    }
+}

@@ -1,0 +1,102 @@
+//! The plainest HTTP/1.1 client: bytes out, bytes in, so that a test sees what is on the wire.
+
+use crate::world::PATIENCE;
+
+use serde_json::Value;
+use std::net::SocketAddr;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// One answer, as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut found = self.headers.iter().filter(|(it, _)| it.eq_ignore_ascii_case(name));
+        let value = found.next().map(|(_, value)| value.as_str());
+        assert!(found.next().is_none(), "`{name}` twice: {self:?}");
+        value
+    }
+
+    /// `error_code` of the body, which must then have the three members of an error.
+    pub(crate) fn code(&self) -> Option<String> {
+        if self.body.is_empty() {
+            return None;
+        }
+        let body: Value = serde_json::from_slice(&self.body).unwrap();
+        assert!(body["error_msg"].as_str().is_some_and(|it| !it.is_empty()), "{body}");
+        Some(body["error_code"].as_str().unwrap().to_owned())
+    }
+
+    pub(crate) fn message(&self) -> String {
+        let body: Value = serde_json::from_slice(&self.body).unwrap();
+        body["error_msg"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Sends `request` on a connection of its own and reads one answer.
+pub(crate) async fn send(address: SocketAddr, request: &[u8]) -> Answer {
+    let mut connection = Connection::open(address).await;
+    connection.write(request).await;
+    connection.answer().await.expect("an answer")
+}
+
+/// A connection that keeps what it has read too much.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        Self { stream: TcpStream::connect(address).await.unwrap(), buffer: Vec::new() }
+    }
+
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next answer; `None` when the connection was closed instead.
+    pub(crate) async fn answer(&mut self) -> Option<Answer> {
+        timeout(PATIENCE, self.read_answer()).await.expect("an answer in time")
+    }
+
+    async fn read_answer(&mut self) -> Option<Answer> {
+        let end = loop {
+            if let Some(at) = self.buffer.windows(4).position(|it| it == b"\r\n\r\n") {
+                break at + 4;
+            }
+            if !self.fill().await {
+                assert!(self.buffer.is_empty(), "half an answer: {:?}", self.buffer);
+                return None;
+            }
+        };
+        let head = String::from_utf8(self.buffer.drain(..end).collect()).unwrap();
+        let mut lines = head.trim_end().split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header = |it: &str| {
+            let (name, value) = it.split_once(':').unwrap();
+            (name.to_ascii_lowercase(), value.trim().to_owned())
+        };
+        let headers: Vec<_> = lines.map(header).collect();
+        let length = headers.iter().find(|(it, _)| it == "content-length");
+        let length: usize = length.map_or(0, |(_, it)| it.parse().unwrap());
+        while self.buffer.len() < length {
+            assert!(self.fill().await, "half a body");
+        }
+        let body = self.buffer.drain(..length).collect();
+        Some(Answer { status, headers, body })
+    }
+
+    /// False at the end of the connection, also when it was reset.
+    async fn fill(&mut self) -> bool {
+        self.stream.read_buf(&mut self.buffer).await.unwrap_or(0) > 0
+    }
+}

@@ -1,0 +1,293 @@
+//! A whole gate on free ports, started from a configuration file as `serve` would start it, with an
+//! emulated ModelArts behind it.
+
+use crate::http;
+use crate::http::Answer;
+
+use aws_lc_rs::signature::Ed25519KeyPair;
+use jsonwebtoken::Algorithm;
+use jsonwebtoken::EncodingKey;
+use jsonwebtoken::Header;
+use jsonwebtoken::jwk::Jwk;
+use lychgate::app::App;
+use lychgate::cli::Exit;
+use lychgate::clock::Clock;
+use lychgate::config::Config;
+use lychgate::emulator;
+use lychgate::emulator::Emulator;
+use serde_json::Value;
+use serde_json::json;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+pub(crate) const PROJECT: &str = emulator::sample::PROJECT;
+pub(crate) const REGION: &str = "cn-north-4";
+pub(crate) const ACCOUNT: &str = "123";
+pub(crate) const ISSUER: &str = "https://id.example";
+pub(crate) const AUDIENCE: &str = "lychgate";
+
+/// A job of the sample set that nothing protects, in `pool-vision-1`, alice's own.
+pub(crate) const FINISHED: &str = "3faf5c03-aaa1-4cbe-879d-24b05d997347";
+
+/// A job of the sample set with `env=prod`.
+pub(crate) const PROTECTED: &str = "71b8d6e4-2f35-4c9a-b0d7-e86a4f1c9235";
+
+/// A job that the emulator does not know.
+pub(crate) const UNKNOWN: &str = "00000000-0000-4000-8000-000000000000";
+
+pub(crate) const CLOUD_AK: &str = "CLOUDKEY0000000000AA";
+pub(crate) const CLOUD_SK: &str = "cloudSecret0000000000000000000000000000A";
+pub(crate) const GATEWAY_AK: &str = "GATEWAYKEY00000000AA";
+pub(crate) const GATEWAY_SK: &str = "gatewaySecret00000000000000000000000000A";
+
+/// How long anything in a test may take. Far more than it does take, so that a busy machine does
+/// not fail a test.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How to build a [`World`].
+pub(crate) struct Builder {
+    clock: Clock,
+    policies: Vec<(String, String)>,
+    emulator: Box<dyn FnOnce(&mut emulator::Config)>,
+    config: Vec<(String, String)>,
+}
+
+/// A running gate.
+pub(crate) struct World {
+    pub(crate) gate: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) emulator: Emulator,
+    pub(crate) directory: TempDir,
+    signing: EncodingKey,
+    shutdown: Option<oneshot::Sender<()>>,
+    running: JoinHandle<Exit>,
+    clock: Clock,
+}
+
+impl World {
+    /// The shipped policies, the sample jobs, the system's clock.
+    pub(crate) fn builder() -> Builder {
+        Builder {
+            clock: Clock::system(),
+            policies: shipped_policies(),
+            emulator: Box::new(|_| ()),
+            config: Vec::new(),
+        }
+    }
+
+    pub(crate) async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// A token for one of the people of the sample policies.
+    pub(crate) fn token(&self, name: &str) -> String {
+        let (groups, team): (&[&str], Option<&str>) = match name {
+            "alice" => (&["ml-research"], Some("vision")),
+            "bob" => (&["nlp"], Some("nlp")),
+            "dave" => (&["platform-admins"], None),
+            _ => (&[], None),
+        };
+        let now = self.clock.now().as_second();
+        self.sign(&json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": name, "groups": groups, "team": team,
+            "huawei_user": name, "iat": now, "exp": now + 3600,
+        }))
+    }
+
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some("test".to_owned());
+        jsonwebtoken::encode(&header, claims, &self.signing).unwrap()
+    }
+
+    /// The head of a delete by `name`, ready to send.
+    pub(crate) fn head(&self, name: &str, job: &str) -> String {
+        let token = self.token(name);
+        format!(
+            "DELETE /v2/{PROJECT}/training-jobs/{job} HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer {token}\r\n\r\n"
+        )
+    }
+
+    pub(crate) async fn delete(&self, name: &str, job: &str) -> Answer {
+        http::send(self.gate, self.head(name, job).as_bytes()).await
+    }
+
+    /// The ledger's records so far, in order.
+    pub(crate) fn ledger(&self) -> Vec<Value> {
+        let mut files: Vec<_> = fs::read_dir(self.directory.path().join("ledger"))
+            .unwrap()
+            .map(|it| it.unwrap().path())
+            .filter(|it| it.extension().is_some_and(|it| it == "jsonl"))
+            .collect();
+        files.sort();
+        let text: String = files.iter().map(|it| fs::read_to_string(it).unwrap()).collect();
+        // A group may be half written while it is read.
+        let whole = text.rfind('\n').map_or("", |at| &text[..at]);
+        whole.lines().map(|it| serde_json::from_str(it).unwrap()).collect()
+    }
+
+    /// The records of one kind.
+    pub(crate) fn records(&self, kind: &str) -> Vec<Value> {
+        self.ledger().into_iter().filter(|it| it["kind"] == kind).collect()
+    }
+
+    /// Waits until there are `count` outcomes; they are not awaited by the answer.
+    pub(crate) async fn outcomes(&self, count: usize) -> Vec<Value> {
+        poll(|| Some(self.records("outcome")).filter(|it| count <= it.len())).await
+    }
+
+    /// Stops the gate in good order.
+    pub(crate) async fn stop(mut self) -> (Exit, TempDir) {
+        let _ = self.shutdown.take().unwrap().send(());
+        (self.running.await.unwrap(), self.directory)
+    }
+}
+
+impl Builder {
+    pub(crate) fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Replaces all policies.
+    pub(crate) fn policies(mut self, files: &[(&str, &str)]) -> Self {
+        self.policies = files.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        self
+    }
+
+    pub(crate) fn emulator(mut self, change: impl FnOnce(&mut emulator::Config) + 'static) -> Self {
+        self.emulator = Box::new(change);
+        self
+    }
+
+    /// Replaces `from` by `to` in the configuration file.
+    pub(crate) fn config(mut self, from: &str, to: &str) -> Self {
+        self.config.push((from.to_owned(), to.to_owned()));
+        self
+    }
+
+    pub(crate) async fn start(self) -> World {
+        let mut config = emulator::Config::new(vec![emulator::Key {
+            ak: CLOUD_AK.to_owned(),
+            sk: CLOUD_SK.to_owned(),
+            security_token: None,
+            projects: vec![PROJECT.to_owned()],
+        }]);
+        config.clock = self.clock.clone();
+        (self.emulator)(&mut config);
+        let emulator = Emulator::start(config).await.unwrap();
+        for job in emulator::sample::jobs(self.clock.now()) {
+            emulator.insert(job);
+        }
+
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let signing = EncodingKey::from_ed_der(pair.to_pkcs8v1().unwrap().as_ref());
+        let mut jwk = Jwk::from_encoding_key(&signing, Algorithm::EdDSA).unwrap();
+        jwk.common.key_id = Some("test".to_owned());
+
+        let directory = TempDir::new().unwrap();
+        let put = |name: &str, text: &str| put(directory.path(), name, text);
+        for (path, text) in &self.policies {
+            put(&format!("policies/{path}"), text);
+        }
+        put("jwks.json", &json!({ "keys": [jwk] }).to_string());
+        put("cloud.yaml", &format!("ak: {CLOUD_AK}\nsk: {CLOUD_SK}\n"));
+        put(
+            "keys.yaml",
+            &format!(
+                "keys:\n  - {{ak: {GATEWAY_AK}, sk: {GATEWAY_SK}, principal: cleanup, groups: [jobs], tags: {{team: vision}}}}\n"
+            ),
+        );
+        let mut text = configuration(&emulator.url());
+        for (from, to) in &self.config {
+            assert!(text.contains(from.as_str()), "`{from}` is not in the configuration");
+            text = text.replace(from, to);
+        }
+        put("lychgate.yaml", &text);
+        let config = Config::load(&directory.path().join("lychgate.yaml")).unwrap();
+        let app = App::start(config, self.clock.clone()).await.unwrap();
+        let (gate, admin) = (app.addresses()[0], app.admin_address());
+        let (shutdown, signal) = oneshot::channel();
+        let running = tokio::task::spawn(app.run(async {
+            let _ = signal.await;
+        }));
+        World {
+            gate,
+            admin,
+            emulator,
+            directory,
+            signing,
+            shutdown: Some(shutdown),
+            running,
+            clock: self.clock,
+        }
+    }
+}
+
+fn configuration(emulator: &str) -> String {
+    format!(
+        "listen:
+  - {{address: '127.0.0.1:0'}}
+admin: {{address: '127.0.0.1:0'}}
+trusted_proxies: []
+identity:
+  jwt:
+    - name: corp
+      issuer: {ISSUER}
+      audience: [{AUDIENCE}]
+      jwks: {{file: jwks.json}}
+      algorithms: [EdDSA]
+      claims: {{name: sub, groups: groups, tags: {{team: team, huawei_user: huawei_user}}}}
+  keys: {{file: keys.yaml}}
+policies: {{directory: policies}}
+upstreams:
+  - name: emulator
+    kind: modelarts
+    projects: [{PROJECT}]
+    endpoint: {emulator}
+    region: {REGION}
+    account: '{ACCOUNT}'
+    credentials: {{file: cloud.yaml}}
+ledger: {{directory: ledger}}
+timeouts: {{connect: 1s, lookup: 2s, request: 3s, drain: 5s}}
+telemetry: {{log: human}}
+"
+    )
+}
+
+pub(crate) fn put(directory: &Path, name: &str, text: &str) {
+    let path = directory.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn shipped_policies() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let mut files = vec!["attachments.yaml".to_owned()];
+    for directory in ["guardrails", "identity"] {
+        for entry in fs::read_dir(root.join(directory)).unwrap() {
+            let name = entry.unwrap().file_name();
+            files.push(format!("{directory}/{}", name.to_str().unwrap()));
+        }
+    }
+    let text = |it: &String| fs::read_to_string(root.join(it)).unwrap();
+    files.iter().map(|it| (it.clone(), text(it))).collect()
+}
+
+/// Asks until there is an answer.
+pub(crate) async fn poll<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
