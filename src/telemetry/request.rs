@@ -6,6 +6,7 @@ use crate::metrics::Origin;
 
 use http::Method;
 use http::StatusCode;
+use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 use tracing::Span;
@@ -39,6 +40,8 @@ pub struct Summary<'a> {
     pub upstream: Option<&'a str>,
     /// The upstream's `X-Request-Id`.
     pub upstream_request_id: Option<&'a str>,
+    /// Why the answer is what it is, with its causes; for the log only.
+    pub error: Option<&'a (dyn Error + 'static)>,
 }
 
 impl<'a> Summary<'a> {
@@ -64,6 +67,7 @@ impl<'a> Summary<'a> {
             statement: None,
             upstream: None,
             upstream_request_id: None,
+            error: None,
         }
     }
 
@@ -74,11 +78,11 @@ impl<'a> Summary<'a> {
 }
 
 /// The span that gives the log lines of a request its IDs. Enter it with
-/// [`Instrument`](tracing::Instrument). At level `error`, so that no filter but `off` loses the IDs
-/// of a warning.
+/// [`Instrument`](tracing::Instrument). It is there at level `info` only, because it costs more
+/// than the trace; the closing line carries the IDs at every level.
 #[must_use]
 pub fn span(request_id: &str, trace_id: &str) -> Span {
-    tracing::error_span!(target: "lychgate::request", "request", request_id, trace_id)
+    tracing::info_span!(target: "lychgate::request", "request", request_id, trace_id)
 }
 
 /// The closing line of a request. What the gate itself could not do is a warning.
@@ -101,6 +105,7 @@ pub(super) fn log(summary: &Summary<'_>, trace_id: &str, took: Duration) {
                 origin = summary.origin.as_str(),
                 upstream = summary.upstream,
                 upstream_request_id = summary.upstream_request_id,
+                error = summary.error,
                 // Microseconds are as exact as anybody can use.
                 duration_ms = took.as_micros() as f64 / 1000.0,
                 "request"

@@ -100,10 +100,11 @@ impl Tracer {
             _ => self.0.ids.new_span_id(),
         };
         let passes = self.0.exporter.is_none() && caller.is_some_and(|it| it.sampled);
+        let here = Traceparent { trace_id, span_id, sampled: sampled || passes };
         Trace {
             tracer: self.clone(),
-            id: trace_id.to_string(),
-            here: Traceparent { trace_id, span_id, sampled: sampled || passes },
+            id: here.trace_id_text(),
+            here,
             parent: caller.map(|it| it.span_id),
             sampled,
             begun: now,

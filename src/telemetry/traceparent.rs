@@ -56,23 +56,29 @@ impl Traceparent {
 
     /// The header value, version 00.
     pub(super) fn header(&self) -> HeaderValue {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = Vec::with_capacity(LENGTH);
-        let mut push = |bytes: &[u8]| {
-            for byte in bytes {
-                for digit in [byte >> 4, byte & 0xf] {
-                    text.extend(DIGITS.get(usize::from(digit)));
-                }
-            }
-            text.push(b'-');
-        };
-        push(&[0]);
-        push(&self.trace_id.to_bytes());
-        push(&self.span_id.to_bytes());
-        push(&[u8::from(self.sampled)]);
-        text.pop();
+        let mut text = String::with_capacity(LENGTH);
+        text.push_str("00-");
+        push_hex(&mut text, &self.trace_id.to_bytes());
+        text.push('-');
+        push_hex(&mut text, &self.span_id.to_bytes());
+        text.push_str(if self.sampled { "-01" } else { "-00" });
         // Hex digits and hyphens are always a header value.
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+    }
+
+    /// The trace ID as 32 digits.
+    pub(super) fn trace_id_text(&self) -> String {
+        let mut text = String::with_capacity(32);
+        push_hex(&mut text, &self.trace_id.to_bytes());
+        text
+    }
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 0xf] {
+            text.extend(char::from_digit(u32::from(digit), 16));
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::metrics::Decision;
+use crate::metrics::Metrics;
 use crate::metrics::Origin;
 use crate::telemetry::Summary;
 use crate::telemetry::TraceConfig;
@@ -13,6 +14,7 @@ use http::HeaderValue;
 use http::Method;
 use http::StatusCode;
 use std::io;
+use std::panic;
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -48,7 +50,7 @@ fn denial(clock: &Clock, principal: &str) {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let metrics = crate::metrics::Metrics::new();
+        let metrics = Metrics::new();
         let tracer = Tracer::new(&TraceConfig::default(), &metrics, runtime.handle()).unwrap();
         let mut headers = HeaderMap::new();
         let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -62,6 +64,7 @@ fn denial(clock: &Clock, principal: &str) {
             job: Some("3faf5c03-aaa1-4cbe-879d-24b05d997347"),
             decision: Some(Decision::ExplicitDeny),
             statement: Some("guardrails/protect#NoProd"),
+            error: Some(&io::Error::other("told\nwhy")),
             ..Summary::new("r-1", &Method::DELETE, StatusCode::FORBIDDEN, Origin::Gateway)
         };
         trace.finish(&summary);
@@ -71,9 +74,46 @@ fn denial(clock: &Clock, principal: &str) {
 #[test]
 fn the_closing_line_of_a_request() {
     let json = logged(&config(Format::Json, "info"), |clock| denial(clock, "corp/alice"));
-    insta::assert_snapshot!(json, @r#"{"time":"2026-01-15T12:00:00.123456Z","level":"info","target":"lychgate::request","message":"request","request_id":"r-1","trace_id":"0af7651916cd43dd8448eb211c80319c","principal":"corp/alice","project":"0a1b2c","job":"3faf5c03-aaa1-4cbe-879d-24b05d997347","decision":"deny","reason":"explicit","statement":"guardrails/protect#NoProd","status":403,"error_code":"Lychgate.4031","origin":"gateway","duration_ms":4.321}"#);
+    insta::assert_snapshot!(json, @r#"{"time":"2026-01-15T12:00:00.123456Z","level":"info","target":"lychgate::request","message":"request","request_id":"r-1","trace_id":"0af7651916cd43dd8448eb211c80319c","principal":"corp/alice","project":"0a1b2c","job":"3faf5c03-aaa1-4cbe-879d-24b05d997347","decision":"deny","reason":"explicit","statement":"guardrails/protect#NoProd","status":403,"error_code":"Lychgate.4031","origin":"gateway","error":"told\nwhy","duration_ms":4.321}"#);
     let human = logged(&config(Format::Human, "info"), |clock| denial(clock, "corp/alice"));
-    insta::assert_snapshot!(human, @"2026-01-15T12:00:00.123Z  info request request_id=r-1 trace_id=0af7651916cd43dd8448eb211c80319c principal=corp/alice project=0a1b2c job=3faf5c03-aaa1-4cbe-879d-24b05d997347 decision=deny reason=explicit statement=guardrails/protect#NoProd status=403 error_code=Lychgate.4031 origin=gateway duration_ms=4.321");
+    insta::assert_snapshot!(human, @r#"2026-01-15T12:00:00.123Z  info request request_id=r-1 trace_id=0af7651916cd43dd8448eb211c80319c principal=corp/alice project=0a1b2c job=3faf5c03-aaa1-4cbe-879d-24b05d997347 decision=deny reason=explicit statement=guardrails/protect#NoProd status=403 error_code=Lychgate.4031 origin=gateway error="told\nwhy" duration_ms=4.321"#);
+}
+
+#[test]
+fn what_the_gate_itself_could_not_do_is_a_warning() {
+    let rows = [
+        (StatusCode::SERVICE_UNAVAILABLE, Origin::Gateway, 1),
+        (StatusCode::BAD_GATEWAY, Origin::Gateway, 1),
+        (StatusCode::SERVICE_UNAVAILABLE, Origin::Upstream, 0),
+        (StatusCode::FORBIDDEN, Origin::Gateway, 0),
+        (StatusCode::ACCEPTED, Origin::Upstream, 0),
+    ];
+    for (status, origin, lines) in rows {
+        let text = logged(&config(Format::Human, "warn"), |clock| {
+            crate::telemetry::request::log(
+                &Summary::new(&clock.now().to_string(), &Method::DELETE, status, origin),
+                "0af7",
+                std::time::Duration::ZERO,
+            );
+        });
+        assert_eq!(text.lines().count(), lines, "{status} {origin:?}");
+    }
+}
+
+#[test]
+fn a_panic_is_one_counted_line() {
+    let metrics = Metrics::new();
+    let text = logged(&config(Format::Human, "info"), |_| {
+        let usual = panic::take_hook();
+        crate::telemetry::watch_panics(&metrics);
+        let caught = panic::catch_unwind(|| panic!("out\nof luck"));
+        panic::set_hook(usual);
+        assert!(caught.is_err());
+    });
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("error panic location=src/telemetry/log/tests.rs:"), "{text}");
+    assert!(text.ends_with("cause=\"out\\nof luck\"\n"), "{text}");
+    assert!(metrics.encode().contains("lychgate_panics_total 1\n"));
 }
 
 #[test]
@@ -133,9 +173,9 @@ fn lines_within_a_request_carry_its_ids() {
         let span = request_span("r-1\n", "0af7");
         span.in_scope(|| tracing::warn!(what = 1, "slow"));
     };
-    let json = logged(&config(Format::Json, "warn"), log);
+    let json = logged(&config(Format::Json, "info"), log);
     insta::assert_snapshot!(json, @r#"{"time":"2026-01-15T12:00:00.123456Z","level":"warn","target":"lychgate::telemetry::log::tests","message":"slow","what":1,"request_id":"r-1\n","trace_id":"0af7"}"#);
-    let human = logged(&config(Format::Human, "warn"), log);
+    let human = logged(&config(Format::Human, "info"), log);
     insta::assert_snapshot!(human, @r#"2026-01-15T12:00:00.123Z  warn slow what=1 request_id="r-1\n" trace_id=0af7"#);
 }
 
