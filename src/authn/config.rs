@@ -222,3 +222,6 @@ pub(super) fn is_safe(uri: &Uri) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

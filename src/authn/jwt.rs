@@ -20,7 +20,6 @@ use self::cache::Verified;
 use self::fetch::Fetcher;
 use self::issuer::Issuer;
 use self::jwks::Found;
-use self::token::TOKEN_BYTES_MAX;
 use self::token::Token;
 use super::Error;
 use super::Moment;
@@ -33,6 +32,9 @@ use serde_json::Value;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// The longest token that is looked at, in bytes.
+const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
 /// All issuers, and the tokens of theirs that were verified already.
 #[derive(Debug, Default)]

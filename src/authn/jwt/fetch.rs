@@ -71,9 +71,28 @@ pub(super) enum Error {
 /// Knows where an issuer's keys are.
 #[derive(Debug)]
 pub(super) enum Fetcher {
-    Discovery { issuer: String, client: Client, bearer: Option<PathBuf> },
+    Discovery {
+        issuer: String,
+        client: Client,
+        bearer: Option<PathBuf>,
+    },
     File(PathBuf),
-    Url { uri: Uri, client: Client, bearer: Option<PathBuf> },
+    #[cfg(test)]
+    Scripted(std::sync::Arc<Script>),
+    Url {
+        uri: Uri,
+        client: Client,
+        bearer: Option<PathBuf>,
+    },
+}
+
+/// Answers of a test, and how often they were asked for. No set is a failure.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    pub(super) set: std::sync::Mutex<Option<String>>,
+    pub(super) looks: std::sync::atomic::AtomicUsize,
+    pub(super) takes: Duration,
 }
 
 impl Fetcher {
@@ -125,6 +144,13 @@ impl Fetcher {
                 Some(bytes) => Ok(bytes.into()),
                 None => Err(Error::TooLarge),
             },
+            #[cfg(test)]
+            Self::Scripted(script) => {
+                script.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                tokio::time::sleep(script.takes).await;
+                let set = script.set.lock().unwrap().clone();
+                set.map(Bytes::from).ok_or(Error::Status(StatusCode::BAD_GATEWAY))
+            }
             Self::Url { uri, client, bearer } => get(client, uri, bearer.as_deref()).await,
         }
     }
@@ -175,3 +201,6 @@ async fn read(path: &Path, max: usize) -> io::Result<Option<Vec<u8>>> {
     File::open(path).await?.take(limit).read_to_end(&mut bytes).await?;
     Ok((bytes.len() <= max).then_some(bytes))
 }
+
+#[cfg(test)]
+mod tests;

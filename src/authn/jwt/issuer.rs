@@ -12,6 +12,7 @@ use crate::authn::config;
 use crate::authn::config::Jwks;
 use crate::authn::config::STALE_KEYS;
 
+use futures_util::FutureExt;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -231,6 +232,8 @@ impl Issuer {
             Ok(keys) => (Some(keys), Ok(())),
             Err(error) => (None, Err(error)),
         };
+        // Whoever asked during the look will ask again if it does not answer them.
+        let _ = self.wanted.notified().now_or_never();
         self.state.send_modify(|state| {
             state.last = Some((began, keys.is_some()));
             if asked {
@@ -263,3 +266,6 @@ impl Snapshot {
         !matches!(self.keys.find(token.key_id.as_deref(), token.algorithm), Found::Unknown)
     }
 }
+
+#[cfg(test)]
+mod tests;

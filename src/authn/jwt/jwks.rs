@@ -219,3 +219,6 @@ fn bits(text: &str) -> Option<usize> {
     let zeros = number.get(start)?.leading_zeros();
     Some(8 * (number.len() - start) - usize::try_from(zeros).ok()?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! Fetching over real connections: attacks.md 46, 50.
+
+use super::*;
+use crate::authn::config::Remote;
+use crate::authn::config::STALE_KEYS;
+use crate::authn::jwt::support;
+use crate::client::Roots;
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use tempfile::NamedTempFile;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A server that answers each path with the bytes that it was given, and keeps what it was asked.
+struct Server {
+    origin: String,
+    heads: Arc<Mutex<Vec<String>>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    async fn new(answers: impl Fn(&str, &str) -> String + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (seen, base, until) = (Arc::clone(&heads), origin.clone(), stop.clone());
+        tasks.spawn(async move {
+            let serve = async {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(stream.read_u8().await.unwrap());
+                    }
+                    let head = String::from_utf8(head).unwrap();
+                    let path = head.split(' ').nth(1).unwrap().to_owned();
+                    seen.lock().unwrap().push(head);
+                    // The client may have heard enough before everything is written.
+                    let _ = stream.write_all(answers(&path, &base).as_bytes()).await;
+                }
+            };
+            until.run_until_cancelled(serve).await;
+        });
+        Self { origin, heads, stop, tasks }
+    }
+
+    fn paths(&self) -> Vec<String> {
+        let heads = self.heads.lock().unwrap();
+        heads.iter().map(|it| it.split(' ').nth(1).unwrap().to_owned()).collect()
+    }
+
+    async fn fetch(
+        &self,
+        discovery: bool,
+        path: &str,
+        bearer: Option<PathBuf>,
+    ) -> Result<Bytes, Error> {
+        let remote = Remote { roots: Roots::Nobody, bearer, stale: STALE_KEYS };
+        let url = format!("{}{path}", self.origin);
+        let mut issuer = support::issuer(match discovery {
+            true => Jwks::Discovery(remote),
+            false => Jwks::Url(url.parse().unwrap(), remote),
+        });
+        issuer.issuer = url;
+        Fetcher::new(&issuer).unwrap().fetch().await
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len())
+}
+
+#[tokio::test]
+async fn an_answer_is_a_document_of_bounded_size_from_the_host_that_was_asked() {
+    let long = "x".repeat(DOCUMENT_BYTES_MAX + 1);
+    let server = Server::new(move |path, base| match path {
+        "/good" => ok("keys"),
+        "/moved" => format!(
+            "HTTP/1.1 302 Found\r\nlocation: {base}/good\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        ),
+        "/error" => "HTTP/1.1 503 No\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
+        "/announced" => format!("HTTP/1.1 200 OK\r\ncontent-length: 200000000\r\n\r\n{long}"),
+        "/endless" => format!("HTTP/1.1 200 OK\r\n\r\n{long}"),
+        "/cut" => "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nx".to_owned(),
+        _ => String::new(),
+    })
+    .await;
+    assert_eq!(server.fetch(false, "/good", None).await.unwrap(), "keys");
+    let head = server.heads.lock().unwrap().remove(0).to_ascii_lowercase();
+    let host = server.origin.trim_start_matches("http://");
+    assert!(head.contains(&format!("host: {host}\r\n")) && !head.contains("authorization"));
+
+    for (path, expected) in [
+        ("/moved", "status is 302"),
+        ("/error", "status is 503"),
+        ("/announced", "longer than"),
+        ("/endless", "longer than"),
+        ("/cut", "broke off"),
+        ("/nothing", "connection"),
+    ] {
+        let error = server.fetch(false, path, None).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{path}: {error}");
+    }
+    assert!(!server.paths().contains(&"/good".to_owned()), "redirects are not followed");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn discovery_stays_on_the_issuers_origin() {
+    let server = Server::new(|path, base| {
+        let document = |issuer: &str, keys: &str| {
+            ok(&serde_json::json!({"issuer": issuer, "jwks_uri": keys, "more": 1}).to_string())
+        };
+        match path {
+            "/good/.well-known/openid-configuration" => {
+                document(&format!("{base}/good"), &format!("{base}/keys"))
+            }
+            "/slash/.well-known/openid-configuration" => {
+                document(&format!("{base}/slash/"), &format!("{base}/keys"))
+            }
+            "/stranger/.well-known/openid-configuration" => {
+                document(&format!("{base}/good"), &format!("{base}/keys"))
+            }
+            "/away/.well-known/openid-configuration" => {
+                document(&format!("{base}/away"), "http://169.254.169.254/keys")
+            }
+            "/port/.well-known/openid-configuration" => {
+                document(&format!("{base}/port"), "http://127.0.0.1:1/keys")
+            }
+            "/scheme/.well-known/openid-configuration" => document(
+                &format!("{base}/scheme"),
+                &format!("{}/keys", base.replace("http", "https")),
+            ),
+            "/user/.well-known/openid-configuration" => {
+                document(&format!("{base}/user"), &format!("{}/keys", base.replace("//", "//u@")))
+            }
+            "/relative/.well-known/openid-configuration" => {
+                document(&format!("{base}/relative"), "/keys")
+            }
+            "/twice/.well-known/openid-configuration" => {
+                ok(&format!(r#"{{"issuer":"{base}/twice","issuer":"x","jwks_uri":"{base}/keys"}}"#))
+            }
+            "/keys" => ok("keys"),
+            _ => ok("<html>"),
+        }
+    })
+    .await;
+    for path in ["/good", "/slash/"] {
+        assert_eq!(server.fetch(true, path, None).await.unwrap(), "keys", "{path}");
+    }
+    server.heads.lock().unwrap().clear();
+    for (path, expected) in [
+        ("/stranger", "another issuer's"),
+        ("/away", "another host"),
+        ("/port", "another host"),
+        ("/scheme", "another host"),
+        ("/user", "another host"),
+        ("/relative", "another host"),
+        ("/twice", "not a JSON object"),
+        ("/html", "not a JSON object"),
+    ] {
+        let error = server.fetch(true, path, None).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{path}: {error}");
+    }
+    assert!(!server.paths().contains(&"/keys".to_owned()));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn the_bearer_token_is_read_for_each_request() {
+    let server = Server::new(|_, _| ok("keys")).await;
+    let file = NamedTempFile::new().unwrap();
+    for (text, good) in [("one\n", true), ("two", true), ("a\nb", false), ("\u{1}", false)] {
+        std::fs::write(file.path(), text).unwrap();
+        let result = server.fetch(false, "/", Some(file.path().to_owned())).await;
+        assert_eq!(result.is_ok(), good, "{text:?}");
+        if good {
+            let head = server.heads.lock().unwrap().pop().unwrap();
+            assert!(head.contains(&format!("authorization: Bearer {}\r\n", text.trim())), "{head}");
+        }
+    }
+    let result = server.fetch(false, "/", Some("/nowhere/token".into())).await;
+    assert!(matches!(result, Err(Error::Bearer(_))));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn files_are_bounded_too() {
+    let file = NamedTempFile::new().unwrap();
+    let fetcher = Fetcher::File(file.path().to_owned());
+    std::fs::write(file.path(), "x".repeat(DOCUMENT_BYTES_MAX)).unwrap();
+    assert!(fetcher.fetch().await.is_ok());
+    std::fs::write(file.path(), "x".repeat(DOCUMENT_BYTES_MAX + 1)).unwrap();
+    assert!(matches!(fetcher.fetch().await, Err(Error::TooLarge)));
+    std::fs::remove_file(file.path()).unwrap();
+    assert!(matches!(fetcher.fetch().await, Err(Error::File(_))));
+}

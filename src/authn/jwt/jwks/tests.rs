@@ -1,0 +1,135 @@
+//! Key sets, good and bad: attacks.md 50.
+
+use super::*;
+use crate::authn::jwt::support;
+use crate::authn::jwt::support::Signer;
+
+use serde_json::json;
+
+const ALL: &[Algorithm] =
+    &[Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA];
+
+fn with(key: &Value, changes: &Value) -> Value {
+    let mut res = key.clone();
+    let object = res.as_object_mut().unwrap();
+    for (name, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => object.remove(name),
+            _ => object.insert(name.clone(), value.clone()),
+        };
+    }
+    res
+}
+
+fn parse(keys: &[Value]) -> Result<KeySet, Error> {
+    KeySet::parse(json!({"keys": keys, "more": 1}).to_string().as_bytes(), ALL)
+}
+
+#[test]
+fn keys_that_should_not_verify_are_left_out() {
+    let rsa = Signer::rsa("r", Algorithm::RS256).jwk();
+    let ec = Signer::p256("e").jwk();
+    let ed = Signer::ed25519("d").jwk();
+    let short = URL_SAFE_NO_PAD.encode([0xff; 255]);
+    let long = URL_SAFE_NO_PAD.encode([0xff; 1025]);
+    let zeros = URL_SAFE_NO_PAD.encode([[0; 128], [0xff; 128]].concat());
+    for (key, reason) in [
+        (with(&rsa, &json!({"n": short})), "2048"),
+        (with(&rsa, &json!({"n": zeros})), "2048"),
+        (with(&rsa, &json!({"n": long})), "2048"),
+        (with(&rsa, &json!({"n": "***"})), "base64url"),
+        (with(&rsa, &json!({"n": null})), "missing"),
+        (with(&rsa, &json!({"n": 1})), "type"),
+        (with(&rsa, &json!({"d": "AQAB"})), "private"),
+        (with(&rsa, &json!({"use": "enc"})), "use"),
+        (with(&rsa, &json!({"key_ops": ["encrypt"]})), "key_ops"),
+        (with(&rsa, &json!({"key_ops": "verify"})), "key_ops"),
+        (with(&rsa, &json!({"alg": "RSA-OAEP"})), "algorithms"),
+        (with(&rsa, &json!({"alg": "RS384"})), "algorithms"),
+        (with(&rsa, &json!({"alg": "ES256"})), "algorithms"),
+        (with(&rsa, &json!({"kid": "k".repeat(257)})), "longer"),
+        (with(&rsa, &json!({"kty": "EC"})), "type or curve"),
+        (with(&ec, &json!({"crv": "P-521"})), "type or curve"),
+        (with(&ec, &json!({"crv": "secp256k1"})), "type or curve"),
+        (with(&ec, &json!({"crv": "P-384"})), "length"),
+        (with(&ec, &json!({"x": "AAAA"})), "length"),
+        (with(&ed, &json!({"crv": "X25519"})), "type or curve"),
+        (with(&ed, &json!({"x": "AAAA"})), "length"),
+        (json!({"kty": "oct", "k": "AAAA", "kid": "r", "alg": "HS256"}), "symmetric"),
+        (json!({"kty": "AKP"}), "type or curve"),
+        (json!({}), "missing"),
+    ] {
+        let error = parse(std::slice::from_ref(&key)).unwrap_err().to_string();
+        assert!(error.contains(reason), "{key}: {error}");
+        // Beside a good key it does no harm.
+        let set = parse(&[key.clone(), Signer::p384("good").jwk()]).unwrap();
+        assert_eq!(set.0.len(), 1, "{key}");
+    }
+    for key in [
+        with(&rsa, &json!({"alg": null, "kid": null})),
+        with(&rsa, &json!({"use": "sig", "key_ops": ["verify", "sign"]})),
+        with(&ec, &json!({"x5c": ["junk"], "x5u": "http://169.254.169.254/"})),
+        ed,
+    ] {
+        assert_eq!(parse(std::slice::from_ref(&key)).unwrap().0.len(), 1, "{key}");
+    }
+}
+
+#[test]
+fn a_set_has_a_form() {
+    let key = Signer::p256("a").jwk();
+    for text in ["", "<html></html>", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[1]}"#] {
+        assert_eq!(KeySet::parse(text.as_bytes(), ALL), Err(Error::Form), "{text}");
+    }
+    let repeated = format!(r#"{{"keys":[],"keys":[{key}]}}"#);
+    assert_eq!(KeySet::parse(repeated.as_bytes(), ALL), Err(Error::Form));
+    assert!(matches!(parse(&[]), Err(Error::NoKey(0, _))));
+    assert_eq!(parse(&vec![key.clone(); KEYS_MAX + 1]), Err(Error::TooMany));
+    assert_eq!(parse(&vec![key; KEYS_MAX]).unwrap().0.len(), KEYS_MAX);
+}
+
+#[test]
+fn the_key_says_which_algorithms_are_good() {
+    let rsa = with(&Signer::rsa("r", Algorithm::RS256).jwk(), &json!({"alg": null}));
+    let set = parse(&[
+        rsa.clone(),
+        with(&rsa, &json!({"kid": "p", "alg": "PS256"})),
+        Signer::p256("e").jwk(),
+        // Two keys of one name and different types are told apart by the algorithm.
+        Signer::ed25519("e").jwk(),
+    ])
+    .unwrap();
+    let find = |id, algorithm| match set.find(id, algorithm) {
+        Found::Ambiguous => "ambiguous".to_owned(),
+        Found::Keys(keys) => keys.len().to_string(),
+        Found::OtherAlgorithm => "other".to_owned(),
+        Found::Unknown => "unknown".to_owned(),
+    };
+    for (id, algorithm, expected) in [
+        (Some("r"), Algorithm::RS256, "1"),
+        (Some("r"), Algorithm::PS256, "1"),
+        (Some("r"), Algorithm::RS384, "other"),
+        (Some("r"), Algorithm::ES256, "other"),
+        (Some("r"), Algorithm::HS256, "other"),
+        (Some("p"), Algorithm::PS256, "1"),
+        (Some("p"), Algorithm::RS256, "other"),
+        (Some("e"), Algorithm::ES256, "1"),
+        (Some("e"), Algorithm::EdDSA, "1"),
+        (Some("R"), Algorithm::RS256, "unknown"),
+        (Some(""), Algorithm::RS256, "unknown"),
+        (None, Algorithm::ES256, "1"),
+        (None, Algorithm::RS256, "1"),
+        (None, Algorithm::PS256, "ambiguous"),
+        (None, Algorithm::ES384, "unknown"),
+    ] {
+        assert_eq!(find(id, algorithm), expected, "{id:?} {algorithm:?}");
+    }
+}
+
+#[test]
+fn a_set_is_the_same_as_long_as_its_keys_are() {
+    let (a, b) = (Signer::p256("a"), Signer::p256("a"));
+    let parse = |signer: &Signer| KeySet::parse(support::set(&[signer]).as_bytes(), ALL).unwrap();
+    assert_eq!(parse(&a), parse(&a));
+    assert_ne!(parse(&a), parse(&b));
+}
