@@ -1,3 +1,5 @@
+//! Lines that are whole, and lines that are not.
+
 use super::*;
 
 fn id() -> LedgerId {

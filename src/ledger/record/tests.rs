@@ -1,3 +1,5 @@
+//! What records look like, there and back.
+
 use super::*;
 
 use crate::policy::Attribute;

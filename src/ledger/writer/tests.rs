@@ -1,3 +1,5 @@
+//! The thread that writes: order, groups, faults.
+
 use super::*;
 
 use crate::ledger;
