@@ -9,10 +9,19 @@ pub mod record;
 
 mod entry;
 mod line;
+mod pending;
 mod policies;
 mod queue;
+mod reader;
+mod recover;
+mod verify;
 mod volume;
 mod writer;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
 
 pub use self::entry::Entry;
 pub use self::entry::Outcome;
@@ -24,6 +33,10 @@ pub use self::line::LedgerId;
 pub use self::policies::Policies;
 pub use self::queue::QUEUE_MAX;
 pub use self::record::Ending;
+pub use self::recover::Damage;
+pub use self::verify::Unverified;
+pub use self::verify::Verified;
+pub use self::verify::verify;
 pub use self::writer::SEGMENT_AGE_MAX;
 
 use self::line::Head;
@@ -37,6 +50,8 @@ use self::record::Fact;
 use self::record::Verdict;
 use self::record::written_len;
 use self::volume::Directory;
+use self::volume::Found;
+use self::volume::Unopened;
 use self::volume::Volume;
 use self::writer::Ends;
 use self::writer::Limits;
@@ -45,6 +60,7 @@ use self::writer::Writer;
 use crate::clock::Clock;
 use crate::policy;
 
+use jiff::SignedDuration;
 use jiff::Timestamp;
 use std::borrow::Cow;
 use std::io;
@@ -73,6 +89,8 @@ pub struct Config {
     pub reserve: u64,
     /// The length, in bytes, at which a segment gets no more groups of records.
     pub segment: u64,
+    /// How long records are kept, counted from when they were written.
+    pub retain: SignedDuration,
 }
 
 /// A ledger in use; clones write to the same one.
@@ -144,6 +162,17 @@ pub enum Error {
 /// Why a ledger was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// It is not what a crash of the gate can leave; it is left as it is.
+    #[error(
+        "the ledger in {path} is damaged; keep it for those who audit it, and start with an empty directory"
+    )]
+    Damaged {
+        /// The directory.
+        path: PathBuf,
+        /// What was found.
+        #[source]
+        source: Damage,
+    },
     /// The system's error.
     #[error("the ledger directory {path} cannot be used")]
     Io {
@@ -187,33 +216,46 @@ pub struct Judged<'a> {
 /// The directory cannot be used, or another process has it.
 pub fn open(config: &Config, clock: Clock) -> Result<Opened, OpenError> {
     let path = || config.directory.clone();
-    let directory = Directory::open(&config.directory).map_err(|source| match source.kind() {
-        io::ErrorKind::WouldBlock => OpenError::Locked(path()),
-        _ => OpenError::Io { path: path(), source },
-    })?;
-    let id = LedgerId::random();
-    let head = Head::start(&id);
-    let limits = Limits { reserve_bytes: config.reserve, segment_bytes: config.segment };
-    start((id, head), clock, Box::new(directory), limits)
-        .map_err(|source| OpenError::Io { path: path(), source })
+    let Found { directory, head, segments } =
+        Directory::open(&config.directory).map_err(|error| match error {
+            Unopened::Damaged(source) => OpenError::Damaged { path: path(), source },
+            Unopened::Io(source) => OpenError::Io { path: path(), source },
+            Unopened::Locked => OpenError::Locked(path()),
+        })?;
+    let limits = Limits {
+        reserve_bytes: config.reserve,
+        segment_bytes: config.segment,
+        retain: config.retain,
+    };
+    let at = (directory.id().clone(), head);
+    let io = |source| OpenError::Io { path: path(), source };
+    let (opened, pending) = start(at, clock, Box::new(directory), limits).map_err(io)?;
+    if !segments.is_empty() {
+        let (ledger, path) = (opened.ledger.clone(), path());
+        let hand_out = move || pending::hand_out(&path, &segments, &ledger, &pending);
+        thread::Builder::new().name("ledger-pending".to_owned()).spawn(hand_out).map_err(io)?;
+    }
+    Ok(opened)
 }
 
-/// Starts the thread that continues the chain `at`.
+/// Starts the thread that continues the chain `at`. The sender is for what earlier runs left open.
 fn start(
     at: (LedgerId, Head),
     clock: Clock,
     volume: Box<dyn Volume>,
     limits: Limits,
-) -> io::Result<Opened> {
+) -> io::Result<(Opened, mpsc::Sender<Pending>)> {
     let queue = Arc::new(Queue::default());
     let (status_sender, status) = watch::channel(Status::Writable);
     let (pending_sender, pending) = mpsc::channel(PENDING_MAX);
-    let ends = Ends { queue: Arc::clone(&queue), status: status_sender, pending: pending_sender };
+    let ends =
+        Ends { queue: Arc::clone(&queue), status: status_sender, pending: pending_sender.clone() };
     let id = at.0.clone();
     let writer = Writer::new(at, clock, volume, ends, limits);
     let thread = thread::Builder::new().name("ledger".to_owned()).spawn(|| writer.run())?;
     let ledger = Ledger { id, queue: Arc::clone(&queue), status: status.clone() };
-    Ok(Opened { ledger, thread: WriterThread { queue, status, thread }, pending })
+    let thread = WriterThread { queue, status, thread };
+    Ok((Opened { ledger, thread, pending }, pending_sender))
 }
 
 impl Ledger {

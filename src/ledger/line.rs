@@ -110,6 +110,11 @@ impl Head {
         Self { seq: 0, hash: Hash::of(id.0.as_bytes()) }
     }
 
+    /// The next line's `seq`. The last number there is would repeat, and the reader refuse it.
+    pub(super) fn next(&self) -> u64 {
+        self.seq.saturating_add(1)
+    }
+
     /// Appends the next line with its LF to `out`, and stands at it. `members` are a record's,
     /// without braces.
     pub(super) fn append(
@@ -120,10 +125,10 @@ impl Head {
         members: &[u8],
     ) {
         let start = out.len();
-        let seq = self.seq + 1;
-        let version = record::VERSION;
+        let seq = self.next();
+        out.extend_from_slice(line_beginning(Some(id), seq).as_bytes());
         // Writing to a vector cannot fail.
-        let _ = write!(out, r#"{{"v":{version},"ledger_id":"{id}","seq":{seq},"time":"{time}","#);
+        let _ = write!(out, r#"{time}","#);
         out.extend_from_slice(members);
         let _ = write!(out, r#","prev":"{}""#, self.hash);
         let mut hash = digest::Context::new(&digest::SHA256);
@@ -133,6 +138,21 @@ impl Head {
         out.extend_from_slice(tail.0.as_bytes());
         out.push(b'\n');
         *self = Self { seq, hash: Hash::from(hash.finish()) };
+    }
+}
+
+/// Whether `bytes` can be what a crash left of the line number `seq` of ledger `id`.
+pub(super) fn is_line_beginning(bytes: &[u8], id: Option<&LedgerId>, seq: u64) -> bool {
+    let beginning = line_beginning(id, seq);
+    bytes.starts_with(beginning.as_bytes()) || beginning.as_bytes().starts_with(bytes)
+}
+
+/// How the line number `seq` of ledger `id` begins, up to its time; up to the ID if that is unknown.
+fn line_beginning(id: Option<&LedgerId>, seq: u64) -> String {
+    let version = record::VERSION;
+    match id {
+        Some(id) => format!(r#"{{"v":{version},"ledger_id":"{id}","seq":{seq},"time":""#),
+        None => format!(r#"{{"v":{version},"ledger_id":""#),
     }
 }
 
@@ -168,7 +188,7 @@ pub(super) struct Frame<'a> {
 }
 
 /// The kinds of records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the variants of record::Body explain each")]
 pub enum Kind {
@@ -186,6 +206,12 @@ pub enum Fault {
     /// Its bytes are not those that `sum` was made of.
     #[error("the line was changed: its sum does not match")]
     Changed,
+    /// It has no end, and others follow it.
+    #[error("the line is cut off")]
+    CutOff,
+    /// It has no end, and is not the beginning of the next record either.
+    #[error("the file ends in something that is not the beginning of its next record")]
+    Ending,
     /// Another ledger's.
     #[error("the line belongs to ledger {0}")]
     Foreign(String),
@@ -247,8 +273,17 @@ impl<'a> Frame<'a> {
     }
 
     /// The ledger that the line says it belongs to.
-    pub(super) fn ledger_id(&self) -> Option<LedgerId> {
-        LedgerId::parse(self.ledger_id)
+    ///
+    /// # Errors
+    /// [`Fault::Malformed`] if it is not a ledger ID.
+    pub(super) fn ledger_id(&self) -> Result<LedgerId, Fault> {
+        let malformed = || Fault::Malformed("ledger_id is not a UUID".to_owned());
+        LedgerId::parse(self.ledger_id).ok_or_else(malformed)
+    }
+
+    /// What the line says is the hash of the one before it, in hex.
+    pub(super) fn prev(&self) -> &'a str {
+        self.prev
     }
 
     /// Checks that this line of ledger `id` follows `head`.
@@ -259,8 +294,8 @@ impl<'a> Frame<'a> {
         if self.ledger_id != id.as_str() {
             return Err(Fault::Foreign(self.ledger_id.to_owned()));
         }
-        if self.seq != head.seq + 1 {
-            return Err(Fault::Seq { expected: head.seq + 1, found: self.seq });
+        if self.seq != head.next() {
+            return Err(Fault::Seq { expected: head.next(), found: self.seq });
         }
         if self.prev != head.hash.to_string() {
             return Err(Fault::Link);

@@ -1,12 +1,28 @@
 //! Where the ledger is kept: a directory of segments, locked for one process.
 
+use super::line::Frame;
+use super::line::Head;
+use super::line::LedgerId;
+use super::reader;
+use super::reader::Lines;
+use super::reader::Piece;
+use super::reader::segment_name;
+use super::recover;
+use super::recover::Damage;
+use super::recover::Plan;
+use super::recover::Repair;
+
+use jiff::Timestamp;
 use rustix::fs::fstatvfs;
 use std::fs;
 use std::fs::File;
 use std::fs::OpenOptions;
+use std::fs::TryLockError;
 use std::io;
 use std::io::ErrorKind;
+use std::io::Read;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::path::PathBuf;
@@ -15,6 +31,9 @@ use std::path::PathBuf;
 pub(super) trait Volume: Send {
     /// Starts the segment whose first record will be number `first`; later calls mean it.
     fn create(&mut self, first: u64) -> io::Result<()>;
+
+    /// Removes the oldest segments whose records are all from before `before`; a few at a time.
+    fn retire(&mut self, before: Timestamp) -> io::Result<()>;
 
     /// Adds to the segment's end.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
@@ -32,6 +51,13 @@ pub(super) trait Volume: Send {
 /// The name of the file that is locked by the process that writes, and holds the ledger's ID.
 pub(super) const LOCK: &str = "ledger.lock";
 
+/// More than the lock file ever holds: a UUID and LF.
+const LOCK_BYTES_MAX: u64 = 64;
+
+/// How many segments retention removes when one is started. More than keep up with it are never
+/// removed at once, so that a clock that jumps ahead does not empty the ledger.
+const RETIRED_AT_ONCE_MAX: usize = 2;
+
 /// Auditors of the group may read; nobody else.
 const FILE_MODE: u32 = 0o640;
 
@@ -41,28 +67,93 @@ pub(super) struct Directory {
     path: PathBuf,
     /// The directory itself, for `fsync` and `fstatvfs`.
     handle: File,
+    /// Holds the lock, and the ledger's ID from the first record on.
     lock: File,
+    id: LedgerId,
+    /// The lock file holds the ID.
+    named: bool,
     segment: Option<File>,
 }
 
+/// How a directory was opened.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) directory: Directory,
+    /// Where the chain stands.
+    pub(super) head: Head,
+    /// The segments that were there.
+    pub(super) segments: Vec<u64>,
+}
+
 impl Directory {
-    /// Opens `path`, creating the directory if it is missing, and locks it.
+    /// Opens `path`, creating the directory if it is missing, locks it, and undoes what a crash
+    /// left.
     ///
     /// # Errors
-    /// [`ErrorKind::WouldBlock`] if another process holds the lock; otherwise the system's error.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// The lock is held by another process, the ledger is damaged, or the system's error.
+    pub(super) fn open(path: &Path) -> Result<Found, Unopened> {
         fs::create_dir_all(path)?;
         let handle = File::open(path)?;
-        let lock = OpenOptions::new()
+        let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .mode(FILE_MODE)
             .open(path.join(LOCK))?;
-        lock.try_lock()?;
-        Ok(Self { path: path.to_owned(), handle, lock, segment: None })
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => Unopened::Locked,
+            TryLockError::Error(error) => Unopened::Io(error),
+        })?;
+        let survey = recover::survey(path, read_id(&mut lock)?)?;
+        let Plan { id, head, repair } = recover::plan(&survey, LedgerId::random())?;
+        let named = survey.id.is_some();
+        let directory = Self { path: path.to_owned(), handle, lock, id, named, segment: None };
+        if let Some(repair) = repair {
+            directory.repair(repair)?;
+        }
+        let segments = reader::segments(path)?;
+        Ok(Found { directory, head, segments })
     }
+
+    /// The ledger's ID.
+    pub(super) fn id(&self) -> &LedgerId {
+        &self.id
+    }
+
+    fn repair(&self, repair: Repair) -> io::Result<()> {
+        match repair {
+            Repair::Cut { first, bytes } => {
+                let name = segment_name(first);
+                let segment = OpenOptions::new().write(true).open(self.path.join(&name))?;
+                let torn = segment.metadata()?.len().saturating_sub(bytes);
+                tracing::warn!(
+                    segment = name,
+                    torn,
+                    "cut a record off that a crash left unfinished"
+                );
+                segment.set_len(bytes)?;
+                segment.sync_all()
+            }
+            Repair::Remove { first } => {
+                let name = segment_name(first);
+                tracing::warn!(
+                    segment = name,
+                    "removed a segment that a crash left without a record"
+                );
+                fs::remove_file(self.path.join(name))?;
+                self.handle.sync_all()
+            }
+        }
+    }
+}
+
+/// The ID in the lock file; nothing if no record was ever written, or if the process was stopped
+/// before it could say so.
+fn read_id(lock: &mut File) -> io::Result<Option<LedgerId>> {
+    let mut text = String::new();
+    lock.take(LOCK_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text.strip_suffix('\n').and_then(LedgerId::parse))
 }
 
 impl Volume for Directory {
@@ -76,8 +167,27 @@ impl Volume for Directory {
         if segment.metadata()?.len() != 0 {
             return Err(ErrorKind::AlreadyExists.into());
         }
+        if !self.named {
+            self.lock.set_len(0)?;
+            self.lock.write_all_at(format!("{}\n", self.id).as_bytes(), 0)?;
+            self.lock.sync_data()?;
+            self.named = true;
+        }
         self.handle.sync_all()?;
         self.segment = Some(segment);
+        Ok(())
+    }
+
+    fn retire(&mut self, before: Timestamp) -> io::Result<()> {
+        let segments = reader::segments(&self.path)?;
+        let next = segments.iter().skip(1);
+        for (oldest, next) in segments.iter().zip(next).take(RETIRED_AT_ONCE_MAX) {
+            if first_time(&self.path, *next)?.is_none_or(|it| before <= it) {
+                break;
+            }
+            tracing::info!(segment = segment_name(*oldest), "removed a segment past its retention");
+            fs::remove_file(self.path.join(segment_name(*oldest)))?;
+        }
         Ok(())
     }
 
@@ -103,7 +213,20 @@ fn segment(segment: &Option<File>) -> io::Result<&File> {
     segment.as_ref().ok_or_else(|| io::Error::other("no segment was created"))
 }
 
-/// The file of the segment whose first record is number `first`.
-pub(super) fn segment_name(first: u64) -> String {
-    format!("{first:020}.jsonl")
+/// When the first record of the segment `first` was committed; nothing if it has none to tell.
+fn first_time(path: &Path, first: u64) -> io::Result<Option<Timestamp>> {
+    let mut lines = Lines::open(path, first)?;
+    let Some(Piece::Line(line)) = lines.next()? else { return Ok(None) };
+    Ok(Frame::parse(line).and_then(|(frame, _)| frame.time()).ok())
+}
+
+/// Why a directory was not opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unopened {
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("in use by another process")]
+    Locked,
 }

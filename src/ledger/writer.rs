@@ -65,6 +65,7 @@ pub(super) struct Writer {
 pub(super) struct Limits {
     pub(super) reserve_bytes: u64,
     pub(super) segment_bytes: u64,
+    pub(super) retain: SignedDuration,
 }
 
 /// The segment that is written to.
@@ -225,7 +226,11 @@ impl Writer {
         let segment = match &mut self.segment {
             Some(segment) => segment,
             none => {
-                self.volume.create(self.head.seq + 1).map_err(Fault::Write)?;
+                self.volume.create(self.head.next()).map_err(Fault::Write)?;
+                let oldest = group.time.saturating_sub(self.limits.retain).unwrap_or(group.time);
+                if let Err(error) = self.volume.retire(oldest) {
+                    tracing::warn!(%error, "old ledger segments cannot be removed");
+                }
                 none.insert(Segment { bytes: 0, since: group.time, policies: HashSet::new() })
             }
         };
@@ -276,7 +281,7 @@ impl Writer {
         if *self.status.borrow() != Status::Unwritable {
             return Ok(());
         }
-        let written = self.volume.append(b" ");
+        let written = self.volume.append(b"{");
         self.volume.truncate(segment.bytes)?;
         if written.is_ok() {
             self.set_status(Status::Writable);

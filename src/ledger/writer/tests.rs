@@ -10,114 +10,22 @@ use crate::ledger::Ledger;
 use crate::ledger::Opened;
 use crate::ledger::Outcome;
 use crate::ledger::QUEUE_MAX;
-use crate::ledger::line::Frame;
+use crate::ledger::fixture::NOON;
+use crate::ledger::fixture::disk::Disk;
+use crate::ledger::fixture::disk::State;
+use crate::ledger::fixture::policies;
+use crate::ledger::fixture::query;
+use crate::ledger::fixture::record;
+use crate::ledger::fixture::record_by;
+use crate::ledger::fixture::words;
 use crate::ledger::record::Body;
 use crate::ledger::record::Verdict;
 use crate::policy;
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
-use std::sync::Condvar;
-use std::sync::Mutex;
 use tokio::task::JoinSet;
-
-const NOON: &str = "2026-01-15T12:00:00Z";
-
-/// A disk in memory that fails when told to.
-#[derive(Clone, Default)]
-struct Disk(Arc<(Mutex<State>, Condvar)>);
-
-#[derive(Default)]
-struct State {
-    segments: BTreeMap<u64, Vec<u8>>,
-    syncs: usize,
-    free: u64,
-    /// Appends stop after so many bytes and fail.
-    room: Option<usize>,
-    sync_fails: bool,
-    truncate_fails: bool,
-    create_fails: bool,
-    /// Syncs wait.
-    held: bool,
-}
-
-impl Disk {
-    fn new() -> Self {
-        let res = Self::default();
-        res.change(|it| it.free = 1_000);
-        res
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let res = change(&mut self.0.0.lock().unwrap());
-        self.0.1.notify_all();
-        res
-    }
-
-    /// All records, after a check of the chain over all segments.
-    fn records(&self, id: &LedgerId) -> Vec<Body<'static>> {
-        let mut head = Head::start(id);
-        let mut res = Vec::new();
-        self.change(|it| {
-            for (first, bytes) in &it.segments {
-                assert_eq!(*first, head.seq + 1, "the name of a segment is its first number");
-                for line in bytes.split_inclusive(|it| *it == b'\n') {
-                    let line = line.strip_suffix(b"\n").expect("whole lines");
-                    let (frame, hash) = Frame::parse(line).unwrap();
-                    frame.follows(id, &head).unwrap();
-                    head = Head { seq: frame.seq, hash };
-                    res.push(serde_json::from_slice(line).unwrap());
-                }
-            }
-        });
-        res
-    }
-}
-
-impl Volume for Disk {
-    fn create(&mut self, first: u64) -> io::Result<()> {
-        self.change(|it| {
-            if it.create_fails {
-                return Err(ErrorKind::StorageFull.into());
-            }
-            it.segments.insert(first, Vec::new());
-            Ok(())
-        })
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.change(|it| {
-            let segment = it.segments.last_entry().unwrap().into_mut();
-            let written = it.room.unwrap_or(bytes.len()).min(bytes.len());
-            segment.extend_from_slice(&bytes[..written]);
-            if written < bytes.len() { Err(ErrorKind::StorageFull.into()) } else { Ok(()) }
-        })
-    }
-
-    fn truncate(&mut self, bytes: u64) -> io::Result<()> {
-        self.change(|it| {
-            if it.truncate_fails {
-                return Err(io::Error::other("truncate"));
-            }
-            let segment = it.segments.last_entry().unwrap().into_mut();
-            segment.truncate(usize::try_from(bytes).unwrap());
-            Ok(())
-        })
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        let state = self.0.0.lock().unwrap();
-        let mut state = self.0.1.wait_while(state, |it| it.held).unwrap();
-        state.syncs += 1;
-        if state.sync_fails { Err(io::Error::other("sync")) } else { Ok(()) }
-    }
-
-    fn free(&mut self) -> io::Result<u64> {
-        self.change(|it| Ok(it.free))
-    }
-}
 
 struct World {
     disk: Disk,
@@ -134,7 +42,7 @@ impl World {
         let clock = Clock::manual(NOON.parse().unwrap());
         let id = LedgerId::random();
         let at = (id.clone(), Head::start(&id));
-        let opened = ledger::start(at, clock.clone(), Box::new(disk.clone()), LIMITS).unwrap();
+        let (opened, _) = ledger::start(at, clock.clone(), Box::new(disk.clone()), LIMITS).unwrap();
         Self { disk, clock, opened }
     }
 
@@ -149,68 +57,8 @@ impl World {
     }
 }
 
-const LIMITS: Limits = Limits { reserve_bytes: 100, segment_bytes: 50_000 };
-
-fn policies(digest: &str) -> Arc<Policies> {
-    Arc::new(Policies::new(digest, [("guardrails/a.json", "{}")]).unwrap())
-}
-
-async fn record(ledger: &Ledger, request_id: &str) -> Result<Entry, Error> {
-    record_by(ledger, request_id, &policies("00ff")).await
-}
-
-async fn record_by(
-    ledger: &Ledger,
-    request_id: &str,
-    policies: &Arc<Policies>,
-) -> Result<Entry, Error> {
-    let query = query("curl/8");
-    let denial = policy::Denial { reason: policy::Reason::NothingAllows, statement: None };
-    ledger
-        .record(&Judged {
-            request_id,
-            caller_request_id: None,
-            trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
-            peer: None,
-            upstream: "bj4",
-            query: &query,
-            attributes: &policy::Attributes::default(),
-            decision: &policy::Decision::Deny(denial),
-            policies,
-        })
-        .await
-}
-
-fn query(user_agent: &str) -> policy::Query {
-    let method = policy::Method::Jwt;
-    let principal = policy::Principal::new("corp", "alice", [], BTreeMap::new(), method);
-    policy::Query {
-        principal: Arc::new(principal),
-        project_id: "0a1b2c".to_owned(),
-        training_job_id: "3faf5c03-aaa1-4cbe-879d-24b05d997347".to_owned(),
-        region: "cn-north-4".to_owned(),
-        account: "123".to_owned(),
-        now: NOON.parse().unwrap(),
-        source_ip: policy::Attribute::Absent,
-        secure_transport: policy::Attribute::Absent,
-        user_agent: policy::Attribute::Value(user_agent.to_owned()),
-    }
-}
-
-/// One word per record.
-fn words(records: &[Body<'_>]) -> Vec<String> {
-    records
-        .iter()
-        .map(|it| match it {
-            Body::Checkpoint(_) => "checkpoint".to_owned(),
-            Body::Decision(it) => format!("decision {}", it.request_id),
-            Body::Outcome(it) => format!("{:?} {}", it.result, it.of),
-            Body::Policies(it) => format!("policies {}", it.digest),
-            Body::Settlement(it) => format!("settled {:?} {}", it.result, it.of),
-            Body::Suppressed(it) => format!("suppressed {}", it.count),
-        })
-        .collect()
-}
+const LIMITS: Limits =
+    Limits { reserve_bytes: 100, segment_bytes: 50_000, retain: SignedDuration::MAX };
 
 #[tokio::test]
 async fn a_decision_is_stored_before_its_request_goes_on() {
@@ -298,7 +146,7 @@ async fn many_requests_share_a_sync_and_each_gets_one_outcome() {
     let world = World::new();
     world.disk.change(|it| it.held = true);
     let mut tasks = JoinSet::new();
-    for index in 0..TASKS {
+    let mut spawn = |index: usize| {
         let ledger = world.ledger();
         tasks.spawn(async move {
             let mut entry = record(&ledger, &index.to_string()).await.unwrap();
@@ -308,21 +156,24 @@ async fn many_requests_share_a_sync_and_each_gets_one_outcome() {
                 1 => drop(entry),
                 _ => entry.sending(),
             }
-            (index, seq)
+            (seq, index)
         });
+    };
+    // The first is held at its sync; all others come to wait behind it.
+    spawn(0);
+    while world.disk.change(|it| it.segments.is_empty()) {
+        tokio::task::yield_now().await;
     }
-    // The first group is held at its sync; all others come to wait behind it.
-    while world.ledger().queue.decisions() < TASKS / 2 {
+    (1..TASKS).for_each(&mut spawn);
+    while world.ledger().queue.decisions() < TASKS - 1 {
         tokio::task::yield_now().await;
     }
     world.disk.change(|it| it.held = false);
-    let expected: BTreeMap<_, _> =
-        tasks.join_all().await.into_iter().map(|(a, b)| (b, a)).collect();
-    assert_eq!(expected.len(), TASKS, "each has its own number");
-    let disk = world.disk.clone();
+    let expected: BTreeMap<u64, usize> = tasks.join_all().await.into_iter().collect();
+    // After the policies and the first: no outcome is between them, so they were one group.
+    let one_group = (2..).take(TASKS).collect::<Vec<_>>();
+    assert_eq!(expected.keys().copied().collect::<Vec<_>>(), one_group);
     let records = world.finish().await;
-    let syncs = disk.change(|it| it.syncs);
-    assert!(syncs < TASKS, "{syncs} syncs for {TASKS} decisions");
 
     let mut decisions = BTreeMap::new();
     let mut outcomes = BTreeMap::new();

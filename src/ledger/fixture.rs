@@ -1,0 +1,78 @@
+//! What the tests of this module share.
+
+pub(super) mod disk;
+
+use super::Entry;
+use super::Error;
+use super::Judged;
+use super::Ledger;
+use super::Policies;
+use super::record::Body;
+
+use crate::policy;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub(super) const NOON: &str = "2026-01-15T12:00:00Z";
+
+pub(super) fn policies(digest: &str) -> Arc<Policies> {
+    Arc::new(Policies::new(digest, [("guardrails/a.json", "{}")]).unwrap())
+}
+
+pub(super) async fn record(ledger: &Ledger, request_id: &str) -> Result<Entry, Error> {
+    record_by(ledger, request_id, &policies("00ff")).await
+}
+
+pub(super) async fn record_by(
+    ledger: &Ledger,
+    request_id: &str,
+    policies: &Arc<Policies>,
+) -> Result<Entry, Error> {
+    let query = query("curl/8");
+    let denial = policy::Denial { reason: policy::Reason::NothingAllows, statement: None };
+    ledger
+        .record(&Judged {
+            request_id,
+            caller_request_id: None,
+            trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
+            peer: None,
+            upstream: "bj4",
+            query: &query,
+            attributes: &policy::Attributes::default(),
+            decision: &policy::Decision::Deny(denial),
+            policies,
+        })
+        .await
+}
+
+pub(super) fn query(user_agent: &str) -> policy::Query {
+    let method = policy::Method::Jwt;
+    let principal = policy::Principal::new("corp", "alice", [], BTreeMap::new(), method);
+    policy::Query {
+        principal: Arc::new(principal),
+        project_id: "0a1b2c".to_owned(),
+        training_job_id: "3faf5c03-aaa1-4cbe-879d-24b05d997347".to_owned(),
+        region: "cn-north-4".to_owned(),
+        account: "123".to_owned(),
+        now: NOON.parse().unwrap(),
+        source_ip: policy::Attribute::Absent,
+        secure_transport: policy::Attribute::Absent,
+        user_agent: policy::Attribute::Value(user_agent.to_owned()),
+    }
+}
+
+/// One word per record.
+pub(super) fn words(records: &[Body<'_>]) -> Vec<String> {
+    records
+        .iter()
+        .map(|it| match it {
+            Body::Checkpoint(_) => "checkpoint".to_owned(),
+            Body::Decision(it) => format!("decision {}", it.request_id),
+            Body::Outcome(it) => format!("{:?} {}", it.result, it.of),
+            Body::Policies(it) => format!("policies {}", it.digest),
+            Body::Settlement(it) => format!("settled {:?} {}", it.result, it.of),
+            Body::Suppressed(it) => format!("suppressed {}", it.count),
+        })
+        .collect()
+}

@@ -1,0 +1,132 @@
+//! Finds the decisions that an earlier run left open: without an outcome, or with the outcome
+//! `unknown`, and without a settlement.
+//!
+//! It reads every segment, which takes seconds for gigabytes, and so runs in a thread of its own
+//! while requests are served already. It checks nothing: `audit verify` does.
+
+use super::Ending;
+use super::Ledger;
+use super::Pending;
+use super::line::Kind;
+use super::reader::Lines;
+use super::reader::Piece;
+use super::record::Verdict;
+
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+use std::io::ErrorKind;
+use std::path::Path;
+use tokio::sync::mpsc;
+
+/// A decision that is still open.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Open {
+    verdict: Verdict,
+    pub(super) pending: Pending,
+}
+
+/// Hands out the open decisions of `segments` in `directory`: those that were allowed to whoever
+/// settles them, in the order in which they were made; the others are settled here, for nothing was
+/// sent.
+pub(super) fn hand_out(
+    directory: &Path,
+    segments: &[u64],
+    ledger: &Ledger,
+    pending: &mpsc::Sender<Pending>,
+) {
+    let open = match open(directory, segments) {
+        Ok(open) => open,
+        Err(error) => {
+            tracing::error!(%error, "open decisions of earlier runs cannot be read");
+            return;
+        }
+    };
+    if !open.is_empty() {
+        tracing::warn!(decisions = open.len(), "decisions of earlier runs are open");
+    }
+    // First what waits for nobody.
+    for (of, it) in &open {
+        match it.verdict {
+            Verdict::Allow => (),
+            Verdict::Deny => ledger.settle(*of, Ending::Denied),
+            Verdict::Indeterminate => ledger.settle(*of, Ending::Refused),
+        }
+    }
+    for it in open.into_values().filter(|it| it.verdict == Verdict::Allow) {
+        if pending.blocking_send(it.pending).is_err() {
+            return;
+        }
+    }
+}
+
+/// The open decisions of `segments`, by their `seq`.
+pub(super) fn open(directory: &Path, segments: &[u64]) -> io::Result<BTreeMap<u64, Open>> {
+    let mut res = BTreeMap::new();
+    for first in segments {
+        let mut lines = match Lines::open(directory, *first) {
+            // Past its retention since the list was made.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        while let Some(Piece::Line(line)) = lines.next()? {
+            // A line that cannot be read is for `audit verify` to name.
+            if let Ok(glance) = serde_json::from_slice::<Glance<'_>>(line) {
+                glance.count(&mut res);
+            }
+        }
+    }
+    Ok(res)
+}
+
+/// As much of a line as is needed here.
+#[derive(Deserialize)]
+struct Glance<'a> {
+    seq: u64,
+    kind: Kind,
+    time: &'a str,
+    #[serde(borrow)]
+    result: Option<Cow<'a, str>>,
+    of: Option<u64>,
+    #[serde(borrow)]
+    request_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    upstream: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    project: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    job: Option<Cow<'a, str>>,
+}
+
+impl Glance<'_> {
+    fn count(self, open: &mut BTreeMap<u64, Open>) {
+        let result = self.result.as_deref().unwrap_or_default();
+        match self.kind {
+            Kind::Decision => {
+                let verdict = match result {
+                    "allow" => Verdict::Allow,
+                    "deny" => Verdict::Deny,
+                    _ => Verdict::Indeterminate,
+                };
+                let text = |it: Option<Cow<'_, str>>| it.unwrap_or_default().into_owned();
+                let pending = Pending {
+                    seq: self.seq,
+                    time: self.time.parse().unwrap_or_default(),
+                    request_id: text(self.request_id),
+                    upstream: text(self.upstream),
+                    project: text(self.project),
+                    job: text(self.job),
+                };
+                open.insert(self.seq, Open { verdict, pending });
+            }
+            Kind::Outcome if result == "unknown" => (),
+            Kind::Outcome | Kind::Settlement => {
+                if let Some(of) = self.of {
+                    open.remove(&of);
+                }
+            }
+            Kind::Checkpoint | Kind::Policies | Kind::Suppressed => (),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Reading segments: which there are, and their lines, each with its limit.
+
+use super::line::LINE_BYTES_MAX;
+
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::path::Path;
+
+/// How much is read from a segment at once.
+const BUFFER_BYTES: usize = 128 * 1024;
+
+/// The file of the segment whose first record is number `first`.
+pub(super) fn segment_name(first: u64) -> String {
+    format!("{first:020}.jsonl")
+}
+
+/// The first numbers of the segments in `directory`, in order. Other files are none of ours.
+///
+/// # Errors
+/// The directory cannot be read.
+pub(super) fn segments(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut res = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let first = name
+            .to_str()
+            .and_then(|it| it.strip_suffix(".jsonl"))
+            .and_then(|it| it.parse().ok())
+            .filter(|it| name.to_str() == Some(&segment_name(*it)));
+        res.extend(first);
+    }
+    res.sort_unstable();
+    Ok(res)
+}
+
+/// The lines of a file from its beginning.
+#[derive(Debug)]
+pub(super) struct Lines<R> {
+    reader: R,
+    line: Vec<u8>,
+    bytes: u64,
+}
+
+/// What comes next in a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    /// A line, without its LF.
+    Line(&'a [u8]),
+    /// The end of the file, without LF; NULs at its end, which a file system may leave there after
+    /// a crash, are taken off.
+    Rest(&'a [u8]),
+    /// More than a line may hold. Reading cannot go on.
+    TooLong,
+}
+
+impl Lines<BufReader<File>> {
+    /// The lines of the segment `first` in `directory`.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub(super) fn open(directory: &Path, first: u64) -> io::Result<Self> {
+        let file = File::open(directory.join(segment_name(first)))?;
+        Ok(Self::new(BufReader::with_capacity(BUFFER_BYTES, file)))
+    }
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(super) fn new(reader: R) -> Self {
+        Self { reader, line: Vec::new(), bytes: 0 }
+    }
+
+    /// How many bytes the lines so far took, with their LF.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The next piece; nothing at the end of the file.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
+        self.line.clear();
+        let limit = u64::try_from(LINE_BYTES_MAX + 1).unwrap_or(u64::MAX);
+        self.reader.by_ref().take(limit).read_until(b'\n', &mut self.line)?;
+        if self.line.is_empty() {
+            return Ok(None);
+        }
+        if self.line.last() == Some(&b'\n') {
+            self.bytes += u64::try_from(self.line.len()).unwrap_or(u64::MAX);
+            self.line.pop();
+            return Ok(Some(Piece::Line(&self.line)));
+        }
+        if LINE_BYTES_MAX < self.line.len() && !self.only_nul_follows()? {
+            return Ok(Some(Piece::TooLong));
+        }
+        let rest = self.line.iter().rposition(|it| *it != 0).map_or(0, |it| it + 1);
+        let rest = self.line.get(..rest).unwrap_or_default();
+        Ok(Some(if LINE_BYTES_MAX < rest.len() { Piece::TooLong } else { Piece::Rest(rest) }))
+    }
+
+    fn only_nul_follows(&mut self) -> io::Result<bool> {
+        loop {
+            let buffer = self.reader.fill_buf()?;
+            if buffer.is_empty() {
+                return Ok(true);
+            }
+            if buffer.iter().any(|it| *it != 0) {
+                return Ok(false);
+            }
+            let read = buffer.len();
+            self.reader.consume(read);
+        }
+    }
+}
+
+/// The last line of the segment `first`, without its LF; nothing if the file ends otherwise.
+///
+/// # Errors
+/// The file cannot be read.
+pub(super) fn last_line(directory: &Path, first: u64) -> io::Result<Option<Vec<u8>>> {
+    use std::io::Seek;
+    use std::io::SeekFrom;
+
+    let mut file = File::open(directory.join(segment_name(first)))?;
+    let length = file.metadata()?.len();
+    let window = u64::try_from(LINE_BYTES_MAX + 2).unwrap_or(u64::MAX).min(length);
+    file.seek(SeekFrom::Start(length - window))?;
+    let mut end = Vec::new();
+    file.take(window).read_to_end(&mut end)?;
+    if end.pop() != Some(b'\n') {
+        return Ok(None);
+    }
+    let start = end.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
+    Ok(Some(end.split_off(start)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &[u8], expected: &[Piece<'_>]) {
+        let mut lines = Lines::new(BufReader::with_capacity(7, text));
+        for it in expected {
+            let piece = lines.next().unwrap();
+            assert!(piece.as_ref() == Some(it), "at {} of {}", lines.bytes(), text.len());
+        }
+        if expected.last() != Some(&Piece::TooLong) {
+            assert_eq!(lines.next().unwrap(), None);
+        }
+    }
+
+    #[test]
+    fn files_fall_into_lines() {
+        use Piece::Line;
+        use Piece::Rest;
+        use Piece::TooLong;
+
+        check(b"", &[]);
+        check(b"\n\n", &[Line(b""), Line(b"")]);
+        check(b"a\nb\n", &[Line(b"a"), Line(b"b")]);
+        check(b"a\r\nb", &[Line(b"a\r"), Rest(b"b")]);
+        check(b"a\n\0\0", &[Line(b"a"), Rest(b"")]);
+        check(b"a\n{\0\0", &[Line(b"a"), Rest(b"{")]);
+        check(b"a\n\0\0b\n", &[Line(b"a"), Line(b"\0\0b")]);
+        let long = [b'x'; LINE_BYTES_MAX + 1];
+        check(&long[1..], &[Rest(&long[1..])]);
+        check(&long, &[TooLong]);
+        let nul = [0; 3 * LINE_BYTES_MAX];
+        check(&nul, &[Rest(b"")]);
+        check(&[&nul[..], b"x"].concat(), &[TooLong]);
+        check(&[&long[1..], b"\n"].concat(), &[Line(&long[1..])]);
+    }
+}
