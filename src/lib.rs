@@ -11,6 +11,7 @@ pub mod attributes;
 pub mod authn;
 pub mod ledger;
 pub mod upstream;
+pub mod policies;
 
 pub mod sign;
 

@@ -60,7 +60,7 @@ impl<'a> Place<'a> {
 pub(super) fn compile(files: &Files, limits: &Limits) -> Compiled {
     let mut found = Vec::new();
     if !counted(files, limits, &mut found) {
-        return Compiled { set: None, diagnostics: found };
+        return Compiled { files: files.clone(), set: None, diagnostics: found };
     }
     let mut sources = Vec::new();
     let mut guardrails = Policy::default();
@@ -122,7 +122,7 @@ pub(super) fn compile(files: &Files, limits: &Limits) -> Compiled {
         identity,
         attachments,
     });
-    Compiled { set, diagnostics: found }
+    Compiled { files: files.clone(), set, diagnostics: found }
 }
 
 /// Whether the number of documents is one that can be looked at.

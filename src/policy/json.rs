@@ -96,7 +96,7 @@ pub(super) fn text<'b>(
     findings: &mut Findings<'_>,
 ) -> Option<&'b str> {
     if bytes_max < bytes.len() {
-        let message = format!("the file has {} bytes; the limit is {bytes_max}", bytes.len());
+        let message = format!("the file is larger than {bytes_max} bytes");
         findings.add(Code::TooLarge, Span::default(), message);
         return None;
     }

@@ -29,6 +29,8 @@ pub struct Set {
 /// What compiling a directory came to.
 #[derive(Debug)]
 pub struct Compiled {
+    /// What was compiled, for the places of the diagnostics.
+    pub files: Files,
     /// `None` if any of the diagnostics is an error.
     pub set: Option<Set>,
     /// Every finding, by file and place.

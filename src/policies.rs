@@ -1,0 +1,276 @@
+//! The policies in force: reads the policy directory, follows its changes, publishes each version
+//! that compiles. What does not compile changes nothing but the report.
+
+mod directory;
+#[cfg(test)]
+mod tests;
+
+pub use self::directory::Error;
+pub use self::directory::read;
+
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::policy::Compiled;
+use crate::policy::Diagnostic;
+use crate::policy::Files;
+use crate::policy::Limits;
+use crate::policy::Set;
+use crate::policy::Severity;
+
+use jiff::Timestamp;
+use notify::RecommendedWatcher;
+use notify::RecursiveMode;
+use notify::Watcher;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How long the directory must have been quiet before it is read again.
+const QUIET: Duration = Duration::from_millis(300);
+
+/// A directory that is never quiet is read after this time nevertheless.
+const UNQUIET_MAX: Duration = Duration::from_secs(3);
+
+/// How often the directory is read without any notice of a change: notices are lost on some file
+/// systems, and below the root nobody listens.
+const READ_AGAIN: Duration = Duration::from_secs(60);
+
+/// The policies in force; clones follow the same directory.
+#[derive(Clone, Debug)]
+pub struct Policies(watch::Receiver<State>);
+
+/// What is in force and what was refused since.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// `None` until a version has compiled.
+    pub in_force: Option<Version>,
+    /// Why what the directory holds now is not in force.
+    pub refusal: Option<Refusal>,
+}
+
+/// A version in force.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// Judges.
+    pub set: Arc<Set>,
+    /// When it came into force.
+    pub loaded: Timestamp,
+    /// How many findings there are about it; none is an error.
+    pub findings: usize,
+}
+
+/// Why a version is not in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// When it was refused.
+    pub time: Timestamp,
+    /// The digest of the refused version, if it could be read.
+    pub digest: Option<String>,
+    /// How many errors it has.
+    pub errors: usize,
+    /// The first error, with its place.
+    pub first: String,
+}
+
+/// Follows the directory; see [`Follower::run`].
+#[derive(Debug)]
+pub struct Follower {
+    loader: Loader,
+    /// Nothing is noticed without; the directory is then read again from time to time only.
+    watcher: Option<RecommendedWatcher>,
+    changes: mpsc::Receiver<()>,
+}
+
+#[derive(Debug)]
+struct Loader {
+    directory: PathBuf,
+    limits: Limits,
+    clock: Clock,
+    metrics: Metrics,
+    state: watch::Sender<State>,
+}
+
+impl Policies {
+    /// Reads `directory` for the first time and begins to listen for changes. Policies that cannot
+    /// be read or do not compile are no error: then nothing is in force until they are mended.
+    pub async fn open(
+        directory: PathBuf,
+        limits: Limits,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> (Self, Follower) {
+        let (sender, receiver) = watch::channel(State::default());
+        let (notices, changes) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            // Reading makes notices of its own.
+            if !event.is_ok_and(|it| it.kind.is_access()) {
+                // One waiting notice is enough.
+                let _ = notices.try_send(());
+            }
+        });
+        if let Err(error) = &watcher {
+            tracing::warn!(%error, "changes of policies are noticed late");
+        }
+        let loader = Loader { directory, limits, clock, metrics, state: sender };
+        let mut follower = Follower { loader, watcher: watcher.ok(), changes };
+        // First listen, then read: a change between the two is noticed.
+        follower.listen();
+        follower.loader.load().await;
+        (Self(receiver), follower)
+    }
+
+    /// What judges a request that arrives now. Ask once per request: each request is judged by one
+    /// version.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<Set>> {
+        self.0.borrow().in_force.as_ref().map(|it| Arc::clone(&it.set))
+    }
+
+    /// What is in force and what was refused since.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.0.borrow().clone()
+    }
+
+    /// Waits until [`Policies::state`] is another one than this handle has waited for before; for
+    /// ever once nobody follows the directory any more.
+    pub async fn changed(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Follower {
+    /// Reads the directory again after each change of its root, and from time to time, until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(()) = self.changes.recv() => self.quiet().await,
+                // The root itself may have been replaced, and then the old one is listened to.
+                () = tokio::time::sleep(READ_AGAIN) => self.listen(),
+            }
+            self.loader.load().await;
+        }
+    }
+
+    /// A watch on a sub-directory or a file would hear nothing after the first swap of a ConfigMap.
+    fn listen(&mut self) {
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        let directory = &self.loader.directory;
+        // There is nothing to stop listening to the first time.
+        let _ = watcher.unwatch(directory);
+        if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
+            tracing::warn!(%error, "changes of policies are noticed late");
+        }
+    }
+
+    async fn quiet(&mut self) {
+        let latest = Instant::now() + UNQUIET_MAX;
+        while Instant::now() < latest {
+            match tokio::time::timeout(QUIET, self.changes.recv()).await {
+                Ok(Some(())) => (),
+                Ok(None) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// What reading the directory came to.
+enum Outcome {
+    /// The version in force.
+    InForce,
+    Compiled(Box<Compiled>),
+    Unreadable(Error),
+    /// The version refused last.
+    Refused,
+}
+
+impl Loader {
+    async fn load(&self) {
+        let outcome = match self.read().await {
+            Ok(it) => it,
+            // Only a panic or the end of the runtime gets here; what is in force stays so.
+            Err(error) => {
+                tracing::error!(%error, "reading policies was broken off");
+                return;
+            }
+        };
+        match outcome {
+            Outcome::Refused => (),
+            Outcome::InForce => {
+                self.state.send_if_modified(|it| it.refusal.take().is_some());
+            }
+            Outcome::Compiled(compiled) => self.take(*compiled),
+            Outcome::Unreadable(error) => self.refuse(None, 1, error.to_string()),
+        }
+    }
+
+    async fn read(&self) -> Result<Outcome, tokio::task::JoinError> {
+        let state = self.state.borrow().clone();
+        let in_force = state.in_force.map(|it| it.set.digest().to_owned());
+        let refused = state.refusal.and_then(|it| it.digest);
+        let (directory, limits) = (self.directory.clone(), self.limits.clone());
+        tokio::task::spawn_blocking(move || {
+            let files = match read(&directory, &limits) {
+                Ok(it) => it,
+                Err(error) => return Outcome::Unreadable(error),
+            };
+            let digest = Some(files.digest());
+            match () {
+                () if digest == in_force => Outcome::InForce,
+                () if digest == refused => Outcome::Refused,
+                () => Outcome::Compiled(Box::new(Set::compile(&files, &limits))),
+            }
+        })
+        .await
+    }
+
+    fn take(&self, compiled: Compiled) {
+        let Compiled { files, set, diagnostics } = compiled;
+        let Some(set) = set else {
+            let errors = diagnostics.iter().filter(|it| it.severity() == Severity::Error);
+            let first = errors.clone().next().map(|it| line(it, &files));
+            self.refuse(Some(files.digest()), errors.count(), first.unwrap_or_default());
+            return;
+        };
+        let (loaded, findings) = (self.clock.now(), diagnostics.len());
+        let digest = set.digest().to_owned();
+        let version = Version { set: Arc::new(set), loaded, findings };
+        self.state.send_replace(State { in_force: Some(version), refusal: None });
+        self.metrics.policies_loaded(&digest, loaded);
+        tracing::info!(digest, findings, "policies loaded");
+    }
+
+    fn refuse(&self, digest: Option<String>, errors: usize, first: String) {
+        let refusal = Refusal { time: self.clock.now(), digest, errors, first };
+        let is_new = self.state.send_if_modified(|it| {
+            let is_new = it
+                .refusal
+                .as_ref()
+                .is_none_or(|it| (&it.digest, &it.first) != (&refusal.digest, &refusal.first));
+            if is_new {
+                it.refusal = Some(refusal.clone());
+            }
+            is_new
+        });
+        if is_new {
+            self.metrics.policies_refused();
+            let Refusal { digest, errors, first, .. } = refusal;
+            tracing::error!(digest, errors, first, "policies refused; those in force stay");
+        }
+    }
+}
+
+/// A finding in one line.
+fn line(it: &Diagnostic, files: &Files) -> String {
+    let (line, column) = it.line_and_column(files);
+    format!("{}:{line}:{column}: {} [{}]", it.path, it.message, it.code.as_str())
+}
