@@ -17,6 +17,8 @@ use crate::ledger;
 use crate::ledger::Ledger;
 use crate::ledger::WriterThread;
 use crate::metrics::Metrics;
+use crate::policies::Policies;
+use crate::policy;
 use crate::server::Limits;
 use crate::server::Listener;
 use crate::server::Serving;
@@ -74,9 +76,6 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// The policies.
-    #[error(transparent)]
-    Policies(#[from] policies::Error),
     /// Logs and traces.
     #[error("cannot set up telemetry")]
     Telemetry(#[from] telemetry::Error),
@@ -121,11 +120,15 @@ impl App {
         let tracer = Tracer::new(&config.telemetry.trace, &metrics, &Handle::current())?;
 
         let (listeners, admin) = listeners(&config).await?;
-        let (version, digest) = policies::load(&config.policies)?;
-        metrics.policies_loaded(&digest, clock.now());
         let opened = ledger::open(&config.ledger, clock.clone())?;
-        opened.ledger.loaded(&version.recorded);
-        let (_, policies) = watch::channel(Some(Arc::new(version)));
+        let (directory, limits) = (config.policies, policy::Limits::default());
+        let (in_force, follower) =
+            Policies::open(directory, limits, clock.clone(), metrics.clone()).await;
+        let (versions, policies) = watch::channel(None);
+        policies::hand_over(&in_force, &opened.ledger, &versions);
+        tracker.spawn(follower.run(drain.clone()));
+        let ledger = opened.ledger.clone();
+        tracker.spawn(policies::follow(in_force, ledger, versions, drain.clone()));
         let upstreams = upstreams(&config.upstreams, &clock, &metrics)?;
         let authenticator = Authenticator::start(config.identity, &tracker, &drain).await?;
         let settings = gateway::Settings {

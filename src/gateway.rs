@@ -81,7 +81,7 @@ const SETTLE_BYTES_MAX: usize = crate::attributes::ANSWER_BYTES_MAX;
 #[derive(Debug)]
 pub struct Version {
     /// What answers.
-    pub set: policy::Set,
+    pub set: Arc<policy::Set>,
     /// Its text.
     pub recorded: Arc<ledger::Policies>,
 }

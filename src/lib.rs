@@ -10,8 +10,8 @@ pub mod policy;
 pub mod attributes;
 pub mod authn;
 pub mod ledger;
-pub mod upstream;
 pub mod policies;
+pub mod upstream;
 
 pub mod sign;
 

@@ -1,46 +1,57 @@
-//! The policy directory as it is at the start.
+//! The policies in force in the form in which requests take them: together with their text for the
+//! ledger, so that no decision can refer to a version that the ledger does not hold.
 
 use crate::gateway::Version;
 use crate::ledger;
-use crate::policy::Files;
-use crate::policy::Limits;
+use crate::ledger::Ledger;
+use crate::policies::Policies;
 use crate::policy::Set;
 
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-/// x
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// x
-    #[error("cannot read the policies")]
-    Read(#[from] io::Error),
-    /// x
-    #[error("the policies are refused: {0}")]
-    Refused(String),
-}
-
-pub(super) fn load(directory: &Path) -> Result<(Version, String), Error> {
-    let mut files = Vec::new();
-    for sub in ["", "guardrails", "identity"] {
-        let Ok(entries) = fs::read_dir(directory.join(sub)) else { continue };
-        for entry in entries {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if entry.path().is_dir() || name == "README.md" {
-                continue;
-            }
-            let path = if sub.is_empty() { name } else { format!("{sub}/{name}") };
-            files.push((path, fs::read(entry.path())?));
+/// Hands each version that comes into force to `versions`, until `stop`.
+pub(super) async fn follow(
+    mut policies: Policies,
+    ledger: Ledger,
+    versions: watch::Sender<Option<Arc<Version>>>,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = policies.changed() => hand_over(&policies, &ledger, &versions),
         }
     }
-    let files: Files = files.into_iter().collect();
-    let compiled = Set::compile(&files, &Limits::default());
-    let set = compiled.set.ok_or_else(|| Error::Refused(format!("{:?}", compiled.diagnostics)))?;
-    let texts = files.iter().map(|(path, text)| (path, std::str::from_utf8(text).unwrap_or("")));
-    let recorded =
-        ledger::Policies::new(set.digest(), texts).map_err(|it| Error::Refused(it.to_string()))?;
-    let digest = set.digest().to_owned();
-    Ok((Version { set, recorded: recorded.into() }, digest))
+}
+
+/// Hands over the version that is in force now, if it is not the one before.
+pub(super) fn hand_over(
+    policies: &Policies,
+    ledger: &Ledger,
+    versions: &watch::Sender<Option<Arc<Version>>>,
+) {
+    let Some(set) = policies.current() else { return };
+    let is_known = |it: &Arc<Version>| it.set.digest() == set.digest();
+    if versions.borrow().as_ref().is_some_and(is_known) {
+        return;
+    }
+    match record(&set) {
+        Ok(recorded) => {
+            ledger.loaded(&recorded);
+            versions.send_replace(Some(Arc::new(Version { set, recorded })));
+        }
+        Err(error) => {
+            tracing::error!(%error, "policies cannot be recorded; the version before stays in force");
+        }
+    }
+}
+
+fn record(set: &Set) -> Result<Arc<ledger::Policies>, Box<dyn std::error::Error>> {
+    let mut texts = Vec::new();
+    for (path, text) in set.files().iter() {
+        texts.push((path, std::str::from_utf8(text)?));
+    }
+    Ok(Arc::new(ledger::Policies::new(set.digest(), texts)?))
 }

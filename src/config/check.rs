@@ -22,6 +22,7 @@ use crate::telemetry::TraceConfig;
 
 use http::Uri;
 use ipnet::IpNet;
+use jiff::SignedDuration;
 use serde_saphyr::Spanned;
 use std::net::IpAddr;
 use std::net::SocketAddr;
@@ -36,6 +37,9 @@ const LEDGER_RESERVE: u64 = 64 << 20;
 
 /// The default of `ledger.segment`, in bytes.
 const LEDGER_SEGMENT: u64 = 64 << 20;
+
+/// The default of `ledger.retain`: a year and a month.
+const LEDGER_RETAIN: SignedDuration = SignedDuration::from_hours(400 * 24);
 
 /// The smallest `ledger.segment`, in bytes.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
@@ -226,6 +230,10 @@ impl Checker<'_> {
             directory: self.path(&written.directory),
             reserve: written.reserve.map_or(LEDGER_RESERVE, |it| it.0),
             segment: segment.map_or(LEDGER_SEGMENT, |it| it.value.0),
+            retain: written
+                .retain
+                .and_then(|it| SignedDuration::try_from(it.0).ok())
+                .unwrap_or(LEDGER_RETAIN),
         }
     }
 

@@ -203,6 +203,7 @@ pub(super) struct Ledger {
     pub(super) directory: PathBuf,
     pub(super) reserve: Option<Size>,
     pub(super) segment: Option<Spanned<Size>>,
+    pub(super) retain: Option<Span>,
 }
 
 #[derive(Debug, Deserialize)]
