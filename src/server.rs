@@ -11,6 +11,7 @@ mod connection;
 mod guard;
 pub mod head;
 mod http2;
+pub mod tls;
 
 use crate::authn::Peer;
 use crate::gateway::Refusal;
@@ -22,6 +23,7 @@ use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt;
 use http::Response;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -88,12 +91,18 @@ pub struct Serving {
 }
 
 /// A bound TCP listener.
-#[derive(Debug)]
 pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
     principal: Option<Arc<Principal>>,
+    tls: Option<TlsAcceptor>,
     limits: Limits,
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Listener {
@@ -104,13 +113,20 @@ impl Listener {
     pub async fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
         let tcp = TcpListener::bind(address).await?;
         let address = tcp.local_addr()?;
-        Ok(Self { tcp, address, principal: None, limits })
+        Ok(Self { tcp, address, principal: None, tls: None, limits })
     }
 
     /// Everyone on this listener is `principal`.
     #[must_use]
     pub fn with_principal(mut self, principal: Arc<Principal>) -> Self {
         self.principal = Some(principal);
+        self
+    }
+
+    /// Everyone on this listener speaks TLS; see [`tls::acceptor`].
+    #[must_use]
+    pub fn with_tls(mut self, acceptor: TlsAcceptor) -> Self {
+        self.tls = Some(acceptor);
         self
     }
 
@@ -126,6 +142,7 @@ impl Listener {
         let shared = Shared { router, limits: self.limits, serving };
         let slots = Arc::new(Semaphore::new(self.limits.connections));
         let mut pause = ACCEPT_PAUSE_MIN;
+        let mut is_full = false;
         loop {
             let accepted = tokio::select! {
                 accepted = self.tcp.accept() => accepted,
@@ -134,7 +151,12 @@ impl Listener {
             match accepted {
                 Ok((stream, address)) => {
                     pause = ACCEPT_PAUSE_MIN;
-                    self.spawn(stream, address, &slots, &shared);
+                    let was_full = is_full;
+                    is_full = !self.spawn(stream, address, &slots, &shared);
+                    if is_full && !was_full {
+                        let limit = self.limits.connections;
+                        tracing::warn!(limit, "too many connections: new ones are closed");
+                    }
                 }
                 // The other end gave up between its SYN and our accept.
                 Err(error) if is_of_one_connection(&error) => (),
@@ -154,30 +176,34 @@ impl Listener {
         }
     }
 
+    /// Serves one connection in a task of its own; `false` when it was one too many.
     fn spawn(
         &self,
         stream: TcpStream,
         address: SocketAddr,
         slots: &Arc<Semaphore>,
         shared: &Shared,
-    ) {
+    ) -> bool {
         let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
-            tracing::warn!(limit = self.limits.connections, "too many connections: one was closed");
-            return;
+            return false;
         };
         // Answers are written at once; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
         let peer = Peer {
             address: Some(address.ip()),
             local: self.address.ip().is_loopback(),
-            secure: false,
+            secure: self.tls.is_some(),
             principal: self.principal.clone(),
         };
-        let connection = connection::serve(stream, peer, None, shared.clone());
-        shared.serving.tracker.spawn(async move {
-            connection.await;
+        let (tls, shared) = (self.tls.clone(), shared.clone());
+        shared.serving.tracker.clone().spawn(async move {
+            match tls {
+                Some(tls) => connection::serve_tls(stream, &tls, peer, shared).await,
+                None => connection::serve(stream, peer, None, shared).await,
+            }
             drop(slot);
         });
+        true
     }
 }
 

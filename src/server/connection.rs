@@ -9,6 +9,7 @@ use crate::server::guard::Guard;
 use crate::server::guard::Protocol;
 use crate::server::guard::Refused;
 use crate::server::http2;
+use crate::server::tls;
 
 use axum::Router;
 use axum::body::Body;
@@ -34,7 +35,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
@@ -72,6 +75,27 @@ struct Door {
     /// Requests begun and requests ended, for the substitute's place and for time-outs.
     begun: AtomicU64,
     ended: AtomicU64,
+}
+
+/// Serves `stream` as [`serve`] does, after a TLS handshake within [`Limits::head`].
+pub(super) async fn serve_tls(
+    stream: TcpStream,
+    acceptor: &TlsAcceptor,
+    peer: Peer,
+    shared: Shared,
+) {
+    let handshake = tokio::time::timeout(shared.limits.head, acceptor.accept(stream));
+    match handshake.await {
+        Ok(Ok(stream)) => {
+            let protocol = match stream.get_ref().1.alpn_protocol() {
+                Some(tls::H2) => Protocol::Http2,
+                _ => Protocol::Http1,
+            };
+            serve(stream, peer, Some(protocol), shared).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),
+    }
 }
 
 /// Serves `io` until either end closes it, it has been quiet for too long, or the drain is over.

@@ -16,10 +16,15 @@ use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use std::time::Duration;
+use tokio::io::AsyncRead;
+use tokio::io::AsyncWrite;
 
-/// A connection whose driver runs on the world's tracker.
-async fn connect(world: &World) -> SendRequest<Full<Bytes>> {
-    let io = TokioIo::new(world.connect().await);
+/// A client on `stream` whose driver runs on the world's tracker.
+pub(crate) async fn connect<IO>(world: &World, stream: IO) -> SendRequest<Full<Bytes>>
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(stream);
     let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
     let (sender, connection) = builder.handshake(io).await.unwrap();
     world.tracker.spawn(async {
@@ -29,7 +34,7 @@ async fn connect(world: &World) -> SendRequest<Full<Bytes>> {
 }
 
 /// `status body`, or the error.
-async fn send(
+pub(crate) async fn send(
     sender: &mut SendRequest<Full<Bytes>>,
     request: Request<Full<Bytes>>,
 ) -> Result<String, hyper::Error> {
@@ -55,7 +60,7 @@ fn empty(request: Builder) -> Request<Full<Bytes>> {
 async fn requests_are_judged_like_those_of_http1() {
     const URI: &str = "http://gate/v2/p/training-jobs/j";
     let world = World::start(limits()).await;
-    let mut sender = connect(&world).await;
+    let mut sender = connect(&world, world.connect().await).await;
     let many = (0..65).fold(delete(URI), |it, at| it.header(format!("a-{at}"), "b"));
     let large = (0..5).fold(delete(URI), |it, at| it.header(format!("a-{at}"), "b".repeat(8000)));
     let long = format!("http://gate/{}", "a".repeat(2048));
@@ -88,7 +93,7 @@ async fn requests_are_judged_like_those_of_http1() {
 #[tokio::test]
 async fn a_drain_lets_streams_finish() {
     let world = World::start(limits()).await;
-    let mut sender = connect(&world).await;
+    let mut sender = connect(&world, world.connect().await).await;
     let mut waiting = sender.clone();
     let waiting = send(&mut waiting, empty(delete("http://gate/wait")));
     let drain = async {
@@ -109,7 +114,7 @@ async fn a_drain_lets_streams_finish() {
 #[tokio::test]
 async fn idle_connections_are_closed() {
     let world = World::start(Limits { idle: Duration::from_millis(50), ..limits() }).await;
-    let mut sender = connect(&world).await;
+    let mut sender = connect(&world, world.connect().await).await;
     assert!(send(&mut sender, empty(delete("http://gate/"))).await.is_ok());
     within(async {
         while sender.ready().await.is_ok() {

@@ -22,5 +22,6 @@ mod reference;
 mod server;
 mod telemetry;
 mod tidy;
+mod tls;
 mod toy;
 mod world;

@@ -60,6 +60,10 @@ impl World {
 
     pub(crate) async fn serve(router: Router, limits: Limits) -> Self {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
+        Self::serve_on(listener, router)
+    }
+
+    pub(crate) fn serve_on(listener: Listener, router: Router) -> Self {
         let address = listener.local_address();
         let (tracker, drain, metrics) =
             (TaskTracker::new(), CancellationToken::new(), Metrics::new());

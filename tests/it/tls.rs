@@ -1,0 +1,123 @@
+//! A listener that speaks TLS.
+
+use crate::toy::World;
+use crate::toy::limits;
+use crate::toy::within;
+
+use lychgate::authn::Peer;
+use lychgate::gateway::HeadFault;
+use lychgate::server::Limits;
+use lychgate::server::Listener;
+use lychgate::server::tls;
+
+use axum::Router;
+use axum::extract::Request;
+use rustls::ClientConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
+}
+
+/// A router that answers what it was told of the connection.
+async fn start(limits: Limits) -> World {
+    let router = Router::new().fallback(async |request: Request| {
+        let peer = request.extensions().get::<Peer>().unwrap();
+        let fault = request.extensions().get::<HeadFault>();
+        format!("{:?} secure={} local={} {fault:?}", request.version(), peer.secure, peer.local)
+    });
+    let acceptor = tls::acceptor(&file("localhost.pem"), &file("localhost.key")).unwrap();
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
+    World::serve_on(listener.with_tls(acceptor), router)
+}
+
+async fn connect(world: &World, protocols: &[&str]) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(file("ca.pem")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = world.connect().await;
+    within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.unwrap()
+}
+
+#[tokio::test]
+async fn http1_is_guarded_behind_tls() {
+    let world = start(limits()).await;
+    for (protocols, head, expected) in [
+        (
+            ["http/1.1"].as_slice(),
+            "GET / HTTP/1.1\r\nHost: gate",
+            "HTTP/1.1 secure=true local=true None",
+        ),
+        (&[], "GET / HTTP/1.1\r\nHost: gate", "HTTP/1.1 secure=true local=true None"),
+        (&["http/1.1"], "GET / HTTP/1.1", "Some(Malformed(\"no Host field\"))"),
+        (&["http/1.1"], "PRI * HTTP/2.0", "Some(Version)"),
+    ] {
+        let mut stream = connect(&world, protocols).await;
+        let request = format!("{head}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // To the end, which rustls only takes for one after a `close_notify`.
+        within(stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.ends_with(expected), "{answer}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn http2_is_agreed_on() {
+    let world = start(limits()).await;
+    let stream = connect(&world, &["h2", "http/1.1"]).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+    let mut sender = crate::http2::connect(&world, stream).await;
+    let request = http::Request::get("https://gate/").body(Default::default()).unwrap();
+    let answer = crate::http2::send(&mut sender, request).await.unwrap();
+    assert_eq!(answer, "200 HTTP/2.0 secure=true local=true None");
+    drop(sender);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_tls_is_closed() {
+    let world = start(Limits { head: Duration::from_millis(50), ..limits() }).await;
+    for sent in ["GET / HTTP/1.1\r\nHost: gate\r\n\r\n", "", "\x16\x03\x01"] {
+        let mut stream = world.connect().await;
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = within(stream.read_to_end(&mut answer)).await;
+        assert!(!answer.starts_with(b"HTTP"), "{sent:?}");
+    }
+    world.stop().await;
+}
+
+#[test]
+fn a_certificate_without_its_key_is_no_listener() {
+    for (certificate, key, expected) in [
+        ("missing.pem", "localhost.key", "missing.pem"),
+        ("localhost.pem", "missing.key", "missing.key"),
+        ("localhost.pem", "localhost.pem", "localhost.pem"),
+        ("localhost.key", "localhost.key", "the certificate and its key cannot be used"),
+        ("ca.pem", "localhost.key", "the certificate and its key cannot be used"),
+    ] {
+        let error = tls::acceptor(&file(certificate), &file(key)).err().unwrap().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
