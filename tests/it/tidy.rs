@@ -7,11 +7,10 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Modules that know no other and that everyone above the pure core may use.
-const LEAVES: &[&str] = &["body", "client", "clock", "metrics", "secret"];
+const LEAVES: &[&str] = &["client", "clock", "metrics", "secret"];
 
 /// Every module and what it may import besides itself; [`LEAF`] stands for all of [`LEAVES`].
 const LAYERS: &[(&str, &[&str])] = &[
-    ("body", &[]),
     ("client", &[]),
     ("clock", &[]),
     ("metrics", &[]),
@@ -24,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ledger", &[LEAF, "policy"]),
     ("policies", &[LEAF, "policy"]),
     ("telemetry", &[LEAF]),
-    ("upstream", &[LEAF, "ledger", "policy", "sign"]),
+    ("upstream", &[LEAF, "ledger", "policy", "sign", "telemetry"]),
     (
         "gateway",
         &[
@@ -32,7 +31,6 @@ const LAYERS: &[(&str, &[&str])] = &[
             "attributes",
             "authn",
             "ledger",
-            "policies",
             "policy",
             "route",
             "sign",
@@ -48,7 +46,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const LEAF: &str = "a leaf";
 
 /// What ties everything together.
-const TOP: &[&str] = &["cli", "config", "lib", "main"];
+const TOP: &[&str] = &["app", "cli", "config", "lib", "main"];
 
 /// Modules that are functions of their arguments.
 const PURE: &[&str] = &["policy", "route", "sign"];
