@@ -1,3 +1,5 @@
+//! The ledger from open to close.
+
 use super::*;
 
 use crate::ledger::fixture::NOON;

@@ -1,3 +1,5 @@
+//! What the tail looks like, and what is done about it.
+
 use super::*;
 
 use crate::ledger::volume::Directory;
