@@ -1,11 +1,14 @@
-//! docs/policy-language.md keeps its word: every example in it is run.
+//! docs/policy-language.md keeps its word: every example in it is run, by the engine and by the
+//! reference interpreter.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use crate::engine::Engine;
 use crate::reference::Case;
 use crate::reference::Files;
 use crate::reference::Policies;
 use crate::reference::Suite;
+use crate::reference::Verdict;
 use crate::reference::judge;
 
 use serde::Deserialize;
@@ -27,8 +30,8 @@ struct Example {
     identity: Option<Value>,
     attachments: Option<Value>,
     files: Option<BTreeMap<String, String>>,
-    #[serde(default)]
-    refused: bool,
+    /// The code of the error.
+    refused: Option<String>,
     #[serde(default)]
     cases: Vec<Map<String, Value>>,
 }
@@ -39,8 +42,11 @@ fn every_example_comes_out_as_the_document_says() {
     for (line, text) in examples() {
         let example: Example = serde_saphyr::from_str(text)
             .unwrap_or_else(|it| panic!("docs/policy-language.md:{line}: {it}"));
-        assert!(example.refused == example.cases.is_empty(), "line {line}: cases or refused");
-        let complaints = if example.refused { vec![] } else { run(&example) };
+        assert!(
+            example.refused.is_some() == example.cases.is_empty(),
+            "line {line}: cases or refused"
+        );
+        let complaints = run(&example);
         wrong.extend(complaints.iter().map(|it| format!("docs/policy-language.md:{line}: {it}")));
     }
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
@@ -58,17 +64,27 @@ fn examples() -> Vec<(usize, &'static str)> {
 
 fn run(example: &Example) -> Vec<String> {
     let files = files(example);
+    let engine = match (Engine::load(&files), &example.refused) {
+        (Ok(it), None) => it,
+        (Err(errors), Some(code)) if errors == [code.as_str()] => return vec![],
+        (result, code) => return vec![format!("{:?} instead of {code:?}", result.err())],
+    };
     let policies = Policies::load(&files);
     let suite: Suite = serde_saphyr::from_slice(&files["tests/doc.yaml"]).unwrap();
-    let complaints = suite.cases.iter().filter_map(|case| complaint(&policies, case));
-    complaints.collect()
+    let complaints = suite.cases.iter().flat_map(|case| {
+        let (query, attributes) = (case.query(), case.attributes());
+        [
+            complaint("reference", &judge(&policies, &query, &attributes), case),
+            complaint("engine", &engine.judge(&query, &attributes), case),
+        ]
+    });
+    complaints.flatten().collect()
 }
 
-fn complaint(policies: &Policies, case: &Case) -> Option<String> {
-    let verdict = judge(policies, &case.query(), &case.attributes());
+fn complaint(who: &str, verdict: &Verdict, case: &Case) -> Option<String> {
     let by = verdict.by();
     let same = verdict.word() == case.expect && (case.by.is_none() || by == case.by.as_deref());
-    (!same).then(|| format!("case {}: the reference says {verdict:?}", case.name))
+    (!same).then(|| format!("case {}: the {who} says {verdict:?}", case.name))
 }
 
 fn files(example: &Example) -> Files {

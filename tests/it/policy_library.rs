@@ -1,8 +1,7 @@
-//! The shipped policies, judged by the reference interpreter: each case of their suites comes out as
-//! it says, and each statement decides at least one of them.
+//! The shipped policies, judged by the engine and by the reference interpreter: each case of their
+//! suites comes out as it says, and each statement decides at least one of them.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
+use crate::engine::Engine;
 use crate::reference::Files;
 use crate::reference::Policies;
 use crate::reference::Suite;
@@ -23,12 +22,15 @@ fn shipped_cases_come_out_as_they_say() {
 fn check(directory: &str) {
     let files = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory));
     let policies = Policies::load(&files);
+    let engine = Engine::load(&files).unwrap_or_else(|it| panic!("{directory}: {it:?}"));
     let mut undecided: BTreeSet<_> = policies.deciders().into_iter().collect();
     let mut wrong = Vec::new();
     for (path, bytes) in files.iter().filter(|(path, _)| path.starts_with("tests/")) {
         let suite: Suite = serde_saphyr::from_slice(bytes).unwrap();
         for case in suite.cases {
-            let verdict = judge(&policies, &case.query(), &case.attributes());
+            let (query, attributes) = (case.query(), case.attributes());
+            let verdict = judge(&policies, &query, &attributes);
+            assert_eq!(engine.judge(&query, &attributes), verdict, "{path}: {}", case.name);
             let by = verdict.by();
             undecided.retain(|it| Some(it.as_str()) != by);
             if verdict.word() != case.expect || case.by.is_some() && by != case.by.as_deref() {

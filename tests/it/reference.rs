@@ -94,8 +94,8 @@ fn all(of: impl IntoIterator<Item = Truth>) -> Truth {
 enum Known {
     Values(Vec<String>),
     Absent,
-    /// Not found out, though it could be by asking this source.
-    Unavailable(Sources),
+    /// Not asked for yet, or not to be found out.
+    Unavailable,
     /// Huawei's IAM knows it and the gate never does.
     Never,
 }
@@ -109,18 +109,14 @@ struct Judge<'a> {
 /// Judges with all that is stated.
 pub(crate) fn judge(policies: &Policies, query: &Query, attributes: &Attributes) -> Verdict {
     let judge = Judge { query, attributes };
-    let guardrails: Vec<_> = policies.guardrails.iter().flatten().collect();
-    let identity: Vec<_> = policies.attached(query).into_iter().flatten().collect();
+    let (deny, ceiling): (Vec<_>, Vec<_>) =
+        policies.guardrails.iter().flatten().partition(|it| it.effect == Effect::Deny);
+    let (also_deny, allows): (Vec<_>, Vec<_>) =
+        policies.attached(query).into_iter().flatten().partition(|it| it.effect == Effect::Deny);
+    let denies = [deny, also_deny].concat();
 
-    let of = |from: &[&'_ Statement], effect| -> Vec<Statement> {
-        from.iter().filter(|it| it.effect == effect).map(|it| (*it).clone()).collect()
-    };
-    let denies = [of(&guardrails, Effect::Deny), of(&identity, Effect::Deny)].concat();
-    let ceiling = of(&guardrails, Effect::Allow);
-    let allows = of(&identity, Effect::Allow);
-
-    let truth = |of: &[Statement]| any(of.iter().map(|it| judge.statement(it)));
-    let first = |of: &[Statement]| {
+    let truth = |of: &[&Statement]| any(of.iter().map(|it| judge.statement(it)));
+    let first = |of: &[&Statement]| {
         of.iter().find(|it| judge.statement(it) == Truth::True).map(|it| it.name.clone())
     };
     let d = truth(&denies);
@@ -154,27 +150,16 @@ impl Judge<'_> {
             .chain(statement.conditions.iter().map(|it| self.condition(statement.effect, it))))
     }
 
-    /// The sources of what is unavailable, in the undecided parts of an undecided statement.
+    /// The sources that a statement names, in keys and in variables, if it is undecided.
     fn wanted(&self, statement: &Statement) -> Sources {
         if self.statement(statement) != Truth::Unknown {
             return Sources::default();
         }
-        let mut keys = Vec::new();
-        for it in &statement.conditions {
-            if self.condition(statement.effect, it) == Truth::Unknown {
-                keys.push(it.key.clone());
-                keys.extend(it.values.iter().flat_map(|it| value::variables(it)));
-            }
-        }
-        if let Some(it) = &statement.resource
-            && self.resource(statement.effect, it) == Truth::Unknown
-        {
-            keys.extend(it.texts.iter().flat_map(|it| value::variables(it)));
-        }
-        keys.iter().fold(Sources::default(), |sum, key| match self.look_up(key) {
-            Known::Unavailable(sources) => sum.union(sources),
-            Known::Values(_) | Known::Absent | Known::Never => sum,
-        })
+        let keys = statement.conditions.iter().map(|it| it.key.clone());
+        let listed = statement.conditions.iter().flat_map(|it| &it.values);
+        let resources = statement.resource.iter().flat_map(|it| &it.texts);
+        let variables = listed.chain(resources).flat_map(|it| value::variables(it));
+        keys.chain(variables).fold(Sources::default(), |sum, it| sum.union(source(&it)))
     }
 
     fn resource(&self, effect: Effect, list: &List) -> Truth {
@@ -184,16 +169,18 @@ impl Judge<'_> {
             if text == "*" {
                 return Truth::from(!list.negated);
             }
-            let parts: Vec<_> = text.splitn(5, ':').map(|it| self.fill_in(it, true)).collect();
-            let mut fits = true;
-            for (part, of) in parts.into_iter().zip(urn) {
-                match part {
-                    Filled::In(pattern) => fits &= value::fits(&pattern, of),
-                    Filled::Not => return cautious(effect),
-                    Filled::Unknown => return Truth::Unknown,
-                }
+            let parts: Vec<_> = text.splitn(5, ':').collect();
+            let elsewhere = parts.iter().zip(urn).take(4);
+            if elsewhere.into_iter().any(|(it, of)| !value::fits(&value::wildcards(it), of)) {
+                return Truth::from(list.negated);
             }
-            Truth::from(fits != list.negated)
+            match self.fill_in(parts[4], true) {
+                Filled::In(pattern) => {
+                    Truth::from(value::fits(&pattern, training_job_id) != list.negated)
+                }
+                Filled::Not => cautious(effect),
+                Filled::Unknown => Truth::Unknown,
+            }
         };
         let meets = list.texts.iter().map(meets);
         if list.negated { all(meets) } else { any(meets) }
@@ -203,7 +190,7 @@ impl Judge<'_> {
         let Condition { qualifier, operator, negated, if_exists, key, values } = condition;
         let present = match self.look_up(key) {
             Known::Never => return Truth::True,
-            Known::Unavailable(_) => return Truth::Unknown,
+            Known::Unavailable => return Truth::Unknown,
             Known::Absent if operator == "Null" => vec![],
             Known::Absent if *if_exists => return Truth::True,
             Known::Absent if *negated || qualifier == "ForAllValues" => return cautious(effect),
@@ -215,6 +202,9 @@ impl Judge<'_> {
             return Truth::from(values.iter().any(|it| it.eq_ignore_ascii_case(absent)));
         }
         let meets = present.iter().map(|present| {
+            if !value::is_readable(operator, present) {
+                return cautious(effect);
+            }
             let meets = values.iter().map(|it| match self.fill_in(it, operator == "StringMatch") {
                 Filled::In(listed) => match value::compare(operator, present, &listed) {
                     Some(it) => Truth::from(it != *negated),
@@ -234,8 +224,6 @@ impl Judge<'_> {
     fn look_up(&self, key: &str) -> Known {
         let Query { principal, region, account, .. } = self.query;
         let Attributes { pool_id, pool_type, phase, kind, name, owner, .. } = self.attributes;
-        let details = Sources { details: true, tags: false };
-        let tags = Sources { details: false, tags: true };
         let value = |it: &str| Known::Values(vec![it.to_owned()]);
         let tag = |it: Option<&String>| it.map_or(Known::Absent, |it| value(it));
 
@@ -244,7 +232,7 @@ impl Judge<'_> {
             "g:resourcetag" => match &self.attributes.tags {
                 Attribute::Value(it) => tag(it.get(tag_key)),
                 Attribute::Absent => Known::Absent,
-                Attribute::Unavailable => Known::Unavailable(tags),
+                Attribute::Unavailable => Known::Unavailable,
             },
             "g:principaltag" => tag(principal.tags().get(tag_key)),
             "g:username" => value(principal.name()),
@@ -254,31 +242,23 @@ impl Judge<'_> {
             "g:principalaccount" | "g:domainid" => value(account),
             "g:requestedregion" => value(region),
             "g:currenttime" => value(&self.query.now.to_string()),
-            "g:sourceip" => known(&self.query.source_ip, Sources::default(), |it| {
-                vec![it.to_canonical().to_string()]
-            }),
-            "g:securetransport" => {
-                known(&self.query.secure_transport, Sources::default(), |it| vec![it.to_string()])
-            }
-            "g:useragent" => {
-                known(&self.query.user_agent, Sources::default(), |it| vec![it.clone()])
-            }
+            "g:sourceip" => known(&self.query.source_ip, |it| vec![it.to_canonical().to_string()]),
+            "g:securetransport" => known(&self.query.secure_transport, |it| vec![it.to_string()]),
+            "g:useragent" => known(&self.query.user_agent, |it| vec![it.clone()]),
             "g:enterpriseprojectid" => Known::Absent,
             "lychgate:groups" if principal.groups().is_empty() => Known::Absent,
             "lychgate:groups" => Known::Values(principal.groups().to_vec()),
             "lychgate:issuer" => value(principal.source()),
             "lychgate:authmethod" => value(principal.method().as_str()),
             "lychgate:projectid" => value(&self.query.project_id),
-            "modelarts:poolid" => known(pool_id, details, Vec::clone),
-            "modelarts:pooltype" => known(pool_type, details, Vec::clone),
-            "lychgate:jobphase" => known(phase, details, |it| vec![it.clone()]),
-            "lychgate:jobkind" => known(kind, details, |it| vec![it.clone()]),
-            "lychgate:jobname" => known(name, details, |it| vec![it.clone()]),
-            "lychgate:jobowner" => known(owner, details, |it| vec![it.clone()]),
-            "lychgate:jobage" => known(&self.attributes.age, details, |it| vec![it.to_string()]),
-            "lychgate:workspaceid" => {
-                known(&self.attributes.workspace_id, details, |it| vec![it.clone()])
-            }
+            "modelarts:poolid" => known(pool_id, Vec::clone),
+            "modelarts:pooltype" => known(pool_type, Vec::clone),
+            "lychgate:jobphase" => known(phase, |it| vec![it.clone()]),
+            "lychgate:jobkind" => known(kind, |it| vec![it.clone()]),
+            "lychgate:jobname" => known(name, |it| vec![it.clone()]),
+            "lychgate:jobowner" => known(owner, |it| vec![it.clone()]),
+            "lychgate:jobage" => known(&self.attributes.age, |it| vec![it.to_string()]),
+            "lychgate:workspaceid" => known(&self.attributes.workspace_id, |it| vec![it.clone()]),
             _ => Known::Never,
         }
     }
@@ -286,7 +266,7 @@ impl Judge<'_> {
     /// Puts values in the place of variables. `*` and `?` as written are special if `wildcards`.
     fn fill_in(&self, text: &str, wildcards: bool) -> Filled {
         let mut filled = Vec::new();
-        let mut missing = false;
+        let (mut missing, mut unknown) = (false, false);
         for piece in value::pieces(text, wildcards) {
             let (key, default) = match piece {
                 Piece::Variable { key, default } => (key, default),
@@ -301,13 +281,17 @@ impl Judge<'_> {
                 false => self.look_up(&key),
             };
             match (known, default) {
-                (Known::Unavailable(_), _) => return Filled::Unknown,
+                (Known::Unavailable, _) => unknown = true,
                 (Known::Values(it), _) => filled.extend(it.concat().chars().map(Piece::Char)),
                 (Known::Absent, Some(it)) => filled.extend(it.chars().map(Piece::Char)),
                 (Known::Absent, None) | (Known::Never, _) => missing = true,
             }
         }
-        if missing { Filled::Not } else { Filled::In(filled) }
+        match (missing, unknown) {
+            (true, _) => Filled::Not,
+            (false, true) => Filled::Unknown,
+            (false, false) => Filled::In(filled),
+        }
     }
 }
 
@@ -317,17 +301,27 @@ enum Filled {
     Unknown,
 }
 
+/// Where the value of a key comes from, if the cloud must be asked.
+fn source(key: &str) -> Sources {
+    let key = key.to_ascii_lowercase();
+    let details = ["modelarts:", "lychgate:job", "lychgate:workspaceid"];
+    Sources {
+        details: details.iter().any(|it| key.starts_with(it)),
+        tags: key.starts_with("g:resourcetag/"),
+    }
+}
+
 /// Where the comparison cannot be made: a Deny reads broadly, an Allow narrowly.
 fn cautious(effect: Effect) -> Truth {
     Truth::from(effect == Effect::Deny)
 }
 
-fn known<T>(of: &Attribute<T>, source: Sources, values: impl Fn(&T) -> Vec<String>) -> Known {
+fn known<T>(of: &Attribute<T>, values: impl Fn(&T) -> Vec<String>) -> Known {
     match of {
         Attribute::Value(it) if values(it).is_empty() => Known::Absent,
         Attribute::Value(it) => Known::Values(values(it)),
         Attribute::Absent => Known::Absent,
-        Attribute::Unavailable => Known::Unavailable(source),
+        Attribute::Unavailable => Known::Unavailable,
     }
 }
 

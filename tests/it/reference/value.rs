@@ -98,6 +98,17 @@ pub(super) fn fits(pattern: &[Piece], text: &str) -> bool {
     }
 }
 
+/// Whether the operator can make something of a value of the request.
+pub(super) fn is_readable(operator: &str, present: &str) -> bool {
+    match operator {
+        "Bool" => boolean(present).is_some(),
+        "IpAddress" => address(present).is_some(),
+        it if it.starts_with("Number") => number(present).is_some(),
+        it if it.starts_with("Date") => instant(present).is_some(),
+        _ => true,
+    }
+}
+
 /// Compares by a positive operator; nothing if it cannot read one of the two.
 pub(super) fn compare(operator: &str, present: &str, listed: &[Piece]) -> Option<bool> {
     if operator == "StringMatch" {
@@ -221,7 +232,8 @@ fn instant(text: &str) -> Option<(i64, String)> {
         }
     };
     let mut days = day - 1;
-    days += (0..year).map(|it| if is_leap(it) { 366 } else { 365 }).sum::<i64>();
+    // The year 0 is a leap year, and so are these before this one.
+    days += year * 365 + (year + 3) / 4 - (year + 99) / 100 + (year + 399) / 400;
     days += (1..month).map(days_of).sum::<i64>();
     let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second - offset;
     Some((seconds, fraction.trim_end_matches('0').to_owned()))

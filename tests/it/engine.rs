@@ -1,0 +1,40 @@
+//! The engine, asked like the reference interpreter and answering in its words.
+
+use crate::reference::Files;
+use crate::reference::Verdict;
+
+use lychgate::policy;
+use lychgate::policy::Attributes;
+use lychgate::policy::Decision;
+use lychgate::policy::Limits;
+use lychgate::policy::Query;
+use lychgate::policy::Reason;
+use lychgate::policy::Severity;
+
+/// A policy directory that the engine has taken.
+pub(crate) struct Engine(policy::Set);
+
+impl Engine {
+    /// The codes of the errors, if the engine refuses the directory.
+    pub(crate) fn load(files: &Files) -> Result<Self, Vec<&'static str>> {
+        let files: policy::Files = files.iter().map(|(path, it)| (path, it.clone())).collect();
+        let compiled = policy::Set::compile(&files, &Limits::default());
+        let errors = compiled.diagnostics.iter().filter(|it| it.severity() == Severity::Error);
+        compiled.set.map(Self).ok_or_else(|| errors.map(|it| it.code.as_str()).collect())
+    }
+
+    pub(crate) fn judge(&self, query: &Query, attributes: &Attributes) -> Verdict {
+        match self.0.evaluate(query, attributes) {
+            Decision::Allow(permit) => Verdict::Allow { by: permit.statement().to_string() },
+            Decision::Deny(denial) => Verdict::Deny {
+                by: match (denial.reason, denial.statement) {
+                    (Reason::ExplicitDeny, Some(it)) => it.to_string(),
+                    (Reason::OutsideGuardrails, None) => "ceiling".to_owned(),
+                    (Reason::NothingAllows, None) => "none".to_owned(),
+                    (reason, statement) => format!("{reason:?} by {statement:?}"),
+                },
+            },
+            Decision::Indeterminate(doubt) => Verdict::Indeterminate { wanted: doubt.wanted },
+        }
+    }
+}
