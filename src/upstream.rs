@@ -2,9 +2,17 @@
 //! makes there. Every call is built from nothing and signed anew; no header of the client is copied.
 
 mod answer;
+mod error;
+mod projects;
 
 pub use self::answer::Answer;
 pub use self::answer::BODY_BYTES_MAX;
+pub use self::error::DeleteError;
+pub use self::error::LookUpError;
+pub use self::projects::Config;
+pub use self::projects::Upstreams;
+
+use self::error::chain;
 
 use crate::client;
 use crate::client::Client;
@@ -56,65 +64,6 @@ pub const IDLE_CONNECTIONS_MAX: usize = 64;
 /// How often one call is tried: once more when the first provably did not leave.
 const ATTEMPTS_MAX: usize = 2;
 
-/// One cloud endpoint and the projects it serves.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// A short name for records and metrics.
-    pub name: String,
-    /// Project IDs, exact or with one `*` at the end.
-    pub projects: Vec<String>,
-    /// Scheme and authority, without a path.
-    pub endpoint: Uri,
-    /// The region in URNs and policies, such as `cn-north-4`.
-    pub region: String,
-    /// The account in URNs and policies.
-    pub account: String,
-    /// How to sign.
-    pub algorithm: sign::Algorithm,
-    /// The limit for one look-up call.
-    pub lookup: Duration,
-    /// The limit for the delete, from the first byte to the whole answer.
-    pub request: Duration,
-}
-
-/// All upstreams.
-#[derive(Debug)]
-pub struct Upstreams(Vec<Arc<Upstream>>);
-
-impl Upstreams {
-    /// `upstreams` must not claim the same project or pattern twice.
-    #[must_use]
-    pub fn new(upstreams: Vec<Upstream>) -> Self {
-        Self(upstreams.into_iter().map(Arc::new).collect())
-    }
-
-    /// The upstream that claims `project_id`: an exact name wins, then the longest pattern.
-    #[must_use]
-    pub fn for_project(&self, project_id: &str) -> Option<&Arc<Upstream>> {
-        self.0
-            .iter()
-            .filter_map(|it| Some((it.config.claim(project_id)?, it)))
-            .max_by_key(|(claim, _)| *claim)
-            .map(|(_, upstream)| upstream)
-    }
-
-    /// All of them, in the order of the configuration.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        self.0.iter()
-    }
-}
-
-impl Config {
-    /// How specific the claim on `project_id` is; longer is more, and exact is most.
-    fn claim(&self, project_id: &str) -> Option<usize> {
-        let claim = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(prefix) => project_id.starts_with(prefix).then_some(prefix.len()),
-            None => (pattern == project_id).then_some(usize::MAX),
-        };
-        self.projects.iter().filter_map(claim).max()
-    }
-}
-
 /// One cloud endpoint with its connections and its credential.
 #[derive(Debug)]
 pub struct Upstream {
@@ -160,64 +109,6 @@ pub enum LookedUp {
     Found(Bytes),
     /// The cloud does not know the job; this is what it said.
     NoSuchJob(Box<Answer>),
-}
-
-/// Why a look-up found nothing out.
-#[derive(Debug, thiserror::Error)]
-pub enum LookUpError {
-    /// The cloud refuses our key.
-    #[error("the cloud refuses the gate's key")]
-    KeyRefused,
-    /// There is no credential to sign with.
-    #[error("no credential for the cloud")]
-    NoCredential,
-    /// The call failed, or took too long.
-    #[error("no usable answer: {0}")]
-    Failed(String),
-    /// An answer with another status than 200.
-    #[error("the cloud answered with status {0}")]
-    Status(StatusCode),
-}
-
-/// Why a delete has no answer that can be passed on.
-#[derive(Debug, thiserror::Error)]
-pub enum DeleteError {
-    /// Nothing was sent: no connection.
-    #[error("cannot connect")]
-    Connect,
-    /// The cloud refuses our key.
-    #[error("the cloud refuses the gate's key")]
-    KeyRefused,
-    /// Nothing was sent: there is no credential to sign with.
-    #[error("no credential for the cloud")]
-    NoCredential,
-    /// Nothing was sent: no connection in time.
-    #[error("no connection in time")]
-    NotInTime,
-    /// Nothing was sent: what was looked up would have been too old.
-    #[error("the look-up is too old")]
-    Stale,
-    /// The request may have left, and no answer came.
-    #[error("no answer")]
-    Unanswered,
-    /// An answer came that cannot be passed on.
-    #[error("unusable answer with status {0}")]
-    Unusable(StatusCode),
-}
-
-impl DeleteError {
-    /// One word of a small set, for traces.
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::KeyRefused => "key_refused",
-            Self::NoCredential => "no_credential",
-            Self::NotInTime => "connect_timeout",
-            Self::Stale => "stale",
-            Self::Unanswered => "no_answer",
-            Self::Unusable(_) => "unusable_answer",
-        }
-    }
 }
 
 impl Upstream {
@@ -518,15 +409,4 @@ fn was_never_written(error: &hyper_util::client::legacy::Error) -> bool {
         .source()
         .and_then(|it| it.downcast_ref::<hyper::Error>())
         .is_some_and(hyper::Error::is_canceled)
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -1,5 +1,8 @@
 //! The main job, end to end: what is asked of the cloud, what is answered, what is recorded.
 
+use crate::collector::Collector;
+use crate::collector::Mood;
+use crate::http;
 use crate::http::Connection;
 use crate::world::FINISHED;
 use crate::world::PROJECT;
@@ -8,6 +11,7 @@ use crate::world::UNKNOWN;
 use crate::world::World;
 use crate::world::poll;
 
+use lychgate::cli::Exit;
 use lychgate::emulator::Effect;
 use lychgate::emulator::Fault;
 use lychgate::emulator::Operation;
@@ -191,7 +195,7 @@ async fn what_the_cloud_gets_is_built_from_nothing() {
          g-ResourceTag-env: dev\r\nmodelarts-poolid: p\r\nbaggage: a=b\r\ntracestate: a=b\r\n\
          User-Agent: evil/1\r\nX-Request-Id: mine\r\n\r\n"
     );
-    let answer = crate::http::send(world.gate, head.as_bytes()).await;
+    let answer = http::send(world.gate, head.as_bytes()).await;
     assert_eq!(answer.status, 202);
     let [request] = &world.emulator.requests()[..] else { panic!("one request") };
     let mut names: Vec<_> = request.headers.iter().map(|(it, _)| it.to_lowercase()).collect();
@@ -211,4 +215,174 @@ async fn what_the_cloud_gets_is_built_from_nothing() {
     assert_eq!(request.header("x-project-id"), Some(PROJECT));
     assert!(request.header("user-agent").unwrap().starts_with("lychgate/"));
     assert_eq!(world.records("decision")[0]["caller_request_id"], "mine");
+}
+
+const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+
+fn with_traceparent(world: &World, job: &str) -> String {
+    let field = format!("traceparent: 00-{TRACE_ID}-b7ad6b7169203331-01\r\n\r\n");
+    world.head("alice", job).replace("\r\n\r\n", &format!("\r\n{field}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_delete_is_one_trace_under_the_callers_id() {
+    let collector = Collector::http(Mood::Well).await;
+    let otlp = format!("{{log: human, otlp: 'http://{}'}}", collector.address);
+    let world = World::builder().config("{log: human}", &otlp).start().await;
+    let answer = http::send(world.gate, with_traceparent(&world, FINISHED).as_bytes()).await;
+    assert_eq!(answer.status, 202);
+    let received = collector.wait().await;
+    let spans: Vec<_> =
+        received.iter().flat_map(|it| &it.scope_spans).flat_map(|it| &it.spans).collect();
+    let hex = |it: &[u8]| it.iter().map(|it| format!("{it:02x}")).collect::<String>();
+    assert!(spans.iter().all(|it| hex(&it.trace_id) == TRACE_ID));
+    let mut names: Vec<_> = spans.iter().map(|it| it.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(
+        names,
+        [
+            "DELETE /v2/{project_id}/training-jobs/{training_job_id}",
+            "GET /v2/{project_id}/modelarts-training-job/{training_job_id}/tags",
+            "GET /v2/{project_id}/training-jobs/{training_job_id}",
+            "authenticate",
+            "evaluate",
+            "parse",
+            "record",
+            "sign",
+        ]
+    );
+    // What the cloud was told hangs below the spans of the calls.
+    let ids: Vec<_> = spans.iter().map(|it| hex(&it.span_id)).collect();
+    for request in world.emulator.requests() {
+        let traceparent = request.header("traceparent").unwrap();
+        assert!(ids.iter().any(|it| traceparent == format!("00-{TRACE_ID}-{it}-01")));
+    }
+    assert_eq!(world.records("decision")[0]["trace_id"], TRACE_ID);
+    assert_eq!(world.stop().await.0, Exit::Ok);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_or_hanging_collector_costs_a_request_nothing() {
+    let hanging = Collector::http(Mood::Hanging).await;
+    for otlp in ["http://127.0.0.1:9".to_owned(), format!("http://{}", hanging.address)] {
+        let otlp = format!("{{log: human, otlp: '{otlp}'}}");
+        let world = World::builder().config("{log: human}", &otlp).start().await;
+        for job in [PROTECTED, FINISHED] {
+            let answer = http::send(world.gate, with_traceparent(&world, job).as_bytes()).await;
+            assert!(matches!(answer.status, 202 | 403));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_request_in_flight_survives_a_stop_and_the_ledger_is_closed() {
+    let world = world_allowing("").await;
+    let slow = Fault::new(Effect::None).at(Operation::Delete).after(Duration::from_millis(300));
+    world.emulator.fault(slow);
+    let mut connection = Connection::open(world.gate).await;
+    connection.write(world.head("alice", FINISHED).as_bytes()).await;
+    poll(|| Some(()).filter(|()| world.emulator.counts().delete == 1)).await;
+    let (exit, directory) = world.stop().await;
+    assert_eq!(exit, Exit::Ok);
+    assert_eq!(connection.answer().await.unwrap().status, 202);
+    let ledger = crate::world::read_ledger(directory.path());
+    let last = ledger.iter().filter(|it| it["kind"] == "outcome").last().unwrap();
+    assert_eq!(last["result"], "sent");
+}
+
+#[tokio::test]
+async fn what_was_looked_up_too_long_ago_is_looked_up_again_once() {
+    // The first look-up comes back at once, the ledger and everything else take no time: only a
+    // maximal age of nothing makes it too old.
+    let world =
+        World::builder().config("ledger:", "attributes: {max_age: 0s}\nledger:").start().await;
+    let answer = world.delete("alice", FINISHED).await;
+    assert_eq!((answer.status, answer.code().as_deref()), (503, Some("Lychgate.5031")));
+    let counts = world.emulator.counts();
+    assert_eq!((counts.details, counts.tags, counts.delete), (2, 2, 0));
+    let outcomes = world.outcomes(2).await;
+    assert!(outcomes.iter().all(|it| it["result"] == "not_sent"), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn admin_tells_how_the_gate_is() {
+    let world = World::start().await;
+    world.delete("alice", PROTECTED).await;
+    let get = async |path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: admin\r\n\r\n");
+        let answer = http::send(world.admin, request.as_bytes()).await;
+        (answer.status, String::from_utf8(answer.body).unwrap())
+    };
+    assert_eq!(get("/livez").await.0, 200);
+    assert_eq!(get("/readyz").await.0, 200);
+    let (_, metrics) = get("/metrics").await;
+    for line in [
+        r#"lychgate_decisions_total{result="deny",reason="explicit"} 1"#,
+        r#"lychgate_requests_total{status="403",error_code="Lychgate.4031",origin="gateway"} 1"#,
+        r#"lychgate_look_ups_total{source="details",result="found"} 1"#,
+        r#"lychgate_ledger_records_total{kind="decision"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+    assert_eq!(get("/v2/p/training-jobs/x").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_cloud_that_refuses_the_gates_key_is_not_the_callers_fault() {
+    for (effect, status, code) in [
+        (Effect::KeyRefused, 502, "Lychgate.5021"),
+        (Effect::PermissionRefused, 401, "ModelArts.0112"),
+        (Effect::Forbidden, 403, "ModelArts.0108"),
+        (Effect::Internal, 500, "ModelArts.0010"),
+        (Effect::Throttled { retry_after_s: 7 }, 429, "ModelArts.2799"),
+        (
+            Effect::Redirect { status: 307, location: "http://127.0.0.1:1/".to_owned() },
+            502,
+            "Lychgate.5023",
+        ),
+        (Effect::Html, 202, ""),
+    ] {
+        let world = world_allowing("").await;
+        world.emulator.fault(Fault::new(effect.clone()).at(Operation::Delete));
+        let answer = world.delete("alice", FINISHED).await;
+        let said = answer.code().unwrap_or_default();
+        assert_eq!((answer.status, said.as_str()), (status, code), "{effect:?}");
+        assert_eq!(world.outcomes(1).await[0]["result"], "sent", "{effect:?}");
+        assert_eq!(world.emulator.counts().delete, 1, "{effect:?}");
+        if let Effect::Throttled { .. } = effect {
+            assert_eq!(answer.header("retry-after"), Some("7"));
+        }
+    }
+}
+
+/// attacks.md 64–67: what a look-up cannot find out is never taken for an answer.
+#[tokio::test]
+async fn a_look_up_that_fails_decides_nothing() {
+    for (effect, status, code) in [
+        (Effect::KeyRefused, 502, "Lychgate.5021"),
+        (Effect::PermissionRefused, 503, "Lychgate.5031"),
+        (Effect::Forbidden, 503, "Lychgate.5031"),
+        (Effect::Internal, 503, "Lychgate.5031"),
+        (Effect::Throttled { retry_after_s: 7 }, 503, "Lychgate.5031"),
+        (Effect::Reset { when: Reset::Done }, 503, "Lychgate.5031"),
+        (Effect::DuplicateKeys, 503, "Lychgate.5031"),
+        (Effect::Html, 503, "Lychgate.5031"),
+        (Effect::Huge { bytes: 2 << 20 }, 503, "Lychgate.5031"),
+        (Effect::OtherJob, 503, "Lychgate.5031"),
+        (Effect::Truncated, 503, "Lychgate.5031"),
+        (Effect::TruncatedJson, 503, "Lychgate.5031"),
+        (Effect::WrongTypes, 503, "Lychgate.5031"),
+    ] {
+        let world =
+            world_allowing(r#","Condition":{"StringEquals":{"modelarts:poolId":"pool-vision-1"}}"#)
+                .await;
+        world.emulator.fault(Fault::new(effect.clone()).at(Operation::Details));
+        let answer = world.delete("alice", FINISHED).await;
+        let said = answer.code().unwrap_or_default();
+        assert_eq!((answer.status, said.as_str()), (status, code), "{effect:?}");
+        assert_eq!(world.emulator.counts().delete, 0, "{effect:?}");
+        assert_eq!(world.records("decision")[0]["result"], "indeterminate", "{effect:?}");
+        assert!(world.emulator.exists(FINISHED));
+    }
 }

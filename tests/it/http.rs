@@ -68,6 +68,14 @@ impl Connection {
         timeout(PATIENCE, self.read_answer()).await.expect("an answer in time")
     }
 
+    /// The first line of the next answer, for answers whose end cannot be told.
+    pub(crate) async fn status_line(&mut self) -> String {
+        while !self.buffer.contains(&b'\n') {
+            assert!(timeout(PATIENCE, self.fill()).await.expect("an answer in time"), "no answer");
+        }
+        String::from_utf8_lossy(&self.buffer).lines().next().unwrap().to_owned()
+    }
+
     async fn read_answer(&mut self) -> Option<Answer> {
         let end = loop {
             if let Some(at) = self.buffer.windows(4).position(|it| it == b"\r\n\r\n") {

@@ -9,12 +9,12 @@
 )]
 
 mod admin;
+mod attacks;
 mod collector;
 mod emulator;
-mod findings;
-mod gateway;
 mod engine;
 mod findings;
+mod gateway;
 mod head;
 mod http;
 mod http2;

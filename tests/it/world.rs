@@ -25,6 +25,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 pub(crate) const PROJECT: &str = emulator::sample::PROJECT;
 pub(crate) const REGION: &str = "cn-north-4";
@@ -120,16 +121,7 @@ impl World {
 
     /// The ledger's records so far, in order.
     pub(crate) fn ledger(&self) -> Vec<Value> {
-        let mut files: Vec<_> = fs::read_dir(self.directory.path().join("ledger"))
-            .unwrap()
-            .map(|it| it.unwrap().path())
-            .filter(|it| it.extension().is_some_and(|it| it == "jsonl"))
-            .collect();
-        files.sort();
-        let text: String = files.iter().map(|it| fs::read_to_string(it).unwrap()).collect();
-        // A group may be half written while it is read.
-        let whole = text.rfind('\n').map_or("", |at| &text[..at]);
-        whole.lines().map(|it| serde_json::from_str(it).unwrap()).collect()
+        read_ledger(self.directory.path())
     }
 
     /// The records of one kind.
@@ -214,7 +206,8 @@ impl Builder {
         let app = App::start(config, self.clock.clone()).await.unwrap();
         let (gate, admin) = (app.addresses()[0], app.admin_address());
         let (shutdown, signal) = oneshot::channel();
-        let running = tokio::task::spawn(app.run(async {
+        let tracker = TaskTracker::new();
+        let running = tracker.spawn(app.run(async {
             let _ = signal.await;
         }));
         World {
@@ -278,6 +271,20 @@ fn shipped_policies() -> Vec<(String, String)> {
     }
     let text = |it: &String| fs::read_to_string(root.join(it)).unwrap();
     files.iter().map(|it| (it.clone(), text(it))).collect()
+}
+
+/// The records of the ledger in a world's directory, in order.
+pub(crate) fn read_ledger(directory: &Path) -> Vec<Value> {
+    let mut files: Vec<_> = fs::read_dir(directory.join("ledger"))
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .filter(|it| it.extension().is_some_and(|it| it == "jsonl"))
+        .collect();
+    files.sort();
+    let text: String = files.iter().map(|it| fs::read_to_string(it).unwrap()).collect();
+    // A group may be half written while it is read.
+    let whole = text.rfind('\n').map_or("", |at| &text[..at]);
+    whole.lines().map(|it| serde_json::from_str(it).unwrap()).collect()
 }
 
 /// Asks until there is an answer.

@@ -1,0 +1,74 @@
+//! Why a call to the cloud has no answer that can be used.
+
+use http::StatusCode;
+use std::error::Error;
+
+/// Why a look-up found nothing out.
+#[derive(Debug, thiserror::Error)]
+pub enum LookUpError {
+    /// The cloud refuses our key.
+    #[error("the cloud refuses the gate's key")]
+    KeyRefused,
+    /// There is no credential to sign with.
+    #[error("no credential for the cloud")]
+    NoCredential,
+    /// The call failed, or took too long.
+    #[error("no usable answer: {0}")]
+    Failed(String),
+    /// An answer with another status than 200.
+    #[error("the cloud answered with status {0}")]
+    Status(StatusCode),
+}
+
+/// Why a delete has no answer that can be passed on.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// Nothing was sent: no connection.
+    #[error("cannot connect")]
+    Connect,
+    /// The cloud refuses our key.
+    #[error("the cloud refuses the gate's key")]
+    KeyRefused,
+    /// Nothing was sent: there is no credential to sign with.
+    #[error("no credential for the cloud")]
+    NoCredential,
+    /// Nothing was sent: no connection in time.
+    #[error("no connection in time")]
+    NotInTime,
+    /// Nothing was sent: what was looked up would have been too old.
+    #[error("the look-up is too old")]
+    Stale,
+    /// The request may have left, and no answer came.
+    #[error("no answer")]
+    Unanswered,
+    /// An answer came that cannot be passed on.
+    #[error("unusable answer with status {0}")]
+    Unusable(StatusCode),
+}
+
+impl DeleteError {
+    /// One word of a small set, for traces.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::KeyRefused => "key_refused",
+            Self::NoCredential => "no_credential",
+            Self::NotInTime => "connect_timeout",
+            Self::Stale => "stale",
+            Self::Unanswered => "no_answer",
+            Self::Unusable(_) => "unusable_answer",
+        }
+    }
+}
+
+/// An error with its causes, for logs.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
