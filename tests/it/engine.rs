@@ -6,25 +6,33 @@ use crate::reference::Verdict;
 use lychgate::policy;
 use lychgate::policy::Attributes;
 use lychgate::policy::Decision;
+use lychgate::policy::Diagnostic;
 use lychgate::policy::Limits;
 use lychgate::policy::Query;
 use lychgate::policy::Reason;
 use lychgate::policy::Severity;
 
 /// A policy directory that the engine has taken.
-pub(crate) struct Engine(policy::Set);
+pub(crate) struct Engine {
+    set: policy::Set,
+    /// The codes of what was found all the same.
+    pub(crate) findings: Vec<&'static str>,
+}
 
 impl Engine {
     /// The codes of the errors, if the engine refuses the directory.
     pub(crate) fn load(files: &Files) -> Result<Self, Vec<&'static str>> {
         let files: policy::Files = files.iter().map(|(path, it)| (path, it.clone())).collect();
         let compiled = policy::Set::compile(&files, &Limits::default());
-        let errors = compiled.diagnostics.iter().filter(|it| it.severity() == Severity::Error);
-        compiled.set.map(Self).ok_or_else(|| errors.map(|it| it.code.as_str()).collect())
+        let (errors, findings): (Vec<_>, Vec<_>) =
+            compiled.diagnostics.iter().partition(|it| it.severity() == Severity::Error);
+        let codes = |of: Vec<&Diagnostic>| of.iter().map(|it| it.code.as_str()).collect();
+        let findings = codes(findings);
+        compiled.set.map(|set| Self { set, findings }).ok_or_else(|| codes(errors))
     }
 
     pub(crate) fn judge(&self, query: &Query, attributes: &Attributes) -> Verdict {
-        match self.0.evaluate(query, attributes) {
+        match self.set.evaluate(query, attributes) {
             Decision::Allow(permit) => Verdict::Allow { by: permit.statement().to_string() },
             Decision::Deny(denial) => Verdict::Deny {
                 by: match (denial.reason, denial.statement) {

@@ -53,6 +53,15 @@ fn engine_and_reference_agree() {
                 format!("the reference says {expected:?}, the engine {found:?}")
                     + &describe(world, query, attributes)
             })?;
+            println!(
+                "OUT {} {}",
+                found.word(),
+                match found.by() {
+                    Some("none") => "none",
+                    Some("ceiling") => "ceiling",
+                    _ => "",
+                }
+            );
             let undecided = matches!(found, Verdict::Indeterminate { .. });
             check(!undecided || any_unavailable(query, attributes), || {
                 format!("{found:?} with everything known") + &describe(world, query, attributes)

@@ -254,7 +254,9 @@ fn condition(effect: &'static str) -> BoxedStrategy<Condition> {
 }
 
 fn conditions(effect: &'static str) -> impl Strategy<Value = Value> {
-    let size = prop_oneof![1 => 0..=0_usize, 4 => 1..=1_usize, 3 => 2..=3_usize];
+    // So that neither Denies nor missing Allows decide nearly everything.
+    let (none, one, more) = if effect == "Deny" { (1, 8, 16) } else { (4, 8, 2) };
+    let size = prop_oneof![none => 0..=0_usize, one => 1..=1_usize, more => 2..=4_usize];
     size.prop_flat_map(move |size| vec(condition(effect), size)).prop_map(|conditions| {
         let mut operators: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
         for (operator, key, values) in conditions {
@@ -378,8 +380,8 @@ fn files() -> impl Strategy<Value = Files> {
 
 fn attachments(stems: Vec<&'static str>) -> impl Strategy<Value = Value> {
     let all = stems.len();
-    let to = prop_oneof![Just(vec!["any"]), vec(select(TO), 1..4)];
-    let projects = option::weighted(0.3, vec(select(PROJECTS), 1..3));
+    let to = prop_oneof![3 => Just(vec!["any"]), 1 => vec(select(TO), 1..4)];
+    let projects = option::weighted(0.2, vec(select(PROJECTS), 1..3));
     let entry = (to, projects, subsequence(stems, 1..=all)).prop_map(|(to, projects, policies)| {
         let mut it = json!({"to": to, "policies": policies});
         if let Some(projects) = projects {
@@ -387,7 +389,7 @@ fn attachments(stems: Vec<&'static str>) -> impl Strategy<Value = Value> {
         }
         it
     });
-    vec(entry, 0..4).prop_map(|it| json!(it))
+    prop_oneof![1 => vec(entry.clone(), 0..=0), 9 => vec(entry, 1..4)].prop_map(|it| json!(it))
 }
 
 fn fill<T: Clone>(stated: &Attribute<T>, other: &Attribute<T>) -> Attribute<T> {

@@ -50,7 +50,19 @@ const FAMILIES: &[Family] = &[
             "NumberGreaterThan",
             "NumberGreaterThanEquals",
         ],
-        present: &["5", "-5.50", "07", "0.5000000000000000000000000000001", "1e3"],
+        present: &[
+            "5",
+            "-5.50",
+            "07",
+            "0.5000000000000000000000000000001",
+            "1e3",
+            "+5",
+            "5.",
+            ".5",
+            "-0",
+            " 5",
+            "",
+        ],
         listed: &["5.0", "-5.5", "7", "0.5"],
     },
     Family {
@@ -66,13 +78,39 @@ const FAMILIES: &[Family] = &[
             "2026-01-15T12:00:00.1Z",
             "2026-01-15T12:00:60Z",
             "2026-01-15",
+            "2026-01-15t12:00:00z",
+            "2026-01-15 12:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "2024-02-29T24:00:00Z",
+            "0000-01-01T00:00:00+23:59",
+            "9999-12-30T21:59:59Z",
+            "2026-01-15T12:00:00.000000001Z",
+            "2026-01-15T12:00:00.0000000001Z",
+            "2026-01-15T12:00:00-00:00",
+            "2026-01-15T12:00:00+24:00",
+            "2026-01-15T12:00:00",
         ],
         listed: &["2026-01-15T12:00:00Z", "2026-01-15T04:00:00.1-08:00"],
     },
-    Family { operators: &["Bool"], present: &["true", "FALSE", "1"], listed: &["true", "False"] },
+    Family {
+        operators: &["Bool"],
+        present: &["true", "FALSE", "1", ""],
+        listed: &["true", "False"],
+    },
     Family {
         operators: &["IpAddress", "NotIpAddress"],
-        present: &["10.0.0.1", "::ffff:10.0.0.2", "fd00::1", "010.0.0.1"],
+        present: &[
+            "10.0.0.1",
+            "::ffff:10.0.0.2",
+            "fd00::1",
+            "010.0.0.1",
+            "10.0.0.0/8",
+            "10.0.0.1/32",
+            "::ffff:a00:1",
+            "fe80::1%eth0",
+            "[fd00::1]",
+            "10.0.0.1:80",
+        ],
         listed: &["10.0.0.1", "10.0.0.0/8", "::ffff:10.0.0.2/127", "fd00::/8", "::/0"],
     },
 ];
@@ -103,7 +141,7 @@ fn every_operator_in_every_situation() {
         tally.compare("modelarts:poolId", &operators, lists, &questions.concat());
     }
     tally.compare("modelarts:poolId", &null(), &presence(), &circumstances());
-    assert!(50_000 < tally.asked, "{}", tally.asked);
+    assert!(30_000 < tally.asked, "{}", tally.asked);
     tally.finish();
 }
 
@@ -201,12 +239,12 @@ fn both<'a>(
     ["Deny", "Allow"].into_iter().flat_map(|effect| lists.iter().map(move |it| (effect, &it[..])))
 }
 
-/// Absent, unknown, one value, two values.
+/// Absent, unknown, each value, and neighbours among the first five.
 fn states(present: &[&str]) -> Vec<Attribute<Vec<String>>> {
     let mut res = vec![Attribute::Absent, Attribute::Unavailable];
     for (at, first) in present.iter().enumerate() {
         res.push(Attribute::Value(vec![(*first).to_owned()]));
-        for second in &present[at + 1..] {
+        if let Some(second) = present[..5.min(present.len())].get(at + 1) {
             res.push(Attribute::Value(vec![(*first).to_owned(), (*second).to_owned()]));
         }
     }

@@ -198,7 +198,6 @@ fn is_digits(text: &str) -> bool {
 
 /// Seconds since the year 0, and the digits of the fraction without trailing zeros.
 fn instant(text: &str) -> Option<(i64, String)> {
-    let text = text.to_ascii_uppercase();
     let (date, time) = text.split_once('T')?;
     let at = time.find(['Z', '+', '-'])?;
     let (clock, zone) = time.split_at(at);
@@ -216,7 +215,13 @@ fn instant(text: &str) -> Option<(i64, String)> {
         _ => 31,
     };
     let valid = (1..=12).contains(&month) && (1..=days_of(month)).contains(&day);
-    if !valid || 23 < hour || 59 < minute || 59 < second || !is_digits(fraction) {
+    if !valid
+        || 23 < hour
+        || 59 < minute
+        || 59 < second
+        || !is_digits(fraction)
+        || 9 < fraction.len()
+    {
         return None;
     }
     let offset = match zone.split_at(1) {
