@@ -1,7 +1,7 @@
 //! The engine against the reference interpreter: generated policy directories and questions, and
 //! every operator in every situation.
 //!
-//! `PROPTEST_CASES` raises the number of generated directories; 7 000 make a million questions.
+//! `PROPTEST_CASES` raises the number of generated directories; 10 000 make a million questions.
 
 #![expect(
     clippy::expect_used,
@@ -36,7 +36,7 @@ use proptest::test_runner::TestRunner;
 use std::fmt::Write as _;
 
 /// Directories for each of proptest's cases (256 unless `PROPTEST_CASES` says otherwise).
-const WORLDS: u32 = 4;
+const WORLDS: u32 = 3;
 /// Queries for each directory, and as many attributes.
 const QUERIES: usize = 6;
 const FILLINGS: usize = 4;
