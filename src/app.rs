@@ -120,7 +120,7 @@ impl App {
         let tracer = Tracer::new(&config.telemetry.trace, &metrics, &Handle::current())?;
 
         let (listeners, admin) = listeners(&config).await?;
-        let opened = ledger::open(&config.ledger, clock.clone())?;
+        let opened = ledger::open(&config.ledger, clock.clone(), &metrics)?;
         let (directory, limits) = (config.policies, policy::Limits::default());
         let (in_force, follower) =
             Policies::open(directory, limits, clock.clone(), metrics.clone()).await;

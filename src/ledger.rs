@@ -58,6 +58,8 @@ use self::writer::Limits;
 use self::writer::Writer;
 
 use crate::clock::Clock;
+use crate::metrics::LedgerFault;
+use crate::metrics::Metrics;
 use crate::policy;
 
 use jiff::SignedDuration;
@@ -99,6 +101,7 @@ pub struct Ledger {
     id: LedgerId,
     queue: Arc<Queue>,
     status: watch::Receiver<Status>,
+    metrics: Metrics,
 }
 
 /// What [`open`] opened.
@@ -213,8 +216,8 @@ pub struct Judged<'a> {
 /// Opens the ledger in `config.directory` and starts its thread.
 ///
 /// # Errors
-/// The directory cannot be used, or another process has it.
-pub fn open(config: &Config, clock: Clock) -> Result<Opened, OpenError> {
+/// The directory cannot be used, another process has it, or the ledger in it is damaged.
+pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Opened, OpenError> {
     let path = || config.directory.clone();
     let Found { directory, head, segments } =
         Directory::open(&config.directory).map_err(|error| match error {
@@ -229,7 +232,7 @@ pub fn open(config: &Config, clock: Clock) -> Result<Opened, OpenError> {
     };
     let at = (directory.id().clone(), head);
     let io = |source| OpenError::Io { path: path(), source };
-    let (opened, pending) = start(at, clock, Box::new(directory), limits).map_err(io)?;
+    let (opened, pending) = start(at, clock, Box::new(directory), limits, metrics).map_err(io)?;
     if !segments.is_empty() {
         let (ledger, path) = (opened.ledger.clone(), path());
         let hand_out = move || pending::hand_out(&path, &segments, &ledger, &pending);
@@ -244,16 +247,22 @@ fn start(
     clock: Clock,
     volume: Box<dyn Volume>,
     limits: Limits,
+    metrics: &Metrics,
 ) -> io::Result<(Opened, mpsc::Sender<Pending>)> {
     let queue = Arc::new(Queue::default());
     let (status_sender, status) = watch::channel(Status::Writable);
     let (pending_sender, pending) = mpsc::channel(PENDING_MAX);
-    let ends =
-        Ends { queue: Arc::clone(&queue), status: status_sender, pending: pending_sender.clone() };
+    let ends = Ends {
+        queue: Arc::clone(&queue),
+        status: status_sender,
+        pending: pending_sender.clone(),
+        metrics: metrics.clone(),
+    };
     let id = at.0.clone();
     let writer = Writer::new(at, clock, volume, ends, limits);
     let thread = thread::Builder::new().name("ledger".to_owned()).spawn(|| writer.run())?;
-    let ledger = Ledger { id, queue: Arc::clone(&queue), status: status.clone() };
+    let ledger =
+        Ledger { id, queue: Arc::clone(&queue), status: status.clone(), metrics: metrics.clone() };
     let thread = WriterThread { queue, status, thread };
     Ok((Opened { ledger, thread, pending }, pending_sender))
 }
@@ -288,7 +297,12 @@ impl Ledger {
     /// Each of [`Error`]; nothing may be sent then.
     pub async fn record(&self, judged: &Judged<'_>) -> Result<Entry, Error> {
         let (reply, entry) = oneshot::channel();
-        self.queue.submit(judged.submission(reply)?)?;
+        let submitted = judged.submission(reply).and_then(|it| self.queue.submit(it));
+        submitted.inspect_err(|error| match error {
+            Error::Busy => self.metrics.ledger_failed(LedgerFault::Queue),
+            Error::TooLarge => self.metrics.ledger_failed(LedgerFault::RecordSize),
+            Error::Closed | Error::Failed | Error::Full | Error::Write(_) => (),
+        })?;
         entry.await.unwrap_or(Err(Error::Failed))
     }
 

@@ -5,7 +5,6 @@ use crate::gateway::Version;
 use crate::ledger;
 use crate::ledger::Ledger;
 use crate::policies::Policies;
-use crate::policy::Set;
 
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -37,7 +36,7 @@ pub(super) fn hand_over(
     if versions.borrow().as_ref().is_some_and(is_known) {
         return;
     }
-    match record(&set) {
+    match ledger::Policies::new(&set).map(Arc::new) {
         Ok(recorded) => {
             ledger.loaded(&recorded);
             versions.send_replace(Some(Arc::new(Version { set, recorded })));
@@ -46,12 +45,4 @@ pub(super) fn hand_over(
             tracing::error!(%error, "policies cannot be recorded; the version before stays in force");
         }
     }
-}
-
-fn record(set: &Set) -> Result<Arc<ledger::Policies>, Box<dyn std::error::Error>> {
-    let mut texts = Vec::new();
-    for (path, text) in set.files().iter() {
-        texts.push((path, std::str::from_utf8(text)?));
-    }
-    Ok(Arc::new(ledger::Policies::new(set.digest(), texts)?))
 }

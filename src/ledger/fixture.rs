@@ -17,7 +17,8 @@ use std::sync::Arc;
 pub(super) const NOON: &str = "2026-01-15T12:00:00Z";
 
 pub(super) fn policies(digest: &str) -> Arc<Policies> {
-    Arc::new(Policies::new(digest, [("guardrails/a.json", "{}")]).unwrap())
+    let files = policy::Files::from_iter([("guardrails/a.json", "{}")]);
+    Arc::new(Policies::of(digest, &files).unwrap())
 }
 
 pub(super) async fn record(ledger: &Ledger, request_id: &str) -> Result<Entry, Error> {

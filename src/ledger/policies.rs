@@ -7,14 +7,20 @@ use super::record::Body;
 use super::record::PolicyText;
 use super::record::written_len;
 
+use crate::policy;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
 
 /// How much text one part holds, in bytes as written; the rest of a record is names.
 const PART_BYTES_MAX: usize = MEMBERS_BYTES_MAX - 1024;
 
-/// What a file adds to a part besides its path and text: `{"path":"","text":""},`.
-const FILE_BYTES: usize = 22;
+/// What a file adds to a part besides its path and text: `{"path":"","base64":true,"text":""},`.
+const FILE_BYTES: usize = 36;
 
 /// One version of the policies, ready to be recorded.
 #[derive(Debug)]
@@ -24,15 +30,16 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Takes the version `digest` (SHA-256 in hex) with its `files`, path and text each, in the
-    /// order of their paths.
+    /// Takes the version of `set`.
     ///
     /// # Errors
     /// [`Error::TooLarge`] if a path is so long that no record holds it.
-    pub fn new<'a>(
-        digest: &str,
-        files: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, Error> {
+    pub fn new(set: &policy::Set) -> Result<Self, Error> {
+        Self::of(set.digest(), set.files())
+    }
+
+    /// Takes the version `digest`, SHA-256 in hex.
+    pub(super) fn of(digest: &str, files: &policy::Files) -> Result<Self, Error> {
         let parts = split(files)?;
         let count = u32::try_from(parts.len()).map_err(|_| Error::TooLarge)?;
         let parts = (1..).zip(parts).map(|(part, files)| {
@@ -59,21 +66,45 @@ impl Policies {
     }
 }
 
+impl record::Policies<'_> {
+    /// Puts a version together from its parts, all of them and in order; nothing if some are
+    /// missing or cannot be read.
+    #[must_use]
+    pub fn join(parts: &[Self]) -> Option<policy::Files> {
+        let whole = parts.iter().zip(1..).all(|(it, part)| it.part == part)
+            && parts.iter().all(|it| usize::try_from(it.parts) == Ok(parts.len()));
+        let mut texts: BTreeMap<&str, (String, bool)> = BTreeMap::new();
+        for file in parts.iter().flat_map(|it| &it.files) {
+            let (text, base64) = texts.entry(&file.path).or_default();
+            text.push_str(&file.text);
+            *base64 = file.base64;
+        }
+        let bytes = |(text, base64): (String, bool)| match base64 {
+            true => STANDARD.decode(text).ok(),
+            false => Some(text.into_bytes()),
+        };
+        let files = texts.into_iter().map(|(path, text)| Some((path, bytes(text)?)));
+        files.collect::<Option<policy::Files>>().filter(|_| whole && !parts.is_empty())
+    }
+}
+
 /// Fills parts with files; a text that does not fit goes on in the next part.
-fn split<'a>(
-    files: impl IntoIterator<Item = (&'a str, &'a str)>,
-) -> Result<Vec<Vec<PolicyText<'a>>>, Error> {
+fn split(files: &policy::Files) -> Result<Vec<Vec<PolicyText<'_>>>, Error> {
     let mut res = Vec::new();
     let mut part = Vec::new();
     let mut room = PART_BYTES_MAX;
-    for (path, text) in files {
+    for (path, bytes) in files.iter() {
         let name = FILE_BYTES + path.chars().map(written_len).sum::<usize>();
         if PART_BYTES_MAX / 2 < name {
             return Err(Error::TooLarge);
         }
-        let mut rest = text;
+        let (text, base64) = match str::from_utf8(bytes) {
+            Ok(text) => (Cow::Borrowed(text), false),
+            Err(_) => (Cow::Owned(STANDARD.encode(bytes)), true),
+        };
+        let mut rest = &*text;
         loop {
-            // A piece is at least half a part, so that a path is not repeated for a few letters.
+            // A piece is a good part of a record, so that a path is not repeated for a few letters.
             let whole = rest.chars().map(written_len).sum::<usize>();
             if room < name + whole.min(PART_BYTES_MAX / 4) {
                 res.push(mem::take(&mut part));
@@ -81,7 +112,8 @@ fn split<'a>(
             }
             let (piece, left) = cut(rest, room - name);
             room -= name + piece.chars().map(written_len).sum::<usize>();
-            part.push(PolicyText { path: path.into(), text: piece.into() });
+            let text = Cow::Owned(piece.to_owned());
+            part.push(PolicyText { path: path.into(), base64, text });
             rest = left;
             if rest.is_empty() {
                 break;
@@ -115,49 +147,45 @@ mod tests {
     use proptest::proptest;
     use proptest::test_runner::Config as ProptestConfig;
 
+    /// How many records it took.
     #[track_caller]
-    fn check(files: &[(String, String)]) -> usize {
-        let given = files.iter().map(|(path, text)| (path.as_str(), text.as_str()));
-        let policies = Policies::new("00ff", given).unwrap();
-        let mut read: Vec<(String, String)> = Vec::new();
-        for (index, members) in policies.parts().iter().enumerate() {
+    fn check(files: &policy::Files) -> usize {
+        let policies = Policies::of("00ff", files).unwrap();
+        let read = |members: &Vec<u8>| {
             assert!(members.len() <= MEMBERS_BYTES_MAX, "{}", members.len());
-            let text = format!("{{{}}}", std::str::from_utf8(members).unwrap());
+            let text = format!("{{{}}}", str::from_utf8(members).unwrap());
             let Body::Policies(part) = serde_json::from_str(&text).unwrap() else { panic!() };
-            assert_eq!(
-                (part.digest.as_ref(), part.part),
-                ("00ff", u32::try_from(index + 1).unwrap())
-            );
-            assert_eq!(usize::try_from(part.parts).unwrap(), policies.parts().len());
-            for file in part.files {
-                match read.last_mut() {
-                    Some((path, text)) if *path == file.path => text.push_str(&file.text),
-                    _ => read.push((file.path.into_owned(), file.text.into_owned())),
-                }
-            }
-        }
-        assert_eq!(read, files);
+            assert_eq!(part.digest, "00ff");
+            part
+        };
+        let mut parts: Vec<_> = policies.parts().iter().map(read).collect();
+        assert!(record::Policies::join(&parts).as_ref() == Some(files));
+        parts.pop();
+        assert_eq!(record::Policies::join(&parts), None);
         policies.parts().len()
     }
 
     #[test]
     fn a_version_is_spread_over_as_many_records_as_it_needs() {
-        let file = |path: &str, text: String| (path.to_owned(), text);
+        let one = |text: Vec<u8>| policy::Files::from_iter([("a.json", text)]);
+        let hundred = (0..100).map(|it| (format!("{it:03}"), vec![b'y'; 2000]));
         for (files, parts) in [
-            (vec![], 1),
-            (vec![file("a.json", String::new())], 1),
-            (vec![file("a.json", "{}".to_owned()), file("b.json", "{}".to_owned())], 1),
-            (vec![file("a.json", "x".repeat(PART_BYTES_MAX - 28))], 1),
-            (vec![file("a.json", "x".repeat(PART_BYTES_MAX))], 2),
-            (vec![file("a.json", "\n".repeat(256 * 1024))], 9),
-            (vec![file("a.json", "\0".repeat(256 * 1024))], 25),
-            (vec![file("a.json", "\u{202e}".repeat(20_000))], 2),
-            ((0..100).map(|it| file(&format!("{it:03}"), "y".repeat(2000))).collect(), 4),
+            (policy::Files::default(), 1),
+            (one(Vec::new()), 1),
+            (policy::Files::from_iter([("a.json", "{}"), ("b.json", "{}")]), 1),
+            (one(vec![b'x'; PART_BYTES_MAX - 42]), 1),
+            (one(vec![b'x'; PART_BYTES_MAX]), 2),
+            (one(vec![b'\n'; 256 * 1024]), 9),
+            (one(vec![0; 256 * 1024]), 25),
+            (one(vec![0xff; 256 * 1024]), 6),
+            (one("\u{202e}".repeat(20_000).into_bytes()), 2),
+            (hundred.collect(), 4),
         ] {
             assert_eq!(check(&files), parts);
         }
         let path = "p".repeat(PART_BYTES_MAX);
-        assert!(matches!(Policies::new("00ff", [(path.as_str(), "")]), Err(Error::TooLarge)));
+        let files = policy::Files::from_iter([(path, "")]);
+        assert!(matches!(Policies::of("00ff", &files), Err(Error::TooLarge)));
     }
 
     proptest! {
@@ -165,12 +193,8 @@ mod tests {
 
         #[test]
         fn no_text_is_lost(texts in vec(vec(any::<char>(), 0..20_000), 0..4)) {
-            let files: Vec<_> = texts
-                .iter()
-                .enumerate()
-                .map(|(index, text)| (index.to_string(), text.iter().collect()))
-                .collect();
-            check(&files);
+            let text = |it: &Vec<char>| it.iter().collect::<String>();
+            check(&(0..).zip(&texts).map(|(path, it)| (format!("{path}"), text(it))).collect());
         }
     }
 }

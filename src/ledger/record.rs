@@ -243,6 +243,9 @@ pub struct Policies<'a> {
 pub struct PolicyText<'a> {
     /// Relative to the policy directory.
     pub path: Cow<'a, str>,
+    /// The file is not UTF-8, and its text here is the base64 of its bytes.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub base64: bool,
     /// The text, or a piece of it.
     pub text: Cow<'a, str>,
 }
@@ -267,6 +270,11 @@ pub struct Checkpoint<'a> {
     pub key: Cow<'a, str>,
     /// The Ed25519 signature, 128 hex digits.
     pub signature: Cow<'a, str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(it: &bool) -> bool {
+    !it
 }
 
 impl Decision<'_> {

@@ -50,13 +50,13 @@ async fn a_ledger_is_continued_under_the_same_name() {
     fs::create_dir(directory.path().join("lost+found")).unwrap();
     let mut ids = Vec::new();
     for _ in 0..3 {
-        let opened = open(&config(directory.path()), noon()).unwrap();
+        let opened = open(&config(directory.path()), noon(), &Metrics::new()).unwrap();
         ids.push(opened.ledger.id().clone());
         record(&opened.ledger, "a").await.unwrap().close(Ending::Denied.into());
         opened.thread.close().await.unwrap();
     }
     // A run without a request leaves nothing.
-    open(&config(directory.path()), noon()).unwrap().thread.close().await.unwrap();
+    open(&config(directory.path()), noon(), &Metrics::new()).unwrap().thread.close().await.unwrap();
 
     assert_eq!(ids, vec![ids[0].clone(); 3]);
     let verified = verify(directory.path()).unwrap().unwrap();
@@ -70,7 +70,7 @@ async fn a_ledger_is_continued_under_the_same_name() {
     assert_eq!(words[..2], ["policies 00ff", "decision a"]);
 
     let elsewhere = tempfile::tempdir().unwrap();
-    let other = open(&config(elsewhere.path()), noon()).unwrap();
+    let other = open(&config(elsewhere.path()), noon(), &Metrics::new()).unwrap();
     assert_ne!(other.ledger.id(), &ids[0]);
     assert_eq!(verify(elsewhere.path()).unwrap(), None);
 }
@@ -78,23 +78,23 @@ async fn a_ledger_is_continued_under_the_same_name() {
 #[tokio::test]
 async fn a_directory_has_one_process() {
     let directory = tempfile::tempdir().unwrap();
-    let first = open(&config(directory.path()), noon()).unwrap();
-    let second = open(&config(directory.path()), noon());
+    let first = open(&config(directory.path()), noon(), &Metrics::new()).unwrap();
+    let second = open(&config(directory.path()), noon(), &Metrics::new());
     assert!(matches!(second, Err(OpenError::Locked(_))), "{second:?}");
     first.thread.close().await.unwrap();
-    assert!(open(&config(directory.path()), noon()).is_ok());
+    assert!(open(&config(directory.path()), noon(), &Metrics::new()).is_ok());
 }
 
 #[tokio::test]
 async fn what_is_damaged_is_named_and_left_alone() {
     let directory = tempfile::tempdir().unwrap();
-    let opened = open(&config(directory.path()), noon()).unwrap();
+    let opened = open(&config(directory.path()), noon(), &Metrics::new()).unwrap();
     record(&opened.ledger, "a").await.unwrap().close(Ending::Denied.into());
     opened.thread.close().await.unwrap();
     let file = directory.path().join(segment_name(1));
     let text = fs::read_to_string(&file).unwrap().replace("alice", "mallory");
     fs::write(&file, &text).unwrap();
-    let error = open(&config(directory.path()), noon()).unwrap_err();
+    let error = open(&config(directory.path()), noon(), &Metrics::new()).unwrap_err();
     let OpenError::Damaged { source, .. } = error else { panic!("{error:?}") };
     let expected = "00000000000000000001.jsonl:2: the line was changed: its sum does not match";
     assert_eq!(source.to_string(), expected);
@@ -105,7 +105,7 @@ async fn what_is_damaged_is_named_and_left_alone() {
 #[tokio::test]
 async fn a_crash_at_any_byte_loses_only_the_record_it_hit() {
     let directory = tempfile::tempdir().unwrap();
-    let opened = open(&config(directory.path()), noon()).unwrap();
+    let opened = open(&config(directory.path()), noon(), &Metrics::new()).unwrap();
     for _ in 0..3 {
         drop(record(&opened.ledger, "a").await.unwrap());
     }
@@ -130,7 +130,7 @@ async fn a_crash_at_any_byte_loses_only_the_record_it_hit() {
         assert_eq!(seen, (whole, plan.repair.is_some()), "at byte {length}");
         // Going on is the same for all; a few show it.
         if length % 50 == 0 {
-            let opened = open(&config(crashed.path()), noon()).unwrap();
+            let opened = open(&config(crashed.path()), noon(), &Metrics::new()).unwrap();
             drop(record(&opened.ledger, "b").await.unwrap());
             opened.thread.close().await.unwrap();
             let verified = verify(crashed.path()).unwrap().unwrap();
@@ -229,7 +229,7 @@ async fn what_an_earlier_run_left_open_is_handed_out_until_it_is_settled() {
     );
     for _ in 0..2 {
         // The second time, because nobody settled anything the first time.
-        let mut opened = open(&config(directory.path()), noon()).unwrap();
+        let mut opened = open(&config(directory.path()), noon(), &Metrics::new()).unwrap();
         for (seq, request_id) in [(2, "unknown"), (8, "open")] {
             let pending = opened.pending.recv().await.unwrap();
             let expected = Pending {
@@ -246,7 +246,7 @@ async fn what_an_earlier_run_left_open_is_handed_out_until_it_is_settled() {
         opened.thread.close().await.unwrap();
         assert_eq!(opened.pending.recv().await, None);
     }
-    let mut opened = open(&config(directory.path()), noon()).unwrap();
+    let mut opened = open(&config(directory.path()), noon(), &Metrics::new()).unwrap();
     while let Some(it) = opened.pending.recv().await {
         opened.ledger.settle(it.seq, Ending::Gone);
         if it.seq == 8 {
@@ -274,7 +274,7 @@ async fn old_segments_are_removed_a_few_at_a_time() {
     let day = SignedDuration::from_hours(24);
     let config = Config { retain: day * 3, ..config(directory.path()) };
     let policies = policies("00ff");
-    let opened = open(&config, clock.clone()).unwrap();
+    let opened = open(&config, clock.clone(), &Metrics::new()).unwrap();
     let mut seen = Vec::new();
     // A clock that jumps ahead takes no more than two at a time.
     for days in [0, 1, 2, 3, 4, 5, 1000, 1001] {
@@ -286,7 +286,126 @@ async fn old_segments_are_removed_a_few_at_a_time() {
     assert_eq!(seen, [1, 2, 3, 4, 5, 5, 4, 3]);
     let verified = verify(directory.path()).unwrap().unwrap();
     assert!(1 < verified.first, "{verified:?}");
-    assert!(open(&config, clock).is_ok());
+    assert!(open(&config, clock, &Metrics::new()).is_ok());
+}
+
+/// The policies that the repository ships.
+fn shipped() -> policy::Files {
+    fn read(directory: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
+            match entry.file_type().unwrap().is_dir() {
+                true => read(&entry.path(), &format!("{name}/"), files),
+                false if name == "README.md" => (),
+                false => files.push((name, fs::read(entry.path()).unwrap())),
+            }
+        }
+    }
+    let mut files = Vec::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), "", &mut files);
+    files.into_iter().collect()
+}
+
+fn question(group: &str, name: &str) -> policy::Query {
+    let tags = BTreeMap::from([("huawei_user".to_owned(), name.to_owned())]);
+    let method = policy::Method::Jwt;
+    let principal = policy::Principal::new("corp", name, [group.to_owned()], tags, method);
+    policy::Query {
+        principal: Arc::new(principal),
+        project_id: "0a1b2c3d4e5f60718293a4b5c6d7e8f9".to_owned(),
+        training_job_id: "3faf5c03-aaa1-4cbe-879d-24b05d997347".to_owned(),
+        region: "cn-north-4".to_owned(),
+        account: "123".to_owned(),
+        now: NOON.parse().unwrap(),
+        source_ip: policy::Attribute::Value([10, 1, 2, 3].into()),
+        secure_transport: policy::Attribute::Value(true),
+        user_agent: policy::Attribute::Value("curl/8".to_owned()),
+    }
+}
+
+fn job(owner: &str, env: &str) -> policy::Attributes {
+    let value = |it: &str| policy::Attribute::Value(it.to_owned());
+    policy::Attributes {
+        pool_id: policy::Attribute::Absent,
+        pool_type: policy::Attribute::Value(vec!["public".to_owned()]),
+        phase: value("Completed"),
+        kind: value("job"),
+        name: value("n"),
+        owner: value(owner),
+        age: policy::Attribute::Value(86_400),
+        workspace_id: value("0"),
+        tags: policy::Attribute::Value(BTreeMap::from([("env".to_owned(), env.to_owned())])),
+    }
+}
+
+#[tokio::test]
+async fn every_decision_can_be_judged_again_from_the_ledger_alone() {
+    let compile = |files: &policy::Files| policy::Set::compile(files, &policy::Limits::default());
+    let set = compile(&shipped()).set.unwrap();
+    let policies = Arc::new(Policies::new(&set).unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let opened = open(&config(directory.path()), noon(), &Metrics::new()).unwrap();
+    for (query, attributes) in [
+        (question("ml-research", "alice"), job("alice", "dev")),
+        (question("ml-research", "alice"), job("alice", "prod")),
+        (question("ml-research", "alice"), job("bob", "dev")),
+        (question("ml-research", "alice"), policy::Attributes::default()),
+        (question("nobody", "eve"), policy::Attributes::default()),
+    ] {
+        let judged = Judged {
+            request_id: "a",
+            caller_request_id: None,
+            trace_id: "",
+            peer: None,
+            upstream: "bj4",
+            query: &query,
+            attributes: &attributes,
+            decision: &set.evaluate(&query, &attributes),
+            policies: &policies,
+        };
+        drop(opened.ledger.record(&judged).await.unwrap());
+    }
+    opened.thread.close().await.unwrap();
+
+    let mut versions = BTreeMap::<_, Vec<_>>::new();
+    let mut verdicts = Vec::new();
+    for body in bodies(directory.path()) {
+        match body {
+            Body::Policies(part) => {
+                versions.entry(part.digest.clone().into_owned()).or_default().push(part);
+            }
+            Body::Decision(recorded) => {
+                let files = record::Policies::join(&versions[&*recorded.policy_digest]).unwrap();
+                let set = compile(&files).set.unwrap();
+                assert_eq!(set.digest(), recorded.policy_digest);
+                let (query, attributes) = (recorded.query(), recorded.attributes());
+                let again = Judged {
+                    request_id: &recorded.request_id,
+                    caller_request_id: None,
+                    trace_id: &recorded.trace_id,
+                    peer: recorded.peer,
+                    upstream: &recorded.upstream,
+                    query: &query,
+                    attributes: &attributes,
+                    decision: &set.evaluate(&query, &attributes),
+                    policies: &policies,
+                };
+                assert_eq!(again.record(), *recorded);
+                verdicts.push((recorded.result, recorded.statement.map(Cow::into_owned)));
+            }
+            _ => (),
+        }
+    }
+    let by = |it: &str| Some(it.to_owned());
+    let expected = [
+        (Verdict::Allow, by("identity/own-jobs#OwnJobs")),
+        (Verdict::Deny, by("guardrails/protect#NoProd")),
+        (Verdict::Deny, None),
+        (Verdict::Indeterminate, None),
+        (Verdict::Deny, None),
+    ];
+    assert_eq!(verdicts, expected);
 }
 
 proptest! {

@@ -14,6 +14,7 @@ use super::Pending;
 use super::Policies;
 use super::Status;
 use super::line::Head;
+use super::line::Kind;
 use super::queue::Item;
 use super::queue::Note;
 use super::queue::Queue;
@@ -21,6 +22,9 @@ use super::queue::Submission;
 use super::volume::Volume;
 
 use crate::clock::Clock;
+use crate::metrics::LedgerFault;
+use crate::metrics::LedgerRecord;
+use crate::metrics::Metrics;
 
 use jiff::SignedDuration;
 use jiff::Timestamp;
@@ -31,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// A segment that is older than this gets no more records, so that retention can go by whole
 /// segments.
@@ -53,6 +58,7 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     status: watch::Sender<Status>,
     pending: mpsc::Sender<Pending>,
+    metrics: Metrics,
     limits: Limits,
     segment: Option<Segment>,
     /// What could not be written yet and must not be lost.
@@ -83,6 +89,7 @@ struct Group {
     head: Head,
     bytes: Vec<u8>,
     policies: Vec<Arc<str>>,
+    policy_records: usize,
     /// With their numbers.
     decisions: Vec<(u64, Submission)>,
     notes: Vec<Note>,
@@ -101,6 +108,7 @@ pub(super) struct Ends {
     pub(super) queue: Arc<Queue>,
     pub(super) status: watch::Sender<Status>,
     pub(super) pending: mpsc::Sender<Pending>,
+    pub(super) metrics: Metrics,
 }
 
 impl Writer {
@@ -112,9 +120,21 @@ impl Writer {
         ends: Ends,
         limits: Limits,
     ) -> Self {
-        let Ends { queue, status, pending } = ends;
-        let (segment, backlog, buffer) = (None, Vec::new(), Vec::new());
-        Self { id, head, clock, volume, queue, status, pending, limits, segment, backlog, buffer }
+        let Ends { queue, status, pending, metrics } = ends;
+        Self {
+            id,
+            head,
+            clock,
+            volume,
+            queue,
+            status,
+            pending,
+            metrics,
+            limits,
+            segment: None,
+            backlog: Vec::new(),
+            buffer: Vec::new(),
+        }
     }
 
     /// Writes groups until the queue is closed and empty, or a sync fails.
@@ -122,9 +142,11 @@ impl Writer {
         loop {
             let wait = if self.backlog.is_empty() { IDLE } else { RETRY };
             let taken = self.queue.take(wait);
+            self.metrics.set_ledger_queue(taken.items.len());
             let done = taken.closing && taken.items.is_empty();
             if let Err(error) = self.commit(taken.items) {
                 tracing::error!(%error, "the ledger failed for good");
+                self.metrics.ledger_failed(LedgerFault::Sync);
                 self.status.send_replace(Status::Failed);
                 return;
             }
@@ -146,8 +168,12 @@ impl Writer {
             return self.probe();
         }
         let group = self.group(items);
+        let start = Instant::now();
         match self.store(&group) {
-            Ok(()) => self.conclude(group),
+            Ok(()) => {
+                self.count(&group, start.elapsed());
+                self.conclude(group);
+            }
             Err(Fault::Write(error)) => self.postpone(group, error),
             Err(Fault::Final(error)) => return Err(error),
         }
@@ -157,7 +183,10 @@ impl Writer {
     /// Refuses decisions while the disk is nearly full; what ends a decision may use the reserve.
     fn admit(&mut self, mut items: Vec<Item>) -> Vec<Item> {
         // Where free space cannot be told, the write will tell.
-        let full = self.volume.free().is_ok_and(|free| free < self.limits.reserve_bytes);
+        let full = self.volume.free().is_ok_and(|free| {
+            self.metrics.set_ledger_free(free);
+            free < self.limits.reserve_bytes
+        });
         self.status.send_if_modified(|status| {
             let before = *status;
             *status = match before {
@@ -170,6 +199,7 @@ impl Writer {
         if full {
             for item in items.extract_if(.., |it| !matches!(it, Item::Note(_))) {
                 if let Item::Decision(submission) = item {
+                    self.metrics.ledger_failed(LedgerFault::Reserve);
                     let _ = submission.reply.send(Err(Error::Full));
                 }
             }
@@ -189,6 +219,7 @@ impl Writer {
             head: self.head,
             bytes: mem::take(&mut self.buffer),
             policies: Vec::new(),
+            policy_records: 0,
             decisions: Vec::new(),
             notes: Vec::new(),
         };
@@ -217,6 +248,7 @@ impl Writer {
             for members in policies.parts() {
                 group.push(&self.id, members);
             }
+            group.policy_records += policies.parts().len();
             group.policies.push(digest);
         }
     }
@@ -245,6 +277,17 @@ impl Writer {
         Ok(())
     }
 
+    fn count(&self, group: &Group, took: Duration) {
+        let count = |records: usize| u64::try_from(records).unwrap_or(u64::MAX);
+        self.metrics.ledger_records(LedgerRecord::Policies, count(group.policy_records));
+        self.metrics.ledger_records(LedgerRecord::Decision, count(group.decisions.len()));
+        for note in &group.notes {
+            self.metrics.ledger_records(note.kind.into(), 1);
+        }
+        let records = group.policy_records + group.decisions.len() + group.notes.len();
+        self.metrics.ledger_committed(records, took);
+    }
+
     /// Lets the requests of a stored group go on.
     fn conclude(&mut self, group: Group) {
         self.set_status(Status::Writable);
@@ -265,6 +308,7 @@ impl Writer {
     /// Tells the requests of a group that could not be written; keeps what must not be lost.
     fn postpone(&mut self, group: Group, error: io::Error) {
         tracing::warn!(%error, "the ledger cannot be written to");
+        self.metrics.ledger_failed(LedgerFault::Write);
         self.set_status(Status::Unwritable);
         let error = Arc::new(error);
         for (_, submission) in group.decisions {
@@ -328,5 +372,18 @@ impl Group {
     fn push_note(&mut self, id: &LedgerId, note: Note) {
         self.push(id, &note.members);
         self.notes.push(note);
+    }
+}
+
+impl From<Kind> for LedgerRecord {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Checkpoint => Self::Checkpoint,
+            Kind::Decision => Self::Decision,
+            Kind::Outcome => Self::Outcome,
+            Kind::Policies => Self::Policies,
+            Kind::Settlement => Self::Settlement,
+            Kind::Suppressed => Self::Suppressed,
+        }
     }
 }

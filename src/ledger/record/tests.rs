@@ -106,7 +106,11 @@ fn records_are_written_like_this() {
             digest: "00ff".into(),
             part: 1,
             parts: 1,
-            files: vec![PolicyText { path: "guardrails/a.json".into(), text: "{}\n".into() }],
+            files: vec![PolicyText {
+                path: "guardrails/a.json".into(),
+                base64: false,
+                text: "{}\n".into(),
+            }],
         }),
         r#""kind":"policies","digest":"00ff","part":1,"parts":1,"files":[{"path":"guardrails/a.json","text":"{}\n"}]"#,
     );

@@ -5,7 +5,6 @@ use super::*;
 use crate::ledger;
 use crate::ledger::Ending;
 use crate::ledger::Judged;
-use crate::ledger::Kind;
 use crate::ledger::Ledger;
 use crate::ledger::Opened;
 use crate::ledger::Outcome;
@@ -29,6 +28,7 @@ use tokio::task::JoinSet;
 
 struct World {
     disk: Disk,
+    metrics: Metrics,
     clock: Clock,
     opened: Opened,
 }
@@ -40,14 +40,26 @@ impl World {
 
     fn with(disk: Disk) -> Self {
         let clock = Clock::manual(NOON.parse().unwrap());
+        let metrics = Metrics::new();
         let id = LedgerId::random();
         let at = (id.clone(), Head::start(&id));
-        let (opened, _) = ledger::start(at, clock.clone(), Box::new(disk.clone()), LIMITS).unwrap();
-        Self { disk, clock, opened }
+        let (opened, _) =
+            ledger::start(at, clock.clone(), Box::new(disk.clone()), LIMITS, &metrics).unwrap();
+        Self { disk, metrics, clock, opened }
     }
 
     fn ledger(&self) -> Ledger {
         self.opened.ledger.clone()
+    }
+
+    /// The lines of the ledger's metrics that start so.
+    fn metric(&self, name: &str) -> Vec<String> {
+        let text = self.metrics.encode();
+        let name = format!("lychgate_ledger_{name}");
+        let lines = text.lines().filter_map(|it| it.strip_prefix(&name));
+        let mut res: Vec<_> = lines.filter(|it| !it.ends_with(" 0")).map(str::to_owned).collect();
+        res.sort_unstable();
+        res
     }
 
     /// Everything in the file once all is written.
@@ -216,6 +228,11 @@ async fn a_failed_write_is_undone_and_loses_no_outcome() {
     world.disk.change(|it| it.room = None);
     let entry = record(&ledger, "d").await.unwrap();
     assert_eq!((entry.seq(), ledger.status()), (4, Status::Writable));
+    // The outcome may have come with the last decision or before it.
+    let failures = world.metric("failures_total");
+    assert!(matches!(&*failures, [it] if it.starts_with(r#"{what="write"} "#)), "{failures:?}");
+    let committed = [r#"{kind="decision"} 2"#, r#"{kind="outcome"} 1"#, r#"{kind="policies"} 1"#];
+    assert_eq!(world.metric("records_total"), committed);
     entry.close(Ending::Denied.into());
     assert_eq!(
         words(&world.finish().await),
@@ -269,6 +286,8 @@ async fn below_the_reserve_only_what_ends_decisions_is_written() {
     let records = words(&world.disk.records(ledger.id()));
     assert_eq!(records, ["policies 00ff", "decision a", "Denied 2", "settled Gone 7"]);
 
+    assert_eq!(world.metric("failures_total"), [r#"{what="reserve"} 2"#]);
+    assert_eq!(world.metric("free_bytes"), [" 99"]);
     world.disk.change(|it| it.free = LIMITS.reserve_bytes);
     drop(record(&ledger, "d").await.unwrap());
     assert_eq!(ledger.status(), Status::Writable);
@@ -410,7 +429,7 @@ fn a_writer_finds_out_by_itself_that_it_can_write_again() {
     let id = LedgerId::random();
     let (status, watched) = watch::channel(Status::Writable);
     let (pending, _) = mpsc::channel(1);
-    let ends = Ends { queue: Arc::default(), status, pending };
+    let ends = Ends { queue: Arc::default(), status, pending, metrics: Metrics::new() };
     let at = (id.clone(), Head::start(&id));
     let clock = Clock::manual(NOON.parse().unwrap());
     let mut writer = Writer::new(at, clock, Box::new(disk.clone()), ends, LIMITS);
