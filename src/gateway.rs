@@ -265,7 +265,7 @@ impl Gateway {
         exchange: &mut Exchange,
         mut judged: Judged,
     ) -> Result<Done, Refusal> {
-        for _ in 0..JUDGEMENTS_MAX {
+        for judgement in 1..=JUDGEMENTS_MAX {
             self.parts.metrics.decision(resolve::word(&judged.decision));
             let mut entry = self.record(exchange, &judged).await?;
             let Judged { case, decision, known_since, unknown_because, .. } = judged;
@@ -283,6 +283,9 @@ impl Gateway {
             match upstream.delete(delete, &mut entry, &mut exchange.trace).await {
                 Err(DeleteError::Stale) => {
                     entry.close(Ending::NotSent.into());
+                    if judgement == JUDGEMENTS_MAX {
+                        break;
+                    }
                     judged = self.resolver.resolve(exchange, case).await;
                 }
                 Err(DeleteError::Unanswered) => return settle(exchange, &case, entry).await,

@@ -18,7 +18,7 @@ use crate::policy::value;
 use crate::policy::value::Decimal;
 
 use ipnet::IpNet;
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use std::borrow::Cow;
 
 /// One key under one operator.
@@ -55,7 +55,7 @@ pub(super) struct Listed {
 pub(super) enum Operands {
     Address(Vec<Operand<IpNet>>),
     Boolean(Vec<Operand<bool>>),
-    Date(Order, Vec<Operand<Timestamp>>),
+    Date(Order, Vec<Operand<SignedDuration>>),
     Match(Vec<Operand<Vec<Piece<'static>>>>),
     Number(Order, Vec<Operand<Decimal<'static>>>),
     Text(Comparison, Vec<Operand<String>>),
@@ -155,6 +155,7 @@ impl Listed {
                 None => cautious(effect),
             },
             (Operands::Date(order, them), Value::Date(it)) => {
+                let it = it.as_duration();
                 list.judge(them, value::date, |listed| order.holds(it.cmp(listed)))
             }
             (Operands::Date(order, them), Value::Text(it)) => match value::date(&it) {

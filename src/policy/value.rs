@@ -1,7 +1,8 @@
 //! How texts are read as numbers, dates, truth values and addresses.
 
 use ipnet::IpNet;
-use jiff::Timestamp;
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -95,7 +96,10 @@ impl PartialOrd for Decimal<'_> {
 
 /// An RFC 3339 date-time in its upper-case form: `2026-01-15T12:00:00Z`, with an optional fraction
 /// of at most nine digits and `Z` or an offset such as `+08:00`. No second 60, no day alone.
-pub(super) fn date(text: &str) -> Option<Timestamp> {
+///
+/// The result is the time since 1970-01-01T00:00:00Z. It is no `Timestamp`, because those end a day
+/// before `9999-12-31T23:59:59Z`, which people write for "for ever".
+pub(super) fn date(text: &str) -> Option<SignedDuration> {
     let (day_and_time, rest) = text.split_at_checked(19)?;
     let digits = |it: &str| it.bytes().all(|it| it.is_ascii_digit());
     let shaped = day_and_time.bytes().enumerate().all(|(at, it)| match at {
@@ -114,17 +118,24 @@ pub(super) fn date(text: &str) -> Option<Timestamp> {
         }
         None => rest,
     };
-    let zoned = zone == "Z"
-        || zone.strip_prefix(['+', '-']).and_then(|it| it.split_once(':')).is_some_and(
-            |(hours, minutes)| {
-                let two = |it: &str, max: &str| it.len() == 2 && digits(it) && it <= max;
-                two(hours, "23") && two(minutes, "59")
-            },
-        );
-    if !shaped || !zoned || day_and_time.ends_with("60") {
+    if !shaped || day_and_time.ends_with("60") {
         return None;
     }
-    text.parse().ok()
+    let offset = match zone.split_at_checked(1)? {
+        ("Z", "") => SignedDuration::ZERO,
+        (sign @ ("+" | "-"), offset) => {
+            let (hours, minutes) = offset.split_once(':')?;
+            let two = |it: &str, max: &str| it.len() == 2 && digits(it) && it <= max;
+            if !two(hours, "23") || !two(minutes, "59") {
+                return None;
+            }
+            let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
+            SignedDuration::from_mins(if sign == "+" { minutes } else { -minutes })
+        }
+        _ => return None,
+    };
+    let local = text.strip_suffix(zone)?.parse::<DateTime>().ok()?;
+    local.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0)).checked_sub(offset)
 }
 
 /// `true` or `false` in any ASCII case.
@@ -229,7 +240,7 @@ mod tests {
 
     #[test]
     fn dates_are_strict() {
-        let noon = "2026-01-15T12:00:00Z".parse::<Timestamp>().unwrap();
+        let noon = "2026-01-15T12:00:00Z".parse::<jiff::Timestamp>().unwrap().as_duration();
         for text in [
             "2026-01-15T12:00:00Z",
             "2026-01-15T20:00:00+08:00",
@@ -239,6 +250,11 @@ mod tests {
         ] {
             assert_eq!(date(text), Some(noon), "{text}");
         }
+        let for_ever =
+            ["9999-12-31T23:59:58Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59"];
+        assert!(for_ever.iter().all(|it| date(it).is_some()));
+        assert!(for_ever.is_sorted_by_key(|it| date(it)));
+        assert!(date("0000-01-01T00:00:00+23:59") < date("1970-01-01T00:00:00Z"));
         for text in [
             "",
             "2026-01-15",
