@@ -26,6 +26,7 @@ use self::resolve::Resolver;
 use self::resolve::Unknown;
 
 use crate::attributes::PoolWords;
+use crate::authn;
 use crate::authn::Authenticator;
 use crate::authn::Peer;
 use crate::clock::Clock;
@@ -34,15 +35,19 @@ use crate::ledger::Ending;
 use crate::ledger::Entry;
 use crate::ledger::Ledger;
 use crate::ledger::Outcome;
+use crate::metrics::AuthMethod;
 use crate::metrics::Metrics;
 use crate::metrics::Origin;
 use crate::policy;
 use crate::policy::Attribute;
 use crate::policy::Decision;
 use crate::policy::Denial;
+use crate::policy::Method;
+use crate::policy::Principal;
 use crate::policy::Query;
 use crate::route;
 use crate::route::JobIds;
+use crate::sign;
 use crate::telemetry;
 use crate::telemetry::Stage;
 use crate::telemetry::Tracer;
@@ -235,7 +240,10 @@ impl Gateway {
         let authenticated =
             parts.authenticator.authenticate(head, &operation.project_id, peer, now).await;
         exchange.trace.end(authenticating);
-        let principal = authenticated.map_err(Refusal::Identity)?;
+        let method = auth_method(&authenticated, head);
+        let principal = authenticated.map_err(Refusal::Identity);
+        parts.metrics.authentication(method, principal.as_ref().err().map(Refusal::code));
+        let principal = principal?;
         exchange.facts.principal = Some(principal.id().to_owned());
 
         let upstream = parts.upstreams.for_project(&operation.project_id);
@@ -422,6 +430,22 @@ fn target(head: &Parts) -> Cow<'_, str> {
     match (head.version, head.uri.authority(), path_and_query) {
         (http::Version::HTTP_2, _, Some(it)) | (_, None, Some(it)) => Cow::Borrowed(it.as_str()),
         _ => Cow::Owned(head.uri.to_string()),
+    }
+}
+
+/// By which method the caller is known, or tried to be.
+fn auth_method(authenticated: &Result<Arc<Principal>, authn::Error>, head: &Parts) -> AuthMethod {
+    let presented = || head.headers.get(http::header::AUTHORIZATION)?.to_str().ok();
+    match authenticated {
+        Ok(principal) => match principal.method() {
+            Method::Jwt => AuthMethod::Jwt,
+            Method::Key => AuthMethod::Key,
+            Method::Local => AuthMethod::Local,
+            Method::Mtls => AuthMethod::Mtls,
+        },
+        Err(authn::Error::NoCredential | authn::Error::SeveralCredentials) => AuthMethod::None,
+        Err(_) if presented().is_some_and(sign::Authorization::is_signature) => AuthMethod::Key,
+        Err(_) => AuthMethod::Jwt,
     }
 }
 

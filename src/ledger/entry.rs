@@ -16,7 +16,19 @@ use tokio::time::Instant;
 /// A decision that is on stable storage and has no outcome yet.
 ///
 /// It gets exactly one: from [`Entry::close`], or from `Drop` when the request ends in any other
-/// way (a panic, the drain deadline, a caller that vanished while the decision was committed).
+/// way (a panic, the drain deadline, a caller that vanished while the decision was committed). Only
+/// the ledger's own thread makes one, after the sync, and nobody can end one twice:
+///
+/// ```compile_fail
+/// let entry = lychgate::ledger::Entry { seq: 1 };
+/// ```
+///
+/// ```compile_fail,E0382
+/// fn twice(entry: lychgate::ledger::Entry) {
+///     entry.close(lychgate::ledger::Ending::Sent.into());
+///     entry.close(lychgate::ledger::Ending::Sent.into());
+/// }
+/// ```
 #[must_use = "an entry needs an outcome"]
 #[derive(Debug)]
 pub struct Entry {

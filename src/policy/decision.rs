@@ -17,7 +17,19 @@ pub enum Decision {
     Indeterminate(Doubt),
 }
 
-/// Proof that the policies allow one delete. Only an evaluation makes one, and sending spends it.
+/// Proof that the policies allow one delete. Only an evaluation makes one, and sending spends it:
+///
+/// ```compile_fail
+/// let permit = lychgate::policy::Permit { statement: todo!() };
+/// ```
+///
+/// ```compile_fail,E0382
+/// # fn send(_: lychgate::policy::Permit) {}
+/// fn twice(permit: lychgate::policy::Permit) {
+///     send(permit);
+///     send(permit);
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "a permit is there to be spent"]
 pub struct Permit {

@@ -11,7 +11,10 @@ use crate::world::UNKNOWN;
 use crate::world::World;
 use crate::world::poll;
 
+use jiff::SignedDuration;
 use lychgate::cli::Exit;
+use lychgate::clock::Clock;
+use lychgate::emulator::DeleteBody;
 use lychgate::emulator::Effect;
 use lychgate::emulator::Fault;
 use lychgate::emulator::Operation;
@@ -287,7 +290,7 @@ async fn a_request_in_flight_survives_a_stop_and_the_ledger_is_closed() {
     assert_eq!(exit, Exit::Ok);
     assert_eq!(connection.answer().await.unwrap().status, 202);
     let ledger = crate::world::read_ledger(directory.path());
-    let last = ledger.iter().filter(|it| it["kind"] == "outcome").last().unwrap();
+    let last = ledger.iter().rfind(|it| it["kind"] == "outcome").unwrap();
     assert_eq!(last["result"], "sent");
 }
 
@@ -384,5 +387,43 @@ async fn a_look_up_that_fails_decides_nothing() {
         assert_eq!(world.emulator.counts().delete, 0, "{effect:?}");
         assert_eq!(world.records("decision")[0]["result"], "indeterminate", "{effect:?}");
         assert!(world.emulator.exists(FINISHED));
+    }
+}
+
+/// The documented body of a 202, `""`, makes two of the official SDKs fail.
+#[tokio::test]
+async fn a_202_has_no_body_whatever_the_cloud_sends() {
+    let world = World::builder().emulator(|it| it.delete_body = DeleteBody::Quotes).start().await;
+    let answer = world.delete("alice", FINISHED).await;
+    assert_eq!((answer.status, answer.body.len()), (202, 0));
+    assert_eq!(answer.header("content-type"), None);
+    assert_eq!(answer.header("content-length"), Some("0"));
+}
+
+/// attacks.md 71.
+#[tokio::test]
+async fn a_clock_that_the_cloud_does_not_share_is_not_the_callers_fault() {
+    let ahead = Clock::system().now() + SignedDuration::from_mins(20);
+    let world = World::builder().emulator(move |it| it.clock = Clock::manual(ahead)).start().await;
+    let answer = world.delete("alice", FINISHED).await;
+    assert_eq!((answer.status, answer.code().as_deref()), (502, Some("Lychgate.5021")));
+}
+
+/// attacks.md 51, 53: neither a remembered token nor a clock that is set back extends a life.
+#[tokio::test]
+async fn a_token_ends_when_it_says() {
+    let start = Clock::system().now();
+    let clock = Clock::manual(start);
+    let world = World::builder().clock(clock.clone()).start().await;
+    let head = world.head("alice", PROTECTED);
+    for (seconds, status, code) in [
+        (0, 403, "Lychgate.4031"),
+        (3600, 403, "Lychgate.4031"),
+        (3631, 401, "Lychgate.4014"),
+        (0, 401, "Lychgate.4014"),
+    ] {
+        clock.set(start + SignedDuration::from_secs(seconds));
+        let answer = http::send(world.gate, head.as_bytes()).await;
+        assert_eq!((answer.status, answer.code().as_deref()), (status, Some(code)), "{seconds}");
     }
 }
