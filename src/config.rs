@@ -178,7 +178,10 @@ pub fn log_filter() -> Option<String> {
 
 fn syntax(error: &serde_saphyr::Error) -> Complaint {
     let (line, column) = error.location().map_or((0, 0), |it| (it.line(), it.column()));
-    Complaint { line, column, message: error.to_string() }
+    let message = error.to_string();
+    // The reader tells the place as well.
+    let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+    Complaint { line, column, message }
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -11,6 +11,7 @@
 mod admin;
 mod attacks;
 mod collector;
+mod config;
 mod emulator;
 mod engine;
 mod findings;
