@@ -24,11 +24,13 @@ mod query;
 mod render;
 mod set;
 mod suggest;
+mod suite;
 mod template;
 mod truth;
 mod value;
 mod yaml;
 
+pub use self::decision::Answer;
 pub use self::decision::Decision;
 pub use self::decision::Denial;
 pub use self::decision::Doubt;
@@ -51,6 +53,9 @@ pub use self::render::render;
 pub use self::set::Compiled;
 pub use self::set::Place;
 pub use self::set::Set;
+pub use self::suite::Case;
+pub use self::suite::Coverage;
+pub use self::suite::Suites;
 
 /// The one action that the gate judges.
 pub const ACTION: &str = "modelarts:trainJob:delete";

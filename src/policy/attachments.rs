@@ -10,6 +10,7 @@ use crate::policy::pattern;
 use crate::policy::pattern::Piece;
 use crate::policy::suggest;
 use crate::policy::yaml;
+use crate::policy::yaml::Texts;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
@@ -143,7 +144,8 @@ pub(super) fn read(
 ) -> Attachments {
     let mut res = Attachments::default();
     let entries: Vec<Entry> =
-        yaml::parse(bytes, limits.attachments_bytes, findings).unwrap_or_default();
+        yaml::parse(bytes, limits.attachments_bytes, Texts::AsWritten, findings)
+            .unwrap_or_default();
     for entry in &entries {
         let projects = entry.projects.as_ref().map(|it| projects(it, findings));
         let numbers = numbers(&entry.policies, policies, findings);

@@ -57,6 +57,11 @@ impl<'a> Place<'a> {
     }
 }
 
+/// The file is a suite of tests.
+pub(super) fn is_suite(path: &str) -> bool {
+    matches!(Place::of(path), Place::Suite)
+}
+
 pub(super) fn compile(files: &Files, limits: &Limits) -> Compiled {
     let mut found = Vec::new();
     if !counted(files, limits, &mut found) {

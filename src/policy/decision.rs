@@ -17,6 +17,60 @@ pub enum Decision {
     Indeterminate(Doubt),
 }
 
+/// A decision in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Allowed.
+    Allow,
+    /// Denied.
+    Deny,
+    /// Not decided.
+    Indeterminate,
+}
+
+impl Answer {
+    /// The word that suites and reports use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Indeterminate => "indeterminate",
+        }
+    }
+}
+
+impl Decision {
+    /// The decision in one word.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        match self {
+            Self::Allow(_) => Answer::Allow,
+            Self::Deny(_) => Answer::Deny,
+            Self::Indeterminate(_) => Answer::Indeterminate,
+        }
+    }
+
+    /// What a suite calls the decider: the deciding statement, `ceiling` outside the guardrails,
+    /// `none` where nothing allows; nothing where nothing is decided.
+    #[must_use]
+    pub fn decider(&self) -> Option<&str> {
+        match self {
+            Self::Allow(permit) => Some(permit.statement().as_str()),
+            Self::Deny(Denial { statement: Some(name), .. }) => Some(name.as_str()),
+            Self::Deny(Denial { reason: Reason::OutsideGuardrails, .. }) => Some(CEILING),
+            Self::Deny(_) => Some(NONE),
+            Self::Indeterminate(_) => None,
+        }
+    }
+}
+
+/// The decider of a request outside the guardrails.
+pub(super) const CEILING: &str = "ceiling";
+
+/// The decider of a request that nothing allows.
+pub(super) const NONE: &str = "none";
+
 /// Proof that the policies allow one delete. Only an evaluation makes one, and sending spends it:
 ///
 /// ```compile_fail

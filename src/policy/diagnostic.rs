@@ -179,6 +179,12 @@ codes! {
         MalformedProject "malformed-project" "A project pattern can match no project ID."
         MalformedTarget "malformed-target" "An attachment's target is none of `user:`, `group:`, `source:` with a name, or `any`."
         UnknownPolicy "unknown-policy" "An attachment names a policy that identity/ does not hold."
+        // Suites.
+        DuplicateCase "duplicate-case" "Two cases of a suite have the same name."
+        ImpossibleCase "impossible-case" "A case states what no request can be."
+        StatedAndUnavailable "stated-and-unavailable" "A case states a fact and says that it is unavailable."
+        UnknownStatement "unknown-statement" "A case names a statement that there is not."
+        UnknownWord "unknown-word" "A case has a word that means nothing in its place."
     }
     Security {
         AllowForAnyValue "allow-for-any-value" "An Allow with ForAnyValue is content with one of several values."
@@ -200,6 +206,7 @@ codes! {
         NeverMatches "never-matches" "A statement or a Resource can never match."
         NonAsciiCase "non-ascii-case" "IgnoreCase folds ASCII letters only."
         NumericSid "numeric-sid" "A Sid is a number and could be taken for the place of a statement."
+        PoolWithoutType "pool-without-type" "A case has a pool and no type of pool, which no job has."
         SeveralValued "several-valued" "A variable names a key that may hold several values, which never fills in anything."
         Shadowed "shadowed" "Another statement already says all that this one says, or forbids all that it allows."
         Unattached "unattached" "An identity policy is attached to nobody."

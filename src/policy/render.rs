@@ -4,6 +4,7 @@ use crate::policy::Code;
 use crate::policy::Diagnostic;
 use crate::policy::Files;
 use crate::policy::Severity;
+use crate::policy::Span;
 
 use annotate_snippets::AnnotationKind;
 use annotate_snippets::Element;
@@ -81,8 +82,16 @@ impl Diagnostic {
     /// is about.
     #[must_use]
     pub fn line_and_column(&self, files: &Files) -> (usize, usize) {
-        let bytes = files.get(&self.path).unwrap_or_default();
-        let before = bytes.get(..self.span.start.min(bytes.len())).unwrap_or_default();
+        self.span.line_and_column(files.get(&self.path).unwrap_or_default())
+    }
+}
+
+impl Span {
+    /// Where it starts in the file with these bytes: line and column from 1, the column in
+    /// characters.
+    #[must_use]
+    pub fn line_and_column(self, bytes: &[u8]) -> (usize, usize) {
+        let before = bytes.get(..self.start.min(bytes.len())).unwrap_or_default();
         let start = before.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
         let column = String::from_utf8_lossy(before.get(start..).unwrap_or_default());
         (before.iter().filter(|it| **it == b'\n').count() + 1, column.chars().count() + 1)

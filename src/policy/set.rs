@@ -89,8 +89,12 @@ impl Set {
     /// Where the statement of this name stands. For reports: looks through all statements.
     #[must_use]
     pub fn place(&self, name: &StatementName) -> Option<&Place> {
+        self.statements().find(|it| it.name == *name).map(|it| &it.place)
+    }
+
+    /// Every live statement.
+    pub(super) fn statements(&self) -> impl Iterator<Item = &Statement> {
         let policies = [&self.guardrails].into_iter().chain(&self.identity);
-        let mut statements = policies.flat_map(|it| it.denies.iter().chain(&it.allows));
-        statements.find(|it| it.name == *name).map(|it| &it.place)
+        policies.flat_map(|it| it.denies.iter().chain(&it.allows))
     }
 }

@@ -17,10 +17,20 @@ use serde_saphyr::options::MergeKeyPolicy;
 const DEPTH_MAX: usize = 32;
 const EVENTS_MAX: usize = 4_000_000;
 
+/// What a plain scalar is where a text is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Texts {
+    /// The text as written, whatever else it could be.
+    AsWritten,
+    /// An error if YAML 1.2 reads something else: `true` and `1.10` need quotes.
+    Quoted,
+}
+
 /// The one value of a file, or `None` after a complaint.
 pub(super) fn parse<T: DeserializeOwned>(
     bytes: &[u8],
     bytes_max: usize,
+    texts: Texts,
     findings: &mut Findings<'_>,
 ) -> Option<T> {
     let text = json::text(bytes, bytes_max, findings)?;
@@ -35,6 +45,8 @@ pub(super) fn parse<T: DeserializeOwned>(
         },
         duplicate_keys: DuplicateKeyPolicy::Error,
         merge_keys: MergeKeyPolicy::Error,
+        no_schema: texts == Texts::Quoted,
+        strict_booleans: true,
         with_snippet: false,
     };
     match serde_saphyr::from_str_with_options(text, options) {

@@ -8,6 +8,7 @@ use lychgate::policy::Files;
 use lychgate::policy::Limits;
 use lychgate::policy::Set;
 use lychgate::policy::Severity;
+use lychgate::policy::Suites;
 use lychgate::policy::render;
 
 use std::collections::BTreeSet;
@@ -57,11 +58,14 @@ fn every_kind_of_finding_is_shown_where_it_is() {
         let name = code.as_str();
         let files = parse(&data(&format!("bad/{name}.txt")));
         let compiled = Set::compile(&files, &LIMITS);
-        let codes: BTreeSet<_> = compiled.diagnostics.iter().map(|it| it.code).collect();
-        assert!(codes.contains(code), "{name}: found {codes:?}");
         let errors = compiled.diagnostics.iter().filter(|it| it.severity() == Severity::Error);
         assert_eq!(compiled.set.is_none(), errors.count() > 0, "{name}");
-        let rendering = render(&compiled.diagnostics, &files, false);
+        let suites = Suites::read(&files, compiled.set.as_ref(), &LIMITS);
+        let mut diagnostics = [compiled.diagnostics, suites.diagnostics].concat();
+        diagnostics.sort();
+        let codes: BTreeSet<_> = diagnostics.iter().map(|it| it.code).collect();
+        assert!(codes.contains(code), "{name}: found {codes:?}");
+        let rendering = render(&diagnostics, &files, false);
         settings.bind(|| insta::assert_snapshot!(name, rendering));
     }
 }

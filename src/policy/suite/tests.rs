@@ -1,0 +1,170 @@
+//! Suites from text to cases.
+
+use super::*;
+use crate::policy::Answer;
+use crate::policy::Attribute;
+use crate::policy::Attributes;
+use crate::policy::Method;
+
+use std::collections::BTreeMap;
+
+const WHO: &str = "principal: {source: corp, name: alice}";
+const REQUEST: &str = "request: {project: p1, job: 3faf5c03-aaa1-4cbe-879d-24b05d997347, \
+                       region: cn-north-4, time: 2026-01-15T12:00:00Z}";
+
+fn suites(text: &str) -> Suites {
+    let files: Files = [("tests/t.yaml", text)].into_iter().collect();
+    Suites::read(&files, None, &Limits::default())
+}
+
+/// A suite of one case with this job.
+fn job(job: &str) -> Suites {
+    suites(&format!("cases:\n  - {{name: n, {WHO}, {REQUEST}, job: {job}, expect: deny}}\n"))
+}
+
+#[test]
+fn every_field_is_read() {
+    let text = "cases:
+  - name: all
+    principal: {source: corp, name: alice, groups: [ml, 'a b'], tags: {team: vision}, method: mtls}
+    request: {project: p1, job: j-1, region: r, account: '123', source_ip: '::ffff:10.1.2.3',
+      time: 2026-01-15T20:00:00+08:00, secure: false, user_agent: curl}
+    job: {pool_id: [a, b], pool_type: [dedicated], tags: {env: ''}, phase: Failed, kind: job, name: n,
+      owner: o, age: 0, workspace: '0'}
+    expect: allow
+    by: none
+";
+    let suites = suites(text);
+    assert_eq!(suites.diagnostics, []);
+    let [case] = <[Case; 1]>::try_from(suites.cases).unwrap();
+    let query = &case.query;
+    assert_eq!((case.name.as_str(), case.expected), ("all", Answer::Allow));
+    assert_eq!((case.path.as_str(), case.by.as_deref()), ("tests/t.yaml", Some("none")));
+    assert_eq!(text.get(case.span.start..case.span.end), Some("all"));
+    assert_eq!(query.principal.id(), "corp/alice");
+    assert_eq!(query.principal.groups(), ["corp/a b", "corp/ml"]);
+    assert_eq!(query.principal.method(), Method::Mtls);
+    assert_eq!((query.project_id.as_str(), query.training_job_id.as_str()), ("p1", "j-1"));
+    assert_eq!((query.region.as_str(), query.account.as_str()), ("r", "123"));
+    assert_eq!(query.now, "2026-01-15T12:00:00Z".parse().unwrap());
+    assert_eq!(query.source_ip, Attribute::Value("10.1.2.3".parse().unwrap()));
+    assert_eq!(query.secure_transport, Attribute::Value(false));
+    let text = |it: &str| Attribute::Value(it.to_owned());
+    assert_eq!(query.user_agent, text("curl"));
+    let expected = Attributes {
+        pool_id: Attribute::Value(vec!["a".to_owned(), "b".to_owned()]),
+        pool_type: Attribute::Value(vec!["dedicated".to_owned()]),
+        phase: text("Failed"),
+        kind: text("job"),
+        name: text("n"),
+        owner: text("o"),
+        age: Attribute::Value(0),
+        workspace_id: text("0"),
+        tags: Attribute::Value([("env".to_owned(), String::new())].into()),
+    };
+    assert_eq!(case.attributes, expected);
+}
+
+#[test]
+fn what_is_left_out_is_absent_and_what_is_unavailable_is_unknown() {
+    let absent = Attributes {
+        pool_id: Attribute::Absent,
+        pool_type: Attribute::Absent,
+        phase: Attribute::Absent,
+        kind: Attribute::Absent,
+        name: Attribute::Absent,
+        owner: Attribute::Absent,
+        age: Attribute::Absent,
+        workspace_id: Attribute::Absent,
+        tags: Attribute::Value(BTreeMap::new()),
+    };
+    let phase = || Attribute::Value("Failed".to_owned());
+    for (text, expected) in [
+        ("{}", absent.clone()),
+        ("{pool_id: [], pool_type: []}", absent.clone()),
+        ("unavailable", Attributes::default()),
+        ("{unavailable: [details, tags]}", Attributes::default()),
+        ("{unavailable: [tags]}", Attributes { tags: Attribute::Unavailable, ..absent.clone() }),
+        (
+            "{unavailable: [details]}",
+            Attributes { tags: absent.tags.clone(), ..Attributes::default() },
+        ),
+        (
+            "{phase: Failed, unavailable: [details]}",
+            Attributes { phase: phase(), tags: absent.tags.clone(), ..Attributes::default() },
+        ),
+        (
+            "{phase: Failed, unavailable: [age]}",
+            Attributes { phase: phase(), age: Attribute::Unavailable, ..absent.clone() },
+        ),
+    ] {
+        let suites = job(text);
+        assert_eq!(suites.diagnostics, [], "{text}");
+        assert_eq!(suites.cases[0].attributes, expected, "{text}");
+    }
+}
+
+#[test]
+fn mistakes_are_found_and_their_cases_left_out() {
+    let case = |head: &str, who: &str, request: &str, tail: &str| {
+        format!("cases:\n  - {{{head}, {who}, {request}, job: {{}}, {tail}}}\n")
+    };
+    let with =
+        |from: &str, to: &str| case("name: n", WHO, &REQUEST.replace(from, to), "expect: deny");
+    for (text, expected) in [
+        (case("name: n", WHO, REQUEST, "expect: no"), Code::UnknownWord),
+        (case("nam: n", WHO, REQUEST, "expect: deny"), Code::InvalidYaml),
+        (case("name: n", WHO, REQUEST, "by: none"), Code::InvalidYaml),
+        (case("name: n", WHO, REQUEST, "expect: deny, x: y"), Code::InvalidYaml),
+        (case("name: true", WHO, REQUEST, "expect: deny"), Code::InvalidYaml),
+        (
+            case("name: n", "principal: {source: a/b, name: n}", REQUEST, "expect: deny"),
+            Code::ImpossibleCase,
+        ),
+        (
+            case("name: n", "principal: {source: a, name: ''}", REQUEST, "expect: deny"),
+            Code::ImpossibleCase,
+        ),
+        (
+            case(
+                "name: n",
+                "principal: {source: a, name: b, method: x509}",
+                REQUEST,
+                "expect: deny",
+            ),
+            Code::UnknownWord,
+        ),
+        (with("3faf", "3FAF"), Code::ImpossibleCase),
+        (with("3faf5c03-aaa1-4cbe-879d-24b05d997347", "batch-delete"), Code::ImpossibleCase),
+        (with("p1", "p_1"), Code::ImpossibleCase),
+        (with("p1", "'0123'"), Code::Empty),
+        (with("p1", "0123"), Code::InvalidYaml),
+        (with("2026-01-15T12:00:00Z", "2026-01-15"), Code::ImpossibleCase),
+        (with("p1", "p1, source_ip: 10.0.0.0/8"), Code::ImpossibleCase),
+        (with("p1", "p1, secure: true, unavailable: [secure]"), Code::StatedAndUnavailable),
+        (with("p1", "p1, unavailable: [user_agent]"), Code::UnknownWord),
+        ("cases: []".to_owned(), Code::Empty),
+        ("- name: n".to_owned(), Code::InvalidYaml),
+        ("cases: &a [*a]".to_owned(), Code::InvalidYaml),
+        (String::new(), Code::InvalidYaml),
+    ] {
+        let suites = suites(&text);
+        let codes: Vec<_> = suites.diagnostics.iter().map(|it| it.code).collect();
+        // A quoted number is a project ID: the one row without a mistake.
+        let sound = text.contains("'0123'");
+        assert_eq!(codes, if sound { vec![] } else { vec![expected] }, "{text}");
+        assert_eq!(suites.cases.len(), usize::from(sound), "{text}");
+    }
+    for (text, expected) in [
+        ("{pool_id: [a]}", Code::PoolWithoutType),
+        ("{tags: {}, unavailable: [tags]}", Code::StatedAndUnavailable),
+        ("{unavailable: [detail]}", Code::UnknownWord),
+        ("absent", Code::InvalidYaml),
+        ("{phase: }", Code::InvalidYaml),
+    ] {
+        let suites = job(text);
+        let codes: Vec<_> = suites.diagnostics.iter().map(|it| it.code).collect();
+        assert_eq!(codes, [expected], "{text}");
+        assert_eq!(suites.cases.len(), usize::from(expected == Code::PoolWithoutType), "{text}");
+    }
+}
