@@ -1,8 +1,11 @@
 //! The command line: one module per command. Data goes to stdout, messages to stderr.
 
+mod check;
 #[cfg(feature = "emulator")]
 mod demo;
+mod policies;
 mod serve;
+mod test;
 
 use crate::clock::Clock;
 use crate::config;
@@ -11,6 +14,8 @@ use crate::telemetry;
 
 use clap::Parser;
 use clap::Subcommand;
+use clap::ValueEnum;
+use serde::Serialize;
 use std::error::Error;
 use std::future::Future;
 use std::io;
@@ -58,9 +63,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Arguments),
     #[cfg(feature = "emulator")]
     Demo(demo::Arguments),
     Serve(serve::Arguments),
+    Test(test::Arguments),
+}
+
+/// What a command prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
 }
 
 /// Runs the command line of this process.
@@ -75,9 +89,11 @@ pub fn run() -> Exit {
         }
     };
     match arguments.command {
+        Command::Check(arguments) => check::run(&arguments),
         #[cfg(feature = "emulator")]
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
     }
 }
 
@@ -109,9 +125,35 @@ fn complain(error: &(dyn Error + 'static), exit: Exit) -> Exit {
         text.push_str(&format!(": {error}"));
         source = error.source();
     }
-    // Without a stderr there is nobody to tell; the exit code still says it.
-    let _ = writeln!(io::stderr(), "{text}");
+    tell(&format!("{text}\n"));
     exit
+}
+
+/// Writes a message to stderr. Without one there is nobody to tell; the exit code still says it.
+fn tell(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Writes data to stdout.
+fn print(text: &str, exit: Exit) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => exit,
+        Err(error) => complain(&error, Exit::Failed),
+    }
+}
+
+/// Writes data to stdout as one JSON document.
+fn print_json(data: &impl Serialize, exit: Exit) -> Exit {
+    match serde_json::to_string_pretty(data) {
+        Ok(text) => print(&format!("{text}\n"), exit),
+        Err(error) => complain(&error, Exit::Failed),
+    }
+}
+
+/// `1 case`, `2 cases`.
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// Resolves at SIGTERM or Ctrl-C.

@@ -9,6 +9,7 @@ mod call;
 mod setup;
 
 use super::Exit;
+use super::Format;
 use crate::app::App;
 use crate::app::StartError;
 use crate::clock::Clock;
@@ -17,7 +18,6 @@ use crate::emulator;
 use crate::emulator::Emulator;
 use crate::telemetry;
 
-use clap::ValueEnum;
 use std::io;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -37,12 +37,6 @@ pub(super) struct Arguments {
     /// Calls to paste, or one JSON document.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Human,
-    Json,
 }
 
 /// Why the demo does not run.

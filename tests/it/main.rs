@@ -10,6 +10,7 @@
 
 mod admin;
 mod attacks;
+mod cli;
 mod collector;
 mod config;
 mod emulator;

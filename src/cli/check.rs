@@ -1,0 +1,154 @@
+//! `lychgate check`: everything that is wrong with a configuration, its policies and their suites.
+
+use super::Exit;
+use super::Format;
+use super::policies::Directory;
+use crate::config::Complaint;
+use crate::config::Config;
+use crate::policies;
+use crate::policy;
+use crate::policy::Severity;
+
+use serde::Serialize;
+use std::fmt::Write;
+use std::io;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::path::PathBuf;
+
+/// Says what is wrong with policies and their suites, and what to do about it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    /// Underlined source lines, or one JSON document.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// A configuration file, and the policy directory that it names.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A policy directory.
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+}
+
+/// What there is to say, as `--format json` prints it.
+#[derive(Default, Serialize)]
+struct Report<'a> {
+    errors: usize,
+    security: usize,
+    warnings: usize,
+    suggestions: usize,
+    findings: Vec<Finding<'a>>,
+}
+
+#[derive(Serialize)]
+struct Finding<'a> {
+    /// Of a policy directory, relative to it.
+    file: String,
+    /// From 1; 0 for the file or the directory as a whole.
+    line: u64,
+    column: u64,
+    severity: &'static str,
+    code: &'a str,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let (mut complaints, mut directory) = (Vec::new(), arguments.target.policies.clone());
+    let config = arguments.target.config.as_deref().unwrap_or(Path::new(""));
+    if arguments.target.config.is_some() {
+        match Config::load(config) {
+            Ok(it) => directory = Some(it.policies),
+            Err(error) => complaints = error.complaints().to_vec(),
+        }
+    }
+    let directory = match directory.as_deref().map(Directory::read).transpose() {
+        Ok(directory) => directory,
+        Err(error) => return refuse(&error),
+    };
+    let report = Report::new(config, &complaints, directory.as_ref());
+    let exit = if 0 < report.errors { Exit::Invalid } else { Exit::Ok };
+    match arguments.format {
+        Format::Human => super::print(&report.text(config, &complaints, directory.as_ref()), exit),
+        Format::Json => super::print_json(&report, exit),
+    }
+}
+
+/// A directory that cannot be read is as invalid as one that does not compile.
+pub(super) fn refuse(error: &policies::Error) -> Exit {
+    super::complain(error, Exit::Invalid)
+}
+
+impl<'a> Report<'a> {
+    fn new(config: &Path, complaints: &'a [Complaint], directory: Option<&'a Directory>) -> Self {
+        let mut res = Self::default();
+        for it in complaints {
+            res.errors += 1;
+            res.findings.push(Finding {
+                file: config.display().to_string(),
+                line: it.line,
+                column: it.column,
+                severity: Severity::Error.as_str(),
+                code: "configuration",
+                message: &it.message,
+                hint: None,
+            });
+        }
+        for it in directory.into_iter().flat_map(|it| it.diagnostics.iter().map(move |d| (it, d))) {
+            let (directory, it) = it;
+            *match it.severity() {
+                Severity::Error => &mut res.errors,
+                Severity::Security => &mut res.security,
+                Severity::Warning => &mut res.warnings,
+                Severity::Suggestion => &mut res.suggestions,
+            } += 1;
+            let known = directory.files.get(&it.path).is_some();
+            let (line, column) = if known { it.line_and_column(&directory.files) } else { (0, 0) };
+            res.findings.push(Finding {
+                file: it.path.clone(),
+                line: u64::try_from(line).unwrap_or(u64::MAX),
+                column: u64::try_from(column).unwrap_or(u64::MAX),
+                severity: it.severity().as_str(),
+                code: it.code.as_str(),
+                message: &it.message,
+                hint: it.hint.as_deref(),
+            });
+        }
+        res
+    }
+
+    fn text(
+        &self,
+        config: &Path,
+        complaints: &[Complaint],
+        directory: Option<&Directory>,
+    ) -> String {
+        let mut res = String::new();
+        // Writing into a String cannot fail.
+        for Complaint { line, column, message } in complaints {
+            let _ = match line {
+                0 => writeln!(res, "error: {}: {message}\n", config.display()),
+                _ => writeln!(res, "error: {}:{line}:{column}: {message}\n", config.display()),
+            };
+        }
+        if let Some(it) = directory {
+            let coloured = io::stdout().is_terminal();
+            res.push_str(&policy::render(&it.diagnostics, &it.files, coloured));
+        }
+        let counts = [
+            super::count(self.errors, "error"),
+            super::count(self.security, "security warning"),
+            super::count(self.warnings, "warning"),
+            super::count(self.suggestions, "suggestion"),
+        ];
+        let _ = writeln!(res, "{}", counts.join(", "));
+        res
+    }
+}

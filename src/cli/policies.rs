@@ -1,0 +1,65 @@
+//! A policy directory as `check`, `test` and `explain` read it: its policies and its suites.
+
+use crate::policies;
+use crate::policy::Diagnostic;
+use crate::policy::Files;
+use crate::policy::Limits;
+use crate::policy::Place;
+use crate::policy::Set;
+use crate::policy::Severity;
+use crate::policy::Span;
+use crate::policy::Suites;
+
+use serde::Serialize;
+use std::fmt;
+use std::path::Path;
+
+/// What a policy directory holds.
+#[derive(Debug)]
+pub(super) struct Directory {
+    pub(super) files: Files,
+    /// `None` if the policies have errors.
+    pub(super) set: Option<Set>,
+    pub(super) suites: Suites,
+    /// What there is to say about policies and suites, by file and place.
+    pub(super) diagnostics: Vec<Diagnostic>,
+}
+
+/// A line and a column of a file, both counted from 1.
+#[derive(Debug, Serialize)]
+pub(super) struct Position<'a> {
+    pub(super) file: &'a str,
+    pub(super) line: usize,
+    pub(super) column: usize,
+}
+
+impl fmt::Display for Position<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+impl Directory {
+    pub(super) fn read(path: &Path) -> Result<Self, policies::Error> {
+        let limits = Limits::default();
+        let compiled = Set::compile(&policies::read(path, &limits)?, &limits);
+        let suites = Suites::read(&compiled.files, compiled.set.as_ref(), &limits);
+        let mut diagnostics = compiled.diagnostics;
+        diagnostics.extend(suites.diagnostics.iter().cloned());
+        diagnostics.sort();
+        Ok(Self { files: compiled.files, set: compiled.set, suites, diagnostics })
+    }
+
+    pub(super) fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.diagnostics.iter().filter(|it| it.severity() == Severity::Error)
+    }
+
+    pub(super) fn place<'a>(&self, place: &'a Place) -> Position<'a> {
+        self.position(&place.path, place.span)
+    }
+
+    pub(super) fn position<'a>(&self, file: &'a str, span: Span) -> Position<'a> {
+        let (line, column) = span.line_and_column(self.files.get(file).unwrap_or_default());
+        Position { file, line, column }
+    }
+}
