@@ -138,9 +138,13 @@ impl Automaton {
     }
 
     fn seek<'t>(&self, text: &'t str) -> Option<&'t str> {
+        // Variables may have been filled in with nothing.
+        let Some(last) = self.length.checked_sub(1) else {
+            return Some(text);
+        };
         let none = vec![0; self.wild.len()];
         let mut state = none.clone();
-        let (last_word, last_bit) = ((self.length - 1) / 64, 1u64 << ((self.length - 1) % 64));
+        let (last_word, last_bit) = (last / 64, 1u64 << (last % 64));
         let mut chars = text.chars();
         while let Some(it) = chars.next() {
             let mask = self.masks.get(&it).unwrap_or(&none);
@@ -201,6 +205,25 @@ mod tests {
             (r"\*", r"\x", true),
         ] {
             check(pattern, text, expected);
+        }
+    }
+
+    /// As variables that are filled in with nothing leave them.
+    #[test]
+    fn empty_texts_match_nothing_between() {
+        let nothing = Piece::Text("".into());
+        let star = || Piece::Star;
+        let any = || Piece::Any;
+        for (pieces, text, expected) in [
+            (vec![nothing.clone(), nothing.clone()], "", true),
+            (vec![nothing.clone(), nothing.clone()], "a", false),
+            (vec![star(), nothing.clone(), star()], "a", true),
+            (vec![star(), nothing.clone(), nothing.clone(), star()], "", true),
+            (vec![star(), nothing.clone(), nothing.clone(), star()], "a", true),
+            (vec![star(), nothing.clone(), any(), nothing.clone(), star()], "", false),
+            (vec![star(), nothing.clone(), any(), nothing, star()], "a", true),
+        ] {
+            assert_eq!(matches(&pieces, text), expected, "{pieces:?} on {text:?}");
         }
     }
 

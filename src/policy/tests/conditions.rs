@@ -163,6 +163,10 @@ fn variables() {
         ("'StringStartWith': {'lychgate:jobName': '${g:PrincipalTag/team}-'}", "TT"),
         ("'StringMatch': {'lychgate:jobName': '${g:PrincipalTag/team}-*'}", "TT"),
         ("'StringMatch': {'lychgate:jobName': '*${g:PrincipalTag/team}?*'}", "TT"),
+        (
+            "'StringMatch': {'lychgate:jobName': '*${g:PrincipalTag/empty}${g:PrincipalTag/empty}*'}",
+            "TT",
+        ),
         ("'StringEquals': {'g:ResourceTag/env': '${g:PrincipalTag/none, 'dev'}'}", "TT"),
         ("'StringEquals': {'g:ResourceTag/env': '${g:PrincipalTag/team, 'dev'}'}", "FF"),
         ("'StringEquals': {'g:ResourceTag/empty': '${g:PrincipalTag/empty, 'dev'}'}", "TT"),
