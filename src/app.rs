@@ -150,7 +150,6 @@ impl App {
                 metrics: metrics.clone(),
                 clock,
                 tracker: tracker.clone(),
-                drain: drain.clone(),
             },
         ));
         let addresses = listeners.iter().map(Listener::local_address).collect();

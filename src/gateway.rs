@@ -71,7 +71,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -127,8 +126,6 @@ pub struct Dependencies {
     pub clock: Clock,
     /// Holds the work that no client can cancel.
     pub tracker: TaskTracker,
-    /// Cancelled when no new request may begin.
-    pub drain: CancellationToken,
 }
 
 /// The enforcement point; one for all listeners.
@@ -221,9 +218,6 @@ impl Gateway {
         let parts = &self.parts;
         if let Some(fault) = head.extensions.get::<HeadFault>() {
             return Err(Refusal::Head(*fault));
-        }
-        if parts.drain.is_cancelled() {
-            return Err(Refusal::Stopping);
         }
         let slot = Arc::clone(&self.slots).try_acquire_owned();
         exchange.slot = Some(slot.map_err(|_| Refusal::Overloaded)?);
@@ -321,9 +315,12 @@ impl Gateway {
             })
             .await;
         exchange.trace.end(recording);
-        entry.map_err(|error| {
-            tracing::error!(%error, "the decision was not recorded");
-            Refusal::Ledger
+        entry.map_err(|error| match error {
+            ledger::Error::Closed => Refusal::Stopping,
+            error => {
+                tracing::error!(%error, "the decision was not recorded");
+                Refusal::Ledger
+            }
         })
     }
 

@@ -13,9 +13,14 @@ use http::header::CONTENT_TYPE;
 use http::header::RETRY_AFTER;
 use hyper::body::Incoming;
 use serde::Deserialize;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// The longest body that is passed on, in bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// How long the body of an accepted delete is waited for; it says nothing.
+const ACCEPTED_BODY: Duration = Duration::from_secs(1);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -83,7 +88,7 @@ impl Answer {
         }
         if head.status.is_success() {
             // The status has decided: the job is accepted for deletion, whatever follows.
-            drop(client::read(body, BODY_BYTES_MAX).await);
+            drop(timeout(ACCEPTED_BODY, client::read(body, BODY_BYTES_MAX)).await);
             return Ok(Self::new(head.status, &head.headers, Bytes::new()));
         }
         let body = client::read(body, BODY_BYTES_MAX).await?;
@@ -160,4 +165,82 @@ fn without_secrets(body: Bytes, credential: &Credential) -> Bytes {
         text = text.replace(secret, "[withheld]");
     }
     Bytes::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::secret::Secret;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        let status = StatusCode::from_u16(status).unwrap();
+        Answer::new(status, &HeaderMap::new(), Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    fn with_code(status: u16, code: &str) -> Answer {
+        answer(status, &format!(r#"{{"error_msg":"m","error_code":"{code}"}}"#))
+    }
+
+    #[test]
+    fn the_code_of_a_401_tells_whose_fault_it_is() {
+        for (status, code, ours) in [
+            (401, "APIG.0301", true),
+            (401, "APIGW.0301", true),
+            (401, "APIG.0303", true),
+            (401, "APIG.0305", true),
+            (401, "APIG.0307", true),
+            (401, "ModelArts.0201", true),
+            (401, "ModelArts.0207", true),
+            (401, "ModelArts.0112", false),
+            (401, "ModelArts.0210", false),
+            (401, "APIG.0302", false),
+            (403, "APIG.0301", false),
+            (400, "ModelArts.0210", false),
+        ] {
+            assert_eq!(with_code(status, code).refuses_key(), ours, "{status} {code}");
+        }
+        for body in ["", "<html>", "{}", r#"{"error_code":7}"#] {
+            assert!(answer(401, body).refuses_key(), "{body}");
+            assert!(!answer(403, body).refuses_key(), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_job_is_told_by_status_and_code() {
+        assert!(with_code(400, "ModelArts.2775").is_no_such_job());
+        assert!(answer(404, "").is_no_such_job());
+        assert!(!with_code(400, "ModelArts.2788").is_no_such_job());
+        assert!(!with_code(403, "ModelArts.2775").is_no_such_job());
+        assert!(!answer(400, "ModelArts.2775").is_no_such_job());
+    }
+
+    #[test]
+    fn only_json_and_text_is_passed_on() {
+        for (value, expected) in [
+            ("application/json", true),
+            ("application/json;charset=UTF-8", true),
+            ("Application/Problem+JSON", true),
+            ("text/plain", true),
+            ("text/html", false),
+            ("application/octet-stream", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, value.parse().unwrap());
+            assert_eq!(is_text(&headers), expected, "{value}");
+        }
+        assert!(!is_text(&HeaderMap::new()));
+    }
+
+    /// attacks.md 78.
+    #[test]
+    fn an_echo_of_our_credential_is_withheld() {
+        let secret = |it: &str| Secret::new(it.to_owned());
+        let credential =
+            Credential::new("OURKEY".to_owned(), secret("sk"), Some(secret("TOK/EN+="))).unwrap();
+        let clean = |it: &str| without_secrets(Bytes::copy_from_slice(it.as_bytes()), &credential);
+        assert_eq!(clean("a OURKEY b TOK/EN+= OURKEY"), "a [withheld] b [withheld] [withheld]");
+        assert_eq!(clean("nothing of ours"), "nothing of ours");
+    }
 }

@@ -9,7 +9,7 @@ use crate::world::GATEWAY_AK;
 use crate::world::PROJECT;
 use crate::world::World;
 
-const ALLOW_ALL: &[(&str, &str)] = &[
+pub(crate) const ALLOW_ALL: &[(&str, &str)] = &[
     (
         "identity/all.json",
         r#"{"Version":"5.0","Statement":[{"Effect":"Allow","Action":["modelarts:trainJob:delete"]}]}"#,

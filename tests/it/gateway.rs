@@ -427,3 +427,19 @@ async fn a_token_ends_when_it_says() {
         assert_eq!((answer.status, answer.code().as_deref()), (status, Some(code)), "{seconds}");
     }
 }
+
+/// attacks.md 75: the status of an accepted delete counts, whatever comes after it.
+#[tokio::test]
+async fn an_accepted_delete_is_told_whatever_its_body_does() {
+    for effect in [Effect::Truncated, Effect::Stalled, Effect::Huge { bytes: 1 << 20 }] {
+        let world = World::builder()
+            .policies(crate::attacks::ALLOW_ALL)
+            .emulator(|it| it.delete_body = DeleteBody::Quotes)
+            .start()
+            .await;
+        world.emulator.fault(Fault::new(effect.clone()).at(Operation::Delete));
+        let answer = world.delete("alice", FINISHED).await;
+        assert_eq!((answer.status, answer.body.len()), (202, 0), "{effect:?}");
+        assert_eq!(world.outcomes(1).await[0]["status"], 202, "{effect:?}");
+    }
+}

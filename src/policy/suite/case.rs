@@ -17,6 +17,7 @@ use crate::policy::suggest;
 use crate::policy::value;
 use crate::policy::yaml;
 
+use jiff::Timestamp;
 use serde_saphyr::Spanned;
 use std::sync::Arc;
 
@@ -89,7 +90,7 @@ fn query(
 ) -> Option<Query> {
     let principal = self::principal(principal, findings)?;
     ids(request, findings);
-    let now = value::date(&request.time.value);
+    let now = value::date(&request.time.value).and_then(|it| Timestamp::from_duration(it).ok());
     if now.is_none() {
         let hint = "write a date and time with its zone, such as `2026-01-15T12:00:00Z`";
         impossible(&request.time, "time", hint, findings);

@@ -95,7 +95,7 @@ fn what_is_left_out_is_absent_and_what_is_unavailable_is_unknown() {
         ),
         (
             "{phase: Failed, unavailable: [age]}",
-            Attributes { phase: phase(), age: Attribute::Unavailable, ..absent.clone() },
+            Attributes { phase: phase(), age: Attribute::Unavailable, ..absent },
         ),
     ] {
         let suites = job(text);
