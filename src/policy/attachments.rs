@@ -60,6 +60,11 @@ impl Attachments {
         }
     }
 
+    /// The groups that something is attached to, qualified, in no order.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(String::as_str)
+    }
+
     fn to(&mut self, target: &Target<'_>) -> &mut Grants {
         match target {
             Target::Any => &mut self.any,

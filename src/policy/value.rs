@@ -5,6 +5,7 @@ use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::fmt;
 use std::net::IpAddr;
 
 /// The longest number that is read, in bytes.
@@ -69,6 +70,17 @@ impl<'a> Decimal<'a> {
             }
         };
         if self.negative { magnitude.reverse() } else { magnitude }
+    }
+}
+
+impl fmt::Display for Decimal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.negative { "-" } else { "" };
+        let integer = if self.integer.is_empty() { "0" } else { &self.integer };
+        match self.fraction.as_ref() {
+            "" => write!(f, "{sign}{integer}"),
+            fraction => write!(f, "{sign}{integer}.{fraction}"),
+        }
     }
 }
 
