@@ -2,6 +2,10 @@
 
 mod credential;
 mod policies;
+mod settle;
+
+use self::settle::Looks;
+use self::settle::Settler;
 
 use crate::authn;
 use crate::authn::Authenticator;
@@ -25,6 +29,7 @@ use crate::server::Serving;
 use crate::server::admin;
 use crate::server::admin::Check;
 use crate::telemetry;
+use crate::telemetry::TraceConfig;
 use crate::telemetry::Tracer;
 use crate::upstream;
 use crate::upstream::Upstream;
@@ -121,6 +126,7 @@ impl App {
 
         let (listeners, admin) = listeners(&config).await?;
         let opened = ledger::open(&config.ledger, clock.clone(), &metrics)?;
+        let settings = settings(&config);
         let (directory, limits) = (config.policies, policy::Limits::default());
         let (in_force, follower) =
             Policies::open(directory, limits, clock.clone(), metrics.clone()).await;
@@ -130,15 +136,17 @@ impl App {
         let ledger = opened.ledger.clone();
         tracker.spawn(policies::follow(in_force, ledger, versions, drain.clone()));
         let upstreams = upstreams(&config.upstreams, &clock, &metrics)?;
-        let authenticator = Authenticator::start(config.identity, &tracker, &drain).await?;
-        let settings = gateway::Settings {
-            job_ids: config.job_ids,
-            named_denials: config.named_denials,
-            trusted_proxies: config.trusted_proxies,
-            in_flight_max: config.in_flight_max,
-            attributes_max_age: config.attributes_max_age,
-            pool_words: config.pool_words,
+        let looks = Looks {
+            upstreams: upstreams.clone(),
+            tracer: Tracer::new(&TraceConfig::default(), &metrics, &Handle::current())?,
+            clock: clock.clone(),
+            words: config.pool_words,
         };
+        let (ledger, window) = (opened.ledger.clone(), config.settle_window);
+        let settler =
+            Settler { pending: opened.pending, looks, ledger, metrics: metrics.clone(), window };
+        tracker.spawn(settler.run(drain.clone()));
+        let authenticator = Authenticator::start(config.identity, &tracker, &drain).await?;
         let gateway = Arc::new(Gateway::new(
             settings,
             Dependencies {
@@ -237,6 +245,17 @@ impl App {
             (false, Ok(())) => Exit::Ok,
             _ => Exit::Failed,
         }
+    }
+}
+
+fn settings(config: &Config) -> gateway::Settings {
+    gateway::Settings {
+        job_ids: config.job_ids,
+        named_denials: config.named_denials,
+        trusted_proxies: config.trusted_proxies.clone(),
+        in_flight_max: config.in_flight_max,
+        attributes_max_age: config.attributes_max_age,
+        pool_words: config.pool_words.clone(),
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Config {
     pub attributes_max_age: Duration,
     /// Where decisions are recorded.
     pub ledger: ledger::Config,
+    /// How long a job is looked at whose delete got no answer, before it counts as not deleted.
+    pub settle_window: Duration,
     /// The most requests that are worked on at once.
     pub in_flight_max: usize,
     /// The most connections of one listener.

@@ -403,7 +403,7 @@ fn close(entry: Entry, sent: Result<Answer, DeleteError>) -> Result<Done, Refusa
 /// caused it.
 async fn settle(exchange: &mut Exchange, case: &Case, entry: Entry) -> Result<Done, Refusal> {
     let Case { query, upstream, .. } = case;
-    let (seen, done) = upstream.details(query, &exchange.trace, SETTLE_BYTES_MAX).await;
+    let (seen, done) = upstream.details(query.into(), &exchange.trace, SETTLE_BYTES_MAX).await;
     exchange.trace.add(done);
     match seen {
         Ok(LookedUp::NoSuchJob(answer)) => {

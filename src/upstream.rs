@@ -79,7 +79,7 @@ pub struct Upstream {
 struct Call<'a> {
     method: Method,
     path: String,
-    query: &'a Query,
+    project_id: &'a str,
     credential: Arc<Credential>,
     traceparent: HeaderValue,
 }
@@ -89,6 +89,21 @@ struct Ended<'a> {
     status: Option<StatusCode>,
     request_id: Option<&'a str>,
     error: Option<&'static str>,
+}
+
+/// Which job a look-up is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The project ID.
+    pub project_id: &'a str,
+    /// The training job's ID.
+    pub training_job_id: &'a str,
+}
+
+impl<'a> From<&'a Query> for Job<'a> {
+    fn from(query: &'a Query) -> Self {
+        Self { project_id: &query.project_id, training_job_id: &query.training_job_id }
+    }
 }
 
 /// A permitted delete.
@@ -144,11 +159,11 @@ impl Upstream {
     /// When no answer says what the job is, or that there is none.
     pub async fn details(
         &self,
-        query: &Query,
+        job: Job<'_>,
         trace: &Trace,
         max: usize,
     ) -> (Result<LookedUp, LookUpError>, Done) {
-        self.look_up(query, (Operation::Details, job_path(query)), trace.start(Stage::Details), max)
+        self.look_up(job, (Operation::Details, job_path(job)), trace.start(Stage::Details), max)
             .await
     }
 
@@ -158,18 +173,18 @@ impl Upstream {
     /// When no answer says what the tags are, or that there is no such job.
     pub async fn tags(
         &self,
-        query: &Query,
+        job: Job<'_>,
         trace: &Trace,
         max: usize,
     ) -> (Result<LookedUp, LookUpError>, Done) {
-        let Query { project_id, training_job_id, .. } = query;
+        let Job { project_id, training_job_id } = job;
         let path = format!("/v2/{project_id}/modelarts-training-job/{training_job_id}/tags");
-        self.look_up(query, (Operation::Tags, path), trace.start(Stage::Tags), max).await
+        self.look_up(job, (Operation::Tags, path), trace.start(Stage::Tags), max).await
     }
 
     async fn look_up(
         &self,
-        query: &Query,
+        Job { project_id, .. }: Job<'_>,
         (operation, path): (Operation, String),
         running: Running,
         max: usize,
@@ -179,7 +194,7 @@ impl Upstream {
         let result = match self.credential() {
             Some(credential) => {
                 let traceparent = running.traceparent();
-                let call = Call { method: Method::GET, path, query, credential, traceparent };
+                let call = Call { method: Method::GET, path, project_id, credential, traceparent };
                 let limit = self.config.lookup;
                 timeout(limit, self.ask(&call, max))
                     .await
@@ -258,8 +273,9 @@ impl Upstream {
         let credential = self.credential().ok_or(DeleteError::NoCredential)?;
         let running = trace.start(Stage::Forward);
         let traceparent = running.traceparent();
-        let path = job_path(query);
-        let call = Call { method: Method::DELETE, path, query, credential, traceparent };
+        let path = job_path(query.into());
+        let project_id = &query.project_id;
+        let call = Call { method: Method::DELETE, path, project_id, credential, traceparent };
         let started = Instant::now();
         let limits = Limits { fresh_until, deadline: started + self.config.request };
         let (status, answer) = match self.send(&call, entry, trace, limits).await {
@@ -357,7 +373,7 @@ impl Upstream {
             method: &call.method,
             target: &call.path,
             host: &self.host,
-            project_id: &call.query.project_id,
+            project_id: call.project_id,
             user_agent: USER_AGENT,
         };
         let now = self.clock.now();
@@ -398,8 +414,8 @@ enum NotSent {
     Stale,
 }
 
-fn job_path(query: &Query) -> String {
-    let Query { project_id, training_job_id, .. } = query;
+fn job_path(job: Job<'_>) -> String {
+    let Job { project_id, training_job_id } = job;
     format!("/v2/{project_id}/training-jobs/{training_job_id}")
 }
 

@@ -100,6 +100,7 @@ impl Checker<'_> {
             },
             attributes_max_age: file.attributes.max_age.0,
             ledger,
+            settle_window: file.settle.window.0,
             in_flight_max,
             connections_max,
             drain: file.timeouts.drain.value.0,

@@ -27,6 +27,8 @@ pub(super) struct File {
     pub(super) attributes: Attributes,
     pub(super) ledger: Ledger,
     #[serde(default)]
+    pub(super) settle: Settle,
+    #[serde(default)]
     pub(super) limits: Limits,
     #[serde(default)]
     pub(super) timeouts: Timeouts,
@@ -208,6 +210,12 @@ pub(super) struct Ledger {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct Settle {
+    pub(super) window: Span,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Limits {
     pub(super) in_flight: Spanned<usize>,
     pub(super) connections: Spanned<usize>,
@@ -256,6 +264,12 @@ impl Default for PoolTypes {
     fn default() -> Self {
         let PoolWords { dedicated, public } = PoolWords::default();
         Self { dedicated, public }
+    }
+}
+
+impl Default for Settle {
+    fn default() -> Self {
+        Self { window: Span(Duration::from_secs(15 * 60)) }
     }
 }
 

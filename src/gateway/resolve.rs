@@ -96,7 +96,7 @@ impl Resolver {
             if !wanted.details {
                 return None;
             }
-            let (answer, done) = upstream.details(query, trace, ANSWER_BYTES_MAX).await;
+            let (answer, done) = upstream.details(query.into(), trace, ANSWER_BYTES_MAX).await;
             let read = |body: &[u8]| {
                 attributes::details(body, &query.training_job_id, query.now, &self.words)
             };
@@ -106,7 +106,7 @@ impl Resolver {
             if !wanted.tags {
                 return None;
             }
-            let (answer, done) = upstream.tags(query, trace, ANSWER_BYTES_MAX).await;
+            let (answer, done) = upstream.tags(query.into(), trace, ANSWER_BYTES_MAX).await;
             Some((self.read(answer, LookUp::Tags, attributes::tags), Instant::now(), done))
         };
         let (details, tags) = tokio::join!(details, tags);

@@ -28,8 +28,8 @@ pub struct Config {
     pub request: Duration,
 }
 
-/// All upstreams.
-#[derive(Debug)]
+/// All upstreams; clones are the same ones.
+#[derive(Clone, Debug)]
 pub struct Upstreams(Vec<Arc<Upstream>>);
 
 impl Upstreams {

@@ -25,6 +25,7 @@ mod policy_docs;
 mod policy_library;
 mod reference;
 mod server;
+mod settle;
 mod telemetry;
 mod tidy;
 mod tls;

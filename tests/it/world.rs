@@ -71,6 +71,28 @@ pub(crate) struct World {
     clock: Clock,
 }
 
+/// A gate that runs.
+struct Running {
+    gate: SocketAddr,
+    admin: SocketAddr,
+    shutdown: oneshot::Sender<()>,
+    running: JoinHandle<Exit>,
+}
+
+impl Running {
+    /// Starts a gate from the configuration file in `directory`.
+    async fn start(directory: &Path, clock: Clock) -> Self {
+        let config = Config::load(&directory.join("lychgate.yaml")).unwrap();
+        let app = App::start(config, clock).await.unwrap();
+        let (gate, admin) = (app.addresses()[0], app.admin_address());
+        let (shutdown, signal) = oneshot::channel();
+        let running = TaskTracker::new().spawn(app.run(async {
+            let _ = signal.await;
+        }));
+        Self { gate, admin, shutdown, running }
+    }
+}
+
 impl World {
     /// The shipped policies, the sample jobs, the system's clock.
     pub(crate) fn builder() -> Builder {
@@ -139,6 +161,19 @@ impl World {
         let _ = self.shutdown.take().unwrap().send(());
         (self.running.await.unwrap(), self.directory)
     }
+
+    /// Stops the gate in good order and starts another on the same directory. `before` runs while
+    /// there is none.
+    pub(crate) async fn restart(self, before: impl FnOnce(&Emulator)) -> Self {
+        let Self { directory, emulator, signing, shutdown, running, clock, .. } = self;
+        let _ = shutdown.unwrap().send(());
+        assert_eq!(running.await.unwrap(), Exit::Ok);
+        before(&emulator);
+        let Running { gate, admin, shutdown, running } =
+            Running::start(directory.path(), clock.clone()).await;
+        let shutdown = Some(shutdown);
+        Self { gate, admin, emulator, directory, signing, shutdown, running, clock }
+    }
 }
 
 impl Builder {
@@ -202,14 +237,8 @@ impl Builder {
             text = text.replace(from, to);
         }
         put("lychgate.yaml", &text);
-        let config = Config::load(&directory.path().join("lychgate.yaml")).unwrap();
-        let app = App::start(config, self.clock.clone()).await.unwrap();
-        let (gate, admin) = (app.addresses()[0], app.admin_address());
-        let (shutdown, signal) = oneshot::channel();
-        let tracker = TaskTracker::new();
-        let running = tracker.spawn(app.run(async {
-            let _ = signal.await;
-        }));
+        let Running { gate, admin, shutdown, running } =
+            Running::start(directory.path(), self.clock.clone()).await;
         World {
             gate,
             admin,

@@ -1,0 +1,238 @@
+//! Finds out afterwards how deletes ended whose outcome nobody saw, by looking at their jobs, and
+//! records it as settlements. It says what was seen, never who caused it.
+//!
+//! It runs beside the requests and never holds them up: readiness does not wait for it, its
+//! look-ups are few, and what it has not settled when the gate stops the next start hands out again.
+
+use crate::attributes;
+use crate::attributes::ANSWER_BYTES_MAX;
+use crate::attributes::PoolWords;
+use crate::clock::Clock;
+use crate::ledger::Ending;
+use crate::ledger::Ledger;
+use crate::ledger::PENDING_MAX;
+use crate::ledger::Pending;
+use crate::metrics::Metrics;
+use crate::route;
+use crate::route::JobIds;
+use crate::telemetry::Tracer;
+use crate::upstream::Job;
+use crate::upstream::LookedUp;
+use crate::upstream::Upstreams;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use http::HeaderMap;
+use http::Method;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+
+/// The pause between the starts of two look-ups: at most five a second.
+const PACE: Duration = Duration::from_millis(200);
+
+/// The most look-ups at once: one cloud that answers slowly holds up no other for long.
+const LOOK_UPS_MAX: usize = 32;
+
+/// When a job that is still there is looked at again; doubled each time.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// The longest pause between two looks at a job, and the pause after a look that told nothing.
+const AGAIN_MAX: Duration = Duration::from_secs(60);
+
+/// What settles decisions.
+#[derive(Debug)]
+pub(super) struct Settler {
+    pub(super) pending: mpsc::Receiver<Pending>,
+    pub(super) looks: Looks,
+    pub(super) ledger: Ledger,
+    pub(super) metrics: Metrics,
+    /// How long a job that is still there is looked at before it counts as not deleted.
+    pub(super) window: Duration,
+}
+
+/// How jobs are looked at.
+#[derive(Debug)]
+pub(super) struct Looks {
+    pub(super) upstreams: Upstreams,
+    /// One without a collector: settlements are in the ledger, not in traces.
+    pub(super) tracer: Tracer,
+    pub(super) clock: Clock,
+    pub(super) words: PoolWords,
+}
+
+/// A decision on its way to its settlement.
+struct Open {
+    pending: Pending,
+    since: Instant,
+    /// How often the job was found there.
+    present: u32,
+    /// The last look told nothing, which was logged.
+    unseen: bool,
+}
+
+/// What a look at a job told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    /// There is no such job.
+    Gone,
+    /// Nothing that is certain.
+    Nothing,
+    /// It is there.
+    Present,
+}
+
+/// What to do next.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Look(Duration),
+    Settle(Ending),
+}
+
+impl Settler {
+    /// Settles what is handed out, until `stop`.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let Self { mut pending, looks, ledger, metrics, window } = self;
+        let mut waiting: BTreeMap<(Instant, u64), Open> = BTreeMap::new();
+        let mut looking = FuturesUnordered::new();
+        let mut next = Instant::now();
+        loop {
+            let open = waiting.len() + looking.len();
+            metrics.set_ledger_pending(open + pending.len());
+            let due = waiting.keys().next().map(|(due, _)| next.max(*due));
+            let due = due.filter(|_| looking.len() < LOOK_UPS_MAX);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some((open, seen)) = looking.next() => {
+                    if let Some((due, open)) = conclude(open, seen, &looks.clock, window, &ledger) {
+                        waiting.insert((due, open.pending.seq), open);
+                    }
+                }
+                // What does not fit in waits in the channel, and who hands it out waits too.
+                handed = pending.recv(), if open < PENDING_MAX => {
+                    // The ledger's thread has ended: nothing can be recorded any more.
+                    let Some(pending) = handed else { return };
+                    let since = Instant::now();
+                    let seq = pending.seq;
+                    waiting.insert((since, seq), Open { pending, since, present: 0, unseen: false });
+                }
+                () = sleep_until(due.unwrap_or(next)), if due.is_some() => {
+                    if let Some((_, open)) = waiting.pop_first() {
+                        next = Instant::now() + PACE;
+                        looking.push(async {
+                            let seen = looks.look(&open.pending).await;
+                            (open, seen)
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Looks {
+    async fn look(&self, pending: &Pending) -> Seen {
+        let Pending { upstream, project, job, .. } = pending;
+        // Another upstream than the one that was asked to delete could know nothing of the job.
+        let upstream = self.upstreams.iter().find(|it| it.config().name == *upstream);
+        let target = format!("/v2/{project}/training-jobs/{job}");
+        // What an earlier run wrote was read from a disk, so it is parsed like a caller's.
+        let (Some(upstream), Ok(_)) =
+            (upstream, route::parse(&Method::DELETE, &target, JobIds::Token))
+        else {
+            return Seen::Nothing;
+        };
+        let now = self.clock.now();
+        let trace = self.tracer.begin(&HeaderMap::new(), now);
+        let asked = Job { project_id: project, training_job_id: job };
+        let (found, _) = upstream.details(asked, &trace, ANSWER_BYTES_MAX).await;
+        match found {
+            Ok(LookedUp::NoSuchJob(_)) => Seen::Gone,
+            // A 200 that does not tell of this job is no sign of it.
+            Ok(LookedUp::Found(body)) => match attributes::details(&body, job, now, &self.words) {
+                Ok(_) => Seen::Present,
+                Err(_) => Seen::Nothing,
+            },
+            Err(_) => Seen::Nothing,
+        }
+    }
+}
+
+/// Records the settlement of `open`, or says when to look again.
+fn conclude(
+    mut open: Open,
+    seen: Seen,
+    clock: &Clock,
+    window: Duration,
+    ledger: &Ledger,
+) -> Option<(Instant, Open)> {
+    let Pending { seq, time, ref request_id, .. } = open.pending;
+    // The wall clock also counts while no gate runs. It cannot be far off: the cloud refuses a
+    // look-up that is signed with another time than its own.
+    let age = Duration::try_from(clock.now().duration_since(time)).unwrap_or_default();
+    match step(seen, open.present, age.max(open.since.elapsed()), window) {
+        Step::Settle(ending) => {
+            tracing::info!(seq, request_id, ?ending, "settled a decision without an outcome");
+            ledger.settle(seq, ending);
+            None
+        }
+        Step::Look(pause) => {
+            if seen == Seen::Nothing && !open.unseen {
+                tracing::warn!(seq, request_id, "cannot look up how a delete ended; asking on");
+            }
+            open.unseen = seen == Seen::Nothing;
+            open.present += u32::from(seen == Seen::Present);
+            Some((Instant::now() + pause, open))
+        }
+    }
+}
+
+/// What follows from `seen`, when the job was found there `present` times before and the decision
+/// is `age` old.
+fn step(seen: Seen, present: u32, age: Duration, window: Duration) -> Step {
+    match seen {
+        Seen::Gone => Step::Settle(Ending::Gone),
+        Seen::Nothing => Step::Look(AGAIN_MAX),
+        Seen::Present => match window.checked_sub(age).filter(|it| !it.is_zero()) {
+            None => Step::Settle(Ending::Present),
+            Some(left) => {
+                let pause = AGAIN.saturating_mul(2_u32.saturating_pow(present));
+                Step::Look(pause.min(AGAIN_MAX).min(left))
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_is_there_is_looked_at_less_and_less_until_the_window_ends() {
+        const WINDOW: u64 = 900;
+        let look = |seconds| Step::Look(Duration::from_secs(seconds));
+        let settle = Step::Settle;
+        for (seen, present, age, expected) in [
+            (Seen::Gone, 0, 0, settle(Ending::Gone)),
+            (Seen::Gone, 9, 5000, settle(Ending::Gone)),
+            (Seen::Nothing, 0, 0, look(60)),
+            (Seen::Nothing, 5, 5000, look(60)),
+            (Seen::Present, 0, 0, look(2)),
+            (Seen::Present, 1, 2, look(4)),
+            (Seen::Present, 4, 30, look(32)),
+            (Seen::Present, 5, 62, look(60)),
+            (Seen::Present, u32::MAX, 600, look(60)),
+            (Seen::Present, 20, 899, look(1)),
+            (Seen::Present, 20, 900, settle(Ending::Present)),
+            // Left by an earlier run, long ago.
+            (Seen::Present, 0, 86_400, settle(Ending::Present)),
+        ] {
+            let next = step(seen, present, Duration::from_secs(age), Duration::from_secs(WINDOW));
+            assert_eq!(next, expected, "{seen:?} {present} {age}");
+        }
+    }
+}
