@@ -48,6 +48,9 @@ use tokio_util::task::TaskTracker;
 /// What the last spans get to reach the collector.
 const FLUSH: Duration = Duration::from_secs(2);
 
+/// How often it is recorded how many requests were refused for their rate.
+const SUPPRESSED_EVERY: Duration = Duration::from_secs(60);
+
 /// Why the gate does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -213,6 +216,7 @@ impl App {
             drain: self.drain.clone(),
             metrics: self.health.metrics.clone(),
         };
+        self.tracker.spawn(record_suppressed(Arc::clone(&self.gateway), self.drain.clone()));
         for listener in self.listeners {
             self.tracker.spawn(listener.serve(self.gateway.router(), serving.clone()));
         }
@@ -237,6 +241,7 @@ impl App {
         if !drained {
             tracing::warn!("not everything in flight ended in time");
         }
+        self.gateway.record_suppressed();
         drop(self.gateway);
         let closed = self.ledger_thread.close().await;
         admin_drain.cancel();
@@ -248,12 +253,24 @@ impl App {
     }
 }
 
+/// One record per principal and minute tells how many of its requests were refused for their rate.
+async fn record_suppressed(gateway: Arc<Gateway>, stop: CancellationToken) {
+    let mut minutes = tokio::time::interval(SUPPRESSED_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = minutes.tick() => gateway.record_suppressed(),
+        }
+    }
+}
+
 fn settings(config: &Config) -> gateway::Settings {
     gateway::Settings {
         job_ids: config.job_ids,
         named_denials: config.named_denials,
         trusted_proxies: config.trusted_proxies.clone(),
         in_flight_max: config.in_flight_max,
+        per_principal: config.per_principal,
         attributes_max_age: config.attributes_max_age,
         pool_words: config.pool_words.clone(),
     }

@@ -8,6 +8,7 @@ mod unit;
 use crate::attributes::PoolWords;
 use crate::authn;
 use crate::client::Roots;
+use crate::gateway::Rate;
 use crate::ledger;
 use crate::policy::Principal;
 use crate::route::JobIds;
@@ -57,6 +58,8 @@ pub struct Config {
     pub settle_window: Duration,
     /// The most requests that are worked on at once.
     pub in_flight_max: usize,
+    /// How often one principal may ask.
+    pub per_principal: Rate,
     /// The most connections of one listener.
     pub connections_max: usize,
     /// How long a stop waits for what is in flight.

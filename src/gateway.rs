@@ -11,15 +11,20 @@
 //!    a tracked task of its own, and the handler only waits for it.
 
 mod exchange;
+mod rate;
 pub mod refusal;
 mod resolve;
 mod response;
 mod source;
 
+pub use self::rate::OTHERS;
+pub use self::rate::PRINCIPALS_MAX;
+pub use self::rate::Rate;
 pub use self::refusal::HeadFault;
 pub use self::refusal::Refusal;
 
 use self::exchange::Exchange;
+use self::rate::Buckets;
 use self::resolve::Case;
 use self::resolve::Judged;
 use self::resolve::Resolver;
@@ -71,6 +76,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -101,6 +107,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpNet>,
     /// The most requests that are worked on at once.
     pub in_flight_max: usize,
+    /// How often one principal may ask.
+    pub per_principal: Rate,
     /// How old looked-up attributes may be when the delete leaves.
     pub attributes_max_age: Duration,
     /// What `modelarts:poolType` is called.
@@ -135,6 +143,7 @@ pub struct Gateway {
     parts: Dependencies,
     resolver: Resolver,
     slots: Arc<Semaphore>,
+    buckets: Buckets,
 }
 
 impl Gateway {
@@ -144,7 +153,8 @@ impl Gateway {
         let words = settings.pool_words.clone();
         let resolver = Resolver { words, metrics: parts.metrics.clone() };
         let slots = Arc::new(Semaphore::new(settings.in_flight_max));
-        Self { settings, parts, resolver, slots }
+        let buckets = Buckets::new(settings.per_principal, PRINCIPALS_MAX);
+        Self { settings, parts, resolver, slots, buckets }
     }
 
     /// A version of the policies is in force.
@@ -163,6 +173,14 @@ impl Gateway {
     #[must_use]
     pub fn has_credential(&self) -> bool {
         self.parts.upstreams.iter().any(|it| it.has_credential())
+    }
+
+    /// Records how many requests were refused for their rate since the last call; to be called
+    /// every minute, and before the ledger is closed.
+    pub fn record_suppressed(&self) {
+        for (principal, refused) in self.buckets.take_refused(Instant::now()) {
+            self.parts.ledger.suppressed(&principal, refused.since, refused.count);
+        }
     }
 
     /// The router of a data listener: every method and path comes to [`Gateway::handle`].
@@ -239,6 +257,9 @@ impl Gateway {
         parts.metrics.authentication(method, principal.as_ref().err().map(Refusal::code));
         let principal = principal?;
         exchange.facts.principal = Some(principal.id().to_owned());
+        if !self.buckets.admit(principal.id(), Instant::now(), now) {
+            return Err(Refusal::Rate);
+        }
 
         let upstream = parts.upstreams.for_project(&operation.project_id);
         let upstream = Arc::clone(upstream.ok_or(Refusal::ProjectNotServed)?);

@@ -324,6 +324,19 @@ impl Ledger {
         }
     }
 
+    /// Records that since `since` `count` requests of `principal` were refused for their rate. Not
+    /// awaited, and lost if the process dies.
+    pub fn suppressed(&self, principal: &str, since: Timestamp, count: u64) {
+        let body = record::Suppressed { principal: principal.into(), since, count };
+        match record::to_members(&Body::Suppressed(body)) {
+            Ok(members) => {
+                let kind = Kind::Suppressed;
+                self.queue.add(Item::Note(Note { kind, members, pending: None }));
+            }
+            Err(error) => tracing::error!(principal, %error, "suppression cannot be written"),
+        }
+    }
+
     /// Whether decisions can be recorded now.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -11,6 +11,7 @@ use super::file::File;
 use crate::attributes::PoolWords;
 use crate::client::Roots;
 use crate::config::Telemetry;
+use crate::gateway::Rate;
 use crate::ledger;
 use crate::policy::Method;
 use crate::policy::Principal;
@@ -79,6 +80,7 @@ impl Checker<'_> {
         let limits = file.limits;
         let connections_max = self.positive(&limits.connections, "connections");
         let in_flight_max = self.positive(&limits.in_flight, "in_flight");
+        let per_principal = self.rate(&limits.per_principal);
         let ledger = self.ledger(&file.ledger);
         let telemetry = self.telemetry(&file.telemetry);
         self.timeouts(&file.timeouts);
@@ -102,6 +104,7 @@ impl Checker<'_> {
             ledger,
             settle_window: file.settle.window.0,
             in_flight_max,
+            per_principal,
             connections_max,
             drain: file.timeouts.drain.value.0,
             telemetry,
@@ -190,6 +193,16 @@ impl Checker<'_> {
             self.complain(written, format!("`{name}` must be at least 1"));
         }
         written.value
+    }
+
+    fn rate(&mut self, written: &file::PerPrincipal) -> Rate {
+        let file::PerPrincipal { rate, burst } = written;
+        for (written, name) in [(rate, "rate"), (burst, "burst")] {
+            if written.value == 0 {
+                self.complain(written, format!("`{name}` must be at least 1"));
+            }
+        }
+        Rate { rate: rate.value, burst: burst.value }
     }
 
     /// An absolute URI that a secret may be sent to: https, or http on this machine.

@@ -3,6 +3,7 @@
 use super::unit::Size;
 use super::unit::Span;
 use crate::attributes::PoolWords;
+use crate::gateway::Rate;
 
 use serde::Deserialize;
 use serde_saphyr::Location;
@@ -218,7 +219,15 @@ pub(super) struct Settle {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Limits {
     pub(super) in_flight: Spanned<usize>,
+    pub(super) per_principal: PerPrincipal,
     pub(super) connections: Spanned<usize>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PerPrincipal {
+    pub(super) rate: Spanned<u32>,
+    pub(super) burst: Spanned<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -275,7 +284,18 @@ impl Default for Settle {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { in_flight: unwritten(512), connections: unwritten(4096) }
+        Self {
+            in_flight: unwritten(512),
+            per_principal: PerPrincipal::default(),
+            connections: unwritten(4096),
+        }
+    }
+}
+
+impl Default for PerPrincipal {
+    fn default() -> Self {
+        let Rate { rate, burst } = Rate::default();
+        Self { rate: unwritten(rate), burst: unwritten(burst) }
     }
 }
 

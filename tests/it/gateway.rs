@@ -309,6 +309,35 @@ async fn what_was_looked_up_too_long_ago_is_looked_up_again_once() {
 }
 
 #[tokio::test]
+async fn who_asks_too_often_is_refused_before_the_record_and_counted_in_one() {
+    let world = World::builder()
+        .config("timeouts:", "limits: {per_principal: {rate: 1, burst: 3}}\ntimeouts:")
+        .start()
+        .await;
+    let mut limited = 0;
+    for _ in 0..8 {
+        let answer = world.delete("alice", PROTECTED).await;
+        let code = answer.code().unwrap();
+        if code == "Lychgate.4031" {
+            continue;
+        }
+        assert_eq!((answer.status, code.as_str()), (429, "Lychgate.4291"));
+        assert!(answer.header("retry-after").is_some());
+        limited += 1;
+    }
+    assert!(0 < limited);
+    assert_eq!(world.delete("carol", PROTECTED).await.status, 403, "others are not held up");
+    assert_eq!(world.outcomes(9 - limited).await.len(), 9 - limited);
+    let (exit, directory) = world.stop().await;
+    assert_eq!(exit, Exit::Ok);
+    let ledger = crate::world::read_ledger(directory.path());
+    let suppressed: Vec<_> = ledger.iter().filter(|it| it["kind"] == "suppressed").collect();
+    assert_eq!(suppressed.len(), 1);
+    assert_eq!(suppressed[0]["principal"], "corp/alice");
+    assert_eq!(suppressed[0]["count"], limited);
+}
+
+#[tokio::test]
 async fn admin_tells_how_the_gate_is() {
     let world = World::start().await;
     world.delete("alice", PROTECTED).await;
