@@ -1,5 +1,6 @@
 //! The command line: one module per command. Data goes to stdout, messages to stderr.
 
+mod audit;
 mod check;
 #[cfg(feature = "emulator")]
 mod demo;
@@ -63,6 +64,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Audit(audit::Arguments),
     Check(check::Arguments),
     #[cfg(feature = "emulator")]
     Demo(demo::Arguments),
@@ -89,6 +91,7 @@ pub fn run() -> Exit {
         }
     };
     match arguments.command {
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         #[cfg(feature = "emulator")]
         Command::Demo(arguments) => demo::run(&arguments),

@@ -34,6 +34,8 @@ pub use self::policies::Policies;
 pub use self::queue::QUEUE_MAX;
 pub use self::record::Ending;
 pub use self::recover::Damage;
+pub use self::verify::Reader;
+pub use self::verify::Record;
 pub use self::verify::Unverified;
 pub use self::verify::Verified;
 pub use self::verify::verify;

@@ -14,6 +14,7 @@ use super::record;
 use aws_lc_rs::digest;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::Serialize;
 use std::fmt;
 use std::fmt::Write;
 use std::io::Write as _;
@@ -188,7 +189,7 @@ pub(super) struct Frame<'a> {
 }
 
 /// The kinds of records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "the variants of record::Body explain each")]
 pub enum Kind {

@@ -12,6 +12,10 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub use self::text::is_deceptive;
+pub use self::text::serialize_time;
+pub use self::text::to_json;
+
 pub(super) use self::text::to_members;
 pub(super) use self::text::written_len;
 

@@ -10,11 +10,17 @@ use super::reader::Lines;
 use super::reader::Piece;
 use super::reader::segment_name;
 use super::reader::segments;
+use super::record::Body;
 use super::recover::Damage;
 
+use jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
+use std::io::BufReader;
 use std::path::Path;
+use std::path::PathBuf;
 
 /// A chain without a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,48 +54,159 @@ pub enum Unverified {
 /// # Errors
 /// The first fault, or the system's error.
 pub fn verify(directory: &Path) -> Result<Option<Verified>, Unverified> {
-    let mut chain = Chain { at: None, verified: None };
-    let segments = segments(directory)?;
-    for (index, first) in (1..).zip(&segments) {
-        let mut lines = Lines::open(directory, *first)?;
-        let file = || segment_name(*first);
-        if chain.at.as_ref().is_some_and(|(_, head)| head.next() != *first) {
-            return Err(Damage::Missing { file: file() }.into());
-        }
-        let mut line = 0;
-        while let Some(piece) = lines.next()? {
-            line += 1;
-            let fault = match piece {
-                Piece::Line(text) => match chain.take(*first, text) {
-                    Ok(()) => continue,
-                    Err(fault) => fault,
-                },
-                Piece::Rest(rest) if index == segments.len() => match chain.end(*first, rest) {
-                    Ok(()) => continue,
-                    Err(fault) => fault,
-                },
-                Piece::Rest(_) => Fault::CutOff,
-                Piece::TooLong => Fault::TooLong,
+    let mut reader = Reader::open(directory)?;
+    while reader.next()?.is_some() {}
+    Ok(reader.verified())
+}
+
+/// Reads a ledger from its first record to its last, and checks each on the way. The gate may go on
+/// writing meanwhile.
+#[derive(Debug)]
+pub struct Reader {
+    directory: PathBuf,
+    segments: VecDeque<u64>,
+    /// The segment that is read.
+    current: Option<Segment>,
+    chain: Chain,
+}
+
+#[derive(Debug)]
+struct Segment {
+    first: u64,
+    lines: Lines<BufReader<File>>,
+    /// The last line that was read, counted from 1.
+    line: u64,
+}
+
+/// One record, checked against the one before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The ledger.
+    pub ledger_id: LedgerId,
+    /// Its number in the ledger.
+    pub seq: u64,
+    /// When it was committed.
+    pub time: Timestamp,
+    /// What it is.
+    pub kind: Kind,
+    /// The name of the segment.
+    pub file: String,
+    /// The line in the segment, from 1.
+    pub line: u64,
+    /// The line as it was written, without its LF.
+    pub text: Vec<u8>,
+}
+
+impl Record {
+    /// What it says.
+    ///
+    /// # Errors
+    /// [`Damage::Line`] if it is no record of the schema.
+    pub fn body(&self) -> Result<Body<'static>, Damage> {
+        serde_json::from_slice(&self.text)
+            .map_err(|error| self.damage(Fault::Malformed(error.to_string())))
+    }
+
+    /// That this record is no good.
+    pub(super) fn damage(&self, fault: Fault) -> Damage {
+        Damage::Line { file: self.file.clone(), line: self.line, fault }
+    }
+}
+
+impl Reader {
+    /// Starts to read the ledger in `directory`.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn open(directory: &Path) -> io::Result<Self> {
+        Ok(Self {
+            directory: directory.to_owned(),
+            segments: segments(directory)?.into(),
+            current: None,
+            chain: Chain { at: None, verified: None },
+        })
+    }
+
+    /// The next record; nothing after the last one.
+    ///
+    /// # Errors
+    /// The first fault, or the system's error. Reading cannot go on after it.
+    #[expect(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
+    pub fn next(&mut self) -> Result<Option<Record>, Unverified> {
+        loop {
+            let Some(segment) = &mut self.current else {
+                if !self.next_segment()? {
+                    return Ok(None);
+                }
+                continue;
             };
-            return Err(Damage::Line { file: file(), line, fault }.into());
-        }
-        if line == 0 && index < segments.len() {
-            return Err(Damage::LastLine { file: file(), fault: Fault::CutOff }.into());
+            let Segment { first, lines, line } = segment;
+            let is_last = self.segments.is_empty();
+            let file = || segment_name(*first);
+            let Some(piece) = lines.next()? else {
+                if *line == 0 && !is_last {
+                    return Err(Damage::LastLine { file: file(), fault: Fault::CutOff }.into());
+                }
+                self.current = None;
+                continue;
+            };
+            *line += 1;
+            let read = match piece {
+                Piece::Line(text) => self.chain.take(*first, text).map(|it| Some((it, text))),
+                Piece::Rest(rest) if is_last => self.chain.end(*first, rest).map(|()| None),
+                Piece::Rest(_) => Err(Fault::CutOff),
+                Piece::TooLong => Err(Fault::TooLong),
+            };
+            match read {
+                Ok(Some((taken, text))) => {
+                    let Taken { ledger_id, seq, time, kind } = taken;
+                    let (file, line, text) = (file(), *line, text.to_vec());
+                    return Ok(Some(Record { ledger_id, seq, time, kind, file, line, text }));
+                }
+                Ok(None) => (),
+                Err(fault) => {
+                    return Err(Damage::Line { file: file(), line: *line, fault }.into());
+                }
+            }
         }
     }
-    Ok(chain.verified)
+
+    /// What was verified so far.
+    #[must_use]
+    pub fn verified(self) -> Option<Verified> {
+        self.chain.verified
+    }
+
+    fn next_segment(&mut self) -> Result<bool, Unverified> {
+        let Some(first) = self.segments.pop_front() else { return Ok(false) };
+        if self.chain.at.as_ref().is_some_and(|(_, head)| head.next() != first) {
+            return Err(Damage::Missing { file: segment_name(first) }.into());
+        }
+        let lines = Lines::open(&self.directory, first)?;
+        self.current = Some(Segment { first, lines, line: 0 });
+        Ok(true)
+    }
 }
 
 /// The lines so far.
+#[derive(Debug)]
 struct Chain {
     at: Option<(LedgerId, Head)>,
     verified: Option<Verified>,
 }
 
+/// What a good line says of itself.
+struct Taken {
+    ledger_id: LedgerId,
+    seq: u64,
+    time: Timestamp,
+    kind: Kind,
+}
+
 impl Chain {
-    fn take(&mut self, segment: u64, line: &[u8]) -> Result<(), Fault> {
+    fn take(&mut self, segment: u64, line: &[u8]) -> Result<Taken, Fault> {
         let (frame, hash) = Frame::parse(line)?;
-        frame.time()?;
+        let time = frame.time()?;
         let id = match &self.at {
             Some((id, head)) => {
                 frame.follows(id, head)?;
@@ -114,8 +231,8 @@ impl Chain {
         });
         verified.last = frame.seq;
         *verified.records.entry(frame.kind).or_default() += 1;
-        self.at = Some((id, Head { seq: frame.seq, hash }));
-        Ok(())
+        self.at = Some((id.clone(), Head { seq: frame.seq, hash }));
+        Ok(Taken { ledger_id: id, seq: frame.seq, time, kind: frame.kind })
     }
 
     /// Takes the bytes after the last line.

@@ -11,6 +11,7 @@
 mod admin;
 mod attacks;
 mod cli;
+mod audit;
 mod collector;
 mod config;
 mod emulator;

@@ -1,9 +1,28 @@
 //! Records as JSON text: one line whatever a value holds, and nothing in it that could make a
 //! terminal or an editor show something else than what is there.
 
+use jiff::Timestamp;
 use serde::Serialize;
+use serde::Serializer;
 use serde_json::ser::Formatter;
 use std::io;
+
+/// `it` as JSON on one line, in which no character hides or moves anything.
+#[must_use]
+pub fn to_json(it: &impl Serialize) -> String {
+    let mut res = Vec::with_capacity(1024);
+    // Records are made of what JSON has: only something else than a record could fail here.
+    let written = it.serialize(&mut serde_json::Serializer::with_formatter(&mut res, Inert));
+    written.ok().and_then(|()| String::from_utf8(res).ok()).unwrap_or_default()
+}
+
+/// Writes a time as records do: RFC 3339 in UTC with all its digits.
+///
+/// # Errors
+/// The serializer's.
+pub fn serialize_time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(time)
+}
 
 /// The members of `body`'s JSON object, without its braces.
 ///
@@ -47,7 +66,8 @@ impl Formatter for Inert {
 
 /// Control and format characters (Unicode categories Cc, Cf, Zl, Zp): they move the cursor, turn
 /// the direction of writing, or are not seen at all.
-fn is_deceptive(it: char) -> bool {
+#[must_use]
+pub fn is_deceptive(it: char) -> bool {
     it.is_control()
         || matches!(it,
             '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}'
@@ -69,16 +89,10 @@ pub(super) mod timestamp {
     use jiff::Timestamp;
     use serde::Deserialize;
     use serde::Deserializer;
-    use serde::Serializer;
     use serde::de::Error;
     use std::borrow::Cow;
 
-    pub(in crate::ledger::record) fn serialize<S: Serializer>(
-        time: &Timestamp,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(time)
-    }
+    pub(in crate::ledger::record) use super::serialize_time as serialize;
 
     pub(in crate::ledger::record) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,

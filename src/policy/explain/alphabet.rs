@@ -36,6 +36,7 @@ use crate::policy::value;
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -253,9 +254,13 @@ impl Listed for String {
     }
 }
 
-impl Listed for Timestamp {
+impl Listed for SignedDuration {
     fn text(&self) -> String {
-        self.to_string()
+        match DateTime::constant(1970, 1, 1, 0, 0, 0, 0).checked_add(*self) {
+            Ok(it) => format!("{it}Z"),
+            // Only an offset moves a listed date out of what can be written in UTC.
+            Err(_) => Timestamp::MAX.to_string(),
+        }
     }
 }
 
@@ -282,10 +287,11 @@ fn addresses(net: &IpNet) -> Vec<IpAddr> {
     [Some(first), Some(last), step(first, -1), step(last, 1)].into_iter().flatten().collect()
 }
 
-fn dates(it: Timestamp) -> Vec<Timestamp> {
+/// A date and its neighbours, as far as a clock can show them.
+fn dates(it: SignedDuration) -> Vec<Timestamp> {
     let second = SignedDuration::from_secs(1);
-    let moved = [it.checked_sub(second).ok(), it.checked_add(second).ok()];
-    [Some(it)].into_iter().chain(moved).flatten().collect()
+    let all = [Some(it), it.checked_sub(second), it.checked_add(second)];
+    all.into_iter().flatten().filter_map(|it| Timestamp::from_duration(it).ok()).collect()
 }
 
 /// The whole part of a number and its neighbours.

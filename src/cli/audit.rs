@@ -1,0 +1,121 @@
+//! `lychgate audit`: reads ledgers and checks every record on the way. It writes nothing, and takes
+//! no lock: the ledger of a gate that runs can be read.
+
+mod pending;
+mod show;
+mod stats;
+mod text;
+mod verify;
+
+use super::Exit;
+use crate::ledger::Damage;
+use crate::ledger::Reader;
+use crate::ledger::Record;
+use crate::ledger::Unverified;
+
+use clap::Subcommand;
+use clap::ValueEnum;
+use std::io;
+use std::io::ErrorKind;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+
+/// Reads ledgers.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Pending(pending::Arguments),
+    Show(show::Arguments),
+    Stats(stats::Arguments),
+    Verify(verify::Arguments),
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
+}
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+struct Directories {
+    /// Ledger directories; the records of several are merged by time.
+    #[arg(required = true, value_name = "DIR")]
+    directories: Vec<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let done = match &arguments.command {
+        Command::Pending(arguments) => pending::run(arguments),
+        Command::Show(arguments) => show::run(arguments),
+        Command::Stats(arguments) => stats::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
+    };
+    match done {
+        Ok(exit) => exit,
+        // Whoever read has read enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Ok,
+        Err(error) => super::complain(&error, Exit::Failed),
+    }
+}
+
+impl Directories {
+    /// Hands every record of every ledger to `take`, a ledger after the other, up to the first bad
+    /// record of each, which is told on stderr.
+    fn read(&self, mut take: impl FnMut(&Record) -> Result<(), Damage>) -> Exit {
+        let mut exit = Exit::Ok;
+        for directory in &self.directories {
+            if let Err(error) = read(directory, &mut take) {
+                complain(directory, &error);
+                exit = Exit::Failed;
+            }
+        }
+        exit
+    }
+}
+
+fn read(
+    directory: &Path,
+    mut take: impl FnMut(&Record) -> Result<(), Damage>,
+) -> Result<(), Unverified> {
+    let mut reader = Reader::open(directory)?;
+    while let Some(record) = reader.next()? {
+        take(&record)?;
+    }
+    Ok(())
+}
+
+/// Tells what is wrong in `directory`, as `directory/file:line: what`.
+fn complain(directory: &Path, error: &Unverified) {
+    let at = directory.display();
+    let text = match error {
+        Unverified::Damaged(Damage::Line { file, line, fault }) => {
+            format!("{at}/{file}:{line}: {fault}")
+        }
+        Unverified::Damaged(damage) => format!("{at}: {damage}"),
+        Unverified::Io(error) => format!("{at}: {error}"),
+    };
+    tell(&text);
+}
+
+/// Tells `text` on stderr.
+fn tell(text: &str) {
+    // Without a stderr there is nobody to tell; the exit code still says it.
+    let _ = writeln!(io::stderr(), "error: {}", text::escaped(text));
+}
+
+/// Writes `text` to stdout.
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    stdout.flush()
+}
