@@ -10,8 +10,8 @@
 
 mod admin;
 mod attacks;
-mod cli;
 mod audit;
+mod cli;
 mod collector;
 mod config;
 mod emulator;
