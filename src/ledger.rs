@@ -7,6 +7,7 @@
 
 pub mod record;
 
+mod checkpoint;
 mod entry;
 mod line;
 mod pending;
@@ -23,6 +24,10 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
+pub use self::checkpoint::Checkpoints;
+pub use self::checkpoint::Kept;
+pub use self::checkpoint::KeyError;
+pub use self::checkpoint::PublicKey;
 pub use self::entry::Entry;
 pub use self::entry::Outcome;
 pub use self::entry::Pending;
@@ -36,11 +41,14 @@ pub use self::record::Ending;
 pub use self::recover::Damage;
 pub use self::verify::Reader;
 pub use self::verify::Record;
+pub use self::verify::Trust;
 pub use self::verify::Unverified;
 pub use self::verify::Verified;
 pub use self::verify::verify;
+pub use self::verify::verify_signed;
 pub use self::writer::SEGMENT_AGE_MAX;
 
+use self::checkpoint::Signer;
 use self::line::Head;
 use self::line::MEMBERS_BYTES_MAX;
 use self::queue::Item;
@@ -95,6 +103,8 @@ pub struct Config {
     pub segment: u64,
     /// How long records are kept, counted from when they were written.
     pub retain: SignedDuration,
+    /// Whether and when checkpoints are signed.
+    pub checkpoints: Option<Checkpoints>,
 }
 
 /// A ledger in use; clones write to the same one.
@@ -187,6 +197,15 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// The key for checkpoints cannot be used.
+    #[error("the checkpoint key {path} cannot be used")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
     /// Another process has it.
     #[error("the ledger directory {0} is in use by another process")]
     Locked(PathBuf),
@@ -218,8 +237,12 @@ pub struct Judged<'a> {
 /// Opens the ledger in `config.directory` and starts its thread.
 ///
 /// # Errors
-/// The directory cannot be used, another process has it, or the ledger in it is damaged.
+/// The directory or the key cannot be used, another process has it, or the ledger in it is damaged.
 pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Opened, OpenError> {
+    let signer = config.checkpoints.as_ref().map(|it| {
+        Signer::read(it).map_err(|source| OpenError::Key { path: it.key.clone(), source })
+    });
+    let signer = signer.transpose()?;
     let path = || config.directory.clone();
     let Found { directory, head, segments } =
         Directory::open(&config.directory).map_err(|error| match error {
@@ -231,6 +254,7 @@ pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Opened, 
         reserve_bytes: config.reserve,
         segment_bytes: config.segment,
         retain: config.retain,
+        signer,
     };
     let at = (directory.id().clone(), head);
     let io = |source| OpenError::Io { path: path(), source };

@@ -103,14 +103,20 @@ fn complain(directory: &Path, error: &Unverified) {
         }
         Unverified::Damaged(damage) => format!("{at}: {damage}"),
         Unverified::Io(error) => format!("{at}: {error}"),
+        error => format!("{at}: {error}"),
     };
     tell(&text);
 }
 
-/// Tells `text` on stderr.
+/// Tells what is wrong on stderr.
 fn tell(text: &str) {
     // Without a stderr there is nobody to tell; the exit code still says it.
     let _ = writeln!(io::stderr(), "error: {}", text::escaped(text));
+}
+
+/// Tells what is worth knowing on stderr.
+fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "note: {}", text::escaped(text));
 }
 
 /// Writes `text` to stdout.

@@ -13,6 +13,7 @@ use crate::client::Roots;
 use crate::config::Telemetry;
 use crate::gateway::Rate;
 use crate::ledger;
+use crate::ledger::Checkpoints;
 use crate::policy::Method;
 use crate::policy::Principal;
 use crate::route::JobIds;
@@ -41,6 +42,12 @@ const LEDGER_SEGMENT: u64 = 64 << 20;
 
 /// The default of `ledger.retain`: a year and a month.
 const LEDGER_RETAIN: SignedDuration = SignedDuration::from_hours(400 * 24);
+
+/// The default of `ledger.checkpoint_records`.
+const CHECKPOINT_RECORDS: u64 = 1000;
+
+/// The default of `ledger.checkpoint_interval`.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The smallest `ledger.segment`, in bytes.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
@@ -248,7 +255,34 @@ impl Checker<'_> {
                 .retain
                 .and_then(|it| SignedDuration::try_from(it.0).ok())
                 .unwrap_or(LEDGER_RETAIN),
+            checkpoints: self.checkpoints(written),
         }
+    }
+
+    fn checkpoints(&mut self, written: &file::Ledger) -> Option<Checkpoints> {
+        let records = written.checkpoint_records.as_ref();
+        let interval = written.checkpoint_interval.as_ref();
+        if let Some(written) = records.filter(|it| it.value == 0) {
+            self.complain(written, "`checkpoint_records` must be at least 1");
+        }
+        if let Some(written) = interval.filter(|it| it.value.0.is_zero()) {
+            self.complain(written, "`checkpoint_interval` is longer than nothing");
+        }
+        let Some(key) = &written.checkpoint_key else {
+            const NO_KEY: &str = "without `checkpoint_key` nothing is signed";
+            if let Some(written) = records {
+                self.complain(written, NO_KEY);
+            }
+            if let Some(written) = interval {
+                self.complain(written, NO_KEY);
+            }
+            return None;
+        };
+        Some(Checkpoints {
+            key: self.path(key),
+            records: records.map_or(CHECKPOINT_RECORDS, |it| it.value),
+            interval: interval.map_or(CHECKPOINT_INTERVAL, |it| it.value.0),
+        })
     }
 
     fn telemetry(&mut self, written: &file::Telemetry) -> Telemetry {

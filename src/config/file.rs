@@ -207,6 +207,9 @@ pub(super) struct Ledger {
     pub(super) reserve: Option<Size>,
     pub(super) segment: Option<Spanned<Size>>,
     pub(super) retain: Option<Span>,
+    pub(super) checkpoint_key: Option<PathBuf>,
+    pub(super) checkpoint_records: Option<Spanned<u64>>,
+    pub(super) checkpoint_interval: Option<Spanned<Span>>,
 }
 
 #[derive(Debug, Deserialize)]

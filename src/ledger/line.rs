@@ -233,6 +233,15 @@ pub enum Fault {
     /// Longer than [`LINE_BYTES_MAX`].
     #[error("the line is longer than {LINE_BYTES_MAX} bytes")]
     TooLong,
+    /// A checkpoint that its key did not sign.
+    #[error("the checkpoint's signature is not right")]
+    Signature,
+    /// Another checkpoint than the one that was kept.
+    #[error("the record is not the checkpoint that was kept")]
+    NotKept,
+    /// A checkpoint by a key that is not trusted.
+    #[error("the checkpoint is signed by the key {0}, which was not given")]
+    UnknownKey(String),
     /// A schema of another version.
     #[error("the record is of version {0}; this program reads version {known}", known = record::VERSION)]
     Version(u32),
@@ -280,6 +289,11 @@ impl<'a> Frame<'a> {
     pub(super) fn ledger_id(&self) -> Result<LedgerId, Fault> {
         let malformed = || Fault::Malformed("ledger_id is not a UUID".to_owned());
         LedgerId::parse(self.ledger_id).ok_or_else(malformed)
+    }
+
+    /// When the record was committed, as it is written.
+    pub(super) fn time_text(&self) -> &'a str {
+        self.time
     }
 
     /// What the line says is the hash of the one before it, in hex.

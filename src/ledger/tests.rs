@@ -30,6 +30,7 @@ fn config(directory: &Path) -> Config {
         reserve: 0,
         segment: 1 << 20,
         retain: SignedDuration::from_hours(24 * 400),
+        checkpoints: None,
     }
 }
 

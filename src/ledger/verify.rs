@@ -1,5 +1,8 @@
 //! Checks a ledger from its first line to its last, as `audit verify` does.
 
+use super::checkpoint;
+use super::checkpoint::Kept;
+use super::checkpoint::PublicKey;
 use super::line::Fault;
 use super::line::Frame;
 use super::line::Head;
@@ -36,6 +39,17 @@ pub struct Verified {
     pub records: BTreeMap<Kind, u64>,
     /// The file ends within a line: the gate is writing it, or a crash cut it off.
     pub unfinished: bool,
+    /// The last checkpoint whose signature was checked; nothing unless [`Trust`] has keys.
+    pub signed: Option<u64>,
+}
+
+/// What a ledger is held against.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// Every checkpoint must be signed by one of these, and there must be one; none = unchecked.
+    pub keys: Vec<PublicKey>,
+    /// Checkpoints that were kept elsewhere, of this ledger or of others.
+    pub kept: Vec<Kept>,
 }
 
 /// Why a ledger is not verified.
@@ -44,6 +58,19 @@ pub enum Unverified {
     /// A fault, with the first place where it shows.
     #[error(transparent)]
     Damaged(#[from] Damage),
+    /// It ends before a checkpoint of it that was kept.
+    #[error(
+        "the ledger ends with record {last}, and its record {kept} was kept: its end was cut off"
+    )]
+    Cut {
+        /// The number of the kept checkpoint.
+        kept: u64,
+        /// The number of the last record.
+        last: u64,
+    },
+    /// There are keys, and they signed nothing.
+    #[error("the ledger has no checkpoint")]
+    Unsigned,
     /// It cannot be read.
     #[error("the ledger cannot be read")]
     Io(#[from] io::Error),
@@ -57,6 +84,36 @@ pub fn verify(directory: &Path) -> Result<Option<Verified>, Unverified> {
     let mut reader = Reader::open(directory)?;
     while reader.next()?.is_some() {}
     Ok(reader.verified())
+}
+
+/// Verifies the ledger in `directory` as [`verify`] does, and holds it against `trust`.
+///
+/// # Errors
+/// The first fault, or the system's error.
+pub fn verify_signed(directory: &Path, trust: &Trust) -> Result<Option<Verified>, Unverified> {
+    let mut reader = Reader::open(directory)?;
+    let mut signed = None;
+    while let Some(record) = reader.next()? {
+        let is_kept = |it: &&Kept| it.ledger_id == record.ledger_id && it.seq == record.seq;
+        if trust.kept.iter().find(is_kept).is_some_and(|it| it.text != record.text) {
+            return Err(record.damage(Fault::NotKept).into());
+        }
+        if record.kind == Kind::Checkpoint && !trust.keys.is_empty() {
+            checkpoint::check(&record, &trust.keys).map_err(|fault| record.damage(fault))?;
+            signed = Some(record.seq);
+        }
+    }
+    let Some(mut verified) = reader.verified() else { return Ok(None) };
+    verified.signed = signed;
+    let last = verified.last;
+    let kept = trust.kept.iter().filter(|it| it.ledger_id == verified.id);
+    if let Some(kept) = kept.map(|it| it.seq).max().filter(|it| last < *it) {
+        return Err(Unverified::Cut { kept, last });
+    }
+    if signed.is_none() && !trust.keys.is_empty() {
+        return Err(Unverified::Unsigned);
+    }
+    Ok(Some(verified))
 }
 
 /// Reads a ledger from its first record to its last, and checks each on the way. The gate may go on
@@ -228,6 +285,7 @@ impl Chain {
             last: frame.seq,
             records: BTreeMap::new(),
             unfinished: false,
+            signed: None,
         });
         verified.last = frame.seq;
         *verified.records.entry(frame.kind).or_default() += 1;

@@ -13,6 +13,7 @@ use super::LedgerId;
 use super::Pending;
 use super::Policies;
 use super::Status;
+use super::checkpoint::Signer;
 use super::line::Head;
 use super::line::Kind;
 use super::queue::Item;
@@ -64,14 +65,22 @@ pub(super) struct Writer {
     /// What could not be written yet and must not be lost.
     backlog: Vec<Note>,
     buffer: Vec<u8>,
+    /// How many records this process wrote after the last checkpoint.
+    unsigned: u64,
+    /// When it wrote that checkpoint, or began.
+    signed_at: Instant,
+    /// Nothing comes any more.
+    closing: bool,
 }
 
 /// Settings of the writer; see [`Config`](super::Config).
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Limits {
     pub(super) reserve_bytes: u64,
     pub(super) segment_bytes: u64,
     pub(super) retain: SignedDuration,
+    /// Signs checkpoints.
+    pub(super) signer: Option<Signer>,
 }
 
 /// The segment that is written to.
@@ -93,6 +102,8 @@ struct Group {
     /// With their numbers.
     decisions: Vec<(u64, Submission)>,
     notes: Vec<Note>,
+    /// Its last line, if that is a checkpoint.
+    checkpoint: Option<String>,
 }
 
 /// Why a group is not on stable storage.
@@ -134,6 +145,9 @@ impl Writer {
             segment: None,
             backlog: Vec::new(),
             buffer: Vec::new(),
+            unsigned: 0,
+            signed_at: Instant::now(),
+            closing: false,
         }
     }
 
@@ -144,6 +158,7 @@ impl Writer {
             let taken = self.queue.take(wait);
             self.metrics.set_ledger_queue(taken.items.len());
             let done = taken.closing && taken.items.is_empty();
+            self.closing = done;
             if let Err(error) = self.commit(taken.items) {
                 tracing::error!(%error, "the ledger failed for good");
                 self.metrics.ledger_failed(LedgerFault::Sync);
@@ -164,7 +179,7 @@ impl Writer {
     /// Only what is final.
     fn commit(&mut self, items: Vec<Item>) -> io::Result<()> {
         let items = self.admit(items);
-        if items.is_empty() && self.backlog.is_empty() {
+        if items.is_empty() && self.backlog.is_empty() && !self.is_checkpoint_due(0) {
             return self.probe();
         }
         let group = self.group(items);
@@ -211,7 +226,7 @@ impl Writer {
     /// may still fail.
     fn group(&mut self, items: Vec<Item>) -> Group {
         let now = self.clock.now();
-        if self.segment.as_ref().is_some_and(|it| it.is_done(now, self.limits)) {
+        if self.segment.as_ref().is_some_and(|it| it.is_done(now, &self.limits)) {
             self.segment = None;
         }
         let mut group = Group {
@@ -222,6 +237,7 @@ impl Writer {
             policy_records: 0,
             decisions: Vec::new(),
             notes: Vec::new(),
+            checkpoint: None,
         };
         for note in mem::take(&mut self.backlog) {
             group.push_note(&self.id, note);
@@ -237,7 +253,34 @@ impl Writer {
                 Item::Policies(policies) => self.policies(&mut group, &policies),
             }
         }
+        if self.is_checkpoint_due(group.head.seq - self.head.seq) {
+            self.checkpoint(&mut group);
+        }
         group
+    }
+
+    /// Whether a checkpoint should end a group of `records`.
+    fn is_checkpoint_due(&self, records: u64) -> bool {
+        let records = self.unsigned + records;
+        self.limits.signer.as_ref().is_some_and(|it| {
+            it.is_due(records, self.signed_at.elapsed()) || self.closing && 0 < records
+        })
+    }
+
+    /// Signs everything up to the end of `group`. It is no note: if the group cannot be written, it
+    /// is signed anew, for what it stands after may have changed.
+    fn checkpoint(&self, group: &mut Group) {
+        let Some(signer) = &self.limits.signer else { return };
+        let Head { hash, .. } = group.head;
+        match signer.sign(&self.id, group.head.next(), group.time, hash) {
+            Ok(members) => {
+                let start = group.bytes.len();
+                group.push(&self.id, &members);
+                let line = group.bytes.get(start..).unwrap_or_default().trim_ascii_end();
+                group.checkpoint = Some(String::from_utf8_lossy(line).into_owned());
+            }
+            Err(error) => tracing::error!(%error, "checkpoint cannot be written"),
+        }
     }
 
     /// Puts the text of a policy version into the segment, once.
@@ -273,6 +316,7 @@ impl Writer {
         self.volume.sync().map_err(Fault::Final)?;
         segment.bytes += u64::try_from(group.bytes.len()).unwrap_or(u64::MAX);
         segment.policies.extend(group.policies.iter().cloned());
+        self.unsigned += group.head.seq - self.head.seq;
         self.head = group.head;
         Ok(())
     }
@@ -284,7 +328,10 @@ impl Writer {
         for note in &group.notes {
             self.metrics.ledger_records(note.kind.into(), 1);
         }
-        let records = group.policy_records + group.decisions.len() + group.notes.len();
+        let checkpoints = usize::from(group.checkpoint.is_some());
+        self.metrics.ledger_records(LedgerRecord::Checkpoint, count(checkpoints));
+        let records =
+            group.policy_records + group.decisions.len() + group.notes.len() + checkpoints;
         self.metrics.ledger_committed(records, took);
     }
 
@@ -301,6 +348,12 @@ impl Writer {
         for pending in group.notes.into_iter().filter_map(|it| it.pending) {
             // If nobody settles in this process, or too slowly, the next start finds it again.
             let _ = self.pending.try_send(pending);
+        }
+        if let Some(checkpoint) = group.checkpoint {
+            // Who keeps this line can tell later whether the ledger was cut or rewritten.
+            tracing::info!(checkpoint, "checkpoint");
+            self.unsigned = 0;
+            self.signed_at = Instant::now();
         }
         self.keep(group.bytes);
     }
@@ -359,7 +412,7 @@ impl Drop for Writer {
 }
 
 impl Segment {
-    fn is_done(&self, now: Timestamp, limits: Limits) -> bool {
+    fn is_done(&self, now: Timestamp, limits: &Limits) -> bool {
         limits.segment_bytes <= self.bytes || SEGMENT_AGE_MAX <= now.duration_since(self.since)
     }
 }

@@ -6,6 +6,7 @@ use crate::world::PROTECTED;
 use crate::world::World;
 use crate::world::poll;
 
+use lychgate::cli::Exit;
 use lychgate::emulator::Effect;
 use lychgate::emulator::Fault;
 use lychgate::emulator::Operation;
@@ -163,6 +164,67 @@ async fn the_first_bad_record_is_named() {
         assert_eq!(ran.exit, 1, "{command}");
         assert!(ran.err.contains(&format!("{segment}:2:")), "{command}: {}", ran.err);
     }
+}
+
+/// Made for this test; it signs nothing else.
+const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIHF1LcC5D1qICN139iXB0iJ3IGrJxJQD7KM+j11eQx/g
+-----END PRIVATE KEY-----
+";
+const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAFkwMdC5ch7wczieKidOECVCbfxhbWGzBTuLOqzNmFGw=
+-----END PUBLIC KEY-----
+";
+
+#[tokio::test]
+async fn a_kept_checkpoint_shows_that_the_end_was_cut_off() {
+    let keys = TempDir::new().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = keys.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (private, public) = (put("private.pem", PRIVATE), put("public.pem", PUBLIC));
+    let settings = format!("directory: ledger, checkpoint_key: {private}, checkpoint_records: 1");
+    let world = World::builder().config("directory: ledger", &settings).start().await;
+    for _ in 0..3 {
+        assert_eq!(world.delete("carol", FINISHED).await.status, 403);
+    }
+    let (exit, root) = world.stop().await;
+    assert_eq!(exit, Exit::Ok);
+    let directory = root.path().join("ledger");
+    let segment = directory.join("00000000000000000001.jsonl");
+    let text = fs::read_to_string(&segment).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let is_checkpoint = |it: &&&str| it.contains(r#""kind":"checkpoint""#);
+    let kept = lines.iter().rfind(is_checkpoint).unwrap();
+    assert_eq!(Some(kept), lines.last(), "a stop in good order ends with one");
+    let kept = put("kept.json", &format!("{kept}\n"));
+    let verify = |arguments: &[&str]| audit(&[&["verify"], arguments].concat(), &[&directory]);
+    let ran = verify(&["--key", &public, "--checkpoint", &kept]);
+    assert_eq!((ran.exit, ran.err.as_str()), (0, ""));
+    assert!(ran.out.contains(&format!("signed up to {}", lines.len())), "{}", ran.out);
+
+    // As short as somebody likes, at the end of a line, it is a whole chain.
+    for length in 1..lines.len() {
+        fs::write(&segment, lines[..length].join("\n") + "\n").unwrap();
+        assert_eq!(verify(&[]).exit, 0, "{length}");
+        let ran = verify(&["--key", &public, "--checkpoint", &kept]);
+        assert_eq!(ran.exit, 1, "{length}");
+        assert!(ran.err.contains("its end was cut off"), "{length}: {}", ran.err);
+    }
+    fs::write(&segment, text.clone()).unwrap();
+    let other = put("other.pem", &PUBLIC.replace("FkwMdC5c", "GkwMdC5c"));
+    let ran = verify(&["--key", &other]);
+    assert_eq!(ran.exit, 1);
+    assert!(ran.err.contains(".jsonl:") && ran.err.contains("was not given"), "{}", ran.err);
+    assert_eq!(verify(&["--key", &private]).exit, 1);
+    assert_eq!(verify(&["--checkpoint", &public]).exit, 1);
+    let other = World::start().await;
+    assert_eq!(other.delete("carol", FINISHED).await.status, 403);
+    let ran = audit(&["verify", "--checkpoint", &kept], &[&ledger(&other)]);
+    assert_eq!(ran.exit, 1);
+    assert!(ran.err.contains("no such ledger here"), "{}", ran.err);
 }
 
 #[test]

@@ -4,19 +4,30 @@ use super::Directories;
 use super::Exit;
 use super::Format;
 use crate::ledger;
+use crate::ledger::Kept;
+use crate::ledger::PublicKey;
+use crate::ledger::Trust;
 use crate::ledger::Verified;
 use crate::ledger::record;
 
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::io;
 use std::path::Path;
+use std::path::PathBuf;
 
 /// Checks that no record was edited, removed, swapped or added, and names the first that is no good.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     directories: Directories,
+    /// The public key, in PEM, that must have signed every checkpoint; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// A file with a checkpoint that was kept, which the ledger must hold; may be repeated.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Vec<PathBuf>,
     /// A line per ledger for people, or a JSON object per ledger.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -31,13 +42,18 @@ struct Report {
     last: u64,
     records: BTreeMap<String, u64>,
     unfinished: bool,
+    /// The last checkpoint that is signed by a given key.
+    signed: Option<u64>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
+    let Some(mut trust) = trust(arguments) else { return Ok(Exit::Failed) };
     let mut exit = Exit::Ok;
+    let mut known = Vec::new();
     for directory in &arguments.directories.directories {
-        match ledger::verify(directory) {
+        match ledger::verify_signed(directory, &trust) {
             Ok(Some(verified)) => {
+                known.push((verified.id.clone(), verified.first));
                 let report = report(directory, &verified);
                 super::print(&match arguments.format {
                     Format::Human => report.human(),
@@ -54,11 +70,46 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
             }
         }
     }
+    let is_left =
+        |it: &Kept| !known.iter().any(|(id, first)| it.ledger_id == *id && *first <= it.seq);
+    trust.kept.retain(is_left);
+    for Kept { ledger_id, seq, .. } in &trust.kept {
+        let at = format!("the kept checkpoint {seq} of ledger {ledger_id}");
+        if known.iter().any(|(id, _)| id == ledger_id) {
+            super::note(&format!("{at} is older than the records that are left"));
+        } else if exit == Exit::Ok {
+            super::tell(&format!("{at}: no such ledger here"));
+            exit = Exit::Failed;
+        }
+    }
     Ok(exit)
 }
 
+/// Reads what the ledgers are held against; tells what cannot be read.
+fn trust(arguments: &Arguments) -> Option<Trust> {
+    let mut trust = Trust::default();
+    for path in &arguments.key {
+        match PublicKey::read(path) {
+            Ok(key) => trust.keys.push(key),
+            Err(error) => return unreadable(path, &error),
+        }
+    }
+    for path in &arguments.checkpoint {
+        match Kept::read(path) {
+            Ok(kept) => trust.kept.push(kept),
+            Err(error) => return unreadable(path, &error),
+        }
+    }
+    Some(trust)
+}
+
+fn unreadable<T>(path: &Path, error: &dyn Error) -> Option<T> {
+    super::tell(&format!("{}: {error}", path.display()));
+    None
+}
+
 fn report(directory: &Path, verified: &Verified) -> Report {
-    let Verified { id, first, last, records, unfinished } = verified;
+    let Verified { id, first, last, records, unfinished, signed } = verified;
     let kind = |(kind, count): (&ledger::Kind, &u64)| (super::text::word(kind), *count);
     Report {
         directory: directory.display().to_string(),
@@ -67,16 +118,18 @@ fn report(directory: &Path, verified: &Verified) -> Report {
         last: *last,
         records: records.iter().map(kind).collect(),
         unfinished: *unfinished,
+        signed: *signed,
     }
 }
 
 impl Report {
     fn human(&self) -> String {
-        let Self { directory, ledger_id, first, last, records, unfinished } = self;
+        let Self { directory, ledger_id, first, last, records, unfinished, signed } = self;
         let kinds: Vec<_> = records.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         let end = if *unfinished { "; a record is being written, or was cut off" } else { "" };
+        let signed = signed.map(|it| format!("; signed up to {it}")).unwrap_or_default();
         format!(
-            "{}: ledger {ledger_id}: records {first} to {last} are whole ({}){end}\n",
+            "{}: ledger {ledger_id}: records {first} to {last} are whole ({}){signed}{end}\n",
             super::text::escaped(directory),
             kinds.join(", ")
         )

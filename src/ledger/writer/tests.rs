@@ -70,7 +70,7 @@ impl World {
 }
 
 const LIMITS: Limits =
-    Limits { reserve_bytes: 100, segment_bytes: 50_000, retain: SignedDuration::MAX };
+    Limits { reserve_bytes: 100, segment_bytes: 50_000, retain: SignedDuration::MAX, signer: None };
 
 #[tokio::test]
 async fn a_decision_is_stored_before_its_request_goes_on() {

@@ -1,0 +1,205 @@
+//! Checkpoints: what is signed, and what each way to change a ledger does to it.
+
+use super::*;
+
+use crate::clock::Clock;
+use crate::ledger::Config;
+use crate::ledger::Ending;
+use crate::ledger::OpenError;
+use crate::ledger::Trust;
+use crate::ledger::Unverified;
+use crate::ledger::fixture::NOON;
+use crate::ledger::fixture::record;
+use crate::ledger::open;
+use crate::ledger::reader::segment_name;
+use crate::ledger::reader::segments;
+use crate::ledger::verify_signed;
+use crate::metrics::Metrics;
+
+use jiff::SignedDuration;
+use tempfile::TempDir;
+
+/// Made for this test; it signs nothing else.
+const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIHF1LcC5D1qICN139iXB0iJ3IGrJxJQD7KM+j11eQx/g
+-----END PRIVATE KEY-----
+";
+const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAFkwMdC5ch7wczieKidOECVCbfxhbWGzBTuLOqzNmFGw=
+-----END PUBLIC KEY-----
+";
+
+fn put(directory: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = directory.path().join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+fn config(directory: &TempDir, records: u64) -> Config {
+    let key = put(directory, "private.pem", PRIVATE);
+    Config {
+        directory: directory.path().join("ledger"),
+        reserve: 0,
+        segment: 1 << 20,
+        retain: SignedDuration::from_hours(24),
+        checkpoints: Some(Checkpoints { key, records, interval: Duration::from_secs(3600) }),
+    }
+}
+
+/// Writes `decisions` decisions in a run of their own.
+async fn write(config: &Config, decisions: usize) {
+    let clock = Clock::manual(NOON.parse().unwrap());
+    let opened = open(config, clock, &Metrics::new()).unwrap();
+    for _ in 0..decisions {
+        record(&opened.ledger, "a").await.unwrap().close(Ending::Denied.into());
+    }
+    opened.thread.close().await.unwrap();
+}
+
+fn lines(directory: &Path) -> Vec<String> {
+    let read = |first: &u64| fs::read_to_string(directory.join(segment_name(*first))).unwrap();
+    let text: String = segments(directory).unwrap().iter().map(read).collect();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn kinds(directory: &Path) -> Vec<bool> {
+    lines(directory).iter().map(|it| it.contains(r#""kind":"checkpoint""#)).collect()
+}
+
+fn public(directory: &TempDir) -> PublicKey {
+    PublicKey::read(&put(directory, "public.pem", PUBLIC)).unwrap()
+}
+
+#[tokio::test]
+async fn a_checkpoint_follows_every_so_many_records_and_ends_a_run() {
+    let directory = TempDir::new().unwrap();
+    let config = config(&directory, 4);
+    write(&config, 3).await;
+    let kinds = kinds(&config.directory);
+    let count = kinds.iter().filter(|it| **it).count();
+    // One policies record, three decisions, three outcomes; how they group is a matter of luck.
+    assert_eq!(kinds.len() - count, 7, "{kinds:?}");
+    assert!((1..=2).contains(&count), "{kinds:?}");
+    assert_eq!(kinds.last(), Some(&true));
+    let trust = Trust { keys: vec![public(&directory)], kept: Vec::new() };
+    let verified = verify_signed(&config.directory, &trust).unwrap().unwrap();
+    assert_eq!(verified.signed, Some(verified.last));
+    // Nothing new, nothing to sign.
+    let before = lines(&config.directory);
+    write(&config, 0).await;
+    assert_eq!(lines(&config.directory), before);
+}
+
+#[tokio::test]
+async fn a_cut_or_rewritten_ledger_is_found_with_a_kept_checkpoint() {
+    let directory = TempDir::new().unwrap();
+    let config = config(&directory, 1000);
+    write(&config, 2).await;
+    let whole = lines(&config.directory);
+    let kept = Kept::read(&put(&directory, "kept.json", whole.last().unwrap())).unwrap();
+    let trust = |kept: &[&Kept]| Trust {
+        keys: vec![public(&directory)],
+        kept: kept.iter().map(|it| (*it).clone()).collect(),
+    };
+    write(&config, 1).await;
+    assert!(verify_signed(&config.directory, &trust(&[&kept])).is_ok());
+    let late = lines(&config.directory).pop().unwrap();
+    let late = Kept::read(&put(&directory, "late.json", &late)).unwrap();
+
+    // The second run's segment vanishes: a whole chain, but not as long as it was.
+    let second = *segments(&config.directory).unwrap().last().unwrap();
+    fs::remove_file(config.directory.join(segment_name(second))).unwrap();
+    assert!(verify_signed(&config.directory, &trust(&[&kept])).is_ok());
+    let error = verify_signed(&config.directory, &trust(&[&kept, &late])).unwrap_err();
+    assert!(matches!(error, Unverified::Cut { kept, last } if last < kept), "{error}");
+
+    // Another past of the same ledger, signed by the same key.
+    let segment = config.directory.join(segment_name(1));
+    let text = whole[..whole.len() - 1].join("\n") + "\n";
+    fs::write(&segment, text).unwrap();
+    write(&config, 1).await;
+    let error = verify_signed(&config.directory, &trust(&[&kept])).unwrap_err();
+    assert!(error.to_string().contains("not the checkpoint that was kept"), "{error}");
+}
+
+#[tokio::test]
+async fn only_the_given_keys_sign() {
+    let directory = TempDir::new().unwrap();
+    let config = config(&directory, 1000);
+    write(&config, 1).await;
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let bytes = pair.public_key().as_ref().to_vec();
+    let other = PublicKey { hex: hex(&bytes), bytes };
+    let mine = public(&directory);
+    // Under another's name.
+    let forged = PublicKey { hex: mine.hex.clone(), bytes: other.bytes.clone() };
+    for (keys, message) in [
+        (vec![mine.clone()], None),
+        (vec![other.clone(), mine], None),
+        (vec![other], Some("signed by the key 164c0c74")),
+        (vec![forged], Some("signature is not right")),
+        (vec![], None),
+    ] {
+        let error = verify_signed(&config.directory, &Trust { keys, kept: Vec::new() }).err();
+        let error = error.map(|it| it.to_string());
+        assert_eq!(error.is_some(), message.is_some(), "{error:?}");
+        assert!(error.unwrap_or_default().contains(message.unwrap_or_default()));
+    }
+    let unsigned =
+        Config { checkpoints: None, directory: directory.path().join("other"), ..config };
+    write(&unsigned, 1).await;
+    let trust = Trust { keys: vec![public(&directory)], kept: Vec::new() };
+    let error = verify_signed(&unsigned.directory, &trust).unwrap_err();
+    assert!(matches!(error, Unverified::Unsigned), "{error}");
+}
+
+#[test]
+fn what_is_no_key_is_refused() {
+    let directory = TempDir::new().unwrap();
+    for text in
+        ["", "not a key", PUBLIC, "-----BEGIN PRIVATE KEY-----\nMC4=\n-----END PRIVATE KEY-----\n"]
+    {
+        let key = put(&directory, "key.pem", text);
+        let checkpoints = Checkpoints { key, records: 1, interval: Duration::ZERO };
+        let config = Config { checkpoints: Some(checkpoints), ..config(&directory, 1) };
+        let error = open(&config, Clock::system(), &Metrics::new()).unwrap_err();
+        assert!(matches!(error, OpenError::Key { .. }), "{error}");
+    }
+    for text in ["", PRIVATE, "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n"] {
+        assert!(PublicKey::read(&put(&directory, "key.pem", text)).is_err(), "{text}");
+    }
+    assert!(Kept::read(&put(&directory, "kept.json", "{}")).is_err());
+}
+
+#[test]
+fn when_a_checkpoint_is_due() {
+    let directory = TempDir::new().unwrap();
+    let key = put(&directory, "key.pem", PRIVATE);
+    let signer =
+        Signer::read(&Checkpoints { key, records: 10, interval: Duration::from_secs(60) }).unwrap();
+    for (records, seconds, due) in [
+        (0, 0, false),
+        (0, 3600, false),
+        (1, 59, false),
+        (1, 60, true),
+        (9, 0, false),
+        (10, 0, true),
+        (500, 0, true),
+    ] {
+        let since = Duration::from_secs(seconds);
+        assert_eq!(signer.is_due(records, since), due, "{records} {seconds}");
+    }
+}
+
+#[test]
+fn hex_is_read_as_it_is_written() {
+    for (text, bytes) in [
+        ("", Some(vec![])),
+        ("00ff1a", Some(vec![0, 255, 26])),
+        ("0", None),
+        ("0G", None),
+        ("FF", None),
+    ] {
+        assert_eq!(unhex(text), bytes, "{text}");
+    }
+}
