@@ -86,7 +86,31 @@ fn a_mistake_is_told_where_it_is() {
             ("x]", "`x` is no address and no network"),
         ],
     );
-    check("in_flight: 512", "in_flight: 0", &[("0\n  # Conn", "`in_flight` must be at least 1")]);
+    check(
+        "in_flight: 512",
+        "in_flight: 0",
+        &[("0\n  # Requests per", "`in_flight` must be at least 1")],
+    );
+    check(
+        "{rate: 20, burst: 100}",
+        "{rate: 0, burst: 0}",
+        &[("0, burst", "`rate` must be at least 1"), ("0}\n", "`burst` must be at least 1")],
+    );
+    check(
+        "checkpoint_records: 1000\n  checkpoint_interval: 1m",
+        "checkpoint_records: 0\n  checkpoint_interval: 0s",
+        &[
+            ("0\n  checkpoint_i", "`checkpoint_records` must be at least 1"),
+            ("0s\n", "`checkpoint_interval` is longer than nothing"),
+        ],
+    );
+    let unsigned = "without `checkpoint_key` nothing is signed";
+    check(
+        "  checkpoint_key: secrets/checkpoint.pem\n",
+        "",
+        &[("1000\n", unsigned), ("1m\n", unsigned)],
+    );
+
     check(
         "https://modelarts.cn",
         "http://modelarts.cn",

@@ -5,15 +5,21 @@ use super::*;
 use crate::clock::Clock;
 use crate::ledger::Config;
 use crate::ledger::Ending;
+use crate::ledger::Kind;
 use crate::ledger::OpenError;
+use crate::ledger::Status;
 use crate::ledger::Trust;
 use crate::ledger::Unverified;
 use crate::ledger::fixture::NOON;
+use crate::ledger::fixture::disk::Disk;
 use crate::ledger::fixture::record;
+use crate::ledger::line::Head;
 use crate::ledger::open;
 use crate::ledger::reader::segment_name;
 use crate::ledger::reader::segments;
+use crate::ledger::start;
 use crate::ledger::verify_signed;
+use crate::ledger::writer::Limits;
 use crate::metrics::Metrics;
 
 use jiff::SignedDuration;
@@ -151,6 +157,51 @@ async fn only_the_given_keys_sign() {
     let trust = Trust { keys: vec![public(&directory)], kept: Vec::new() };
     let error = verify_signed(&unsigned.directory, &trust).unwrap_err();
     assert!(matches!(error, Unverified::Unsigned), "{error}");
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_could_not_be_written_is_signed_anew() {
+    let directory = TempDir::new().unwrap();
+    let signer = config(&directory, 1).checkpoints.map(|it| Signer::read(&it).unwrap());
+    let limits =
+        Limits { reserve_bytes: 0, segment_bytes: 1 << 20, retain: SignedDuration::MAX, signer };
+    let (disk, id) = (Disk::new(), LedgerId::random());
+    let at = (id.clone(), Head::start(&id));
+    let clock = Clock::manual(NOON.parse().unwrap());
+    let (opened, _) =
+        start(at, clock.clone(), Box::new(disk.clone()), limits, &Metrics::new()).unwrap();
+    let ledger = &opened.ledger;
+    let entry = record(ledger, "a").await.unwrap();
+    disk.change(|it| it.room = Some(3));
+    entry.close(Ending::Denied.into());
+    let mut status = ledger.status.clone();
+    status.wait_for(|it| *it == Status::Unwritable).await.unwrap();
+    // What is written instead is of another time and holds other records.
+    clock.set(clock.now() + Duration::from_secs(60));
+    disk.change(|it| it.room = None);
+    record(ledger, "b").await.unwrap().close(Ending::Denied.into());
+    opened.thread.close().await.unwrap();
+
+    assert!(!disk.records(&id).is_empty(), "and the chain is whole");
+    let text = disk.change(|it| it.segments.values().flatten().copied().collect::<Vec<_>>());
+    let mut checked = 0;
+    for line in text.split_inclusive(|it| *it == b'\n').map(<[u8]>::trim_ascii_end) {
+        let (frame, _) = Frame::parse(line).unwrap();
+        if frame.kind == Kind::Checkpoint {
+            let record = Record {
+                ledger_id: id.clone(),
+                seq: frame.seq,
+                time: frame.time().unwrap(),
+                kind: frame.kind,
+                file: String::new(),
+                line: frame.seq,
+                text: line.to_vec(),
+            };
+            assert_eq!(check(&record, &[public(&directory)]), Ok(()));
+            checked += 1;
+        }
+    }
+    assert!(2 <= checked, "{checked}");
 }
 
 #[test]
