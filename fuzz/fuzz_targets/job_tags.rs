@@ -1,0 +1,17 @@
+//! An answer to the look-up of a job's tags: all of them are read or none is.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use lychgate::attributes;
+
+fuzz_target!(|answer: &[u8]| {
+    let Ok(found) = attributes::tags(answer) else {
+        return;
+    };
+    let whole: serde_json::Value = serde_json::from_slice(answer).expect("read as JSON");
+    let listed = whole["tags"].as_array().expect("a list of tags");
+    assert_eq!(found.len(), listed.len());
+    for tag in listed {
+        assert_eq!(found.get(tag["key"].as_str().expect("a key")).map(String::as_str), tag["value"].as_str());
+    }
+});
