@@ -51,7 +51,14 @@ fn attributes() -> Attributes {
         owner: Attribute::Absent,
         age: Attribute::Value(3600),
         workspace_id: text("0"),
-        tags: Attribute::Value(map(&[("env", "dev"), ("empty", ""), ("count", "10")])),
+        tags: Attribute::Value(map(&[
+            ("env", "dev"),
+            ("empty", ""),
+            ("count", "10"),
+            ("flag", "true"),
+            ("ip", "10.9.9.9"),
+            ("when", "2026-01-15T11:00:00Z"),
+        ])),
     }
 }
 
