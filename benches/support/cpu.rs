@@ -14,7 +14,7 @@ const BATCH_NS: u64 = 2_000_000;
 const CALLS_MAX: u64 = 1 << 20;
 
 /// Nanoseconds of CPU time that one call takes.
-pub fn per_call(mut call: impl FnMut()) -> f64 {
+pub(crate) fn per_call(mut call: impl FnMut()) -> f64 {
     let mut calls = 1;
     while batch(calls, &mut call) < BATCH_NS && calls < CALLS_MAX {
         calls *= 2;

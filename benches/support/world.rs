@@ -17,20 +17,20 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 /// How many identity policies there are.
-pub const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
+pub(crate) const SIZES: [usize; 4] = [10, 100, 1_000, 10_000];
 
 /// How many of them are attached to one user.
-pub const ATTACHED: usize = 5;
+pub(crate) const ATTACHED: usize = 5;
 
 /// How much more a decision may cost in the largest of [`SIZES`] than in the smallest.
-pub const GROWTH_MAX: f64 = 1.5;
+pub(crate) const GROWTH_MAX: f64 = 1.5;
 
-pub const JOB: &str = "3faf5c03-aaa1-4cbe-879d-24b05d997347";
-pub const PROJECT: &str = "0a1b2c";
-pub const REGION: &str = "cn-north-4";
-pub const ACCOUNT: &str = "123";
-pub const ADDRESS: &str = "10.1.2.3";
-pub const TEAM: &str = "vision";
+pub(crate) const JOB: &str = "3faf5c03-aaa1-4cbe-879d-24b05d997347";
+pub(crate) const PROJECT: &str = "0a1b2c";
+pub(crate) const REGION: &str = "cn-north-4";
+pub(crate) const ACCOUNT: &str = "123";
+pub(crate) const ADDRESS: &str = "10.1.2.3";
+pub(crate) const TEAM: &str = "vision";
 
 /// The conditions of the guardrails, all of them Denies.
 const GUARDRAILS: [&str; 10] = [
@@ -47,20 +47,20 @@ const GUARDRAILS: [&str; 10] = [
 ];
 
 /// What is different from a completed job in the pool of the user's last policy.
-pub struct Question {
-    pub name: &'static str,
-    pub pool: String,
-    pub environment: &'static str,
+pub(crate) struct Question {
+    pub(crate) name: &'static str,
+    pub(crate) pool: String,
+    pub(crate) environment: &'static str,
     /// The deciding statement, and whether it allows; `None` where nothing does.
-    pub answer: Option<(String, bool)>,
+    pub(crate) answer: Option<(String, bool)>,
 }
 
 /// The number of the user who asks: the last one.
-pub fn asker(size: usize) -> usize {
+pub(crate) fn asker(size: usize) -> usize {
     size / ATTACHED - 1
 }
 
-pub fn questions(size: usize) -> [Question; 3] {
+pub(crate) fn questions(size: usize) -> [Question; 3] {
     let own = || format!("pool-{}", size - 1);
     let allow = Some((format!("identity/p{:05}#1", size - 1), true));
     let deny = Some(("guardrails/g9#1".to_owned(), false));
@@ -77,7 +77,7 @@ pub fn questions(size: usize) -> [Question; 3] {
 }
 
 impl Question {
-    pub fn attributes(&self) -> Attributes {
+    pub(crate) fn attributes(&self) -> Attributes {
         let text = |it: &str| Attribute::Value(it.to_owned());
         let tags = [("env", self.environment), ("team", TEAM)];
         Attributes {
@@ -94,7 +94,11 @@ impl Question {
     }
 
     /// The set's own answer, in the form of [`Question::answer`].
-    pub fn asked(set: &Set, query: &Query, attributes: &Attributes) -> Option<(String, bool)> {
+    pub(crate) fn asked(
+        set: &Set,
+        query: &Query,
+        attributes: &Attributes,
+    ) -> Option<(String, bool)> {
         match set.evaluate(query, attributes) {
             Decision::Allow(permit) => Some((permit.statement().to_string(), true)),
             Decision::Deny(denial) => denial.statement.map(|it| (it.to_string(), false)),
@@ -104,11 +108,11 @@ impl Question {
 }
 
 /// A decision as the gate takes one; the optimiser must not know what is asked nor drop the answer.
-pub fn decide(set: &Set, query: &Query, attributes: &Attributes) {
+pub(crate) fn decide(set: &Set, query: &Query, attributes: &Attributes) {
     drop(black_box(black_box(set).evaluate(black_box(query), black_box(attributes))));
 }
 
-pub fn query(size: usize) -> Query {
+pub(crate) fn query(size: usize) -> Query {
     let name = format!("user{}", asker(size));
     let groups = ["ml".to_owned(), "ops".to_owned()];
     let principal = Principal::new("corp", &name, groups, map(&[("team", TEAM)]), Method::Jwt);
@@ -125,7 +129,7 @@ pub fn query(size: usize) -> Query {
     }
 }
 
-pub fn set(size: usize) -> Set {
+pub(crate) fn set(size: usize) -> Set {
     let document = |effect, conditions: &str| {
         format!(
             r#"{{"Version": "5.0", "Statement": [{{"Effect": "{effect}",

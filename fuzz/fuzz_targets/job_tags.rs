@@ -12,6 +12,9 @@ fuzz_target!(|answer: &[u8]| {
     let listed = whole["tags"].as_array().expect("a list of tags");
     assert_eq!(found.len(), listed.len());
     for tag in listed {
-        assert_eq!(found.get(tag["key"].as_str().expect("a key")).map(String::as_str), tag["value"].as_str());
+        assert_eq!(
+            found.get(tag["key"].as_str().expect("a key")).map(String::as_str),
+            tag["value"].as_str()
+        );
     }
 });

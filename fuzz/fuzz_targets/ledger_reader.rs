@@ -10,8 +10,7 @@ use std::fs;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
-static DIRECTORY: LazyLock<TempDir> =
-    LazyLock::new(|| tempfile::tempdir().expect("a directory"));
+static DIRECTORY: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a directory"));
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(Some(found)) = verify(bytes) else {

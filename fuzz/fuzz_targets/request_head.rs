@@ -29,9 +29,8 @@ fuzz_target!(|input: &[u8]| {
     let mut request = httparse::Request::new(&mut fields);
     assert_eq!(request.parse(&bytes[..length]), Ok(httparse::Status::Complete(length)));
     assert_eq!(request.version, Some(1));
-    let named = |name: &str| {
-        request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case(name)).count()
-    };
+    let named =
+        |name: &str| request.headers.iter().filter(|it| it.name.eq_ignore_ascii_case(name)).count();
     assert_eq!(named("host"), 1);
     assert!(named("content-length") <= 1);
     assert_eq!(named("transfer-encoding"), 0);

@@ -51,7 +51,9 @@ fn policies(size: usize) -> PolicySet {
     for (number, condition) in GUARDRAILS.iter().enumerate() {
         add(
             format!("guardrails/g{number}#1"),
-            format!(r#"forbid(principal, action == Action::"delete", resource) when {{ {condition} }};"#),
+            format!(
+                r#"forbid(principal, action == Action::"delete", resource) when {{ {condition} }};"#
+            ),
         );
     }
     for number in 0..size {
@@ -118,7 +120,10 @@ fn entities(size: usize, question: &Question) -> Entities {
 
 fn main() -> ExitCode {
     println!("CPU time of one decision in ns, the best of many batches; five policies attached");
-    println!("{:>10}  {:<14} {:>10} {:>12} {:>8}", "policies", "answer", "lychgate", "cedar", "ratio");
+    println!(
+        "{:>10}  {:<14} {:>10} {:>12} {:>8}",
+        "policies", "answer", "lychgate", "cedar", "ratio"
+    );
     let authorizer = Authorizer::new();
     let mut costs: Vec<[f64; 3]> = Vec::new();
     for size in world::SIZES {
