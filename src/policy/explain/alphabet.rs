@@ -156,7 +156,8 @@ impl Found<'_> {
             }
             Operands::Boolean(_) => texts.extend(["true", "false"].map(str::to_owned)),
             Operands::Date(_, them) => {
-                for date in self.read(them, value::date) {
+                let date = |it: &str| Timestamp::from_duration(value::date(it)?).ok();
+                for date in self.read(them, date) {
                     for it in dates(date) {
                         texts.push(it.to_string());
                         self.settings.push(Setting::Date(it));
@@ -255,12 +256,9 @@ impl Listed for String {
 }
 
 impl Listed for SignedDuration {
+    /// Empty, which is no date, beyond what a request's time can be.
     fn text(&self) -> String {
-        match DateTime::constant(1970, 1, 1, 0, 0, 0, 0).checked_add(*self) {
-            Ok(it) => format!("{it}Z"),
-            // Only an offset moves a listed date out of what can be written in UTC.
-            Err(_) => Timestamp::MAX.to_string(),
-        }
+        Timestamp::from_duration(*self).map(|it| it.to_string()).unwrap_or_default()
     }
 }
 
