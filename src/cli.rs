@@ -2,8 +2,12 @@
 
 mod audit;
 mod check;
+mod completions;
 #[cfg(feature = "emulator")]
 mod demo;
+mod explain;
+mod health;
+mod keys;
 mod policies;
 mod serve;
 mod test;
@@ -66,8 +70,12 @@ struct Arguments {
 enum Command {
     Audit(audit::Arguments),
     Check(check::Arguments),
+    Completions(completions::Arguments),
     #[cfg(feature = "emulator")]
     Demo(demo::Arguments),
+    Explain(explain::Arguments),
+    Health(health::Arguments),
+    Keys(keys::Arguments),
     Serve(serve::Arguments),
     Test(test::Arguments),
 }
@@ -93,8 +101,12 @@ pub fn run() -> Exit {
     match arguments.command {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
         #[cfg(feature = "emulator")]
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     }

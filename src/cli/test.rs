@@ -190,7 +190,11 @@ impl Answer<'_> {
 }
 
 /// Where the deciding statement stands.
-fn place<'a>(set: &'a Set, directory: &Directory, decision: &Decision) -> Option<Position<'a>> {
+pub(super) fn place<'a>(
+    set: &'a Set,
+    directory: &Directory,
+    decision: &Decision,
+) -> Option<Position<'a>> {
     let name = match decision {
         Decision::Allow(permit) => permit.statement(),
         Decision::Deny(denial) => denial.statement.as_ref()?,

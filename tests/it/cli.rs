@@ -1,5 +1,11 @@
 //! The commands for policy authors, run as they run them: the real binary on real directories.
 
+use crate::toy::World;
+use crate::toy::limits;
+
+use lychgate::server::admin;
+use lychgate::server::admin::Check;
+
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -103,6 +109,117 @@ fn test_writes_junit() {
     let ran = lychgate(&["test", "--policies", "tests/data/cli/team", "--junit", nowhere]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("cannot write"), "{}", ran.stderr);
+}
+
+const TEAM: &str = "tests/data/cli/team";
+
+#[test]
+fn explain_shows_why_and_the_way_to_an_allow() {
+    for (name, case) in [
+        ("explain-allowed", "tests/team.yaml#a pool of the team"),
+        ("explain-deny", "team.yaml#prod stays"),
+        ("explain-one", "team#a pool of others"),
+        ("explain-two", "team#a pool of others from outside"),
+        ("explain-ceiling", "team#a region of others"),
+        ("explain-unknown", "team#nobody knows the tags"),
+    ] {
+        golden(name, &["explain", "--policies", TEAM, "--case", case]);
+    }
+    let case = "team#a pool of others from outside";
+    golden("explain-json", &["explain", "--policies", TEAM, "--case", case, "--format", "json"]);
+}
+
+#[test]
+fn explain_says_which_cases_there_are() {
+    golden("explain-no-case", &["explain", "--policies", TEAM, "--case", "team#nothing"]);
+    for case in ["nowhere#nothing", "team"] {
+        let ran = lychgate(&["explain", "--policies", TEAM, "--case", case]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(64), ""), "{case}");
+    }
+    let faulty = ["explain", "--policies", "tests/data/cli/faulty", "--case", "protect#prod stays"];
+    assert_eq!(lychgate(&faulty).code, Some(3));
+}
+
+/// The suggestion, put into the case, is allowed: from the output of one run to the next.
+#[test]
+fn what_explain_suggests_is_allowed() {
+    let from = "source_ip: 192.0.2.1, time: 2026-01-15T12:00:00Z}\n    job: {pool_id: [pool-c]";
+    let to = "source_ip: 10.0.0.0, time: 2026-01-15T12:00:00Z}\n    job: {pool_id: [pool-a]";
+    let directory = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(TEAM);
+    for place in ["", "guardrails", "identity", "tests"] {
+        fs::create_dir_all(directory.path().join(place)).unwrap();
+        for entry in fs::read_dir(root.join(place)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let text = fs::read_to_string(&path).unwrap().replace(from, to);
+                let name = path.strip_prefix(&root).unwrap();
+                fs::write(directory.path().join(name), text).unwrap();
+            }
+        }
+    }
+    let case = "team#a pool of others from outside";
+    let policies = directory.path().to_str().unwrap();
+    let ran = lychgate(&["explain", "--policies", policies, "--case", case, "--format", "json"]);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &report["answer"]), (Some(0), &Value::from("allow")), "{}", ran.stdout);
+    let before = ["explain", "--policies", TEAM, "--case", case, "--format", "json"];
+    let report: Value = serde_json::from_str(&lychgate(&before).stdout).unwrap();
+    let changes = report["way"]["changes"].as_array().unwrap();
+    let values = changes.iter().map(|it| &it["to"]["values"][0]);
+    assert_eq!(values.collect::<Vec<_>>(), ["pool-a", "10.0.0.0"]);
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = lychgate(&["completions", shell]);
+        assert_eq!(ran.code, Some(0), "{shell}");
+        for word in ["explain", "--junit", "create"] {
+            let word = if shell == "fish" { word.trim_start_matches("--") } else { word };
+            assert!(ran.stdout.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(lychgate(&["completions", "cmd"]).code, Some(64));
+}
+
+#[test]
+fn every_key_pair_is_new() {
+    let create = || {
+        let ran = lychgate(&["keys", "create", "--format", "json"]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+        let pair: Value = serde_json::from_str(&ran.stdout).unwrap();
+        ["ak", "sk"].map(|it| pair[it].as_str().unwrap().to_owned())
+    };
+    let [[ak, sk], [other_ak, other_sk]] = [create(), create()];
+    assert_eq!((ak.len(), sk.len()), (20, 40));
+    assert!(ak != other_ak && sk != other_sk);
+    let lines = lychgate(&["keys", "create"]).stdout;
+    assert!(lines.starts_with("ak: ") && lines.contains("\nsk: "), "{}", lines.len());
+}
+
+#[tokio::test]
+async fn health_asks_the_admin_listener() {
+    let checks = || vec![Check { name: "ledger", ok: false, counted: true }];
+    let router = admin::router(checks, || "# EOF\n".to_owned());
+    let world = World::serve(router, limits()).await;
+    let address = world.address.to_string();
+    let ask = async |more: &'static [&'static str]| {
+        let address = address.clone();
+        let ran = move || {
+            let mut arguments = vec!["health", "--admin", &address];
+            arguments.extend(more);
+            lychgate(&arguments)
+        };
+        tokio::task::spawn_blocking(ran).await.unwrap()
+    };
+    let alive = ask(&[]).await;
+    assert_eq!((alive.code, alive.stdout.as_str()), (Some(0), "ok\n"), "{}", alive.stderr);
+    let ready = ask(&["--ready"]).await;
+    assert_eq!(ready.code, Some(1));
+    assert!(ready.stderr.contains("503"), "{}", ready.stderr);
+    // Nobody listens on port 1.
+    assert_eq!(lychgate(&["health", "--admin", "127.0.0.1:1"]).code, Some(1));
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! An explanation for people: the answer, the way to an allow, then the tree of statements.
+
+use super::Check;
+use super::Held;
+use super::Report;
+use super::WayReport;
+
+use std::fmt::Write;
+
+pub(super) fn render(report: &Report<'_>) -> String {
+    let mut res = String::new();
+    let Report { case, principal, project, job, .. } = report;
+    // Writing into a String cannot fail.
+    let _ = writeln!(res, "case {} ({})", case.name, case.position);
+    let _ = writeln!(res, "{principal} deletes job {job} of project {project}\n");
+    let _ = writeln!(res, "{}", answer(report));
+    if let Some(way) = &report.way {
+        res.push_str(&self::way(way, report.answer));
+    }
+    for it in &report.statements {
+        let matches = match it.matches {
+            "yes" => "matches",
+            "no" => "does not match",
+            _ => "unknown",
+        };
+        let _ = writeln!(res, "\n{} {}: {matches}  ({})", it.effect, it.name, it.position);
+        for it in &it.checks {
+            let _ = writeln!(res, "  {}", check(it));
+        }
+    }
+    res
+}
+
+fn answer(report: &Report<'_>) -> String {
+    let place = report.place.as_ref().map(|it| format!(" ({it})")).unwrap_or_default();
+    match (report.answer, report.by) {
+        ("allow", Some(by)) => format!("allowed by {by}{place}"),
+        ("deny", Some("ceiling")) => {
+            "denied: outside the guardrails, none of which allows it".into()
+        }
+        ("deny", Some("none")) => "denied: no attached policy allows it".into(),
+        ("deny", Some(by)) => format!("denied by {by}{place}"),
+        (answer, _) => format!("{answer}: what is unavailable could change the answer"),
+    }
+}
+
+fn way(way: &WayReport<'_>, answer: &str) -> String {
+    match way {
+        WayReport::Changes { changes } => {
+            let changes = changes.iter().map(|it| {
+                let (from, to) = (held(&it.from), held(&it.to));
+                format!("{} were {to} (now {from})", it.key)
+            });
+            let changes: Vec<_> = changes.collect();
+            format!("allowed if {}\n", changes.join("\n       and "))
+        }
+        WayReport::Far => {
+            "allowed only if more than three keys were otherwise; see what fails below\n".into()
+        }
+        WayReport::Never { decider: "ceiling" } => {
+            "never allowed: the guardrails allow nothing of this kind\n".into()
+        }
+        WayReport::Never { decider: "none" } => {
+            "never allowed: no policy of this caller could allow it\n".into()
+        }
+        WayReport::Never { decider } if answer == "deny" => {
+            format!("never allowed: explicit deny {decider}\n")
+        }
+        WayReport::Never { decider } => format!("never allowed: {decider}\n"),
+    }
+}
+
+fn check(it: &Check<'_>) -> String {
+    let holds = match it.holds {
+        "yes" => "holds  ",
+        "no" => "fails  ",
+        _ => "unknown",
+    };
+    let expected = it.expected.iter().map(|it| match it.filled {
+        Some(filled) => format!("`{}` = `{filled}`", it.written),
+        None => format!("`{}`", it.written),
+    });
+    let expected: Vec<_> = expected.collect();
+    let key = it.key.map(|it| format!(" {it}")).unwrap_or_default();
+    let (list, actual) = (expected.join(", "), held(&it.actual));
+    format!("{holds} {}{key}: expected {list}; actual {actual}", it.operator)
+}
+
+fn held(it: &Held<'_>) -> String {
+    match it {
+        Held::Absent => "absent".to_owned(),
+        Held::Unavailable => "unavailable".to_owned(),
+        Held::Value(them) => {
+            let them: Vec<_> = them.iter().map(|it| format!("`{it}`")).collect();
+            them.join(", ")
+        }
+    }
+}

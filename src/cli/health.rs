@@ -1,0 +1,60 @@
+//! `lychgate health`: asks the admin listener, for probes of containers without a shell.
+
+use super::Exit;
+
+use std::io;
+use std::io::Read;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// How long connecting, asking and each part of the answer may take.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// As much of the answer as holds the status line.
+const ANSWER_BYTES_MAX: u64 = 4096;
+
+/// Asks a running gate whether it is alive: ends with 0 if it is and with 1 if not.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The address of the admin listener.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8481")]
+    admin: SocketAddr,
+    /// Ask whether it is ready for requests instead.
+    #[arg(long)]
+    ready: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot ask {address}")]
+    Ask { address: SocketAddr, source: io::Error },
+    #[error("{address}{path} answers `{line}`")]
+    Status { address: SocketAddr, path: &'static str, line: String },
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let (address, path) = (arguments.admin, if arguments.ready { "/readyz" } else { "/livez" });
+    let line = match ask(address, path) {
+        Ok(line) => line,
+        Err(source) => return super::complain(&Error::Ask { address, source }, Exit::Failed),
+    };
+    match line.starts_with("HTTP/1.1 200 ") {
+        true => super::print("ok\n", Exit::Ok),
+        false => super::complain(&Error::Status { address, path, line }, Exit::Failed),
+    }
+}
+
+/// The status line of the answer.
+fn ask(address: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, WAIT)?;
+    stream.set_read_timeout(Some(WAIT))?;
+    stream.set_write_timeout(Some(WAIT))?;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer);
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
+}
