@@ -36,7 +36,6 @@ use crate::policy::value;
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use jiff::Timestamp;
-use jiff::civil::DateTime;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
@@ -285,11 +284,10 @@ fn addresses(net: &IpNet) -> Vec<IpAddr> {
     [Some(first), Some(last), step(first, -1), step(last, 1)].into_iter().flatten().collect()
 }
 
-/// A date and its neighbours, as far as a clock can show them.
-fn dates(it: SignedDuration) -> Vec<Timestamp> {
+fn dates(it: Timestamp) -> Vec<Timestamp> {
     let second = SignedDuration::from_secs(1);
-    let all = [Some(it), it.checked_sub(second), it.checked_add(second)];
-    all.into_iter().flatten().filter_map(|it| Timestamp::from_duration(it).ok()).collect()
+    let moved = [it.checked_sub(second).ok(), it.checked_add(second).ok()];
+    [Some(it)].into_iter().chain(moved).flatten().collect()
 }
 
 /// The whole part of a number and its neighbours.
