@@ -299,7 +299,11 @@ async fn bind(address: SocketAddr, limits: Limits) -> Result<Listener, StartErro
     Listener::bind(address, limits).await.map_err(|source| StartError::Listen { address, source })
 }
 
-fn upstreams(
+/// The upstreams of a configuration, each with its connections and its credential.
+///
+/// # Errors
+/// The first that cannot be set up.
+pub(crate) fn upstreams(
     written: &[config::Upstream],
     clock: &Clock,
     metrics: &Metrics,

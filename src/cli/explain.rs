@@ -1,45 +1,82 @@
 //! `lychgate explain`: a decision with its reasons, and for a no the way to a yes.
 
+mod live;
+mod save;
 mod text;
 
+use self::live::Asked;
 use super::Exit;
 use super::Format;
 use super::check;
 use super::policies::Directory;
 use super::policies::Position;
 use super::test;
+use crate::config::Config;
 use crate::policy::Actual;
-use crate::policy::Answer;
 use crate::policy::Case;
 use crate::policy::Change;
 use crate::policy::Explanation;
 use crate::policy::Judged;
+use crate::policy::Query;
 use crate::policy::Set;
 use crate::policy::Way;
 
 use serde::Serialize;
+use std::path::Path;
 use std::path::PathBuf;
 
-/// Says why a case of a suite comes out as it does, and what would have to be otherwise.
+/// Says why a delete is allowed or not, and what would have to be otherwise: for a case of a suite,
+/// or for a job of the cloud, which is looked up and never deleted.
 ///
 /// Ends with 0 if it is allowed and with 2 if it is not.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The policy directory.
-    #[arg(long, value_name = "DIR")]
-    policies: PathBuf,
+    /// The policy directory of the case.
+    #[arg(long, value_name = "DIR", requires = "case")]
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    policies: Option<PathBuf>,
     /// The case: a file of tests/ and the case's name, such as `protect.yaml#prod stays`.
-    #[arg(long, value_name = "FILE#NAME")]
-    case: String,
+    #[arg(long, value_name = "FILE#NAME", requires = "policies")]
+    case: Option<String>,
+    /// The configuration of the gate that would be asked.
+    #[arg(long, value_name = "FILE", requires_all = ["project", "job", "principal"])]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    live: Live,
     /// Text, or one JSON document.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 }
 
+/// A question about a job of the cloud. What is not said of the circumstances (address, TLS, user
+/// agent) is absent.
+#[derive(Debug, clap::Args)]
+struct Live {
+    /// The job's project.
+    #[arg(long, value_name = "PROJECT", requires = "config")]
+    project: Option<String>,
+    /// The job.
+    #[arg(long, value_name = "ID", requires = "config")]
+    job: Option<String>,
+    /// The caller, as identity source and name, such as `corp/alice`.
+    #[arg(long = "as", id = "principal", value_name = "SOURCE/NAME", requires = "config")]
+    principal: Option<String>,
+    /// A group of the caller, without the source; may be repeated.
+    #[arg(long = "group", value_name = "GROUP", requires = "config")]
+    groups: Vec<String>,
+    /// A tag of the caller; may be repeated.
+    #[arg(long = "tag", value_name = "KEY=VALUE", requires = "config")]
+    tags: Vec<String>,
+    /// A suite to add the question and its answer to, as a case.
+    #[arg(long, value_name = "FILE", requires = "config")]
+    save: Option<PathBuf>,
+}
+
 /// An explanation as `--format json` prints it.
 #[derive(Serialize)]
 struct Report<'a> {
-    case: Named<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    case: Option<Named<'a>>,
     principal: &'a str,
     project: &'a str,
     job: &'a str,
@@ -122,26 +159,76 @@ enum Error {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let directory = match Directory::read(&arguments.policies) {
+    match (&arguments.policies, &arguments.case, &arguments.config) {
+        (Some(policies), Some(case), _) => saved(policies, case, arguments.format),
+        (_, _, Some(config)) => live(config, arguments),
+        _ => super::complain(&Error::Form, Exit::Usage),
+    }
+}
+
+/// Explains a case of a suite.
+fn saved(policies: &Path, case: &str, format: Format) -> Exit {
+    let directory = match Directory::read(policies) {
         Ok(directory) => directory,
         Err(error) => return check::refuse(&error),
     };
     let Some((set, directory)) = test::sound(&directory) else {
         return Exit::Invalid;
     };
-    let case = match find(&arguments.case, &directory.suites.cases) {
+    let case = match find(case, &directory.suites.cases) {
         Ok(case) => case,
         Err(error) => return super::complain(&error, Exit::Usage),
     };
+    let position = directory.position(&case.path, case.span);
+    let named = Some(Named { name: &case.name, position });
     let explanation = set.explain(&case.query, &case.attributes);
-    let exit = match explanation.decision.answer() {
-        Answer::Allow => Exit::Ok,
-        Answer::Deny | Answer::Indeterminate => Exit::Denied,
+    show(&Report::new(named, &case.query, &explanation, set, directory), format)
+}
+
+/// Explains a delete of a job of the cloud.
+fn live(config: &Path, arguments: &Arguments) -> Exit {
+    let Live { project, job, principal, groups, tags, save } = &arguments.live;
+    let config = match Config::load(config) {
+        Ok(config) => config,
+        Err(error) => return super::complain(&error, Exit::Invalid),
     };
-    let report = Report::new(case, &explanation, set, directory);
-    match arguments.format {
-        Format::Human => super::print(&text::render(&report), exit),
-        Format::Json => super::print_json(&report, exit),
+    let directory = match Directory::read(&config.policies) {
+        Ok(directory) => directory,
+        Err(error) => return check::refuse(&error),
+    };
+    // Whatever is wrong with its suites is no matter here.
+    let Some(set) = &directory.set else {
+        let _ = test::sound(&directory);
+        return Exit::Invalid;
+    };
+    let asked = Asked {
+        project: project.as_deref().unwrap_or_default(),
+        job: job.as_deref().unwrap_or_default(),
+        principal: principal.as_deref().unwrap_or_default(),
+        groups,
+        tags,
+    };
+    super::block_on(async {
+        let (query, attributes) = live::look_up(&config, &asked).await?;
+        let explanation = set.explain(&query, &attributes);
+        if let Some(path) = save {
+            let (who, job) = (query.principal.id(), &query.training_job_id);
+            let name = format!("{who} deletes {job} at {}", query.now);
+            let decision = &explanation.decision;
+            if let Err(error) = save::append(path, &name, &query, &attributes, decision) {
+                return Ok(super::complain(&error, Exit::Failed));
+            }
+        }
+        let report = Report::new(None, &query, &explanation, set, &directory);
+        Ok::<_, live::Error>(show(&report, arguments.format))
+    })
+}
+
+fn show(report: &Report<'_>, format: Format) -> Exit {
+    let exit = if report.answer == "allow" { Exit::Ok } else { Exit::Denied };
+    match format {
+        Format::Human => super::print(&text::render(report), exit),
+        Format::Json => super::print_json(report, exit),
     }
 }
 
@@ -163,19 +250,19 @@ fn find<'a>(named: &str, cases: &'a [Case]) -> Result<&'a Case, Error> {
 
 impl<'a> Report<'a> {
     fn new(
-        case: &'a Case,
+        case: Option<Named<'a>>,
+        query: &'a Query,
         explanation: &'a Explanation,
         set: &'a Set,
         directory: &Directory,
     ) -> Self {
         let decision = &explanation.decision;
-        let position = directory.position(&case.path, case.span);
         let statements = explanation.statements.iter().map(|it| Statement::new(it, directory));
         Self {
-            case: Named { name: &case.name, position },
-            principal: case.query.principal.id(),
-            project: &case.query.project_id,
-            job: &case.query.training_job_id,
+            case,
+            principal: query.principal.id(),
+            project: &query.project_id,
+            job: &query.training_job_id,
             answer: decision.answer().as_str(),
             by: decision.decider(),
             place: test::place(set, directory, decision),

@@ -2,6 +2,11 @@
 
 use crate::toy::World;
 use crate::toy::limits;
+use crate::world;
+use crate::world::FINISHED;
+use crate::world::PROJECT;
+use crate::world::PROTECTED;
+use crate::world::UNKNOWN;
 
 use lychgate::server::admin;
 use lychgate::server::admin::Check;
@@ -170,6 +175,53 @@ fn what_explain_suggests_is_allowed() {
     assert_eq!(values.collect::<Vec<_>>(), ["pool-a", "10.0.0.0"]);
 }
 
+#[tokio::test]
+async fn explain_looks_a_job_up_and_saves_it_as_a_case() {
+    let gate = world::World::start().await;
+    let path = |name: &str| gate.directory.path().join(name).to_str().unwrap().to_owned();
+    let (config, suite) = (path("lychgate.yaml"), path("policies/tests/saved.yaml"));
+    fs::create_dir(path("policies/tests")).unwrap();
+    let explain =
+        async |job: &'static str, more: &'static [&'static str], suite: Option<&String>| {
+            let mut arguments: Vec<String> = ["explain", "--config", &config, "--project", PROJECT]
+                .into_iter()
+                .chain(["--job", job, "--as", "corp/alice", "--format", "json"])
+                .chain(more.iter().copied())
+                .map(str::to_owned)
+                .collect();
+            if let Some(suite) = suite {
+                arguments.extend(["--save".to_owned(), suite.clone()]);
+            }
+            let run = move || lychgate(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+            tokio::task::spawn_blocking(run).await.unwrap()
+        };
+    let who = &["--group", "ml-research", "--tag", "team=vision"];
+    for (job, code, answer) in [(FINISHED, 0, "allow"), (PROTECTED, 2, "deny")] {
+        let ran = explain(job, who, Some(&suite)).await;
+        assert_eq!(ran.code, Some(code), "{}{}", ran.stdout, ran.stderr);
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(report["answer"], answer);
+    }
+    // What was saved is a suite that passes, and nothing was deleted.
+    let policies = path("policies");
+    let run = move || lychgate(&["test", "--policies", &policies, "--format", "json"]);
+    let ran = tokio::task::spawn_blocking(run).await.unwrap();
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let cases = report["cases"].as_array().unwrap();
+    let saved = cases.iter().filter(|it| it["file"] == "tests/saved.yaml");
+    let saved: Vec<_> = saved.map(|it| it["passed"] == true).collect();
+    assert_eq!((saved, ran.code), (vec![true, true], Some(0)), "{}", ran.stdout);
+    assert_eq!(explain(FINISHED, who, None).await.code, Some(0));
+
+    let ran = explain(UNKNOWN, who, None).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stderr.contains("no such job"), "{}", ran.stderr);
+    fs::write(&suite, "cases: []\n").unwrap();
+    let ran = explain(FINISHED, who, Some(&suite)).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert_eq!(fs::read_to_string(&suite).unwrap(), "cases: []\n");
+}
+
 #[test]
 fn completions_know_the_commands() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
@@ -227,6 +279,10 @@ fn a_wrong_command_line_is_usage() {
     for arguments in [
         &["check"][..],
         &["check", "--config", "a", "--policies", "b"],
+        &["explain"],
+        &["explain", "--policies", "policies"],
+        &["explain", "--config", "lychgate.yaml", "--case", "a#b"],
+        &["explain", "--config", "lychgate.yaml", "--project", "p", "--job", "j"],
         &["test"],
         &["test", "--policies", "policies", "--format", "xml"],
     ] {

@@ -11,7 +11,9 @@ pub(super) fn render(report: &Report<'_>) -> String {
     let mut res = String::new();
     let Report { case, principal, project, job, .. } = report;
     // Writing into a String cannot fail.
-    let _ = writeln!(res, "case {} ({})", case.name, case.position);
+    if let Some(case) = case {
+        let _ = writeln!(res, "case {} ({})", case.name, case.position);
+    }
     let _ = writeln!(res, "{principal} deletes job {job} of project {project}\n");
     let _ = writeln!(res, "{}", answer(report));
     if let Some(way) = &report.way {

@@ -38,6 +38,7 @@ use jiff::SignedDuration;
 use jiff::Timestamp;
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::slice;
 
 /// What a text key holds in a case of nobody's.
 const OTHER: &str = "other";
@@ -83,7 +84,7 @@ pub(super) fn settings(key: &Key, statements: &[&Statement], world: &World) -> V
             let texts: Vec<_> = texts.collect();
             res.extend(texts.iter().map(|it| Setting::Texts(vec![it.clone()])));
             if let Actual::Values(them) = world.holds(key) {
-                let more = texts.iter().map(|it| [them.as_slice(), &[it.clone()]].concat());
+                let more = texts.iter().map(|it| [them.as_slice(), slice::from_ref(it)].concat());
                 res.extend(more.map(Setting::Texts));
             }
         }

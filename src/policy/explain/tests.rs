@@ -95,76 +95,80 @@ fn said(way: Option<&Way>) -> String {
     }
 }
 
+const OWN: &str = r#""StringEquals": {"g:UserName": "bob"}"#;
+const FOUR: &str = r#""StringEquals": {"g:ResourceTag/a": "1", "g:ResourceTag/b": "1",
+                  "g:ResourceTag/c": "1", "g:ResourceTag/d": "1"}"#;
+
+/// The condition of a Deny, if there is one; the condition of an Allow; the way to an allow.
+const WAYS: &[(&str, &str, &str)] = &[
+    ("", "", "allowed"),
+    (
+        "",
+        r#""StringEquals": {"modelarts:poolId": ["pool-a", "pool-b"]}"#,
+        "modelarts:poolId=pool-a",
+    ),
+    ("", r#""StringEqualsIgnoreCase": {"lychgate:jobName": "A"}"#, "lychgate:jobName=A"),
+    ("", r#""StringMatch": {"lychgate:jobName": "tmp-*-?"}"#, "lychgate:jobName=tmp--x"),
+    (
+        "",
+        r#""StringStartWith": {"lychgate:jobName": "tmp-"}, "StringEndWith": {"lychgate:jobName": "-old"}"#,
+        "lychgate:jobName=tmp--old",
+    ),
+    ("", r#""NumberGreaterThan": {"lychgate:jobAge": "3600"}"#, "lychgate:jobAge=3601"),
+    ("", r#""NumberLessThan": {"lychgate:jobAge": "60"}"#, "lychgate:jobAge=59"),
+    ("", r#""IpAddress": {"g:SourceIp": "10.0.0.0/8"}"#, "g:SourceIp=10.0.0.0"),
+    (
+        "",
+        r#""IpAddress": {"g:SourceIp": "10.0.0.0/8"}, "NotIpAddress": {"g:SourceIp": "10.0.0.0/16"}"#,
+        "g:SourceIp=10.255.255.255",
+    ),
+    ("", r#""Bool": {"g:SecureTransport": "false"}"#, "g:SecureTransport=false"),
+    ("", r#""Null": {"g:ResourceTag/done": "false"}"#, "g:ResourceTag/done=other"),
+    ("", r#""Null": {"lychgate:jobOwner": "true"}"#, "lychgate:jobOwner!"),
+    (
+        "",
+        r#""DateGreaterThan": {"g:CurrentTime": "2026-01-15T13:00:00Z"}"#,
+        "g:CurrentTime=2026-01-15T13:00:01Z",
+    ),
+    (
+        "",
+        r#""StringEquals": {"lychgate:jobOwner": "${g:PrincipalTag/huawei_user}"}"#,
+        "g:PrincipalTag/huawei_user=alice",
+    ),
+    (
+        "",
+        r#""StringEquals": {"lychgate:jobName": "${g:PrincipalTag/team}"}"#,
+        "lychgate:jobName=vision",
+    ),
+    (
+        "",
+        r#""ForAnyValue:StringEquals": {"lychgate:groups": "corp/vision"}"#,
+        "lychgate:groups=corp/ml+corp/vision",
+    ),
+    (
+        r#""StringEquals": {"lychgate:jobPhase": ["Running", "Pending"]}"#,
+        "",
+        "lychgate:jobPhase=Abnormal",
+    ),
+    (r#""StringNotEquals": {"g:ResourceTag/env": "dev"}"#, "", "g:ResourceTag/env=dev"),
+    (
+        r#""NumberLessThan": {"lychgate:jobAge": "100"}"#,
+        r#""StringEquals": {"modelarts:poolId": "pool-a"}"#,
+        "modelarts:poolId=pool-a lychgate:jobAge=100",
+    ),
+    (
+        r#""DateLessThan": {"g:CurrentTime": "2026-01-15T13:00:00Z"}, "StringEquals": {"lychgate:jobKind": "job"}"#,
+        "",
+        "lychgate:jobKind=autosearch_job",
+    ),
+    ("", OWN, "never none"),
+    (r#""StringEquals": {"g:UserName": "alice"}"#, "", "never guardrails/g#1"),
+    ("", FOUR, "far"),
+];
+
 #[test]
 fn the_smallest_change_is_found_for_each_family_of_operators() {
-    let own = r#""StringEquals": {"g:UserName": "bob"}"#;
-    let four = r#""StringEquals": {"g:ResourceTag/a": "1", "g:ResourceTag/b": "1",
-                  "g:ResourceTag/c": "1", "g:ResourceTag/d": "1"}"#;
-    for (deny, allow, expected) in [
-        ("", "", "allowed"),
-        (
-            "",
-            r#""StringEquals": {"modelarts:poolId": ["pool-a", "pool-b"]}"#,
-            "modelarts:poolId=pool-a",
-        ),
-        ("", r#""StringEqualsIgnoreCase": {"lychgate:jobName": "A"}"#, "lychgate:jobName=A"),
-        ("", r#""StringMatch": {"lychgate:jobName": "tmp-*-?"}"#, "lychgate:jobName=tmp--x"),
-        (
-            "",
-            r#""StringStartWith": {"lychgate:jobName": "tmp-"}, "StringEndWith": {"lychgate:jobName": "-old"}"#,
-            "lychgate:jobName=tmp--old",
-        ),
-        ("", r#""NumberGreaterThan": {"lychgate:jobAge": "3600"}"#, "lychgate:jobAge=3601"),
-        ("", r#""NumberLessThan": {"lychgate:jobAge": "60"}"#, "lychgate:jobAge=59"),
-        ("", r#""IpAddress": {"g:SourceIp": "10.0.0.0/8"}"#, "g:SourceIp=10.0.0.0"),
-        (
-            "",
-            r#""IpAddress": {"g:SourceIp": "10.0.0.0/8"}, "NotIpAddress": {"g:SourceIp": "10.0.0.0/16"}"#,
-            "g:SourceIp=10.255.255.255",
-        ),
-        ("", r#""Bool": {"g:SecureTransport": "false"}"#, "g:SecureTransport=false"),
-        ("", r#""Null": {"g:ResourceTag/done": "false"}"#, "g:ResourceTag/done=other"),
-        ("", r#""Null": {"lychgate:jobOwner": "true"}"#, "lychgate:jobOwner!"),
-        (
-            "",
-            r#""DateGreaterThan": {"g:CurrentTime": "2026-01-15T13:00:00Z"}"#,
-            "g:CurrentTime=2026-01-15T13:00:01Z",
-        ),
-        (
-            "",
-            r#""StringEquals": {"lychgate:jobOwner": "${g:PrincipalTag/huawei_user}"}"#,
-            "g:PrincipalTag/huawei_user=alice",
-        ),
-        (
-            "",
-            r#""StringEquals": {"lychgate:jobName": "${g:PrincipalTag/team}"}"#,
-            "lychgate:jobName=vision",
-        ),
-        (
-            "",
-            r#""ForAnyValue:StringEquals": {"lychgate:groups": "corp/vision"}"#,
-            "lychgate:groups=corp/ml+corp/vision",
-        ),
-        (
-            r#""StringEquals": {"lychgate:jobPhase": ["Running", "Pending"]}"#,
-            "",
-            "lychgate:jobPhase=Abnormal",
-        ),
-        (r#""StringNotEquals": {"g:ResourceTag/env": "dev"}"#, "", "g:ResourceTag/env=dev"),
-        (
-            r#""NumberLessThan": {"lychgate:jobAge": "100"}"#,
-            r#""StringEquals": {"modelarts:poolId": "pool-a"}"#,
-            "modelarts:poolId=pool-a lychgate:jobAge=100",
-        ),
-        (
-            r#""DateLessThan": {"g:CurrentTime": "2026-01-15T13:00:00Z"}, "StringEquals": {"lychgate:jobKind": "job"}"#,
-            "",
-            "lychgate:jobKind=autosearch_job",
-        ),
-        ("", own, "never none"),
-        (r#""StringEquals": {"g:UserName": "alice"}"#, "", "never guardrails/g#1"),
-        ("", four, "far"),
-    ] {
+    for (deny, allow, expected) in WAYS.iter().copied() {
         let guardrails = [("Deny", deny)];
         let guardrails = if deny.is_empty() { &[][..] } else { &guardrails };
         let set = set(guardrails, &[("Allow", allow)], &[]);

@@ -1,0 +1,135 @@
+//! A case from a job of the cloud: looked up, never deleted.
+
+use crate::app;
+use crate::app::StartError;
+use crate::attributes;
+use crate::attributes::ANSWER_BYTES_MAX;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::policy::Attribute;
+use crate::policy::Attributes;
+use crate::policy::Method;
+use crate::policy::Principal;
+use crate::policy::Query;
+use crate::route;
+use crate::telemetry;
+use crate::telemetry::TraceConfig;
+use crate::telemetry::Tracer;
+use crate::upstream::Job;
+use crate::upstream::LookedUp;
+
+use http::HeaderMap;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// Who would ask for which job.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) project: &'a str,
+    pub(super) job: &'a str,
+    /// `source/name`.
+    pub(super) principal: &'a str,
+    /// Without the source.
+    pub(super) groups: &'a [String],
+    /// `key=value`.
+    pub(super) tags: &'a [String],
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("the cloud knows no such job")]
+    NoSuchJob,
+    #[error("no upstream serves the project {0}")]
+    Project(String),
+    #[error("write the caller as SOURCE/NAME, such as `corp/alice`")]
+    Principal,
+    #[error(transparent)]
+    Route(#[from] route::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error("write a tag as KEY=VALUE, such as `team=vision`; `{0}` is none")]
+    Tag(String),
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
+}
+
+/// Looks the job up. What cannot be looked up stays unavailable, and stderr is told why.
+pub(super) async fn look_up(
+    config: &Config,
+    asked: &Asked<'_>,
+) -> Result<(Query, Attributes), Error> {
+    let Asked { project, job, .. } = asked;
+    let target = format!("/v2/{project}/training-jobs/{job}");
+    let operation = route::parse(&http::Method::DELETE, &target, config.job_ids)?;
+    let (clock, metrics) = (Clock::system(), Metrics::new());
+    let upstreams = app::upstreams(&config.upstreams, &clock, &metrics)?;
+    let upstream = upstreams.for_project(&operation.project_id);
+    let upstream = upstream.ok_or_else(|| Error::Project(operation.project_id.clone()))?;
+    let query = Query {
+        principal: Arc::new(principal(asked)?),
+        project_id: operation.project_id,
+        training_job_id: operation.training_job_id,
+        region: upstream.config().region.clone(),
+        account: upstream.config().account.clone(),
+        now: clock.now(),
+        source_ip: Attribute::Absent,
+        secure_transport: Attribute::Absent,
+        user_agent: Attribute::Absent,
+    };
+    let tracer = Tracer::new(&TraceConfig::default(), &metrics, &Handle::current())?;
+    let trace = tracer.begin(&HeaderMap::new(), query.now);
+    let job = Job { project_id: &query.project_id, training_job_id: &query.training_job_id };
+    let (details, tags) = tokio::join!(
+        upstream.details(job, &trace, ANSWER_BYTES_MAX),
+        upstream.tags(job, &trace, ANSWER_BYTES_MAX),
+    );
+    let mut res = Attributes::default();
+    if let Some(body) = found(details.0, "details")? {
+        let id = &query.training_job_id;
+        match attributes::details(&body, id, query.now, &config.pool_words) {
+            Ok(it) => res = it,
+            Err(error) => unavailable("details", &error),
+        }
+    }
+    if let Some(body) = found(tags.0, "tags")? {
+        match attributes::tags(&body) {
+            Ok(it) => res.tags = Attribute::Value(it),
+            Err(error) => unavailable("tags", &error),
+        }
+    }
+    Ok((query, res))
+}
+
+fn found<E: fmt::Display>(
+    answer: Result<LookedUp, E>,
+    what: &str,
+) -> Result<Option<bytes::Bytes>, Error> {
+    match answer {
+        Ok(LookedUp::Found(body)) => Ok(Some(body)),
+        Ok(LookedUp::NoSuchJob(_)) => Err(Error::NoSuchJob),
+        Err(error) => {
+            unavailable(what, &error);
+            Ok(None)
+        }
+    }
+}
+
+fn unavailable(what: &str, error: &dyn fmt::Display) {
+    crate::cli::tell(&format!("warning: the job's {what} are unavailable: {error}\n"));
+}
+
+fn principal(asked: &Asked<'_>) -> Result<Principal, Error> {
+    let (source, name) = asked.principal.split_once('/').ok_or(Error::Principal)?;
+    if source.is_empty() || name.is_empty() {
+        return Err(Error::Principal);
+    }
+    let mut tags = BTreeMap::new();
+    for tag in asked.tags {
+        let (key, value) = tag.split_once('=').ok_or_else(|| Error::Tag(tag.clone()))?;
+        tags.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(Principal::new(source, name, asked.groups.iter().cloned(), tags, Method::Jwt))
+}
