@@ -91,25 +91,6 @@ fn a_mistake_is_told_where_it_is() {
         "in_flight: 0",
         &[("0\n  # Requests per", "`in_flight` must be at least 1")],
     );
-    check(
-        "{rate: 20, burst: 100}",
-        "{rate: 0, burst: 0}",
-        &[("0, burst", "`rate` must be at least 1"), ("0}\n", "`burst` must be at least 1")],
-    );
-    check(
-        "checkpoint_records: 1000\n  checkpoint_interval: 1m",
-        "checkpoint_records: 0\n  checkpoint_interval: 0s",
-        &[
-            ("0\n  checkpoint_i", "`checkpoint_records` must be at least 1"),
-            ("0s\n", "`checkpoint_interval` is longer than nothing"),
-        ],
-    );
-    let unsigned = "without `checkpoint_key` nothing is signed";
-    check(
-        "  checkpoint_key: secrets/checkpoint.pem\n",
-        "",
-        &[("1000\n", unsigned), ("1m\n", unsigned)],
-    );
 
     check(
         "https://modelarts.cn",
@@ -136,6 +117,29 @@ fn a_share_and_a_key_set_have_one_meaning() {
         &[("file: a\n", "write exactly one of `discovery: true`, `file` and `url`")],
     );
     check("ratio: 1.0", "ratio: 2", &[("2\n  # The most traces", "a share is 0 to 1")]);
+
+#[test]
+fn limits_and_checkpoints_are_checked() {
+    check(
+        "{rate: 20, burst: 100}",
+        "{rate: 0, burst: 0}",
+        &[("0, burst", "`rate` must be at least 1"), ("0}\n", "`burst` must be at least 1")],
+    );
+    check(
+        "checkpoint_records: 1000\n  checkpoint_interval: 1m",
+        "checkpoint_records: 0\n  checkpoint_interval: 0s",
+        &[
+            ("0\n  checkpoint_i", "`checkpoint_records` must be at least 1"),
+            ("0s\n", "`checkpoint_interval` is longer than nothing"),
+        ],
+    );
+    let unsigned = "without `checkpoint_key` nothing is signed";
+    check(
+        "  checkpoint_key: secrets/checkpoint.pem\n",
+        "",
+        &[("1000\n", unsigned), ("1m\n", unsigned)],
+    );
+}
 
 /// The first syntax error hides the rest, but it too is told with its place and what would do.
 #[test]
