@@ -107,16 +107,13 @@ fn a_mistake_is_told_where_it_is() {
         "[RS256, none]",
         &[("none]", "`none` is no algorithm: use RS256, PS256, ES256, EdDSA or the like")],
     );
-}
-
-#[test]
-fn a_share_and_a_key_set_have_one_meaning() {
     check(
         "file: secrets/jwks.json",
         "file: a\n        discovery: true",
         &[("file: a\n", "write exactly one of `discovery: true`, `file` and `url`")],
     );
     check("ratio: 1.0", "ratio: 2", &[("2\n  # The most traces", "a share is 0 to 1")]);
+}
 
 #[test]
 fn limits_and_checkpoints_are_checked() {
