@@ -1,9 +1,11 @@
 //! The whole gate, put together from its configuration, and its life from start to drain.
 
 mod credential;
+mod health;
 mod policies;
 mod settle;
 
+use self::health::Health;
 use self::settle::Looks;
 use self::settle::Settler;
 
@@ -27,7 +29,6 @@ use crate::server::Limits;
 use crate::server::Listener;
 use crate::server::Serving;
 use crate::server::admin;
-use crate::server::admin::Check;
 use crate::telemetry;
 use crate::telemetry::TraceConfig;
 use crate::telemetry::Tracer;
@@ -106,15 +107,6 @@ pub struct App {
     drain_limit: Duration,
 }
 
-/// What readiness and metrics are read from.
-#[derive(Clone, Debug)]
-struct Health {
-    gateway: Arc<Gateway>,
-    ledger: Ledger,
-    drain: CancellationToken,
-    metrics: Metrics,
-}
-
 impl App {
     /// Opens and binds everything. Logs and the panic hook are the process's, so the caller sets
     /// them up.
@@ -137,7 +129,7 @@ impl App {
         policies::hand_over(&in_force, &opened.ledger, &versions);
         tracker.spawn(follower.run(drain.clone()));
         let ledger = opened.ledger.clone();
-        tracker.spawn(policies::follow(in_force, ledger, versions, drain.clone()));
+        tracker.spawn(policies::follow(in_force.clone(), ledger, versions, drain.clone()));
         let upstreams = upstreams(&config.upstreams, &clock, &metrics)?;
         let looks = Looks {
             upstreams: upstreams.clone(),
@@ -168,6 +160,7 @@ impl App {
         let health = Health {
             gateway: Arc::clone(&gateway),
             ledger: opened.ledger.clone(),
+            policies: in_force,
             drain: drain.clone(),
             metrics,
         };
@@ -329,17 +322,4 @@ pub(crate) fn upstreams(
         ))
     };
     Ok(Upstreams::new(written.iter().map(upstream).collect::<Result<_, _>>()?))
-}
-
-impl Health {
-    fn checks(&self) -> Vec<Check> {
-        let check = |name, ok| Check { name, ok, counted: true };
-        vec![
-            check("policies", self.gateway.has_policies()),
-            check("ledger", self.ledger.status() == ledger::Status::Writable),
-            check("serving", !self.drain.is_cancelled()),
-            check("identity", self.gateway.can_verify()),
-            check("credential", self.gateway.has_credential()),
-        ]
-    }
 }

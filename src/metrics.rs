@@ -186,10 +186,12 @@ impl Metrics {
     }
 
     /// A policy version came into force; `digest` is its SHA-256 in hex.
-    pub fn policies_loaded(&self, digest: &str, now: Timestamp) {
+    /// `findings` is how many warnings and suggestions there are about it.
+    pub fn policies_loaded(&self, digest: &str, findings: usize, now: Timestamp) {
         let prefix: String = digest.chars().take(DIGEST_CHARS_MAX).collect();
         self.0.table.policy_info.set(&prefix);
         self.0.table.policy_load_timestamp.set(now.as_second());
+        self.0.table.policy_findings.set(gauge(findings));
         self.0.table.policy_load_ok.set(1);
     }
 

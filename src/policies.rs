@@ -245,7 +245,7 @@ impl Loader {
         let digest = set.digest().to_owned();
         let version = Version { set: Arc::new(set), loaded, findings };
         self.state.send_replace(State { in_force: Some(version), refusal: None });
-        self.metrics.policies_loaded(&digest, loaded);
+        self.metrics.policies_loaded(&digest, findings, loaded);
         tracing::info!(digest, findings, "policies loaded");
     }
 

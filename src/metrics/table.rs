@@ -163,6 +163,9 @@ table! {
     policy_load_timestamp: Gauge = Gauge::default(),
         Gauge "lychgate_policy_load_timestamp_seconds" []
         "Unix time at which the policy version in force was loaded; 0 while there is none";
+    policy_findings: Gauge = Gauge::default(),
+        Gauge "lychgate_policy_findings" []
+        "Findings about the policy version in force; none of them is an error";
     policy_load_ok: Gauge = Gauge::default(),
         Gauge "lychgate_policy_load_ok" []
         "1 when the latest policy version that was read is the one in force";

@@ -28,7 +28,7 @@ fn busy() -> Metrics {
     upstream.set_credential_expiry(Some(at(NOON)));
     it.issuer("corp").keys_read(at(NOON));
     it.issuer("corp").keys_failed();
-    it.policies_loaded("0123456789abcdef0123", at(NOON));
+    it.policies_loaded("0123456789abcdef0123", 3, at(NOON));
     it.policies_refused();
     it.ledger_records(LedgerRecord::Decision, 2);
     it.ledger_committed(2, Duration::from_micros(3_900));
@@ -122,8 +122,8 @@ fn names_follow_the_grammar() {
 fn one_policy_version_at_a_time() {
     let it = Metrics::new();
     assert!(!it.encode().contains("lychgate_policy_info"));
-    it.policies_loaded("aaaaaaaaaaaaaaaaaaaa", at(NOON));
-    it.policies_loaded("bbbbbbbbbbbbbbbbbbbb", at(NOON + 1));
+    it.policies_loaded("aaaaaaaaaaaaaaaaaaaa", 0, at(NOON));
+    it.policies_loaded("bbbbbbbbbbbbbbbbbbbb", 0, at(NOON + 1));
     let text = it.encode();
     assert!(!text.contains("aaaa"));
     assert!(text.contains("lychgate_policy_info{digest=\"bbbbbbbbbbbb\"} 1\n"));

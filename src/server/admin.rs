@@ -17,7 +17,7 @@ use http::header;
 use serde::Serialize;
 
 /// One condition of readiness.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What is checked, in the gate's own words: never a configured name.
     pub name: &'static str,
@@ -25,6 +25,9 @@ pub struct Check {
     pub ok: bool,
     /// The gate is not ready while it does not hold; otherwise it is only shown.
     pub counted: bool,
+    /// What there is to know beside it, such as which version; never a configured name or text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 #[derive(Serialize)]

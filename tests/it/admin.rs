@@ -32,8 +32,8 @@ async fn it_answers_three_paths_and_only_to_be_read() {
         move || {
             let ledger = ledger.load(Ordering::Relaxed);
             vec![
-                Check { name: "ledger", ok: ledger, counted: true },
-                Check { name: "reload", ok: false, counted: false },
+                Check { name: "ledger", ok: ledger, counted: true, detail: None },
+                Check { name: "reload", ok: false, counted: false, detail: None },
             ]
         }
     };

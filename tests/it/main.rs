@@ -25,6 +25,7 @@ mod policy_compare;
 mod policy_docs;
 mod policy_library;
 mod reference;
+mod reload;
 mod server;
 mod settle;
 mod telemetry;
