@@ -131,6 +131,9 @@ impl App {
         let ledger = opened.ledger.clone();
         tracker.spawn(policies::follow(in_force.clone(), ledger, versions, drain.clone()));
         let upstreams = upstreams(&config.upstreams, &clock, &metrics)?;
+        for upstream in upstreams.iter() {
+            tracker.spawn(Arc::clone(upstream).keep(drain.clone()));
+        }
         let looks = Looks {
             upstreams: upstreams.clone(),
             tracer: Tracer::new(&TraceConfig::default(), &metrics, &Handle::current())?,
@@ -316,7 +319,7 @@ pub(crate) fn upstreams(
         Ok::<_, StartError>(Upstream::new(
             it.config.clone(),
             client,
-            credential,
+            upstream::Key::new(credential),
             clock.clone(),
             metrics,
         ))

@@ -388,7 +388,9 @@ fn undecided(entry: Entry, because: Option<Unknown>) -> Result<Done, Refusal> {
     entry.close(Outcome { result: Ending::Refused, status, upstream_request_id: request_id });
     Err(match because {
         Some(Unknown::NoSuchJob(answer)) => return Ok(Done::Answered(*answer)),
-        Some(Unknown::Failed(LookUpError::KeyRefused)) => Refusal::CloudRefusesKey,
+        Some(Unknown::Failed(LookUpError::BreakerOpen | LookUpError::KeyRefused)) => {
+            Refusal::CloudRefusesKey
+        }
         Some(Unknown::Failed(LookUpError::NoCredential)) => Refusal::NoCloudCredential,
         Some(Unknown::Failed(_) | Unknown::Unreadable(_)) | None => Refusal::AttributesUnavailable,
     })
@@ -409,6 +411,7 @@ fn close(entry: Entry, sent: Result<Answer, DeleteError>) -> Result<Done, Refusa
         Err(DeleteError::Unusable(status)) => {
             (answered(status, None), Err(Refusal::UnusableAnswer))
         }
+        Err(DeleteError::BreakerOpen) => (Ending::NotSent.into(), Err(Refusal::CloudRefusesKey)),
         Err(DeleteError::Connect) => (Ending::NotSent.into(), Err(Refusal::Connect)),
         Err(DeleteError::NoCredential) => (Ending::NotSent.into(), Err(Refusal::NoCloudCredential)),
         Err(DeleteError::NotInTime | DeleteError::Stale) => {

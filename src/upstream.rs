@@ -3,16 +3,23 @@
 
 mod answer;
 mod error;
+mod key;
+mod probe;
 mod projects;
+mod skew;
 
 pub use self::answer::Answer;
 pub use self::answer::BODY_BYTES_MAX;
 pub use self::error::DeleteError;
 pub use self::error::LookUpError;
+pub use self::key::Key;
 pub use self::projects::Config;
 pub use self::projects::Upstreams;
 
+use self::answer::Unusable;
 use self::error::chain;
+use self::key::Pass;
+use self::skew::Skew;
 
 use crate::client;
 use crate::client::Client;
@@ -43,10 +50,11 @@ use http::uri::PathAndQuery;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
+use jiff::SignedDuration;
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::timeout;
 use tokio::time::timeout_at;
@@ -70,9 +78,11 @@ pub struct Upstream {
     config: Config,
     host: String,
     client: Client,
-    credential: watch::Receiver<Option<Arc<Credential>>>,
+    key: Key,
     clock: Clock,
     metrics: metrics::Upstream,
+    /// Its clock is so far from ours that a warning was given.
+    skewed: AtomicBool,
 }
 
 /// One request to the cloud, before it is signed.
@@ -80,8 +90,7 @@ struct Call<'a> {
     method: Method,
     path: String,
     project_id: &'a str,
-    credential: Arc<Credential>,
-    traceparent: HeaderValue,
+    traceparent: Option<HeaderValue>,
 }
 
 /// What is told of a call that is over.
@@ -129,16 +138,11 @@ pub enum LookedUp {
 impl Upstream {
     /// `client` must not retry by itself.
     #[must_use]
-    pub fn new(
-        config: Config,
-        client: Client,
-        credential: watch::Receiver<Option<Arc<Credential>>>,
-        clock: Clock,
-        metrics: &Metrics,
-    ) -> Self {
+    pub fn new(config: Config, client: Client, key: Key, clock: Clock, metrics: &Metrics) -> Self {
         let host = config.endpoint.authority().map(ToString::to_string).unwrap_or_default();
         let metrics = metrics.upstream(&config.name);
-        Self { config, host, client, credential, clock, metrics }
+        let skewed = AtomicBool::new(false);
+        Self { config, host, client, key, clock, metrics, skewed }
     }
 
     /// What it was made from.
@@ -150,7 +154,7 @@ impl Upstream {
     /// There is a credential to sign with.
     #[must_use]
     pub fn has_credential(&self) -> bool {
-        self.credential.borrow().is_some()
+        self.key.has_credential()
     }
 
     /// Asks for the job's details. The stage is ready to be added to `trace`.
@@ -191,23 +195,20 @@ impl Upstream {
     ) -> (Result<LookedUp, LookUpError>, Done) {
         let started = Instant::now();
         let url = self.url(&path);
-        let result = match self.credential() {
-            Some(credential) => {
-                let traceparent = running.traceparent();
-                let call = Call { method: Method::GET, path, project_id, credential, traceparent };
-                let limit = self.config.lookup;
-                timeout(limit, self.ask(&call, max))
-                    .await
-                    .unwrap_or_else(|_| Err(LookUpError::Failed(format!("none within {limit:?}"))))
-            }
-            None => Err(LookUpError::NoCredential),
-        };
+        let traceparent = Some(running.traceparent());
+        let call = Call { method: Method::GET, path, project_id, traceparent };
+        let limit = self.config.lookup;
+        let result = timeout(limit, self.ask(&call, max)).await;
+        let result =
+            result.unwrap_or_else(|_| Err(LookUpError::Failed(format!("none within {limit:?}"))));
         let (status, request_id) = match &result {
             Ok(LookedUp::Found(_)) => (Some(StatusCode::OK), None),
             Ok(LookedUp::NoSuchJob(answer)) => (Some(answer.status), answer.request_id()),
             Err(LookUpError::KeyRefused) => (Some(StatusCode::UNAUTHORIZED), None),
             Err(LookUpError::Status(status)) => (Some(*status), None),
-            Err(LookUpError::NoCredential | LookUpError::Failed(_)) => (None, None),
+            Err(LookUpError::BreakerOpen | LookUpError::NoCredential | LookUpError::Failed(_)) => {
+                (None, None)
+            }
         };
         let error = status.is_none().then_some("no_answer");
         let done = self.done(running, url, &Ended { status, request_id, error });
@@ -229,9 +230,10 @@ impl Upstream {
 
     async fn ask(&self, call: &Call<'_>, max: usize) -> Result<LookedUp, LookUpError> {
         let failed = |it: &dyn Error| LookUpError::Failed(chain(it));
+        let mut pass = self.key.admit().await?;
         let mut attempt = 1;
         let response = loop {
-            let request = self.request(call).map_err(|it| failed(&it))?;
+            let request = self.request(call, &pass.credential).map_err(|it| failed(&it))?;
             match self.client.request(request).await {
                 Ok(response) => break response,
                 Err(error) if error.is_connect() => {
@@ -245,14 +247,20 @@ impl Upstream {
         };
         let status = response.status();
         if status == StatusCode::OK {
+            pass.accepted();
+            let skew = skew::skew(response.headers(), self.clock.now());
+            self.check_skew(skew, call, &mut pass);
+            drop(pass);
             let body = client::read(response.into_body(), max).await;
             return body.map(LookedUp::Found).map_err(|it| failed(&it));
         }
-        let answer = Answer::read(response, &call.credential).await;
-        let answer = answer.map_err(|_| LookUpError::Status(status))?;
-        if answer.refuses_key() {
-            return Err(LookUpError::KeyRefused);
-        }
+        let answer = match self.read(response, call, &mut pass).await {
+            Ok(answer) if !answer.refuses_key() => answer,
+            Err(_) if status != StatusCode::UNAUTHORIZED => {
+                return Err(LookUpError::Status(status));
+            }
+            Ok(_) | Err(_) => return Err(LookUpError::KeyRefused),
+        };
         match answer.is_no_such_job() {
             true => Ok(LookedUp::NoSuchJob(Box::new(answer))),
             false => Err(LookUpError::Status(status)),
@@ -270,19 +278,21 @@ impl Upstream {
         trace: &mut Trace,
     ) -> Result<Answer, DeleteError> {
         drop(permit);
-        let credential = self.credential().ok_or(DeleteError::NoCredential)?;
-        let running = trace.start(Stage::Forward);
-        let traceparent = running.traceparent();
-        let path = job_path(query.into());
-        let project_id = &query.project_id;
-        let call = Call { method: Method::DELETE, path, project_id, credential, traceparent };
         let started = Instant::now();
         let limits = Limits { fresh_until, deadline: started + self.config.request };
-        let (status, answer) = match self.send(&call, entry, trace, limits).await {
+        let mut pass = timeout_at(limits.leave_by(), self.key.admit())
+            .await
+            .map_err(|_| limits.why_not_left())??;
+        let running = trace.start(Stage::Forward);
+        let traceparent = Some(running.traceparent());
+        let path = job_path(query.into());
+        let project_id = &query.project_id;
+        let call = Call { method: Method::DELETE, path, project_id, traceparent };
+        let (status, answer) = match self.send((&call, &pass), entry, trace, limits).await {
             // A status is there: the cloud has answered, and just a part of the body can be missing.
             Ok(response) => {
                 let status = response.status();
-                let reading = Answer::read(response, &call.credential);
+                let reading = self.read(response, &call, &mut pass);
                 let answer = timeout_at(limits.deadline, reading).await;
                 let answer = answer.ok().and_then(Result::ok);
                 (Some(status), answer.ok_or(DeleteError::Unusable(status)))
@@ -296,14 +306,56 @@ impl Upstream {
         trace.add(self.done(running, url, &Ended { status, request_id, error }));
         match answer {
             Ok(answer) if answer.refuses_key() => Err(DeleteError::KeyRefused),
+            Err(DeleteError::Unusable(StatusCode::UNAUTHORIZED)) => Err(DeleteError::KeyRefused),
             answer => answer,
+        }
+    }
+
+    /// Reads an answer that is no found job, and notes what it says about the key.
+    async fn read(
+        &self,
+        response: Response<Incoming>,
+        call: &Call<'_>,
+        pass: &mut Pass,
+    ) -> Result<Answer, Unusable> {
+        // A 401 counts against the key until its code says something else, even if that never comes.
+        if response.status() == StatusCode::UNAUTHORIZED {
+            pass.refused(&self.config.name, call.project_id);
+        }
+        let skew = skew::skew(response.headers(), self.clock.now());
+        let answer = Answer::read(response, &pass.credential).await;
+        if let Ok(answer) = &answer
+            && !answer.refuses_key()
+        {
+            if answer.proves_key() {
+                pass.accepted();
+            } else {
+                pass.found_nothing();
+            }
+        }
+        self.check_skew(skew, call, pass);
+        answer
+    }
+
+    /// Opens the breaker before a wrong clock spoils every signature.
+    fn check_skew(&self, skew: Option<SignedDuration>, call: &Call<'_>, pass: &mut Pass) {
+        let Some(skew) = skew else { return };
+        let (upstream, seconds) = (&self.config.name, skew.as_secs());
+        self.metrics.set_clock_skew(seconds);
+        let meaning = Skew::from(skew);
+        let warned = self.skewed.swap(meaning != Skew::Harmless, Ordering::Relaxed);
+        if meaning != Skew::Harmless && !warned {
+            tracing::warn!(upstream, seconds, "the upstream's clock differs from the gate's");
+        }
+        if meaning == Skew::Stops {
+            pass.refused(upstream, call.project_id);
         }
     }
 
     /// Sends once, and once more when the first provably did not leave.
     async fn send(
         &self,
-        call: &Call<'_>,
+        (call, pass): (&Call<'_>, &Pass),
         entry: &mut Entry,
         trace: &mut Trace,
         limits: Limits,
@@ -314,7 +366,8 @@ impl Upstream {
                 return Err(DeleteError::Stale);
             }
             let signing = trace.start(Stage::Sign);
-            let request = self.request(call).map_err(|_| DeleteError::Connect);
+            let request = self.request(call, &pass.credential);
+            let request = request.map_err(|_| DeleteError::Connect);
             trace.end(signing);
             let request = request?;
             entry.sending();
@@ -324,8 +377,7 @@ impl Upstream {
                     self.metrics.connect_failed();
                     return Err(DeleteError::Connect);
                 }
-                Err(NotSent::NotInTime) => return Err(DeleteError::NotInTime),
-                Err(NotSent::Stale) => return Err(DeleteError::Stale),
+                Err(NotSent::Late) => return Err(limits.why_not_left()),
                 Ok(response) => return response.ok_or(DeleteError::Unanswered),
             }
         }
@@ -335,26 +387,24 @@ impl Upstream {
     async fn send_once(
         &self,
         mut request: Request<Full<Bytes>>,
-        Limits { fresh_until, deadline }: Limits,
+        limits: Limits,
     ) -> Result<Option<Response<Incoming>>, NotSent> {
         let mut connection = capture_connection(&mut request);
         let mut sending = std::pin::pin!(self.client.request(request));
-        let connect_by = fresh_until.map_or(deadline, |it| it.min(deadline));
         // hyper writes as soon as it holds a connection, so "no connection yet" means "not sent".
         let early = tokio::select! {
             biased;
             sent = &mut sending => Some(sent),
-            connected = timeout_at(connect_by, connection.wait_for_connection_metadata()) => {
+            connected = timeout_at(limits.leave_by(), connection.wait_for_connection_metadata()) => {
                 match connected {
                     Ok(_) => None,
-                    Err(_) if connect_by < deadline => return Err(NotSent::Stale),
-                    Err(_) => return Err(NotSent::NotInTime),
+                    Err(_) => return Err(NotSent::Late),
                 }
             }
         };
         let sent = match early {
             Some(sent) => sent,
-            None => match timeout_at(deadline, sending).await {
+            None => match timeout_at(limits.deadline, sending).await {
                 Ok(sent) => sent,
                 Err(_) => return Ok(None),
             },
@@ -368,7 +418,11 @@ impl Upstream {
     }
 
     /// A request without a body, signed for this moment.
-    fn request(&self, call: &Call<'_>) -> Result<Request<Full<Bytes>>, sign::Error> {
+    fn request(
+        &self,
+        call: &Call<'_>,
+        credential: &Credential,
+    ) -> Result<Request<Full<Bytes>>, sign::Error> {
         let unsigned = sign::Request {
             method: &call.method,
             target: &call.path,
@@ -377,12 +431,14 @@ impl Upstream {
             user_agent: USER_AGENT,
         };
         let now = self.clock.now();
-        let headers = sign::sign(&unsigned, &call.credential, &self.config.algorithm, now)?;
+        let headers = sign::sign(&unsigned, credential, &self.config.algorithm, now)?;
         let mut request = Request::new(Full::default());
         *request.method_mut() = call.method.clone();
         *request.uri_mut() = self.url(&call.path).ok_or(sign::Error::HeaderValue("path"))?;
         *request.headers_mut() = headers;
-        request.headers_mut().insert(TRACEPARENT, call.traceparent.clone());
+        if let Some(traceparent) = &call.traceparent {
+            request.headers_mut().insert(TRACEPARENT, traceparent.clone());
+        }
         Ok(request)
     }
 
@@ -390,10 +446,6 @@ impl Upstream {
         let mut parts = self.config.endpoint.clone().into_parts();
         parts.path_and_query = PathAndQuery::try_from(path).ok();
         Uri::from_parts(parts).ok()
-    }
-
-    fn credential(&self) -> Option<Arc<Credential>> {
-        self.credential.borrow().clone()
     }
 }
 
@@ -410,8 +462,21 @@ enum NotSent {
     /// The pooled connection had been closed meanwhile.
     Closed,
     Connect,
-    NotInTime,
-    Stale,
+    Late,
+}
+
+impl Limits {
+    fn leave_by(&self) -> Instant {
+        self.fresh_until.map_or(self.deadline, |it| it.min(self.deadline))
+    }
+
+    /// Why a delete that has not left by then does not leave at all.
+    fn why_not_left(&self) -> DeleteError {
+        match self.leave_by() < self.deadline {
+            true => DeleteError::Stale,
+            false => DeleteError::NotInTime,
+        }
+    }
 }
 
 fn job_path(job: Job<'_>) -> String {

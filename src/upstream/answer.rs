@@ -129,6 +129,14 @@ impl Answer {
         KEY_CODES.contains(&code) || front.is_some_and(|it| FRONT_KEY_CODES.contains(&it))
     }
 
+    /// The service itself has answered, which it does only to a key that the front has verified;
+    /// not for an answer that [refuses the key](Self::refuses_key).
+    #[must_use]
+    pub fn proves_key(&self) -> bool {
+        self.status.is_success()
+            || self.code.as_deref().is_some_and(|it| it.starts_with("ModelArts."))
+    }
+
     /// Upstream's request ID as text.
     #[must_use]
     pub fn request_id(&self) -> Option<&str> {

@@ -1,11 +1,16 @@
 //! Why a call to the cloud has no answer that can be used.
 
+use super::key::Shut;
+
 use http::StatusCode;
 use std::error::Error;
 
 /// Why a look-up found nothing out.
 #[derive(Debug, thiserror::Error)]
 pub enum LookUpError {
+    /// Nothing was sent: the cloud refused our key before.
+    #[error("the cloud refused the gate's key, and the breaker is open")]
+    BreakerOpen,
     /// The cloud refuses our key.
     #[error("the cloud refuses the gate's key")]
     KeyRefused,
@@ -23,6 +28,9 @@ pub enum LookUpError {
 /// Why a delete has no answer that can be passed on.
 #[derive(Debug, thiserror::Error)]
 pub enum DeleteError {
+    /// Nothing was sent: the cloud refused our key before.
+    #[error("the cloud refused the gate's key, and the breaker is open")]
+    BreakerOpen,
     /// Nothing was sent: no connection.
     #[error("cannot connect")]
     Connect,
@@ -50,6 +58,7 @@ impl DeleteError {
     /// One word of a small set, for traces.
     pub(super) fn word(&self) -> &'static str {
         match self {
+            Self::BreakerOpen => "breaker_open",
             Self::Connect => "connect",
             Self::KeyRefused => "key_refused",
             Self::NoCredential => "no_credential",
@@ -57,6 +66,24 @@ impl DeleteError {
             Self::Stale => "stale",
             Self::Unanswered => "no_answer",
             Self::Unusable(_) => "unusable_answer",
+        }
+    }
+}
+
+impl From<Shut> for LookUpError {
+    fn from(shut: Shut) -> Self {
+        match shut {
+            Shut::BreakerOpen => Self::BreakerOpen,
+            Shut::NoCredential => Self::NoCredential,
+        }
+    }
+}
+
+impl From<Shut> for DeleteError {
+    fn from(shut: Shut) -> Self {
+        match shut {
+            Shut::BreakerOpen => Self::BreakerOpen,
+            Shut::NoCredential => Self::NoCredential,
         }
     }
 }

@@ -12,6 +12,7 @@ mod admin;
 mod attacks;
 mod audit;
 mod cli;
+mod cloud;
 mod collector;
 mod config;
 mod emulator;

@@ -57,6 +57,7 @@ pub(crate) struct Builder {
     policies: Vec<(String, String)>,
     emulator: Box<dyn FnOnce(&mut emulator::Config)>,
     config: Vec<(String, String)>,
+    cloud: Option<String>,
 }
 
 /// A running gate.
@@ -101,6 +102,7 @@ impl World {
             policies: shipped_policies(),
             emulator: Box::new(|_| ()),
             config: Vec::new(),
+            cloud: None,
         }
     }
 
@@ -156,6 +158,25 @@ impl World {
         poll(|| Some(self.records("outcome")).filter(|it| count <= it.len())).await
     }
 
+    /// What the admin listener's `/metrics` says.
+    pub(crate) async fn metrics(&self) -> String {
+        let answer = http::send(self.admin, b"GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n").await;
+        String::from_utf8(answer.body).unwrap()
+    }
+
+    /// Waits until `/metrics` has this line.
+    pub(crate) async fn measures(&self, line: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let metrics = self.metrics().await;
+            if metrics.lines().any(|it| it == line) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{line} is not in\n{metrics}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Stops the gate in good order.
     pub(crate) async fn stop(mut self) -> (Exit, TempDir) {
         let _ = self.shutdown.take().unwrap().send(());
@@ -190,6 +211,12 @@ impl Builder {
 
     pub(crate) fn emulator(mut self, change: impl FnOnce(&mut emulator::Config) + 'static) -> Self {
         self.emulator = Box::new(change);
+        self
+    }
+
+    /// Puts the gate in front of another world's emulator; its own stays idle.
+    pub(crate) fn behind(mut self, other: &World) -> Self {
+        self.cloud = Some(other.emulator.url());
         self
     }
 
@@ -231,7 +258,7 @@ impl Builder {
                 "keys:\n  - {{ak: {GATEWAY_AK}, sk: {GATEWAY_SK}, principal: cleanup, groups: [jobs], tags: {{team: vision}}}}\n"
             ),
         );
-        let mut text = configuration(&emulator.url());
+        let mut text = configuration(&self.cloud.unwrap_or_else(|| emulator.url()));
         for (from, to) in &self.config {
             assert!(text.contains(from.as_str()), "`{from}` is not in the configuration");
             text = text.replace(from, to);

@@ -1,0 +1,69 @@
+//! How far the upstream's clock is from the gate's, as the `Date` of its answers tells.
+
+use http::HeaderMap;
+use http::header::DATE;
+use jiff::SignedDuration;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+
+/// A warning beyond this.
+const WARNS: SignedDuration = SignedDuration::from_mins(5);
+
+/// Beyond this the cloud is about to refuse every signature; it does from 15 minutes on
+/// (huawei.md §1.1).
+const STOPS: SignedDuration = SignedDuration::from_mins(14);
+
+/// What a skew means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Skew {
+    Harmless,
+    Warns,
+    Stops,
+}
+
+/// How far ahead of `now` the `Date` of an answer is; `None` without a readable one. As exact as
+/// the answer was fast, and no more than a second.
+pub(super) fn skew(headers: &HeaderMap, now: Timestamp) -> Option<SignedDuration> {
+    let date = DateTimeParser::new().parse_timestamp(headers.get(DATE)?.as_bytes()).ok()?;
+    Some(date.duration_since(now))
+}
+
+impl From<SignedDuration> for Skew {
+    fn from(skew: SignedDuration) -> Self {
+        match skew.abs() {
+            it if it <= WARNS => Self::Harmless,
+            it if it <= STOPS => Self::Warns,
+            _ => Self::Stops,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use http::HeaderValue;
+
+    #[test]
+    fn the_date_of_an_answer_tells_the_skew() {
+        let now = "2026-01-15T12:00:00Z".parse().unwrap();
+        for (date, seconds, meaning) in [
+            ("Thu, 15 Jan 2026 12:00:00 GMT", 0, Skew::Harmless),
+            ("Thu, 15 Jan 2026 12:05:00 GMT", 300, Skew::Harmless),
+            ("Thu, 15 Jan 2026 12:05:01 GMT", 301, Skew::Warns),
+            ("Thu, 15 Jan 2026 11:54:59 GMT", -301, Skew::Warns),
+            ("Thu, 15 Jan 2026 12:14:00 GMT", 840, Skew::Warns),
+            ("Thu, 15 Jan 2026 12:14:01 GMT", 841, Skew::Stops),
+            ("Thu, 15 Jan 2026 11:45:59 GMT", -841, Skew::Stops),
+        ] {
+            let headers = HeaderMap::from_iter([(DATE, HeaderValue::from_static(date))]);
+            let skew = skew(&headers, now).unwrap();
+            assert_eq!((skew.as_secs(), Skew::from(skew)), (seconds, meaning), "{date}");
+        }
+        assert_eq!(skew(&HeaderMap::new(), now), None);
+        for date in ["", "now", "2026-01-15T12:00:00Z"] {
+            let headers = HeaderMap::from_iter([(DATE, HeaderValue::from_static(date))]);
+            assert_eq!(skew(&headers, now), None, "{date}");
+        }
+    }
+}
