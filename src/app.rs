@@ -1,6 +1,5 @@
 //! The whole gate, put together from its configuration, and its life from start to drain.
 
-mod credential;
 mod health;
 mod policies;
 mod settle;
@@ -16,6 +15,7 @@ use crate::client;
 use crate::clock::Clock;
 use crate::config;
 use crate::config::Config;
+use crate::credentials;
 use crate::gateway;
 use crate::gateway::Dependencies;
 use crate::gateway::Gateway;
@@ -67,12 +67,12 @@ pub enum StartError {
         source: client::Error,
     },
     /// The credential for an upstream.
-    #[error("cannot read the credential of the upstream `{name}`")]
+    #[error("no credential for the upstream `{name}`")]
     Credential {
         /// The upstream.
         name: String,
         /// Why.
-        source: credential::Error,
+        source: credentials::Error,
     },
     /// The ledger.
     #[error(transparent)]
@@ -130,10 +130,8 @@ impl App {
         tracker.spawn(follower.run(drain.clone()));
         let ledger = opened.ledger.clone();
         tracker.spawn(policies::follow(in_force.clone(), ledger, versions, drain.clone()));
-        let upstreams = upstreams(&config.upstreams, &clock, &metrics)?;
-        for upstream in upstreams.iter() {
-            tracker.spawn(Arc::clone(upstream).keep(drain.clone()));
-        }
+        let upstreams =
+            upstreams(&config.upstreams, &clock, &metrics, &tracker, &drain).await?;
         let looks = Looks {
             upstreams: upstreams.clone(),
             tracer: Tracer::new(&TraceConfig::default(), &metrics, &Handle::current())?,
@@ -295,16 +293,22 @@ async fn bind(address: SocketAddr, limits: Limits) -> Result<Listener, StartErro
     Listener::bind(address, limits).await.map_err(|source| StartError::Listen { address, source })
 }
 
-/// The upstreams of a configuration, each with its connections and its credential.
+/// The upstreams of a configuration, each with its connections and its credential, which tasks in
+/// `tracker` keep fresh until `stop`. Those that sign with one credential share its key, so that
+/// one breaker guards it.
 ///
 /// # Errors
 /// The first that cannot be set up.
-pub(crate) fn upstreams(
+pub(crate) async fn upstreams(
     written: &[config::Upstream],
     clock: &Clock,
     metrics: &Metrics,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
 ) -> Result<Upstreams, StartError> {
-    let upstream = |it: &config::Upstream| {
+    let mut keys: Vec<(&credentials::Source, upstream::Key)> = Vec::new();
+    let mut upstreams = Vec::new();
+    for it in written {
         let name = || it.config.name.clone();
         let client = client::new(&client::Config {
             roots: it.roots.clone(),
@@ -313,16 +317,29 @@ pub(crate) fn upstreams(
             idle_per_host: upstream::IDLE_CONNECTIONS_MAX,
         })
         .map_err(|source| StartError::Client { name: name(), source })?;
-        let credential = credential::read(&it.credentials)
-            .map_err(|source| StartError::Credential { name: name(), source })?;
-        let (_, credential) = watch::channel(Some(Arc::new(credential)));
-        Ok::<_, StartError>(Upstream::new(
-            it.config.clone(),
-            client,
-            upstream::Key::new(credential),
-            clock.clone(),
-            metrics,
-        ))
-    };
-    Ok(Upstreams::new(written.iter().map(upstream).collect::<Result<_, _>>()?))
+        let known = keys.iter().find(|(source, _)| *source == &it.credentials);
+        let key = match known {
+            Some((_, key)) => key.clone(),
+            None => {
+                let sharers = written.iter().filter(|other| other.credentials == it.credentials);
+                let parts = credentials::Parts {
+                    tracker: tracker.clone(),
+                    stop: stop.clone(),
+                    metrics: sharers.map(|it| metrics.upstream(&it.config.name)).collect(),
+                };
+                let credential = credentials::start(&it.credentials, parts)
+                    .await
+                    .map_err(|source| StartError::Credential { name: name(), source })?;
+                let key = upstream::Key::new(credential);
+                keys.push((&it.credentials, key.clone()));
+                key
+            }
+        };
+        upstreams.push(Upstream::new(it.config.clone(), client, key, clock.clone(), metrics));
+    }
+    let upstreams = Upstreams::new(upstreams);
+    for upstream in upstreams.iter() {
+        tracker.spawn(Arc::clone(upstream).keep(stop.clone()));
+    }
+    Ok(upstreams)
 }

@@ -8,6 +8,7 @@ mod unit;
 use crate::attributes::PoolWords;
 use crate::authn;
 use crate::client::Roots;
+use crate::credentials;
 use crate::gateway::Rate;
 use crate::ledger;
 use crate::policy::Principal;
@@ -82,8 +83,8 @@ pub struct Listen {
 pub struct Upstream {
     /// What it is.
     pub config: upstream::Config,
-    /// The file with its access key.
-    pub credentials: PathBuf,
+    /// Where its access key comes from.
+    pub credentials: credentials::Source,
     /// Whom to trust over TLS.
     pub roots: Roots,
     /// The limit for a connect.
@@ -176,9 +177,14 @@ impl Config {
 
 /// The log filter of the environment, which wins over the file.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this module is the reader of the environment")]
 pub fn log_filter() -> Option<String> {
-    std::env::var("LYCHGATE_LOG").ok().filter(|it| !it.is_empty())
+    environment("LYCHGATE_LOG")
+}
+
+/// A variable of the environment; one that is empty or no text is as good as unset.
+#[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|it| !it.is_empty())
 }
 
 fn syntax(error: &serde_saphyr::Error) -> Complaint {

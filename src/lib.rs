@@ -9,6 +9,7 @@ pub mod policy;
 
 pub mod attributes;
 pub mod authn;
+pub mod credentials;
 pub mod ledger;
 pub mod policies;
 pub mod upstream;
@@ -24,6 +25,7 @@ pub mod telemetry;
 pub mod client;
 pub mod clock;
 pub mod metrics;
+pub mod mounted;
 pub mod secret;
 
 #[cfg(feature = "emulator")]

@@ -1,5 +1,6 @@
 //! From the file as written to the checked configuration; collects every complaint.
 
+mod credentials;
 mod identity;
 mod upstream;
 

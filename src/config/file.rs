@@ -159,7 +159,7 @@ pub(super) struct Upstream {
     pub(super) endpoint: Spanned<String>,
     pub(super) region: Spanned<String>,
     pub(super) account: Spanned<String>,
-    pub(super) credentials: Credentials,
+    pub(super) credentials: Spanned<Credentials>,
     pub(super) ca: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) algorithm: Algorithm,
@@ -171,10 +171,12 @@ pub(super) enum Kind {
     Modelarts,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Where a cloud key comes from: one of these.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Credentials {
-    pub(super) file: PathBuf,
+    pub(super) file: Option<PathBuf>,
+    pub(super) environment: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

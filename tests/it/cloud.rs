@@ -4,8 +4,11 @@ use crate::http::Answer;
 use crate::world::CLOUD_AK;
 use crate::world::CLOUD_SK;
 use crate::world::FINISHED;
+use crate::world::PATIENCE;
 use crate::world::PROJECT;
+use crate::world::UNKNOWN;
 use crate::world::World;
+use crate::world::poll;
 
 use futures_util::future::join_all;
 use jiff::SignedDuration;
@@ -14,7 +17,14 @@ use lychgate::emulator::Effect;
 use lychgate::emulator::Fault;
 use lychgate::emulator::Key;
 use lychgate::emulator::Operation;
+use lychgate::mounted::READ_EVERY;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::Instant;
 
 const OPEN: &str = r#"lychgate_upstream_breaker_open{upstream="emulator"} 1"#;
 const CLOSED: &str = r#"lychgate_upstream_breaker_open{upstream="emulator"} 0"#;
@@ -115,7 +125,7 @@ async fn a_probe_closes_the_breaker_when_the_cloud_takes_the_key_again() {
         tokio::time::resume();
     };
     let probed = async |count: u64| {
-        crate::world::poll(|| Some(()).filter(|()| world.emulator.counts().all() == count)).await;
+        poll(|| Some(()).filter(|()| world.emulator.counts().all() == count)).await;
     };
     minutes(4).await;
     assert_eq!(said(&world.delete("alice", FINISHED).await), refused());
@@ -177,4 +187,86 @@ async fn a_wrong_clock_of_the_gate_is_the_gates_fault() {
             .await
             .contains("lychgate_upstream_clock_skew_seconds{upstream=\"emulator\"} -96")
     );
+}
+
+/// attacks.md 72, and design.md §2.5: under load a new key takes effect within two seconds, and no
+/// request fails.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotated_credential_takes_effect_without_a_failed_request() {
+    const NEW: &str = "CLOUDKEY0000000000BB";
+    let world = World::start().await;
+    world.emulator.insert_key(key(NEW, "new"));
+    let file = world.directory.path().join("cloud.yaml");
+    let answered = AtomicUsize::new(0);
+    let (done, started) = (AtomicBool::new(false), Instant::now());
+    let load = async |job: &str| {
+        while !done.load(Ordering::Relaxed) {
+            assert!(started.elapsed() < PATIENCE, "the rotation took no effect");
+            let answer = world.delete("dave", job).await;
+            // The job may be gone, which the cloud says only to a key that it takes.
+            assert!(matches!(said(&answer), (202, _) | (400, Some(_))), "{answer:?}");
+            assert!(answer.code().is_none_or(|it| it == "ModelArts.2775"), "{answer:?}");
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let rotate = async {
+        poll(|| Some(()).filter(|()| 20 < answered.load(Ordering::Relaxed))).await;
+        let half = format!("ak: {NEW}\n");
+        // Half a file, none, and nonsense change nothing.
+        fs::write(&file, half).unwrap();
+        tokio::time::sleep(READ_EVERY * 3).await;
+        fs::remove_file(&file).unwrap();
+        tokio::time::sleep(READ_EVERY * 3).await;
+        fs::write(&file, "{").unwrap();
+        tokio::time::sleep(READ_EVERY * 3).await;
+        let uses = |ak: &str| {
+            let request = world.emulator.requests().pop().unwrap();
+            request.header("authorization").unwrap().contains(ak)
+        };
+        assert!(uses(CLOUD_AK));
+        // A Secret volume swaps a symlink.
+        let swapped = world.directory.path().join("swapped.yaml");
+        fs::write(&swapped, format!("ak: {NEW}\nsk: new\n")).unwrap();
+        let link = world.directory.path().join("link");
+        symlink(&swapped, &link).unwrap();
+        let rotated = Instant::now();
+        fs::rename(&link, &file).unwrap();
+        poll(|| Some(()).filter(|()| uses(NEW))).await;
+        let took = rotated.elapsed();
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        // What was signed before may still arrive; then the old key goes.
+        poll(|| {
+            let requests = world.emulator.requests();
+            let last = requests.iter().rev().take(50);
+            let new = last.filter(|it| it.header("authorization").unwrap().contains(NEW)).count();
+            Some(()).filter(|()| new == 50)
+        })
+        .await;
+        world.emulator.remove_key(CLOUD_AK);
+        let before = answered.load(Ordering::Relaxed);
+        poll(|| Some(()).filter(|()| before + 20 < answered.load(Ordering::Relaxed))).await;
+        done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(load(FINISHED), load(UNKNOWN), load(UNKNOWN), rotate);
+    assert_eq!(world.emulator.failed_signatures(NEW), 0);
+}
+
+#[tokio::test]
+async fn a_credential_that_comes_later_makes_the_gate_ready() {
+    let world = World::builder().config("file: cloud.yaml", "file: later.yaml").start().await;
+    assert_eq!(world.ready().await, 503);
+    let answer = world.delete("alice", FINISHED).await;
+    assert_eq!(said(&answer), (503, Some("Lychgate.5034".to_owned())));
+    assert_eq!(world.emulator.counts().all(), 0);
+    crate::world::put(
+        world.directory.path(),
+        "later.yaml",
+        &format!("ak: {CLOUD_AK}\nsk: {CLOUD_SK}\n"),
+    );
+    let deadline = Instant::now() + PATIENCE;
+    while world.ready().await != 200 {
+        assert!(Instant::now() < deadline, "not ready");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(world.delete("alice", FINISHED).await.status, 202);
 }

@@ -7,19 +7,21 @@ use std::path::Path;
 use std::path::PathBuf;
 
 /// Modules that know no other and that everyone above the pure core may use.
-const LEAVES: &[&str] = &["client", "clock", "metrics", "secret"];
+const LEAVES: &[&str] = &["client", "clock", "metrics", "mounted", "secret"];
 
 /// Every module and what it may import besides itself; [`LEAF`] stands for all of [`LEAVES`].
 const LAYERS: &[(&str, &[&str])] = &[
     ("client", &[]),
     ("clock", &[]),
     ("metrics", &[]),
+    ("mounted", &[]),
     ("secret", &[]),
     ("policy", &[]),
     ("route", &["policy"]),
     ("sign", &["secret"]),
     ("attributes", &[LEAF, "policy"]),
     ("authn", &[LEAF, "policy", "sign"]),
+    ("credentials", &[LEAF, "sign"]),
     ("ledger", &[LEAF, "policy"]),
     ("policies", &[LEAF, "policy"]),
     ("telemetry", &[LEAF]),

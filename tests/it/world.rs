@@ -164,6 +164,11 @@ impl World {
         String::from_utf8(answer.body).unwrap()
     }
 
+    /// The status of `/readyz`.
+    pub(crate) async fn ready(&self) -> u16 {
+        http::send(self.admin, b"GET /readyz HTTP/1.1\r\nHost: admin\r\n\r\n").await.status
+    }
+
     /// Waits until `/metrics` has this line.
     pub(crate) async fn measures(&self, line: &str) {
         let deadline = Instant::now() + PATIENCE;

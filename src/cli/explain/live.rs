@@ -24,6 +24,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Who would ask for which job.
 #[derive(Debug)]
@@ -65,7 +67,10 @@ pub(super) async fn look_up(
     let target = format!("/v2/{project}/training-jobs/{job}");
     let operation = route::parse(&http::Method::DELETE, &target, config.job_ids)?;
     let (clock, metrics) = (Clock::system(), Metrics::new());
-    let upstreams = app::upstreams(&config.upstreams, &clock, &metrics)?;
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let _stopping = stop.clone().drop_guard();
+    let upstreams =
+        app::upstreams(&config.upstreams, &clock, &metrics, &tracker, &stop).await?;
     let upstream = upstreams.for_project(&operation.project_id);
     let upstream = upstream.ok_or_else(|| Error::Project(operation.project_id.clone()))?;
     let query = Query {

@@ -3,6 +3,7 @@
 use super::Checker;
 use super::is_name;
 use crate::config::Upstream;
+use crate::config::environment;
 use crate::config::file;
 use crate::route::PROJECT_ID_MAX;
 use crate::sign::Algorithm;
@@ -73,7 +74,7 @@ impl Checker<'_> {
         let region = written.region.value;
         Some(Upstream {
             roots: self.roots(written.ca.as_ref(), &endpoint),
-            credentials: self.path(&written.credentials.file),
+            credentials: self.credentials(&written.credentials, environment)?,
             connect: timeouts.connect.value.0,
             config: upstream::Config {
                 name: written.name.value,

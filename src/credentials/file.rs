@@ -1,0 +1,126 @@
+//! A credential in a mounted file, such as a Kubernetes Secret.
+
+use super::Issued;
+use super::Publisher;
+use crate::mounted::Mounted;
+use crate::mounted::ReadError;
+use crate::secret::Secret;
+use crate::sign;
+use crate::sign::Credential;
+
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// The largest credential file, in bytes.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Why a file is no credential. The messages never hold a part of the file.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// AK, SK or token have characters that they cannot have.
+    #[error("the credential cannot be used: {0}")]
+    Credential(#[from] sign::Error),
+    #[error("it is not UTF-8")]
+    NotText,
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("{line}:{column}: write `ak: …`, `sk: …` and, if it is temporary, `security_token: …`")]
+    Syntax { line: u64, column: u64 },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    ak: String,
+    sk: String,
+    security_token: Option<String>,
+}
+
+/// A credential file that has been read once.
+#[derive(Debug)]
+pub(super) struct CredentialFile {
+    file: Mounted,
+    publisher: Publisher,
+    current: Option<Vec<u8>>,
+}
+
+impl CredentialFile {
+    /// Publishes what the file holds, if it can be used.
+    pub(super) async fn open(path: PathBuf, publisher: Publisher) -> Self {
+        let file = Mounted { what: "the cloud credential", path, max: FILE_BYTES_MAX };
+        let first = async {
+            let bytes = file.read().await?;
+            Ok((parse(&bytes)?, bytes))
+        };
+        let current = match first.await {
+            Ok((credential, bytes)) => {
+                publisher.publish(Some(Issued { credential, expires: None }));
+                file.warn_of_readers().await;
+                Some(bytes)
+            }
+            Err(error) => {
+                let error: Error = error;
+                let path = file.path.display();
+                tracing::error!(%path, %error, "no cloud credential yet: the file is unusable");
+                None
+            }
+        };
+        Self { file, publisher, current }
+    }
+
+    /// Publishes every new content, for ever.
+    pub(super) async fn follow(self) {
+        let Self { file, publisher, current } = self;
+        let take = |bytes: &[u8]| {
+            let credential = parse(bytes)?;
+            publisher.publish(Some(Issued { credential, expires: None }));
+            Ok::<_, Error>(())
+        };
+        file.follow(current, take).await;
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Credential, Error> {
+    let text = str::from_utf8(bytes).map_err(|_| Error::NotText)?;
+    // What the reader says may quote the file, so only the place is told.
+    let options = serde_saphyr::options! { with_snippet: false };
+    let written: Written = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let (line, column) = error.location().map_or((0, 0), |it| (it.line(), it.column()));
+        Error::Syntax { line, column }
+    })?;
+    let token = written.security_token.map(Secret::new);
+    Ok(Credential::new(written.ak, Secret::new(written.sk), token)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_a_whole_credential_or_none() {
+        for (text, token) in [
+            ("ak: A\nsk: s\n", None),
+            ("\n\n{\"ak\": \"A\", \"sk\": \"s\", \"security_token\": \"t\"}\n\n", Some("t")),
+            ("sk: s\nak: A\nsecurity_token: t", Some("t")),
+        ] {
+            let credential = parse(text.as_bytes()).unwrap();
+            assert_eq!(credential.access_key_id(), "A", "{text}");
+            assert_eq!(credential.security_token().map(|it| it.expose().as_str()), token);
+        }
+        for (text, message) in [
+            ("", "write `ak"),
+            ("ak: A\n", "write `ak"),
+            ("ak: A\nsk: hunter2\nsk: hunter3\n", "write `ak"),
+            ("ak: A\nsk: hunter2\npassword: hunter2\n", "write `ak"),
+            ("ak: A\nsk: ''\n", "the secret access key is empty"),
+            ("ak: 'A B'\nsk: hunter2\n", "the access key ID must be"),
+            ("ak: A\nsk: hunter2\nsecurity_token: 'hunter2 hunter2'\n", "the security token must"),
+            ("ak: A\nsk: \"hunter2\n", "write `ak"),
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(message), "{text}: {error}");
+            assert!(!error.contains("hunter"), "{error}");
+        }
+        assert_eq!(parse(b"ak: A\nsk: \xff").unwrap_err().to_string(), "it is not UTF-8");
+    }
+}
