@@ -264,6 +264,7 @@ impl Gateway {
         let upstream = parts.upstreams.for_project(&operation.project_id);
         let upstream = Arc::clone(upstream.ok_or(Refusal::ProjectNotServed)?);
         exchange.facts.upstream = Some(upstream.config().name.clone());
+        exchange.upstream_slot = Some(upstream.enter().ok_or(Refusal::Overloaded)?);
         let policies = parts.policies.borrow().clone().ok_or(Refusal::NoPolicies)?;
         let trusted = &self.settings.trusted_proxies;
         let (source_ip, secure_transport) = source::source(peer, &head.headers, trusted);

@@ -52,9 +52,12 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
 use jiff::SignedDuration;
 use std::error::Error;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio::time::timeout;
 use tokio::time::timeout_at;
@@ -81,6 +84,7 @@ pub struct Upstream {
     key: Key,
     clock: Clock,
     metrics: metrics::Upstream,
+    slots: Arc<Semaphore>,
     /// Its clock is so far from ours that a warning was given.
     skewed: AtomicBool,
 }
@@ -141,14 +145,21 @@ impl Upstream {
     pub fn new(config: Config, client: Client, key: Key, clock: Clock, metrics: &Metrics) -> Self {
         let host = config.endpoint.authority().map(ToString::to_string).unwrap_or_default();
         let metrics = metrics.upstream(&config.name);
+        let slots = Arc::new(Semaphore::new(config.in_flight_max));
         let skewed = AtomicBool::new(false);
-        Self { config, host, client, key, clock, metrics, skewed }
+        Self { config, host, client, key, clock, metrics, slots, skewed }
     }
 
     /// What it was made from.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// A place among the requests that are worked on; `None` when all are taken.
+    #[must_use]
+    pub fn enter(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 
     /// There is a credential to sign with.

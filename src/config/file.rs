@@ -163,6 +163,7 @@ pub(super) struct Upstream {
     pub(super) ca: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) algorithm: Algorithm,
+    pub(super) in_flight: Option<Spanned<usize>>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]

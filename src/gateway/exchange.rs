@@ -40,6 +40,8 @@ pub(super) struct Exchange {
     pub(super) facts: Facts,
     /// Counts against `limits.in_flight` while the request is worked on.
     pub(super) slot: Option<OwnedSemaphorePermit>,
+    /// Counts against the upstream's `in_flight` likewise.
+    pub(super) upstream_slot: Option<OwnedSemaphorePermit>,
     pub(super) trace: Trace,
     ended: bool,
     secure: bool,
@@ -76,6 +78,7 @@ impl Exchange {
             peer: peer.address,
             facts: Facts::default(),
             slot: None,
+            upstream_slot: None,
             trace: tracer.begin(&head.headers, now),
             ended: false,
             secure: peer.secure,

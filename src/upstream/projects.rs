@@ -22,6 +22,8 @@ pub struct Config {
     pub account: String,
     /// How to sign.
     pub algorithm: sign::Algorithm,
+    /// The most requests that are worked on at once for its projects.
+    pub in_flight_max: usize,
     /// The limit for one look-up call.
     pub lookup: Duration,
     /// The limit for the delete, from the first byte to the whole answer.
@@ -78,6 +80,7 @@ mod tests {
             endpoint: Uri::default(),
             region: String::new(),
             account: String::new(),
+            in_flight_max: 1,
             algorithm: sign::Algorithm::default(),
             lookup: Duration::ZERO,
             request: Duration::ZERO,

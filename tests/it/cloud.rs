@@ -270,3 +270,22 @@ async fn a_credential_that_comes_later_makes_the_gate_ready() {
     }
     assert_eq!(world.delete("alice", FINISHED).await.status, 202);
 }
+
+#[tokio::test]
+async fn a_hanging_upstream_sheds_what_it_cannot_take() {
+    let limited = "region: cn-north-4\n    in_flight: 2\n";
+    let world = World::builder().config("region: cn-north-4\n", limited).start().await;
+    let slow = Fault::new(Effect::None).after(Duration::from_millis(500));
+    world.emulator.fault(slow.at(Operation::Delete));
+    let (a, b, shed) =
+        tokio::join!(world.delete("alice", FINISHED), world.delete("alice", FINISHED), async {
+            poll(|| Some(()).filter(|()| world.emulator.counts().delete == 2)).await;
+            world.delete("alice", FINISHED).await
+        });
+    assert_eq!((a.status, b.status), (202, 202));
+    assert_eq!(said(&shed), (503, Some("Lychgate.5035".to_owned())));
+    let after: u32 = shed.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=10).contains(&after));
+    assert_eq!(world.emulator.counts().delete, 2);
+    assert_eq!(world.delete("alice", FINISHED).await.status, 202);
+}

@@ -12,6 +12,9 @@ use crate::upstream;
 use serde_saphyr::Spanned;
 use std::collections::BTreeSet;
 
+/// The default of `in_flight`: a cloud that hangs does not take every slot of the gate.
+const IN_FLIGHT: usize = 256;
+
 /// The service that a V11 key is derived for.
 const SERVICE: &str = "modelarts";
 
@@ -71,6 +74,10 @@ impl Checker<'_> {
                 self.complain(part, "it stands in URNs: neither empty, nor with `:` or `*`");
             }
         }
+        let in_flight_max = match &written.in_flight {
+            Some(written) => self.positive(written, "in_flight"),
+            None => IN_FLIGHT,
+        };
         let region = written.region.value;
         Some(Upstream {
             roots: self.roots(written.ca.as_ref(), &endpoint),
@@ -89,6 +96,7 @@ impl Checker<'_> {
                 },
                 region,
                 account: written.account.value,
+                in_flight_max,
                 lookup: timeouts.lookup.value.0,
                 request: timeouts.request.value.0,
             },
