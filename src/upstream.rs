@@ -19,7 +19,6 @@ pub use self::projects::Upstreams;
 use self::answer::Unusable;
 use self::error::chain;
 use self::key::Pass;
-use self::skew::Skew;
 
 use crate::client;
 use crate::client::Client;
@@ -50,11 +49,9 @@ use http::uri::PathAndQuery;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
-use jiff::SignedDuration;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
@@ -346,21 +343,6 @@ impl Upstream {
         }
         self.check_skew(skew, call, pass);
         answer
-    }
-
-    /// Opens the breaker before a wrong clock spoils every signature.
-    fn check_skew(&self, skew: Option<SignedDuration>, call: &Call<'_>, pass: &mut Pass) {
-        let Some(skew) = skew else { return };
-        let (upstream, seconds) = (&self.config.name, skew.as_secs());
-        self.metrics.set_clock_skew(seconds);
-        let meaning = Skew::from(skew);
-        let warned = self.skewed.swap(meaning != Skew::Harmless, Ordering::Relaxed);
-        if meaning != Skew::Harmless && !warned {
-            tracing::warn!(upstream, seconds, "the upstream's clock differs from the gate's");
-        }
-        if meaning == Skew::Stops {
-            pass.refused(upstream, call.project_id);
-        }
     }
 
     /// Sends once, and once more when the first provably did not leave.

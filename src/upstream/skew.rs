@@ -1,10 +1,15 @@
 //! How far the upstream's clock is from the gate's, as the `Date` of its answers tells.
 
+use super::Call;
+use super::Upstream;
+use super::key::Pass;
+
 use http::HeaderMap;
 use http::header::DATE;
 use jiff::SignedDuration;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
+use std::sync::atomic::Ordering;
 
 /// A warning beyond this.
 const WARNS: SignedDuration = SignedDuration::from_mins(5);
@@ -15,7 +20,7 @@ const STOPS: SignedDuration = SignedDuration::from_mins(14);
 
 /// What a skew means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Skew {
+enum Skew {
     Harmless,
     Warns,
     Stops,
@@ -26,6 +31,28 @@ pub(super) enum Skew {
 pub(super) fn skew(headers: &HeaderMap, now: Timestamp) -> Option<SignedDuration> {
     let date = DateTimeParser::new().parse_timestamp(headers.get(DATE)?.as_bytes()).ok()?;
     Some(date.duration_since(now))
+}
+
+impl Upstream {
+    /// Opens the breaker before a wrong clock spoils every signature.
+    pub(super) fn check_skew(
+        &self,
+        skew: Option<SignedDuration>,
+        call: &Call<'_>,
+        pass: &mut Pass,
+    ) {
+        let Some(skew) = skew else { return };
+        let (upstream, seconds) = (&self.config.name, skew.as_secs());
+        self.metrics.set_clock_skew(seconds);
+        let meaning = Skew::from(skew);
+        let warned = self.skewed.swap(meaning != Skew::Harmless, Ordering::Relaxed);
+        if meaning != Skew::Harmless && !warned {
+            tracing::warn!(upstream, seconds, "the upstream's clock differs from the gate's");
+        }
+        if meaning == Skew::Stops {
+            pass.refused(upstream, call.project_id);
+        }
+    }
 }
 
 impl From<SignedDuration> for Skew {
