@@ -130,8 +130,7 @@ impl App {
         tracker.spawn(follower.run(drain.clone()));
         let ledger = opened.ledger.clone();
         tracker.spawn(policies::follow(in_force.clone(), ledger, versions, drain.clone()));
-        let upstreams =
-            upstreams(&config.upstreams, &clock, &metrics, &tracker, &drain).await?;
+        let upstreams = upstreams(&config.upstreams, &clock, &metrics, &tracker, &drain).await?;
         let looks = Looks {
             upstreams: upstreams.clone(),
             tracer: Tracer::new(&TraceConfig::default(), &metrics, &Handle::current())?,
@@ -323,6 +322,7 @@ pub(crate) async fn upstreams(
             None => {
                 let sharers = written.iter().filter(|other| other.credentials == it.credentials);
                 let parts = credentials::Parts {
+                    clock: clock.clone(),
                     tracker: tracker.clone(),
                     stop: stop.clone(),
                     metrics: sharers.map(|it| metrics.upstream(&it.config.name)).collect(),

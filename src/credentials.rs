@@ -2,14 +2,25 @@
 //! one task that publishes whole credentials: access key, secret and token are always from one
 //! answer or one reading of a file.
 
+mod ask;
 mod file;
+mod refresh;
+#[cfg(test)]
+mod tests;
 
+use self::ask::Asker;
+
+use crate::client;
+use crate::client::Roots;
+use crate::clock::Clock;
 use crate::metrics;
 use crate::sign::Credential;
 
+use http::Uri;
 use jiff::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,10 +28,46 @@ use tokio_util::task::TaskTracker;
 /// Where a credential comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// The metadata service of the virtual machine, at scheme and authority.
+    EcsMetadata(Uri),
     /// A mounted file; its changes take effect within two seconds.
     File(PathBuf),
     /// The variables of the official SDKs, as they were at the start.
     Environment(Option<Arc<Credential>>),
+    /// The cloud's token service, which takes a token of an OpenID Connect provider.
+    Oidc(Oidc),
+    /// The identity agent of a CCE cluster, if the environment names one.
+    PodIdentity(Option<PodIdentity>),
+}
+
+/// Whom to become, and by whose word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oidc {
+    /// The token service: scheme and authority.
+    pub endpoint: Uri,
+    /// Whom to trust over TLS.
+    pub roots: Roots,
+    /// The URN of the identity provider.
+    pub provider: String,
+    /// The URN of the agency to become.
+    pub agency: String,
+    /// What the session is called in the cloud's records.
+    pub session: String,
+    /// The file with the provider's token; read for every call.
+    pub token: PathBuf,
+    /// How long a credential is asked for, in whole seconds.
+    pub duration: Duration,
+}
+
+/// Where a pod asks for its credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodIdentity {
+    /// The full address.
+    pub uri: Uri,
+    /// Whom to trust over TLS.
+    pub roots: Roots,
+    /// The file with the pod's token; read for every call.
+    pub token: PathBuf,
 }
 
 /// Why a source can never have a credential.
@@ -29,11 +76,21 @@ pub enum Error {
     /// The environment of a process does not change.
     #[error("`HUAWEICLOUD_SDK_AK` and `HUAWEICLOUD_SDK_SK` are not set")]
     Environment,
+    /// The connection to whoever issues the credential.
+    #[error("cannot set up the connection")]
+    Client(#[from] client::Error),
+    /// The environment of a process does not change.
+    #[error(
+        "`HC_CONTAINER_CREDENTIALS_FULL_URI` and `HC_CONTAINER_AUTHORIZATION_TOKEN_FILE` are not set"
+    )]
+    PodIdentity,
 }
 
 /// What every source needs.
 #[derive(Clone, Debug)]
 pub struct Parts {
+    /// Tells when a credential ends.
+    pub clock: Clock,
     /// Holds the source's task.
     pub tracker: TaskTracker,
     /// Ends it.
@@ -63,20 +120,27 @@ struct Publisher {
 /// When there will never be one.
 pub async fn start(
     source: &Source,
-    Parts { tracker, stop, metrics }: Parts,
+    Parts { clock, tracker, stop, metrics }: Parts,
 ) -> Result<watch::Receiver<Option<Arc<Credential>>>, Error> {
     let (sender, receiver) = watch::channel(None);
     let publisher = Publisher { sender, metrics };
-    match source {
+    let asker = match source {
         Source::File(path) => {
             let file = file::CredentialFile::open(path.clone(), publisher).await;
             tracker.spawn(async move { stop.run_until_cancelled(file.follow()).await });
+            return Ok(receiver);
         }
         Source::Environment(credential) => {
             let credential = credential.clone().ok_or(Error::Environment)?;
             publisher.sender.send_replace(Some(credential));
+            return Ok(receiver);
         }
-    }
+        Source::EcsMetadata(endpoint) => Asker::metadata(endpoint.clone())?,
+        Source::Oidc(oidc) => Asker::oidc(oidc.clone())?,
+        Source::PodIdentity(pod) => Asker::pod_identity(pod.clone().ok_or(Error::PodIdentity)?)?,
+    };
+    let kept = refresh::keep(asker, publisher, clock);
+    tracker.spawn(async move { stop.run_until_cancelled(kept).await });
     Ok(receiver)
 }
 

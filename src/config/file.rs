@@ -178,6 +178,33 @@ pub(super) enum Kind {
 pub(super) struct Credentials {
     pub(super) file: Option<PathBuf>,
     pub(super) environment: bool,
+    pub(super) ecs_metadata: Option<EcsMetadata>,
+    pub(super) pod_identity: Option<PodIdentity>,
+    pub(super) oidc: Option<Oidc>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EcsMetadata {
+    pub(super) endpoint: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PodIdentity {
+    pub(super) ca: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Oidc {
+    pub(super) endpoint: Spanned<String>,
+    pub(super) provider: String,
+    pub(super) agency: String,
+    pub(super) session: Option<String>,
+    pub(super) token: PathBuf,
+    pub(super) duration: Option<Spanned<Span>>,
+    pub(super) ca: Option<Spanned<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

@@ -1,0 +1,269 @@
+//! Asks who issues temporary credentials: the metadata service of a virtual machine, the identity
+//! agent of a cluster, the cloud's token service. The forms are those of huawei.md §5.
+
+use super::Issued;
+use super::Oidc;
+use super::PodIdentity;
+use crate::client;
+use crate::client::Client;
+use crate::client::Roots;
+use crate::mounted::Mounted;
+use crate::mounted::ReadError;
+use crate::secret::Secret;
+use crate::sign;
+use crate::sign::Credential;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::Method;
+use http::Request;
+use http::StatusCode;
+use http::Uri;
+use http::header;
+use http::uri::PathAndQuery;
+use http_body_util::Full;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The limit for one call; the SDKs' own.
+const CALL_MAX: Duration = Duration::from_secs(3);
+
+/// The largest answer, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest file with a token, in bytes.
+const TOKEN_BYTES_MAX: u64 = 64 * 1024;
+
+/// How long a metadata token is asked for, in seconds; the longest there is.
+const METADATA_TOKEN_SECONDS: u64 = 21_600;
+
+/// A metadata token is renewed so long before its end.
+const METADATA_TOKEN_AHEAD: Duration = Duration::from_mins(5);
+
+/// When a metadata service that knows no tokens is asked for one again.
+const LEGACY: Duration = Duration::from_hours(24);
+
+/// Why there is no new credential. The messages never hold a part of the answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("the answer is no credential with a token and an end")]
+    Answer,
+    #[error("cannot connect, or the connection broke: {0}")]
+    Connection(#[from] hyper_util::client::legacy::Error),
+    #[error("the credential cannot be used: {0}")]
+    Credential(#[from] sign::Error),
+    #[error("the request cannot be made: {0}")]
+    Http(#[from] http::Error),
+    #[error("the answer could not be read: {0}")]
+    Read(#[from] client::ReadError),
+    #[error("the answer's status is {0}")]
+    Status(StatusCode),
+    #[error("no answer within {} seconds", CALL_MAX.as_secs())]
+    Time,
+    #[error("the file with the token: {0}")]
+    Token(#[from] ReadError),
+    #[error("a token has characters that a header cannot hold")]
+    TokenText,
+}
+
+/// Somebody who issues credentials.
+#[derive(Debug)]
+pub(super) struct Asker {
+    client: Client,
+    issuer: Issuer,
+}
+
+#[derive(Debug)]
+enum Issuer {
+    Metadata { endpoint: Uri, session: Option<Session> },
+    Oidc(Oidc),
+    PodIdentity(PodIdentity),
+}
+
+/// How the metadata service is spoken to, and until when.
+#[derive(Clone, Debug)]
+struct Session {
+    /// `None` for an old service, which knows no tokens.
+    token: Option<HeaderValue>,
+    until: Instant,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    #[serde(alias = "credential")]
+    credentials: Written,
+}
+
+/// Every issuer spells it in its own way.
+#[derive(Deserialize)]
+struct Written {
+    #[serde(alias = "access", alias = "accessKeyId")]
+    access_key_id: String,
+    #[serde(alias = "secret", alias = "secretAccessKey")]
+    secret_access_key: String,
+    #[serde(alias = "securitytoken", alias = "securityToken")]
+    security_token: String,
+    #[serde(alias = "expires_at")]
+    expiration: String,
+}
+
+impl Asker {
+    pub(super) fn metadata(endpoint: Uri) -> Result<Self, client::Error> {
+        Self::new(&Roots::Nobody, Issuer::Metadata { endpoint, session: None })
+    }
+
+    pub(super) fn oidc(oidc: Oidc) -> Result<Self, client::Error> {
+        Self::new(&oidc.roots.clone(), Issuer::Oidc(oidc))
+    }
+
+    pub(super) fn pod_identity(pod: PodIdentity) -> Result<Self, client::Error> {
+        Self::new(&pod.roots.clone(), Issuer::PodIdentity(pod))
+    }
+
+    fn new(roots: &Roots, issuer: Issuer) -> Result<Self, client::Error> {
+        let client = client::new(&client::Config {
+            roots: roots.clone(),
+            connect: CALL_MAX,
+            idle: CALL_MAX,
+            idle_per_host: 1,
+        })?;
+        Ok(Self { client, issuer })
+    }
+
+    pub(super) async fn fetch(&mut self) -> Result<Issued, Error> {
+        let Self { client, issuer } = self;
+        let (status, body) = match issuer {
+            Issuer::Metadata { endpoint, session } => metadata(client, endpoint, session).await?,
+            Issuer::Oidc(oidc) => assume(client, oidc).await?,
+            Issuer::PodIdentity(PodIdentity { uri, token, .. }) => {
+                let token = header_value(&read_token(token).await?)?;
+                let fields = [(header::AUTHORIZATION.as_str(), token), json_type()];
+                call(client, Method::POST, uri, &fields, "{}".into()).await?
+            }
+        };
+        match status {
+            StatusCode::OK | StatusCode::CREATED => issued(&body),
+            status => Err(Error::Status(status)),
+        }
+    }
+}
+
+/// A token that has ended early is renewed once.
+async fn metadata(
+    client: &Client,
+    endpoint: &Uri,
+    session: &mut Option<Session>,
+) -> Result<(StatusCode, Bytes), Error> {
+    session.take_if(|it| it.until <= Instant::now());
+    let known = session.is_some();
+    let answer = metadata_once(client, endpoint, session).await?;
+    if answer.0 != StatusCode::UNAUTHORIZED || !known {
+        return Ok(answer);
+    }
+    *session = None;
+    metadata_once(client, endpoint, session).await
+}
+
+async fn metadata_once(
+    client: &Client,
+    endpoint: &Uri,
+    session: &mut Option<Session>,
+) -> Result<(StatusCode, Bytes), Error> {
+    let token = match session {
+        Some(session) => session.token.clone(),
+        None => {
+            let began = begin(client, endpoint).await?;
+            session.insert(began).token.clone()
+        }
+    };
+    let fields: Vec<_> = token.map(|it| ("x-metadata-token", it)).into_iter().collect();
+    let uri = at(endpoint, "/openstack/latest/securitykey")?;
+    call(client, Method::GET, &uri, &fields, Bytes::new()).await
+}
+
+async fn begin(client: &Client, endpoint: &Uri) -> Result<Session, Error> {
+    let uri = at(endpoint, "/meta-data/latest/api/token")?;
+    let seconds = [("x-metadata-token-ttl-seconds", METADATA_TOKEN_SECONDS.into())];
+    let (status, body) = call(client, Method::PUT, &uri, &seconds, Bytes::new()).await?;
+    let now = Instant::now();
+    match status {
+        StatusCode::OK => {
+            let life = Duration::from_secs(METADATA_TOKEN_SECONDS) - METADATA_TOKEN_AHEAD;
+            Ok(Session { token: Some(header_value(&body)?), until: now + life })
+        }
+        StatusCode::NOT_FOUND
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::SERVICE_UNAVAILABLE => Ok(Session { token: None, until: now + LEGACY }),
+        status => Err(Error::Status(status)),
+    }
+}
+
+/// The token file is read for every call: it is rotated.
+async fn assume(client: &Client, oidc: &Oidc) -> Result<(StatusCode, Bytes), Error> {
+    let token = read_token(&oidc.token).await?;
+    let token = str::from_utf8(&token).map_err(|_| Error::TokenText)?;
+    let body = json!({
+        "provider_urn": oidc.provider,
+        "agency_urn": oidc.agency,
+        "agency_session_name": oidc.session,
+        "id_token": token.trim(),
+        "duration_seconds": oidc.duration.as_secs(),
+    });
+    let uri = at(&oidc.endpoint, "/v5/agencies/assume-with-oidc")?;
+    call(client, Method::POST, &uri, &[json_type()], body.to_string().into()).await
+}
+
+async fn call(
+    client: &Client,
+    method: Method,
+    uri: &Uri,
+    fields: &[(&str, HeaderValue)],
+    body: Bytes,
+) -> Result<(StatusCode, Bytes), Error> {
+    let host = uri.authority().map(|it| it.as_str()).unwrap_or_default();
+    let mut request = Request::builder().method(method).uri(uri).header(header::HOST, host);
+    for (name, value) in fields {
+        request = request.header(*name, value);
+    }
+    let request = request.body(Full::new(body))?;
+    let answer = async {
+        let response = client.request(request).await?;
+        let status = response.status();
+        Ok((status, client::read(response.into_body(), ANSWER_BYTES_MAX).await?))
+    };
+    tokio::time::timeout(CALL_MAX, answer).await.unwrap_or(Err(Error::Time))
+}
+
+fn at(endpoint: &Uri, path: &'static str) -> Result<Uri, Error> {
+    let mut parts = endpoint.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_static(path));
+    Ok(Uri::from_parts(parts).map_err(http::Error::from)?)
+}
+
+fn json_type() -> (&'static str, HeaderValue) {
+    ("content-type", HeaderValue::from_static("application/json"))
+}
+
+async fn read_token(path: &Path) -> Result<Vec<u8>, Error> {
+    let file = Mounted { what: "the token", path: path.to_owned(), max: TOKEN_BYTES_MAX };
+    Ok(file.read().await?)
+}
+
+fn header_value(text: &[u8]) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_bytes(text.trim_ascii()).map_err(|_| Error::TokenText)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn issued(body: &[u8]) -> Result<Issued, Error> {
+    // What the reader says may quote the answer.
+    let Document { credentials: it } = serde_json::from_slice(body).map_err(|_| Error::Answer)?;
+    let token = Some(Secret::new(it.security_token));
+    let credential = Credential::new(it.access_key_id, Secret::new(it.secret_access_key), token)?;
+    let expires = it.expiration.parse::<Timestamp>().map_err(|_| Error::Answer)?;
+    Ok(Issued { credential, expires: Some(expires) })
+}

@@ -1,0 +1,105 @@
+//! Keeps a temporary credential fresh: asked for ahead of its end, by one task, and the old one
+//! kept for as long as it is valid.
+
+use super::Publisher;
+use super::ask::Asker;
+use crate::clock::Clock;
+
+use jiff::SignedDuration;
+use jiff::Timestamp;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// A credential is replaced so long before its end, as the SDKs do; half of what is left when it
+/// came, if that is less.
+const AHEAD: SignedDuration = SignedDuration::from_mins(40);
+
+/// The part of the time ahead that is drawn, so that replicas do not ask together: one in so many.
+const JITTER: i32 = 10;
+
+/// The shortest time between two calls.
+const PAUSE_MIN: SignedDuration = SignedDuration::from_secs(1);
+
+/// The longest time between two calls while they fail.
+const PAUSE_MAX: SignedDuration = SignedDuration::from_mins(1);
+
+/// The clock is looked at this often, as it may be set, or stand still with its machine.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Asks for credentials and publishes them, for ever.
+pub(super) async fn keep(mut asker: Asker, publisher: Publisher, clock: Clock) {
+    let mut expires: Option<Timestamp> = None;
+    let mut pause = PAUSE_MIN;
+    loop {
+        let asked = asker.fetch().await;
+        let now = clock.now();
+        let ask_again = match asked {
+            Ok(issued) if issued.expires.is_none_or(|it| now < it) => {
+                pause = PAUSE_MIN;
+                expires = issued.expires;
+                publisher.publish(Some(issued));
+                now + until_refresh(expires.unwrap_or(Timestamp::MAX).duration_since(now), draw())
+            }
+            failed => {
+                if pause == PAUSE_MIN {
+                    let error = failed.err().map(|it| it.to_string());
+                    let error = error.as_deref().unwrap_or("it has expired already");
+                    tracing::warn!(
+                        error,
+                        "no new cloud credential; the old one is kept while valid"
+                    );
+                }
+                pause = (pause * 2).min(PAUSE_MAX);
+                now + pause
+            }
+        };
+        loop {
+            let now = clock.now();
+            if expires.is_some_and(|it| it <= now) {
+                expires = None;
+                publisher.publish(None);
+            }
+            if ask_again <= now {
+                break;
+            }
+            let next = expires.map_or(ask_again, |it| it.min(ask_again));
+            let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
+            tokio::time::sleep(wait.min(LOOK_EVERY)).await;
+        }
+    }
+}
+
+/// How long to wait when a credential has `left` to live; `draw` is 0 to 1000.
+fn until_refresh(left: SignedDuration, draw: i32) -> SignedDuration {
+    let ahead = (left / 2).min(AHEAD);
+    (left - ahead + ahead / JITTER / 1000 * draw).max(PAUSE_MIN)
+}
+
+fn draw() -> i32 {
+    let [.., high, low] = Uuid::new_v4().into_bytes();
+    i32::from(u16::from_be_bytes([high, low])) % 1001
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_replaced_ahead_of_its_end() {
+        let seconds = SignedDuration::from_secs;
+        for (left, earliest, latest) in [
+            // A day: 40 minutes before its end, of which 4 are drawn.
+            (86_400, 84_000, 84_240),
+            // An hour: half way.
+            (3_600, 1_800, 1_980),
+            (10, 5, 6),
+            (1, 1, 1),
+            (0, 1, 1),
+            (-5, 1, 1),
+        ] {
+            assert_eq!(until_refresh(seconds(left), 0).as_secs(), earliest, "{left}");
+            let last = until_refresh(seconds(left), 1000);
+            assert!((latest - 1..=latest).contains(&last.as_secs()), "{left}: {last}");
+        }
+    }
+}

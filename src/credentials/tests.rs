@@ -1,0 +1,254 @@
+//! The sources against emulated issuers on loopback, as huawei.md §5 records them.
+
+use super::*;
+use crate::metrics::Metrics;
+
+use jiff::SignedDuration;
+use std::sync::Mutex;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+/// What the issuer is asked, and what it answers.
+type Script = Arc<Mutex<dyn FnMut(&str) -> (u16, String) + Send>>;
+
+/// One request per connection: head and body as text, in the order of their arrival.
+async fn issuer(
+    tracker: &TaskTracker,
+    answer: impl FnMut(&str) -> (u16, String) + Send + 'static,
+) -> Uri {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let script: Script = Arc::new(Mutex::new(answer));
+    tracker.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            while !is_whole(&request) {
+                if stream.read_buf(&mut request).await.unwrap_or(0) == 0 {
+                    break;
+                }
+            }
+            let (status, body) =
+                (script.lock().unwrap())(&String::from_utf8(request).unwrap().to_lowercase());
+            if status == 0 {
+                continue;
+            }
+            let length = body.len();
+            let text = format!(
+                "HTTP/1.1 {status} X\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+            stream.write_all(text.as_bytes()).await.unwrap();
+        }
+    });
+    format!("http://{address}").parse().unwrap()
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|it| it.strip_prefix("content-length: "));
+    length.is_none_or(|it| it.parse() == Ok(body.len()))
+}
+
+fn in_seconds(seconds: i64) -> String {
+    let at = Clock::system().now() + SignedDuration::from_secs(seconds);
+    format!("{at:.6}")
+}
+
+fn ecs(id: &str, seconds: i64) -> (u16, String) {
+    let expires = in_seconds(seconds);
+    let body = format!(
+        r#"{{"credential":{{"access":"{id}","secret":"s","securitytoken":"t","expires_at":"{expires}"}}}}"#
+    );
+    (200, body)
+}
+
+async fn id(asker: &mut Asker) -> String {
+    asker.fetch().await.unwrap().credential.access_key_id().to_owned()
+}
+
+#[tokio::test]
+async fn ecs_metadata_is_asked_with_a_token_that_is_renewed_when_it_ends() {
+    let mut tokens = 0;
+    let tracker = TaskTracker::new();
+    let endpoint = issuer(&tracker, move |request| {
+        if request.starts_with("put /meta-data/latest/api/token http/1.1") {
+            assert!(request.contains("x-metadata-token-ttl-seconds: 21600\r\n"), "{request}");
+            tokens += 1;
+            return (200, format!("token-{tokens}"));
+        }
+        assert!(request.starts_with("get /openstack/latest/securitykey http/1.1"), "{request}");
+        match tokens {
+            1 if request.contains("x-metadata-token: token-1\r\n") => {
+                tokens = 10;
+                ecs("FIRST", 3600)
+            }
+            11 if request.contains("x-metadata-token: token-11\r\n") => ecs("SECOND", 3600),
+            _ => (401, "{}".to_owned()),
+        }
+    })
+    .await;
+    let mut asker = Asker::metadata(endpoint).unwrap();
+    assert_eq!(id(&mut asker).await, "FIRST");
+    assert_eq!(id(&mut asker).await, "SECOND");
+}
+
+#[tokio::test]
+async fn an_old_metadata_service_is_asked_without_a_token() {
+    for status in [404, 405, 503] {
+        let mut asked_for_tokens = 0;
+        let tracker = TaskTracker::new();
+        let endpoint = issuer(&tracker, move |request| {
+            if request.starts_with("put ") {
+                asked_for_tokens += 1;
+                assert_eq!(asked_for_tokens, 1);
+                return (status, String::new());
+            }
+            assert!(!request.contains("x-metadata-token"), "{request}");
+            ecs("OLD", 3600)
+        })
+        .await;
+        let mut asker = Asker::metadata(endpoint).unwrap();
+        assert_eq!(id(&mut asker).await, "OLD");
+        assert_eq!(id(&mut asker).await, "OLD");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_and_an_agency_are_asked_for_with_the_token_of_now() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    let tracker = TaskTracker::new();
+    let answer = |request: &str, id: &str| {
+        let expires = in_seconds(3600);
+        assert!(request.contains("content-type: application/json\r\n"), "{request}");
+        let body = match request.starts_with("post /v5/agencies/assume-with-oidc http/1.1") {
+            true => format!(
+                r#"{{"credentials":{{"access_key_id":"{id}","secret_access_key":"s","security_token":"t","expiration":"{expires}"}}}}"#
+            ),
+            false => format!(
+                r#"{{"credentials":{{"accessKeyId":"{id}","secretAccessKey":"s","securityToken":"t","expiration":"{expires}"}}}}"#
+            ),
+        };
+        (200, body)
+    };
+    let pod = issuer(&tracker, move |request| {
+        assert!(request.starts_with("post /v1/credentials http/1.1"), "{request}");
+        assert!(request.ends_with("\r\n\r\n{}"), "{request}");
+        match request.contains("authorization: one\r\n") {
+            true => answer(request, "ONE"),
+            false if request.contains("authorization: two\r\n") => answer(request, "TWO"),
+            false => (401, String::new()),
+        }
+    })
+    .await;
+    let sts = issuer(&tracker, move |request| {
+        let (_, body) = request.split_once("\r\n\r\n").unwrap();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert!(!request.contains("authorization:"), "{request}");
+        assert_eq!(body["provider_urn"], "provider");
+        assert_eq!(body["agency_urn"], "agency");
+        assert_eq!(body["agency_session_name"], "session");
+        assert_eq!(body["duration_seconds"], 900);
+        match body["id_token"].as_str().unwrap() {
+            "one" => answer(request, "ONE"),
+            "two" => answer(request, "TWO"),
+            _ => (401, String::new()),
+        }
+    })
+    .await;
+    let uri = format!("{pod}v1/credentials").parse().unwrap();
+    let mut pod =
+        Asker::pod_identity(PodIdentity { uri, roots: Roots::Nobody, token: token.clone() })
+            .unwrap();
+    let mut agency = Asker::oidc(Oidc {
+        endpoint: sts,
+        roots: Roots::Nobody,
+        provider: "provider".to_owned(),
+        agency: "agency".to_owned(),
+        session: "session".to_owned(),
+        token: token.clone(),
+        duration: Duration::from_secs(900),
+    })
+    .unwrap();
+    for asker in [&mut pod, &mut agency] {
+        std::fs::write(&token, "one\n").unwrap();
+        assert_eq!(id(asker).await, "ONE");
+        std::fs::write(&token, "two").unwrap();
+        assert_eq!(id(asker).await, "TWO");
+        std::fs::write(&token, "three").unwrap();
+        assert!(asker.fetch().await.unwrap_err().to_string().contains("401"));
+        std::fs::remove_file(&token).unwrap();
+        assert!(asker.fetch().await.unwrap_err().to_string().contains("the file with the token"));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_temporary_credential_is_refused_and_not_quoted() {
+    for body in [
+        "",
+        "[]",
+        r#"{"credential":{"access":"A","secret":"hunter2","expires_at":"2099-01-01T00:00:00Z"}}"#,
+        r#"{"credential":{"access":"A","secret":"hunter2","securitytoken":"hunter2"}}"#,
+        r#"{"credential":{"access":"A","secret":"s","securitytoken":"t","expires_at":"hunter2"}}"#,
+        r#"{"credential":{"access":"A B","secret":"hunter2","securitytoken":"t","expires_at":"2099-01-01T00:00:00Z"}}"#,
+    ] {
+        let tracker = TaskTracker::new();
+        let endpoint = issuer(&tracker, move |request| match request.starts_with("put ") {
+            true => (404, String::new()),
+            false => (200, body.to_owned()),
+        })
+        .await;
+        let error = Asker::metadata(endpoint).unwrap().fetch().await.unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
+
+/// Down at the start, then up, then down for good: not there, there, replaced ahead of its end, kept
+/// while it is valid, gone.
+#[tokio::test]
+async fn a_credential_is_kept_while_valid_and_no_longer() {
+    let mut calls = 0;
+    let tracker = TaskTracker::new();
+    let endpoint = issuer(&tracker, move |request| {
+        if request.starts_with("put ") {
+            return (404, String::new());
+        }
+        calls += 1;
+        match calls {
+            1 => (500, String::new()),
+            2 => ecs("FIRST", 4),
+            3 => ecs("SECOND", 4),
+            _ => (0, String::new()),
+        }
+    })
+    .await;
+    let metrics = Metrics::new();
+    let stop = CancellationToken::new();
+    let parts = Parts {
+        clock: Clock::system(),
+        tracker,
+        stop: stop.clone(),
+        metrics: vec![metrics.upstream("u")],
+    };
+    let mut credential = start(&Source::EcsMetadata(endpoint), parts).await.unwrap();
+    assert!(credential.borrow().is_none());
+    let mut seen = Vec::new();
+    let mut since = Instant::now();
+    for _ in 0..3 {
+        let changed = tokio::time::timeout(Duration::from_secs(20), credential.changed());
+        changed.await.unwrap().unwrap();
+        let id = credential.borrow_and_update().as_ref().map(|it| it.access_key_id().to_owned());
+        let is_known = metrics.encode().contains("lychgate_credential_expiry_timestamp_seconds{");
+        assert_eq!(is_known, id.is_some());
+        seen.push((id, since.elapsed().as_secs_f64()));
+        since = Instant::now();
+    }
+    let ids: Vec<_> = seen.iter().map(|(id, _)| id.as_deref()).collect();
+    assert_eq!(ids, [Some("FIRST"), Some("SECOND"), None]);
+    // Replaced before its end, and kept until it.
+    assert!(seen[1].1 < 3.9, "{seen:?}");
+    assert!(3.0 < seen[2].1, "{seen:?}");
+    stop.cancel();
+}
