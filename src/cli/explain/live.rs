@@ -69,8 +69,7 @@ pub(super) async fn look_up(
     let (clock, metrics) = (Clock::system(), Metrics::new());
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     let _stopping = stop.clone().drop_guard();
-    let upstreams =
-        app::upstreams(&config.upstreams, &clock, &metrics, &tracker, &stop).await?;
+    let upstreams = app::upstreams(&config.upstreams, &clock, &metrics, &tracker, &stop).await?;
     let upstream = upstreams.for_project(&operation.project_id);
     let upstream = upstream.ok_or_else(|| Error::Project(operation.project_id.clone()))?;
     let query = Query {
