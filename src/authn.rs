@@ -1,4 +1,4 @@
-//! Who asks: the credentials of a request → a [`Principal`](crate::policy::Principal).
+//! Who asks: the credentials of a request → a [`Principal`].
 //!
 //! A request presents exactly one credential. What a listener vouches for by itself is taken as it
 //! is. No identity source can speak for another: a principal is named by its source and its name

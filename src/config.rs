@@ -1,4 +1,4 @@
-//! The configuration: one file, read once. As written ([`file`]) → checked ([`Config`]), with every
+//! The configuration: one file, read once. As written (`file`) → checked ([`Config`]), with every
 //! complaint about its meaning at once.
 
 mod check;

@@ -1,7 +1,7 @@
 //! Listeners: accept connections within limits, serve an `axum::Router` on each, drain.
 //!
 //! `axum::serve` cannot set limits and hyper hides what arrived, so connections are built here with
-//! hyper's own builders behind a [`guard`]. Every request reaches the router with an
+//! hyper's own builders behind a `guard`. Every request reaches the router with an
 //! [`authn::Peer`](crate::authn::Peer) in its extensions and no body. A refused one reaches it as a
 //! substitute with a [`gateway::HeadFault`](crate::gateway::HeadFault) in its extensions, to be
 //! answered with `Refusal::Head`.

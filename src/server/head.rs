@@ -4,7 +4,7 @@
 //! fields, prefers `Transfer-Encoding` to `Content-Length`. Two readers of the same bytes could then
 //! disagree, so everything but the strict form of RFC 9112 is refused here, and what hyper would
 //! refuse is refused here first, because hyper's own refusals have no body. No bytes are read or
-//! changed here; [`guard`](super::guard) does the reading.
+//! changed here; `guard` does the reading.
 //!
 //! The verdict depends on the bytes alone and not on the pieces they arrive in: it is the first fault
 //! in the order of the stream.

@@ -2,7 +2,7 @@
 //!
 //! Frames, field compression, pseudo-fields, upper-case names and connection-specific fields are
 //! judged by `h2`, which resets the stream (RFC 9113 §8.1.1). What is left is what
-//! [`head`](super::head) asks of HTTP/1. A fragment in `:path` is cut off below us and cannot be
+//! `head` asks of HTTP/1. A fragment in `:path` is cut off below us and cannot be
 //! refused; what is judged is the path without it, and that is what is sent.
 
 use crate::gateway::HeadFault;
