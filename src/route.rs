@@ -177,7 +177,7 @@ pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Operation
     Ok(Operation { project_id: project_id.to_owned(), training_job_id: training_job_id.to_owned() })
 }
 
-/// The SDKs send the placeholder percent-encoded when no project ID is set (huawei.md §2.2).
+/// The SDKs send the placeholder percent-encoded when no project ID is set.
 fn is_placeholder(path: &str) -> bool {
     ["/v2/%7Bproject_id%7D/", "/v2/%7bproject_id%7d/", "/v2/{project_id}/"]
         .iter()

@@ -1,5 +1,6 @@
 //! Asks who issues temporary credentials: the metadata service of a virtual machine, the identity
-//! agent of a cluster, the cloud's token service. The forms are those of huawei.md §5.
+//! agent of a cluster, the cloud's token service. The forms are those that the official
+//! SDKs send and read (huaweicloudsdkcore 3.1.219, auth/).
 
 use super::Issued;
 use super::Oidc;

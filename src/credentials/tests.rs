@@ -1,4 +1,4 @@
-//! The sources against emulated issuers on loopback, as huawei.md §5 records them.
+//! The sources against emulated issuers on loopback, which answer as the official SDKs expect.
 
 use super::*;
 use crate::metrics::Metrics;

@@ -1,4 +1,4 @@
-//! Why the gate answered by itself: status, stable code, message. The one table of design §2.2.
+//! Why the gate answered by itself: status, stable code, message. The one table of them.
 
 use crate::authn;
 use crate::policy;

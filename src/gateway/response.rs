@@ -20,7 +20,8 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// `Retry-After` is 1 to this many seconds, so that callers do not come back together.
 const RETRY_AFTER_MAX: u8 = 10;
 
-/// The error shape that all four official SDKs read (huawei.md §2.4).
+/// The error shape that all four official SDKs read (Python and Node.js core 3.1, Java
+/// and Go v3, all tried).
 #[derive(Serialize)]
 struct ErrorBody<'a> {
     error_code: String,

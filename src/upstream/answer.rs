@@ -24,7 +24,8 @@ const ACCEPTED_BODY: Duration = Duration::from_secs(1);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Front-gateway codes that speak of the key, the token or the clock (huawei.md §3.4). The prefix is
+/// Front-gateway codes that speak of the key, the token or the clock (API Gateway user guide, error
+/// codes). The prefix is
 /// `APIG` or `APIGW`.
 const FRONT_KEY_CODES: &[&str] = &["0301", "0303", "0305", "0307"];
 
@@ -39,7 +40,7 @@ const KEY_CODES: &[&str] = &[
     "ModelArts.0207",
 ];
 
-/// ModelArts says "training job not found" with status 400 (huawei.md §3.4).
+/// ModelArts says "training job not found" with status 400 (API reference, error codes).
 const NO_SUCH_JOB: &str = "ModelArts.2775";
 
 /// An answer of the cloud: status, body, and the headers of an allow-list.

@@ -1,5 +1,5 @@
 //! The key with which an upstream is called, and its breaker: five failed verifications in a row
-//! lock a key in the cloud for five minutes (huawei.md §1.1), and every replica shares that key.
+//! lock a key in the cloud for five minutes (API Gateway user guide, IAM authentication), and every replica shares that key.
 //!
 //! The breaker opens at the first answer that refuses the key. What was sent before that answer
 //! came could fail as well, so a key goes alone until the cloud has accepted it: one call at a time

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 const WARNS: SignedDuration = SignedDuration::from_mins(5);
 
 /// Beyond this the cloud is about to refuse every signature; it does from 15 minutes on
-/// (huawei.md §1.1).
+/// (API Gateway user guide).
 const STOPS: SignedDuration = SignedDuration::from_mins(14);
 
 /// What a skew means.

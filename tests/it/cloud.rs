@@ -189,7 +189,7 @@ async fn a_wrong_clock_of_the_gate_is_the_gates_fault() {
     );
 }
 
-/// attacks.md 72, and design.md §2.5: under load a new key takes effect within two seconds, and no
+/// attacks.md 72: under load a new key takes effect within two seconds, and no
 /// request fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotated_credential_takes_effect_without_a_failed_request() {

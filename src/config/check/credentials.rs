@@ -16,7 +16,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The variables of the official SDKs (huawei.md §5.1).
+/// The variables of the official SDKs (huaweicloudsdkcore 3.1.219, auth/provider.py).
 const AK: &str = "HUAWEICLOUD_SDK_AK";
 const SK: &str = "HUAWEICLOUD_SDK_SK";
 const SECURITY_TOKEN: &str = "HUAWEICLOUD_SDK_SECURITY_TOKEN";
@@ -24,10 +24,10 @@ const SECURITY_TOKEN: &str = "HUAWEICLOUD_SDK_SECURITY_TOKEN";
 const POD_URI: &str = "HC_CONTAINER_CREDENTIALS_FULL_URI";
 const POD_TOKEN_FILE: &str = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE";
 
-/// Where every virtual machine finds its metadata (huawei.md §5.2).
+/// Where every virtual machine finds its metadata (huaweicloudsdkcore 3.1.219, auth/internal.py).
 const METADATA: &str = "http://169.254.169.254";
 
-/// The lifetimes that the token service gives (huawei.md §5.3).
+/// The lifetimes that the token service gives (STS v5, AssumeAgency).
 const DURATIONS: RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::from_hours(12);
 
 const ONE_SOURCE: &str =
