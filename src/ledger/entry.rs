@@ -19,8 +19,11 @@ use tokio::time::Instant;
 /// way (a panic, the drain deadline, a caller that vanished while the decision was committed). Only
 /// the ledger's own thread makes one, after the sync, and nobody can end one twice:
 ///
-/// ```compile_fail
-/// let entry = lychgate::ledger::Entry { seq: 1 };
+/// ```compile_fail,E0451
+/// # use lychgate::ledger::Entry;
+/// fn another(entry: Entry) -> Entry {
+///     Entry { seq: 1, ..entry }
+/// }
 /// ```
 ///
 /// ```compile_fail,E0382

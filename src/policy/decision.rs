@@ -73,8 +73,11 @@ pub(super) const NONE: &str = "none";
 
 /// Proof that the policies allow one delete. Only an evaluation makes one, and sending spends it:
 ///
-/// ```compile_fail
-/// let permit = lychgate::policy::Permit { statement: todo!() };
+/// ```compile_fail,E0451
+/// # use lychgate::policy::{Permit, StatementName};
+/// fn forged(statement: StatementName) -> Permit {
+///     Permit { statement }
+/// }
 /// ```
 ///
 /// ```compile_fail,E0382
