@@ -297,3 +297,41 @@ async fn keys_stay_where_they_belong() {
         assert!(!sent.contains(secret), "{secret}");
     }
 }
+
+/// 23.
+#[tokio::test]
+async fn a_head_that_does_not_end_is_told_so() {
+    let world = World::builder().policies(ALLOW_ALL).start().await;
+    let head = world.head("alice", FINISHED);
+    let mut connection = Connection::open(world.gate).await;
+    connection.write(&head.as_bytes()[..head.len() - 1]).await;
+    let answer = connection.answer().await.unwrap();
+    assert_eq!((answer.status, answer.code().as_deref()), (408, Some("Lychgate.4081")));
+    check_shape(23, &answer);
+    assert!(connection.answer().await.is_none(), "the connection is closed");
+    assert_eq!(world.emulator.counts().all(), 0);
+}
+
+/// 24: each answer tells by its code which request it belongs to.
+#[tokio::test]
+async fn a_thousand_pipelined_requests_are_answered_in_order() {
+    const REQUESTS: &[(&str, &str)] = &[
+        ("DELETE /a", "Lychgate.4041"),
+        ("DELETE //", "Lychgate.4001"),
+        ("GET /v2/PROJECT/training-jobs/JOB", "Lychgate.4051"),
+        ("DELETE /v2/PROJECT/training-jobs/JOB?a", "Lychgate.4002"),
+        ("DELETE /v2/PROJECT/training-jobs/JOB", "Lychgate.4011"),
+    ];
+    let world = World::builder().policies(ALLOW_ALL).start().await;
+    let rows = || REQUESTS.iter().cycle().take(1000);
+    let bytes: String =
+        rows().map(|(line, _)| format!("{line} HTTP/1.1\r\nHost: gate\r\n\r\n")).collect();
+    let bytes = bytes.replace("PROJECT", PROJECT).replace("JOB", FINISHED);
+    let mut connection = Connection::open(world.gate).await;
+    connection.write(bytes.as_bytes()).await;
+    for (at, (line, code)) in rows().enumerate() {
+        let answer = connection.answer().await.unwrap();
+        assert_eq!(answer.code().as_deref(), Some(*code), "{at}: {line}");
+    }
+    assert_eq!(world.emulator.counts().all(), 0);
+}
