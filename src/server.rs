@@ -82,7 +82,7 @@ impl Default for Limits {
 pub struct Serving {
     /// Renders the refusal of a request whose handler panicked.
     pub answer: fn(&Refusal) -> Response<Body>,
-    /// Counts refused heads and panics.
+    /// Counts refused heads.
     pub metrics: Metrics,
     /// Holds every task of every connection.
     pub tracker: TaskTracker,

@@ -275,7 +275,8 @@ impl Upstream {
         }
     }
 
-    /// Deletes the job; there is no way to without a permit and a recorded decision. Tells `entry` before the first byte leaves.
+    /// Deletes the job; there is no way to without a permit and a recorded decision. Tells `entry`
+    /// before the first byte leaves.
     ///
     /// # Errors
     /// Says for certain when nothing was sent; [`DeleteError::Unanswered`] when that is not certain.

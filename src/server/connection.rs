@@ -273,8 +273,8 @@ impl Door {
         let mut response = match AssertUnwindSafe(response).catch_unwind().await {
             Ok(Ok(response)) => response,
             Err(_panic) => {
+                // The process's panic hook counts it and tells where.
                 tracing::error!("a handler panicked; its request is answered with 500");
-                metrics.panicked();
                 answer(&Refusal::Internal)
             }
         };
