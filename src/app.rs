@@ -25,6 +25,7 @@ use crate::ledger::WriterThread;
 use crate::metrics::Metrics;
 use crate::policies::Policies;
 use crate::policy;
+use crate::server::Admission;
 use crate::server::Limits;
 use crate::server::Listener;
 use crate::server::Serving;
@@ -36,8 +37,13 @@ use crate::upstream;
 use crate::upstream::Upstream;
 use crate::upstream::Upstreams;
 
+use ipnet::IpNet;
+use ipnet::Ipv4Net;
+use ipnet::Ipv6Net;
 use std::future::Future;
 use std::io;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +102,7 @@ pub struct App {
     gateway: Arc<Gateway>,
     listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
+    admission: Admission,
     admin: Listener,
     admin_address: SocketAddr,
     health: Health,
@@ -119,6 +126,7 @@ impl App {
         let drain = CancellationToken::new();
         let tracer = Tracer::new(&config.telemetry.trace, &metrics, &Handle::current())?;
 
+        let admission = admission(&config, &metrics);
         let (listeners, admin) = listeners(&config).await?;
         let opened = ledger::open(&config.ledger, clock.clone(), &metrics)?;
         let settings = settings(&config);
@@ -168,6 +176,7 @@ impl App {
             gateway,
             listeners,
             addresses,
+            admission,
             admin,
             admin_address,
             health,
@@ -205,6 +214,7 @@ impl App {
         let admin_tracker = TaskTracker::new();
         let serving = Serving {
             answer: gateway::panicked,
+            admission: self.admission,
             tracker: self.tracker.clone(),
             drain: self.drain.clone(),
             metrics: self.health.metrics.clone(),
@@ -216,8 +226,12 @@ impl App {
         let health = self.health;
         let metrics = health.metrics.clone();
         let admin = admin::router(move || health.checks(), move || metrics.encode());
-        let serving =
-            Serving { tracker: admin_tracker.clone(), drain: admin_drain.clone(), ..serving };
+        let serving = Serving {
+            admission: admin_admission(&serving.metrics),
+            tracker: admin_tracker.clone(),
+            drain: admin_drain.clone(),
+            ..serving
+        };
         admin_tracker.spawn(self.admin.serve(admin, serving));
         for address in &self.addresses {
             tracing::info!(%address, "listening");
@@ -271,8 +285,7 @@ fn settings(config: &Config) -> gateway::Settings {
 
 /// Binds all listeners: those for data, and the one for admin.
 async fn listeners(config: &Config) -> Result<(Vec<Listener>, Listener), StartError> {
-    let limits =
-        Limits { connections: config.connections_max, drain: config.drain, ..Limits::default() };
+    let limits = Limits { drain: config.drain, ..Limits::default() };
     let mut listeners = Vec::new();
     for listen in &config.listen {
         let listener = bind(listen.address, limits).await?;
@@ -281,12 +294,32 @@ async fn listeners(config: &Config) -> Result<(Vec<Listener>, Listener), StartEr
             None => listener,
         });
     }
-    let limits = Limits { connections: ADMIN_CONNECTIONS_MAX, ..limits };
     Ok((listeners, bind(config.admin, limits).await?))
 }
 
-/// Probes and one or two collectors of metrics.
+/// Probes and one or two collectors of metrics, which the data listeners cannot crowd out.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// So that no one peer keeps the probes out.
+const ADMIN_CONNECTIONS_PER_PEER_MAX: usize = 16;
+
+fn admission(config: &Config, metrics: &Metrics) -> Admission {
+    let exempt = config.trusted_proxies.iter().copied().chain(loopback()).collect();
+    let (in_all, per_peer) = (config.connections_max, config.connections_per_peer_max);
+    Admission::new(in_all, per_peer, exempt, metrics.clone())
+}
+
+fn admin_admission(metrics: &Metrics) -> Admission {
+    let (in_all, per_peer) = (ADMIN_CONNECTIONS_MAX, ADMIN_CONNECTIONS_PER_PEER_MAX);
+    Admission::new(in_all, per_peer, loopback().into(), metrics.clone())
+}
+
+fn loopback() -> [IpNet; 2] {
+    [
+        Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into(),
+        Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128).into(),
+    ]
+}
 
 async fn bind(address: SocketAddr, limits: Limits) -> Result<Listener, StartError> {
     Listener::bind(address, limits).await.map_err(|source| StartError::Listen { address, source })

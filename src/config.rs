@@ -61,8 +61,10 @@ pub struct Config {
     pub in_flight_max: usize,
     /// How often one principal may ask.
     pub per_principal: Rate,
-    /// The most connections of one listener.
+    /// The most connections of all data listeners.
     pub connections_max: usize,
+    /// The most connections from one address, trusted proxies and loopback aside.
+    pub connections_per_peer_max: usize,
     /// How long a stop waits for what is in flight.
     pub drain: Duration,
     /// Logs and traces.

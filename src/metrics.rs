@@ -11,6 +11,7 @@ mod table;
 mod tests;
 
 pub use self::label::AuthMethod;
+pub use self::label::ConnectionLimit;
 pub use self::label::Decision;
 pub use self::label::LedgerFault;
 pub use self::label::LedgerRecord;
@@ -71,6 +72,9 @@ impl Metrics {
     pub fn new() -> Self {
         let table = Table::new();
         table.build_info.set(env!("CARGO_PKG_VERSION"));
+        for &limit in ConnectionLimit::ALL {
+            table.connections_refused.get_or_create(&label::ConnectionLabels { limit }).inc_by(0);
+        }
         for decision in Decision::ALL {
             table.decisions.get_or_create(&decision.into()).inc_by(0);
         }
@@ -95,6 +99,21 @@ impl Metrics {
     #[must_use]
     pub fn encode(&self) -> String {
         self.0.table.encode()
+    }
+
+    /// A connection was accepted and has its place.
+    pub fn connection_opened(&self) {
+        self.0.table.connections.inc();
+    }
+
+    /// A connection gave up its place.
+    pub fn connection_closed(&self) {
+        self.0.table.connections.dec();
+    }
+
+    /// A connection was closed at once.
+    pub fn connection_refused(&self, limit: ConnectionLimit) {
+        self.0.table.connections_refused.get_or_create(&label::ConnectionLabels { limit }).inc();
     }
 
     /// A request was answered. `error_code` is the number in `Lychgate.NNNN`.

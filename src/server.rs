@@ -7,11 +7,14 @@
 //! answered with `Refusal::Head`.
 
 pub mod admin;
+mod admission;
 mod connection;
 mod guard;
 pub mod head;
 mod http2;
 pub mod tls;
+
+pub use self::admission::Admission;
 
 use crate::authn::Peer;
 use crate::gateway::Refusal;
@@ -30,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -41,11 +44,12 @@ const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(10);
 /// The longest pause after failed accepts.
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// The limits of one listener.
+/// Between two warnings that connections are refused; the metric counts each.
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// The limits of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections at a time; one more is closed at once.
-    pub connections: usize,
     /// From a head's first byte to its last; also for a TLS handshake.
     pub head: Duration,
     /// A connection without a request is closed after one to two times this.
@@ -65,7 +69,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 10_000,
             head: Duration::from_secs(5),
             idle: Duration::from_secs(60),
             close: Duration::from_secs(5),
@@ -82,6 +85,8 @@ impl Default for Limits {
 pub struct Serving {
     /// Renders the refusal of a request whose handler panicked.
     pub answer: fn(&Refusal) -> Response<Body>,
+    /// How many connections there may be; one more is closed at once.
+    pub admission: Admission,
     /// Counts refused heads.
     pub metrics: Metrics,
     /// Holds every task of every connection.
@@ -140,9 +145,8 @@ impl Listener {
     /// connections are then still finishing on `serving.tracker`, for at most [`Limits::drain`].
     pub async fn serve(self, router: Router, serving: Serving) {
         let shared = Shared { router, limits: self.limits, serving };
-        let slots = Arc::new(Semaphore::new(self.limits.connections));
         let mut pause = ACCEPT_PAUSE_MIN;
-        let mut is_full = false;
+        let mut told = None;
         loop {
             let accepted = tokio::select! {
                 accepted = self.tcp.accept() => accepted,
@@ -151,12 +155,7 @@ impl Listener {
             match accepted {
                 Ok((stream, address)) => {
                     pause = ACCEPT_PAUSE_MIN;
-                    let was_full = is_full;
-                    is_full = !self.spawn(stream, address, &slots, &shared);
-                    if is_full && !was_full {
-                        let limit = self.limits.connections;
-                        tracing::warn!(limit, "too many connections: new ones are closed");
-                    }
+                    self.spawn(stream, address, &shared, &mut told);
                 }
                 // The other end gave up between its SYN and our accept.
                 Err(error) if is_of_one_connection(&error) => (),
@@ -172,20 +171,29 @@ impl Listener {
         }
         // These clients have been told by the system that they are connected.
         while let Some(Ok((stream, address))) = self.tcp.accept().now_or_never() {
-            self.spawn(stream, address, &slots, &shared);
+            self.spawn(stream, address, &shared, &mut told);
         }
     }
 
-    /// Serves one connection in a task of its own; `false` when it was one too many.
+    /// Serves one connection in a task of its own, or closes it when it is one too many. `told` is
+    /// when that was last logged.
     fn spawn(
         &self,
         stream: TcpStream,
         address: SocketAddr,
-        slots: &Arc<Semaphore>,
         shared: &Shared,
-    ) -> bool {
-        let Ok(slot) = Arc::clone(slots).try_acquire_owned() else {
-            return false;
+        told: &mut Option<Instant>,
+    ) {
+        let place = match shared.serving.admission.admit(Some(address.ip())) {
+            Ok(place) => place,
+            Err(limit) => {
+                if told.is_none_or(|it| REFUSALS_TOLD_EVERY < it.elapsed()) {
+                    *told = Some(Instant::now());
+                    let (limit, peer) = (limit.as_str(), address.ip());
+                    tracing::warn!(limit, %peer, "too many connections: new ones are closed");
+                }
+                return;
+            }
         };
         // Answers are written at once; waiting for more to send would only delay them.
         let _ = stream.set_nodelay(true);
@@ -201,9 +209,8 @@ impl Listener {
                 Some(tls) => connection::serve_tls(stream, &tls, peer, shared).await,
                 None => connection::serve(stream, peer, None, shared).await,
             }
-            drop(slot);
+            drop(place);
         });
-        true
     }
 }
 

@@ -87,6 +87,8 @@ impl Checker<'_> {
         let upstreams = self.upstreams(file.upstreams, &file.timeouts);
         let limits = file.limits;
         let connections_max = self.positive(&limits.connections, "connections");
+        let connections_per_peer_max =
+            self.positive(&limits.connections_per_peer, "connections_per_peer");
         let in_flight_max = self.positive(&limits.in_flight, "in_flight");
         let per_principal = self.rate(&limits.per_principal);
         let ledger = self.ledger(&file.ledger);
@@ -114,6 +116,7 @@ impl Checker<'_> {
             in_flight_max,
             per_principal,
             connections_max,
+            connections_per_peer_max,
             drain: file.timeouts.drain.value.0,
             telemetry,
         })

@@ -254,6 +254,7 @@ pub(super) struct Limits {
     pub(super) in_flight: Spanned<usize>,
     pub(super) per_principal: PerPrincipal,
     pub(super) connections: Spanned<usize>,
+    pub(super) connections_per_peer: Spanned<usize>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -321,6 +322,7 @@ impl Default for Limits {
             in_flight: unwritten(512),
             per_principal: PerPrincipal::default(),
             connections: unwritten(4096),
+            connections_per_peer: unwritten(512),
         }
     }
 }

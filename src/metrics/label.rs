@@ -51,6 +51,16 @@ words! {
 }
 
 words! {
+    /// Why a connection was closed at once.
+    pub enum ConnectionLimit {
+        /// There are as many as there may be.
+        InAll = "in_all",
+        /// There are as many from this peer as there may be.
+        Peer = "peer",
+    }
+}
+
+words! {
     /// Why the ledger could not do something.
     pub enum LedgerFault {
         /// More records wait than may.
@@ -267,6 +277,11 @@ pub(super) struct AuthLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct CodeLabels {
     pub(super) error_code: Code,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ConnectionLabels {
+    pub(super) limit: ConnectionLimit,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -112,6 +112,12 @@ table! {
     build_info: Info = Info::new("version"),
         Info "lychgate_build_info" ["version"]
         "The version of the gate that runs";
+    connections: Gauge = Gauge::default(),
+        Gauge "lychgate_connections" []
+        "Open connections of all listeners, the admin listener's included";
+    connections_refused: Family<label::ConnectionLabels, Counter> = Family::default(),
+        Counter "lychgate_connections_refused_total" ["limit"]
+        "Connections closed at once, by the limit that was reached: in_all, or peer (of one address)";
     requests: Family<label::RequestLabels, Counter> = Family::default(),
         Counter "lychgate_requests_total" ["status", "error_code", "origin"]
         "Requests answered, by status, by the gate's error code (none: not an error of the gate), and by who made the answer";

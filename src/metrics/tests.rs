@@ -11,6 +11,8 @@ fn at(second: i64) -> Timestamp {
 /// Everything happens once.
 fn busy() -> Metrics {
     let it = Metrics::new();
+    it.connection_opened();
+    it.connection_refused(ConnectionLimit::Peer);
     it.request(StatusCode::ACCEPTED, Origin::Upstream, None, Duration::from_millis(120));
     it.request(StatusCode::FORBIDDEN, Origin::Gateway, Some(4031), Duration::from_millis(4));
     it.head_refused(4006);

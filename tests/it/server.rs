@@ -60,31 +60,36 @@ async fn refused_heads_are_counted() {
     world.stop().await;
 }
 
+/// attack 87
 #[tokio::test]
 async fn one_connection_too_many_is_closed_and_its_place_is_free_again_later() {
-    // 87
-    let world = World::start(Limits { connections: 2, ..limits() }).await;
-    let mut held = Vec::new();
-    for _ in 0..2 {
-        let mut stream = world.connect().await;
-        stream.write_all(GOOD.as_bytes()).await.unwrap();
-        assert!(read_one(&mut stream).await.contains(" 202 "));
-        held.push(stream);
-    }
-    let mut refused = world.connect().await;
-    assert!(matches!(within(refused.read(&mut [0])).await, Ok(0) | Err(_)));
-    held.pop();
-    within(async {
-        loop {
+    for (in_all, per_peer, limit) in [(2, 10, "in_all"), (10, 2, "peer")] {
+        let world = World::start_for(in_all, per_peer, limits()).await;
+        let mut held = Vec::new();
+        for _ in 0..2 {
             let mut stream = world.connect().await;
-            if stream.write_all(GOOD.as_bytes()).await.is_ok() && stream.read_u8().await.is_ok() {
-                break;
-            }
+            stream.write_all(GOOD.as_bytes()).await.unwrap();
+            assert!(read_one(&mut stream).await.contains(" 202 "));
+            held.push(stream);
         }
-    })
-    .await;
-    drop(held);
-    world.stop().await;
+        let mut refused = world.connect().await;
+        assert!(matches!(within(refused.read(&mut [0])).await, Ok(0) | Err(_)));
+        let counted = format!("lychgate_connections_refused_total{{limit=\"{limit}\"}} 1\n");
+        assert!(world.metrics.encode().contains(&counted), "{}", world.metrics.encode());
+        held.pop();
+        within(async {
+            loop {
+                let mut stream = world.connect().await;
+                if stream.write_all(GOOD.as_bytes()).await.is_ok() && stream.read_u8().await.is_ok()
+                {
+                    break;
+                }
+            }
+        })
+        .await;
+        drop(held);
+        world.stop().await;
+    }
 }
 
 #[tokio::test]

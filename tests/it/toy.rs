@@ -4,6 +4,7 @@ use lychgate::authn::Peer;
 use lychgate::gateway::HeadFault;
 use lychgate::gateway::Refusal;
 use lychgate::metrics::Metrics;
+use lychgate::server::Admission;
 use lychgate::server::Limits;
 use lychgate::server::Listener;
 use lychgate::server::Serving;
@@ -49,13 +50,21 @@ pub(crate) fn limits() -> Limits {
 
 impl World {
     pub(crate) async fn start(limits: Limits) -> Self {
+        Self::start_for(10_000, 10_000, limits).await
+    }
+
+    /// With so many connections in all, and from one peer.
+    pub(crate) async fn start_for(in_all: usize, per_peer: usize, limits: Limits) -> Self {
         let reached = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Semaphore::new(0));
         let router = Router::new().fallback({
             let (reached, gate) = (Arc::clone(&reached), Arc::clone(&gate));
             move |request: Request| toy(request, Arc::clone(&reached), Arc::clone(&gate))
         });
-        Self { reached, gate, ..Self::serve(router, limits).await }
+        let metrics = Metrics::new();
+        let admission = Admission::new(in_all, per_peer, Vec::new(), metrics.clone());
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
+        Self { reached, gate, ..Self::serve_for(admission, metrics, listener, router) }
     }
 
     pub(crate) async fn serve(router: Router, limits: Limits) -> Self {
@@ -64,11 +73,22 @@ impl World {
     }
 
     pub(crate) fn serve_on(listener: Listener, router: Router) -> Self {
+        let metrics = Metrics::new();
+        let admission = Admission::new(10_000, 10_000, Vec::new(), metrics.clone());
+        Self::serve_for(admission, metrics, listener, router)
+    }
+
+    fn serve_for(
+        admission: Admission,
+        metrics: Metrics,
+        listener: Listener,
+        router: Router,
+    ) -> Self {
         let address = listener.local_address();
-        let (tracker, drain, metrics) =
-            (TaskTracker::new(), CancellationToken::new(), Metrics::new());
+        let (tracker, drain) = (TaskTracker::new(), CancellationToken::new());
         let serving = Serving {
             answer,
+            admission,
             metrics: metrics.clone(),
             tracker: tracker.clone(),
             drain: drain.clone(),
