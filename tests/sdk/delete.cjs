@@ -1,8 +1,8 @@
 // Deletes one training job with the core of the official Node.js SDK, unmodified. There is no
 // ModelArts package for Node.js, so the request is described here, as the generated ones do it.
 //
-// Usage: delete.cjs ENDPOINT PROJECT_ID JOB_ID, with the key in SDK_TEST_AK and SDK_TEST_SK, and
-// the packages in NODE_PATH. Prints one line of JSON: status, error_code, error_msg, request_id;
+// Usage: delete.cjs ENDPOINT PROJECT_ID JOB_ID, with the key in SDK_TEST_AK and SDK_TEST_SK, the
+// packages in NODE_PATH, and in NODE_EXTRA_CA_CERTS, which Node.js itself reads, a CA to trust. Prints one line of JSON: status, error_code, error_msg, request_id;
 // the last three are null when the delete was accepted. Exits with 0 whenever the service answered.
 
 const { BasicCredentials } = require("@huaweicloud/huaweicloud-sdk-core/auth/BasicCredentials");

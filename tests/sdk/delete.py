@@ -1,6 +1,7 @@
 """Deletes one training job with the official Python SDK, unmodified.
 
-Usage: delete.py ENDPOINT PROJECT_ID JOB_ID, with the key in SDK_TEST_AK and SDK_TEST_SK.
+Usage: delete.py ENDPOINT PROJECT_ID JOB_ID, with the key in SDK_TEST_AK and SDK_TEST_SK, and in
+SDK_TEST_CA the file of a CA to trust, if there is one.
 Prints one line of JSON: status, error_code, error_msg, request_id; the last three are null when
 the delete was accepted. Exits with 0 whenever the service answered.
 """
@@ -11,6 +12,7 @@ import sys
 
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.exceptions.exceptions import ServiceResponseException
+from huaweicloudsdkcore.http.http_config import HttpConfig
 from huaweicloudsdkmodelarts.v1 import DeleteTrainingJobRequest
 from huaweicloudsdkmodelarts.v1 import ModelArtsClient
 
@@ -18,11 +20,14 @@ from huaweicloudsdkmodelarts.v1 import ModelArtsClient
 def main():
     endpoint, project_id, job_id = sys.argv[1:]
     credentials = BasicCredentials(os.environ["SDK_TEST_AK"], os.environ["SDK_TEST_SK"], project_id)
+    config = HttpConfig.get_default_config()
+    config.ssl_ca_cert = os.environ.get("SDK_TEST_CA")
     # An endpoint and no region: with both, the SDK would fall back to the region's own endpoint.
     client = (
         ModelArtsClient.new_builder()
         .with_credentials(credentials)
         .with_endpoint(endpoint)
+        .with_http_config(config)
         .build()
     )
     answer = {"status": None, "error_code": None, "error_msg": None, "request_id": None}

@@ -1,7 +1,7 @@
 """Starts `lychgate demo`, deletes jobs through it with the official SDKs, and checks what they saw;
 then sends the calls that the demo printed, and checks that they are answered as printed.
 
-Usage: drive.py LYCHGATE SDK_DIRECTORY CLIENT…, a CLIENT being python or node.
+Usage: drive.py LYCHGATE SDK_DIRECTORY CLIENT…, a CLIENT being python, node, java or go.
 Started by tests/sdk/run, which installs the SDKs. Needs nothing but Python's standard library.
 """
 
@@ -102,19 +102,36 @@ class Checks:
         self.failures += not holds
 
 
-def deleter(client, sdk, home):
-    """A function that deletes a job with an SDK and returns what the SDK made of the answer."""
-    command = {
+def commands(sdk):
+    """How each client is called; all take ENDPOINT PROJECT_ID JOB_ID."""
+    classes = f"{sdk}/java/classes:{sdk}/java/jars/*"
+    return {
         "python": [str(sdk / "python/bin/python"), str(HERE / "delete.py")],
         "node": ["node", str(HERE / "delete.cjs")],
-    }[client]
+        # One short call: what the JVM saves later by compiling well would never be earned.
+        "java": ["java", "-XX:TieredStopAtLevel=1", "-cp", classes, "Delete"],
+        "go": [str(sdk / "go/delete")],
+    }
+
+
+def deleter(client, sdk, home):
+    """A function that deletes a job with an SDK and returns what the SDK made of the answer."""
+    command = commands(sdk)[client]
     # The SDKs keep an application ID in the home directory, which is none of our business.
     environment = dict(os.environ, HOME=str(home), NODE_PATH=str(sdk / "node/node_modules"))
 
-    def delete(endpoint, project_id, key, job_id):
+    def delete(endpoint, project_id, key, job_id, ca=None):
+        """`ca` is a PEM file: a CA for the client to trust."""
+        # Node.js and Go read a variable of their own, the other two clients the first.
+        trust = {name: ca for name in ("SDK_TEST_CA", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")}
         run = subprocess.run(
             command + [endpoint, project_id, job_id],
-            env=dict(environment, SDK_TEST_AK=key["ak"], SDK_TEST_SK=key["sk"]),
+            env=dict(
+                environment,
+                SDK_TEST_AK=key["ak"],
+                SDK_TEST_SK=key["sk"],
+                **(trust if ca else {}),
+            ),
             capture_output=True,
             text=True,
             timeout=CALL_S,
@@ -137,36 +154,42 @@ def is_refusal(answer, status, code):
     )
 
 
-def check_client(check, client, delete, demo, emulator):
-    """What one SDK sees of the gate with a gateway key, and of the emulator with the cloud key."""
-    project_id, gate, key = demo["project_id"], demo["gate"], demo["access_key"]
-
-    def through_gate(job_id, key=key):
-        return delete(gate, project_id, key, job_id)
-
+def check_rows(check, name, delete, demo, emulator):
+    """What an SDK must see at any door of the gate; `delete` takes a job ID and goes there. Stops
+    at the first job that is neither deleted nor refused."""
     accepted = protected = None
     for job_id in [it["id"] for it in demo["jobs"]]:
         job = emulator.job(job_id)
-        answer = through_gate(job_id)
+        answer = delete(job_id)
         if answer["status"] == 202 and accepted is None:
             accepted = job
-            check(f"{client}: 202 and gone", emulator.is_gone(job_id), emulator.job(job_id))
+            check(f"{name}: 202 and gone", emulator.is_gone(job_id), emulator.job(job_id))
         elif answer["status"] == 403 and protected is None:
             protected = job
-            check(f"{client}: 403 readable", is_refusal(answer, 403, "Lychgate.403"), answer)
-            check(f"{client}: 403 and still there", not emulator.is_gone(job_id), job_id)
+            check(f"{name}: 403 readable", is_refusal(answer, 403, "Lychgate.403"), answer)
+            check(f"{name}: 403 and still there", not emulator.is_gone(job_id), job_id)
         elif answer["status"] not in (202, 403):
-            check(f"{client}: {job_id} is judged", False, answer)
+            check(f"{name}: {job_id} is judged", False, answer)
             return
         emulator.put(job)
         if accepted and protected:
             break
-    check(f"{client}: some job can be deleted", accepted is not None, "none of the demo's")
-    check(f"{client}: some job is refused", protected is not None, "none of the demo's")
+    check(f"{name}: some job can be deleted", accepted is not None, "none of the demo's")
+    check(f"{name}: some job is refused", protected is not None, "none of the demo's")
+    answer = delete(UNKNOWN_JOB)
+    check(f"{name}: unknown job", is_refusal(answer, 400, "ModelArts.2775"), answer)
 
-    answer = through_gate(UNKNOWN_JOB)
-    check(f"{client}: unknown job", is_refusal(answer, 400, "ModelArts.2775"), answer)
-    answer = through_gate(UNKNOWN_JOB, dict(key, sk="not-the-secret"))
+
+def check_client(check, client, delete, demo, emulator):
+    """What one SDK sees of the gate with a gateway key, and of the emulator with the cloud key."""
+    project_id, gate, key = demo["project_id"], demo["gate"], demo["access_key"]
+
+    def through_gate(job_id):
+        return delete(gate, project_id, key, job_id)
+
+    check_rows(check, client, through_gate, demo, emulator)
+
+    answer = delete(gate, project_id, dict(key, sk="not-the-secret"), UNKNOWN_JOB)
     check(f"{client}: wrong secret", is_refusal(answer, 401, "Lychgate.4018"), answer)
 
     seen = json.dumps(emulator.ask("GET", "requests"))
