@@ -1,122 +1,176 @@
 //! The configuration file as written. Unknown keys are errors; meaning is checked one level up.
+//!
+//! docs/configuration.md and the JSON schema are made from the types, fields and doc comments here;
+//! a comment that ends in ``Default: `x`.`` states the default, which a test compares.
+
+mod defaults;
 
 use super::unit::Size;
 use super::unit::Span;
-use crate::attributes::PoolWords;
-use crate::gateway::Rate;
 
 use serde::Deserialize;
-use serde_saphyr::Location;
 use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
+    /// The data listeners.
     pub(super) listen: Spanned<Vec<Listen>>,
+    /// The admin listener.
     pub(super) admin: Admin,
+    /// Networks or addresses whose `X-Forwarded-For` and `X-Forwarded-Proto` count, for
+    /// `g:SourceIp` and `g:SecureTransport`. Default: `[]`.
     #[serde(default)]
     pub(super) trusted_proxies: Vec<Spanned<String>>,
+    /// The route.
     #[serde(default)]
     pub(super) route: Route,
+    /// Who is known.
     pub(super) identity: Spanned<Identity>,
+    /// The policies.
     pub(super) policies: Policies,
+    /// The clouds; at least one.
     pub(super) upstreams: Spanned<Vec<Upstream>>,
+    /// Look-ups.
     #[serde(default)]
     pub(super) attributes: Attributes,
+    /// The ledger.
     pub(super) ledger: Ledger,
+    /// Deletes without an answer.
     #[serde(default)]
     pub(super) settle: Settle,
+    /// Limits.
     #[serde(default)]
     pub(super) limits: Limits,
+    /// Time-outs.
     #[serde(default)]
     pub(super) timeouts: Timeouts,
+    /// Logs and traces.
     #[serde(default)]
     pub(super) telemetry: Telemetry,
 }
 
+/// A data listener. At least one; beyond loopback it needs `tls`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listen {
+    /// IP address and port.
     pub(super) address: Spanned<String>,
+    /// Demanded beyond loopback.
     pub(super) tls: Option<Spanned<Tls>>,
+    /// Every caller is this one; for loopback addresses only.
     pub(super) principal: Option<Spanned<FixedPrincipal>>,
 }
 
+/// What stands between the network and the listener.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Tls {
+    /// Something in front of the gate does TLS.
     Off,
 }
 
+/// Who every caller of a listener is. Its identity source is called `local`, no credential is
+/// looked at, and the listener must be on loopback.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FixedPrincipal {
+    /// The name: the principal is `local/<name>`.
     pub(super) name: Spanned<String>,
+    /// Its groups. Default: `[]`.
     #[serde(default)]
     pub(super) groups: Vec<String>,
+    /// Its tags, for `g:PrincipalTag/…`. Default: `{}`.
     #[serde(default)]
     pub(super) tags: BTreeMap<String, String>,
 }
 
+/// `/livez`, `/readyz` and `/metrics`; nothing can be changed there.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
+    /// IP address and port.
     pub(super) address: Spanned<String>,
 }
 
+/// What the one route accepts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Route {
+    /// Which job IDs are accepted. Default: `uuid`.
     pub(super) job_id: JobIds,
 }
 
+/// Which job IDs the route accepts.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum JobIds {
+    /// 1 to 64 lower-case letters, digits and hyphens.
     Token,
+    /// UUIDs in lower case, as ModelArts issues them.
     #[default]
     Uuid,
 }
 
+/// Who is known. At least one issuer, a key file, or a listener with a principal.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Identity {
+    /// Token issuers. Default: `[]`.
     pub(super) jwt: Vec<Issuer>,
+    /// The gate's own access keys.
     pub(super) keys: Option<Keys>,
 }
 
+/// An issuer of JSON Web Tokens.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Issuer {
+    /// A part of every principal: `corp/alice`. Reserved: `keys`, `local`, `mtls`.
     pub(super) name: Spanned<String>,
+    /// Exactly what `iss` says.
     pub(super) issuer: Spanned<String>,
+    /// A token must name one of these in `aud`.
     pub(super) audience: Spanned<Vec<String>>,
+    /// The issuer's keys.
     pub(super) jwks: Spanned<Jwks>,
+    /// The accepted signature algorithms, asymmetric ones only.
     pub(super) algorithms: Spanned<Vec<Spanned<String>>>,
+    /// What is taken from a token.
     #[serde(default)]
     pub(super) claims: Claims,
 }
 
+/// Where an issuer's keys are. Exactly one of `discovery`, `file` and `url`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Jwks {
+    /// Take the keys from the issuer's `/.well-known/openid-configuration`. Default: `false`.
     #[serde(default)]
     pub(super) discovery: bool,
+    /// A file with a JWK set. A change takes effect by itself.
     pub(super) file: Option<PathBuf>,
+    /// A URL of a JWK set; https, or http on loopback.
     pub(super) url: Option<Spanned<String>>,
+    /// A PEM bundle to trust instead of the system's.
     pub(super) ca: Option<PathBuf>,
+    /// A file with a token to send, read anew each time.
     pub(super) bearer: Option<PathBuf>,
+    /// How long keys stay in use when they cannot be refreshed. Default: `1h`.
     pub(super) stale: Option<Span>,
 }
 
+/// Which claims become what.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Claims {
+    /// The way to the principal's name. Default: `sub`.
     pub(super) name: Option<Spanned<Claim>>,
+    /// The way to its groups: a list, or one text.
     pub(super) groups: Option<Spanned<Claim>>,
+    /// The way to each of its tags. Default: `{}`.
     pub(super) tags: BTreeMap<String, Spanned<Claim>>,
 }
 
@@ -124,51 +178,77 @@ pub(super) struct Claims {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Claim {
+    /// Split at dots.
     Dotted(String),
+    /// One name per step, where a name holds dots.
     Steps(Vec<String>),
 }
 
+/// Access keys that the gate has issued, for official SDKs.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Keys {
+    /// The file with the keys: `keys: [{ak, sk, principal, groups, tags}]`. A change takes effect
+    /// by itself.
     pub(super) file: PathBuf,
 }
 
+/// The policies.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Policies {
+    /// `guardrails/`, `identity/`, `attachments.yaml` and `tests/`. A change takes effect by
+    /// itself.
     pub(super) directory: PathBuf,
+    /// What a denial tells. Default: `full`.
     #[serde(default)]
     pub(super) denials: Denials,
 }
 
+/// What a denial tells the caller.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Denials {
+    /// The error code only.
     Code,
+    /// Also the deciding statement.
     #[default]
     Full,
 }
 
+/// A cloud endpoint. A project belongs to the upstream that names it exactly, else to the longest
+/// pattern.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Upstream {
+    /// For records, metrics and logs: lower-case letters, digits and hyphens.
     pub(super) name: Spanned<String>,
+    /// What it is.
     pub(super) kind: Kind,
+    /// Project IDs, with at most one `*`, at the end.
     pub(super) projects: Spanned<Vec<Spanned<String>>>,
+    /// The base URL; https, or http on loopback.
     pub(super) endpoint: Spanned<String>,
+    /// For URNs and `g:RequestedRegion`.
     pub(super) region: Spanned<String>,
+    /// The account ID, for URNs and `g:PrincipalAccount`.
     pub(super) account: Spanned<String>,
+    /// The cloud key.
     pub(super) credentials: Spanned<Credentials>,
+    /// `system` or a PEM bundle. Default: `system`.
     pub(super) ca: Option<Spanned<String>>,
+    /// How requests are signed. Default: `SDK-HMAC-SHA256`.
     #[serde(default)]
     pub(super) algorithm: Algorithm,
+    /// The most requests at once for these projects; more are answered with 503. Default: `256`.
     pub(super) in_flight: Option<Spanned<usize>>,
 }
 
+/// What an upstream is.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
+    /// ModelArts itself.
     Modelarts,
 }
 
@@ -176,167 +256,182 @@ pub(super) enum Kind {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Credentials {
+    /// A file with `ak`, `sk` and, for a temporary key, `security_token`. A change takes effect
+    /// within two seconds.
     pub(super) file: Option<PathBuf>,
+    /// `HUAWEICLOUD_SDK_AK`, `_SK` and, if it is temporary, `_SECURITY_TOKEN`. Default: `false`.
     pub(super) environment: bool,
+    /// The metadata service of the ECS that the gate runs on.
     pub(super) ecs_metadata: Option<EcsMetadata>,
+    /// The identity agent of a CCE cluster.
     pub(super) pod_identity: Option<PodIdentity>,
+    /// The token service.
     pub(super) oidc: Option<Oidc>,
 }
 
+/// The metadata service of the ECS that the gate runs on.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EcsMetadata {
+    /// Where it is. Default: `http://169.254.169.254`.
     pub(super) endpoint: Option<Spanned<String>>,
 }
 
+/// The identity agent of a CCE cluster, which the pod's environment names.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PodIdentity {
+    /// `system` or a PEM bundle. Default: `system`.
     pub(super) ca: Option<Spanned<String>>,
 }
 
+/// The token service, for a token of an OpenID Connect provider.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Oidc {
+    /// The base URL of the token service.
     pub(super) endpoint: Spanned<String>,
+    /// The URN of the identity provider.
     pub(super) provider: String,
+    /// The URN of the agency to assume.
     pub(super) agency: String,
+    /// The session's name. Default: `lychgate`.
     pub(super) session: Option<String>,
+    /// A file with the token, read anew each time.
     pub(super) token: PathBuf,
+    /// How long a key is valid, 15m to 12h. Default: `1h`.
     pub(super) duration: Option<Spanned<Span>>,
+    /// `system` or a PEM bundle. Default: `system`.
     pub(super) ca: Option<Spanned<String>>,
 }
 
+/// How requests to an upstream are signed.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 pub(super) enum Algorithm {
+    /// The one that ModelArts documents.
     #[default]
     #[serde(rename = "SDK-HMAC-SHA256")]
     SdkHmacSha256,
+    /// With a derived key.
     #[serde(rename = "V11-HMAC-SHA256")]
     V11HmacSha256,
 }
 
+/// What is looked up about a job.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Attributes {
+    /// How old attributes may be when the delete leaves. Default: `2s`.
     pub(super) max_age: Span,
+    /// The words of `modelarts:poolType`.
     pub(super) pool_types: PoolTypes,
 }
 
+/// What the values of `modelarts:poolType` are called. ModelArts documents only `public`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PoolTypes {
+    /// For a job in a pool of its own. Default: `dedicated`.
     pub(super) dedicated: String,
+    /// For a job in the public pool. Default: `public`.
     pub(super) public: String,
 }
 
+/// Where decisions are recorded.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ledger {
+    /// One per process, on a disk that keeps what it has synced.
     pub(super) directory: PathBuf,
+    /// Below this free space no more decisions are recorded, and so none are carried out. Default:
+    /// `64MiB`.
     pub(super) reserve: Option<Size>,
+    /// The length after which a new segment is begun; at least 1MiB. Default: `64MiB`.
     pub(super) segment: Option<Spanned<Size>>,
+    /// The age at which a segment is removed. Default: `400d`.
     pub(super) retain: Option<Span>,
+    /// An Ed25519 key, PKCS#8 in PEM, that signs where the ledger stands; without one nothing is
+    /// signed.
     pub(super) checkpoint_key: Option<PathBuf>,
+    /// A checkpoint follows after so many records. Default: `1000`.
     pub(super) checkpoint_records: Option<Spanned<u64>>,
+    /// … or so long after the last one. Default: `1m`.
     pub(super) checkpoint_interval: Option<Spanned<Span>>,
 }
 
+/// Deletes that got no answer: the job is looked at until it is gone.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Settle {
+    /// How long it is looked at. Default: `15m`.
     pub(super) window: Span,
 }
 
+/// How much at once.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Limits {
+    /// Requests at work at once; one more is answered with 503. Default: `512`.
     pub(super) in_flight: Spanned<usize>,
+    /// The rate of one principal.
     pub(super) per_principal: PerPrincipal,
+    /// Connections of all data listeners together. Default: `4096`.
     pub(super) connections: Spanned<usize>,
+    /// Connections of one address (in IPv6: of one /64), but for trusted proxies and loopback.
+    /// Default: `512`.
     pub(super) connections_per_peer: Spanned<usize>,
 }
 
+/// How often one principal may ask; more is answered with 429.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PerPrincipal {
+    /// Requests per second in the long run. Default: `20`.
     pub(super) rate: Spanned<u32>,
+    /// Requests at once. Default: `100`.
     pub(super) burst: Spanned<u32>,
 }
 
+/// How long things may take.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Timeouts {
+    /// A connection to an upstream. Default: `2s`.
     pub(super) connect: Spanned<Span>,
+    /// One look-up of a job's details or tags. Default: `5s`.
     pub(super) lookup: Spanned<Span>,
+    /// The delete, until its whole answer is there. Default: `30s`.
     pub(super) request: Spanned<Span>,
+    /// How long a stop waits for what is in flight. Default: `25s`.
     pub(super) drain: Spanned<Span>,
 }
 
+/// Logs and traces.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Telemetry {
+    /// The base URL of an OpenTelemetry collector (OTLP over HTTP). Without it nothing is traced.
     pub(super) otlp: Option<Spanned<String>>,
+    /// `system` or a PEM bundle, for https. Default: `system`.
     pub(super) ca: Option<Spanned<String>>,
+    /// What log lines look like. Default: `json`.
     pub(super) log: Log,
+    /// A level, or directives such as `info,lychgate::upstream=debug`; `LYCHGATE_LOG` in the
+    /// environment wins. Default: `info`.
     pub(super) level: Option<String>,
+    /// The share of requests without a caller's trace that is traced, 0 to 1. Default: `1.0`.
     pub(super) ratio: Option<Spanned<f64>>,
+    /// The most traces per second, whoever wants them. Default: `100`.
     pub(super) sampled_per_second: Option<u32>,
 }
 
+/// What log lines look like.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Log {
+    /// For people.
     Human,
+    /// One JSON object per line.
     #[default]
     Json,
-}
-
-/// A default has no place in the file.
-fn unwritten<T>(value: T) -> Spanned<T> {
-    Spanned { value, referenced: Location::UNKNOWN, defined: Location::UNKNOWN }
-}
-
-impl Default for Attributes {
-    fn default() -> Self {
-        Self { max_age: Span(Duration::from_secs(2)), pool_types: PoolTypes::default() }
-    }
-}
-
-impl Default for PoolTypes {
-    fn default() -> Self {
-        let PoolWords { dedicated, public } = PoolWords::default();
-        Self { dedicated, public }
-    }
-}
-
-impl Default for Settle {
-    fn default() -> Self {
-        Self { window: Span(Duration::from_secs(15 * 60)) }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            in_flight: unwritten(512),
-            per_principal: PerPrincipal::default(),
-            connections: unwritten(4096),
-            connections_per_peer: unwritten(512),
-        }
-    }
-}
-
-impl Default for PerPrincipal {
-    fn default() -> Self {
-        let Rate { rate, burst } = Rate::default();
-        Self { rate: unwritten(rate), burst: unwritten(burst) }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        let seconds = |it| unwritten(Span(Duration::from_secs(it)));
-        Self { connect: seconds(2), lookup: seconds(5), request: seconds(30), drain: seconds(25) }
-    }
 }

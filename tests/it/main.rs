@@ -15,6 +15,7 @@ mod cli;
 mod cloud;
 mod collector;
 mod config;
+mod config_docs;
 mod emulator;
 mod engine;
 mod findings;
