@@ -66,9 +66,22 @@ pub(crate) struct World {
     pub(crate) admin: SocketAddr,
     pub(crate) emulator: Emulator,
     pub(crate) directory: TempDir,
-    signing: EncodingKey,
+    issuer: Issuer,
     shutdown: Option<oneshot::Sender<()>>,
     running: JoinHandle<Exit>,
+    clock: Clock,
+}
+
+/// Everything but the gate: its files, and the cloud that they name.
+pub(crate) struct Prepared {
+    pub(crate) emulator: Emulator,
+    pub(crate) directory: TempDir,
+    pub(crate) issuer: Issuer,
+}
+
+/// Who signs the tokens that the gate takes.
+pub(crate) struct Issuer {
+    signing: EncodingKey,
     clock: Clock,
 }
 
@@ -110,33 +123,13 @@ impl World {
         Self::builder().start().await
     }
 
-    /// A token for one of the people of the sample policies.
     pub(crate) fn token(&self, name: &str) -> String {
-        let (groups, team): (&[&str], Option<&str>) = match name {
-            "alice" => (&["ml-research"], Some("vision")),
-            "bob" => (&["nlp"], Some("nlp")),
-            "dave" => (&["platform-admins"], None),
-            _ => (&[], None),
-        };
-        let now = self.clock.now().as_second();
-        self.sign(&json!({
-            "iss": ISSUER, "aud": AUDIENCE, "sub": name, "groups": groups, "team": team,
-            "huawei_user": name, "iat": now, "exp": now + 3600,
-        }))
-    }
-
-    pub(crate) fn sign(&self, claims: &Value) -> String {
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some("test".to_owned());
-        jsonwebtoken::encode(&header, claims, &self.signing).unwrap()
+        self.issuer.token(name)
     }
 
     /// The head of a delete by `name`, ready to send.
     pub(crate) fn head(&self, name: &str, job: &str) -> String {
-        let token = self.token(name);
-        format!(
-            "DELETE /v2/{PROJECT}/training-jobs/{job} HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer {token}\r\n\r\n"
-        )
+        delete_head(&self.token(name), job)
     }
 
     pub(crate) async fn delete(&self, name: &str, job: &str) -> Answer {
@@ -191,15 +184,45 @@ impl World {
     /// Stops the gate in good order and starts another on the same directory. `before` runs while
     /// there is none.
     pub(crate) async fn restart(self, before: impl FnOnce(&Emulator)) -> Self {
-        let Self { directory, emulator, signing, shutdown, running, clock, .. } = self;
+        let Self { directory, emulator, issuer, shutdown, running, clock, .. } = self;
         let _ = shutdown.unwrap().send(());
         assert_eq!(running.await.unwrap(), Exit::Ok);
         before(&emulator);
         let Running { gate, admin, shutdown, running } =
             Running::start(directory.path(), clock.clone()).await;
         let shutdown = Some(shutdown);
-        Self { gate, admin, emulator, directory, signing, shutdown, running, clock }
+        Self { gate, admin, emulator, directory, issuer, shutdown, running, clock }
     }
+}
+
+impl Issuer {
+    /// A token for one of the people of the sample policies.
+    pub(crate) fn token(&self, name: &str) -> String {
+        let (groups, team): (&[&str], Option<&str>) = match name {
+            "alice" => (&["ml-research"], Some("vision")),
+            "bob" => (&["nlp"], Some("nlp")),
+            "dave" => (&["platform-admins"], None),
+            _ => (&[], None),
+        };
+        let now = self.clock.now().as_second();
+        self.sign(&json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": name, "groups": groups, "team": team,
+            "huawei_user": name, "iat": now, "exp": now + 3600,
+        }))
+    }
+
+    fn sign(&self, claims: &Value) -> String {
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.kid = Some("test".to_owned());
+        jsonwebtoken::encode(&header, claims, &self.signing).unwrap()
+    }
+}
+
+/// The head of a delete with `token`, ready to send.
+pub(crate) fn delete_head(token: &str, job: &str) -> String {
+    format!(
+        "DELETE /v2/{PROJECT}/training-jobs/{job} HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer {token}\r\n\r\n"
+    )
 }
 
 impl Builder {
@@ -232,6 +255,16 @@ impl Builder {
     }
 
     pub(crate) async fn start(self) -> World {
+        let clock = self.clock.clone();
+        let Prepared { emulator, directory, issuer } = self.prepare().await;
+        let Running { gate, admin, shutdown, running } =
+            Running::start(directory.path(), clock.clone()).await;
+        let shutdown = Some(shutdown);
+        World { gate, admin, emulator, directory, issuer, shutdown, running, clock }
+    }
+
+    /// Writes the files and starts the cloud, but no gate.
+    pub(crate) async fn prepare(self) -> Prepared {
         let mut config = emulator::Config::new(vec![emulator::Key {
             ak: CLOUD_AK.to_owned(),
             sk: CLOUD_SK.to_owned(),
@@ -269,18 +302,7 @@ impl Builder {
             text = text.replace(from, to);
         }
         put("lychgate.yaml", &text);
-        let Running { gate, admin, shutdown, running } =
-            Running::start(directory.path(), self.clock.clone()).await;
-        World {
-            gate,
-            admin,
-            emulator,
-            directory,
-            signing,
-            shutdown: Some(shutdown),
-            running,
-            clock: self.clock,
-        }
+        Prepared { emulator, directory, issuer: Issuer { signing, clock: self.clock } }
     }
 }
 
