@@ -225,7 +225,13 @@ impl App {
         }
         let health = self.health;
         let metrics = health.metrics.clone();
-        let admin = admin::router(move || health.checks(), move || metrics.encode());
+        let admin = admin::router(
+            move || health.checks(),
+            move |ready| {
+                metrics.set_ready(ready);
+                metrics.encode()
+            },
+        );
         let serving = Serving {
             admission: admin_admission(&serving.metrics),
             tracker: admin_tracker.clone(),

@@ -116,6 +116,11 @@ impl Metrics {
         self.0.table.connections_refused.get_or_create(&label::ConnectionLabels { limit }).inc();
     }
 
+    /// Whether the gate is ready for requests now.
+    pub fn set_ready(&self, ready: bool) {
+        self.0.table.ready.set(i64::from(ready));
+    }
+
     /// A request was answered. `error_code` is the number in `Lychgate.NNNN`.
     pub fn request(
         &self,

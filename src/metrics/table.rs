@@ -112,6 +112,9 @@ table! {
     build_info: Info = Info::new("version"),
         Info "lychgate_build_info" ["version"]
         "The version of the gate that runs";
+    ready: Gauge = Gauge::default(),
+        Gauge "lychgate_ready" []
+        "1 when the gate is ready for requests, as /readyz says";
     connections: Gauge = Gauge::default(),
         Gauge "lychgate_connections" []
         "Open connections of all listeners, the admin listener's included";

@@ -11,6 +11,7 @@ fn at(second: i64) -> Timestamp {
 /// Everything happens once.
 fn busy() -> Metrics {
     let it = Metrics::new();
+    it.set_ready(true);
     it.connection_opened();
     it.connection_refused(ConnectionLimit::Peer);
     it.request(StatusCode::ACCEPTED, Origin::Upstream, None, Duration::from_millis(120));

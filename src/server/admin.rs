@@ -37,12 +37,14 @@ struct Readiness {
 }
 
 /// GET and HEAD of `/livez` (the runtime answers), `/readyz` (200 or 503, and the `checks`) and
-/// `/metrics` (what `text` returns). Other methods are 405, other paths 404.
+/// `/metrics` (what `text` returns, told whether the gate is ready). Other methods are 405, other paths 404.
 pub fn router<C, M>(checks: C, text: M) -> Router
 where
     C: Fn() -> Vec<Check> + Clone + Send + Sync + 'static,
-    M: Fn() -> String + Clone + Send + Sync + 'static,
+    M: Fn(bool) -> String + Clone + Send + Sync + 'static,
 {
+    let measured = checks.clone();
+    let text = move || text(is_ready(&measured()));
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(async move || readiness(checks())))
@@ -53,8 +55,12 @@ where
         .layer(middleware::from_fn(refuse_heads))
 }
 
+fn is_ready(checks: &[Check]) -> bool {
+    checks.iter().all(|it| it.ok || !it.counted)
+}
+
 fn readiness(checks: Vec<Check>) -> Response {
-    let ready = checks.iter().all(|it| it.ok || !it.counted);
+    let ready = is_ready(&checks);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let Ok(body) = serde_json::to_string(&Readiness { ready, checks }) else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();

@@ -37,7 +37,7 @@ async fn it_answers_three_paths_and_only_to_be_read() {
             ]
         }
     };
-    let router = admin::router(checks, || "# EOF\n".to_owned());
+    let router = admin::router(checks, |ready| format!("ready {ready}\n"));
     let world = World::serve(router, limits()).await;
 
     let ready = concat!(
@@ -52,7 +52,7 @@ async fn it_answers_three_paths_and_only_to_be_read() {
         ("HEAD", "/livez", 200, text, ""),
         ("GET", "/readyz", 200, "application/json", ready),
         ("HEAD", "/readyz", 200, "application/json", ""),
-        ("GET", "/metrics", 200, metrics, "# EOF\n"),
+        ("GET", "/metrics", 200, metrics, "ready true\n"),
         ("HEAD", "/metrics", 200, metrics, ""),
         ("POST", "/livez", 405, "", ""),
         ("DELETE", "/readyz", 405, "", ""),
@@ -74,6 +74,7 @@ async fn it_answers_three_paths_and_only_to_be_read() {
     let (status, _, body) = ask(&world, "GET", "/readyz").await;
     assert_eq!(status, 503);
     assert!(body.starts_with(r#"{"ready":false,"#), "{body}");
+    assert_eq!(ask(&world, "GET", "/metrics").await.2, "ready false\n");
     assert_eq!(ask(&world, "GET", "/livez").await.0, 200);
     world.stop().await;
 }

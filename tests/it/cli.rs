@@ -253,7 +253,7 @@ fn every_key_pair_is_new() {
 #[tokio::test]
 async fn health_asks_the_admin_listener() {
     let checks = || vec![Check { name: "ledger", ok: false, counted: true, detail: None }];
-    let router = admin::router(checks, || "# EOF\n".to_owned());
+    let router = admin::router(checks, |_| "# EOF\n".to_owned());
     let world = World::serve(router, limits()).await;
     let address = world.address.to_string();
     let ask = async |more: &'static [&'static str]| {

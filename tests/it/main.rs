@@ -24,6 +24,7 @@ mod gateway;
 mod head;
 mod http;
 mod http2;
+mod operations;
 mod policy_compare;
 mod policy_docs;
 mod policy_library;
