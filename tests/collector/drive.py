@@ -1,0 +1,348 @@
+"""Lets a real gate delete and deny with a real OpenTelemetry Collector beside it, and checks what the
+collector wrote: spans, parents, attributes, resource, sampling, and the shipped records of the ledger.
+
+Usage: drive.py LYCHGATE COLLECTOR DIRECTORY
+Started by tests/collector/run, which builds the collector. Needs nothing but Python's standard library.
+"""
+
+import json
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+FINISHED = "3faf5c03-aaa1-4cbe-879d-24b05d997347"
+PROTECTED = "71b8d6e4-2f35-4c9a-b0d7-e86a4f1c9235"
+CALLER_SPAN = "b7ad6b7169203331"
+WAIT_S = 30
+INTERNAL, SERVER, CLIENT = 1, 2, 3
+JOB = "/v2/{project_id}/training-jobs/{training_job_id}"
+TAGS = "/v2/{project_id}/modelarts-training-job/{training_job_id}/tags"
+
+
+def fail(text):
+    sys.exit(f"tests/collector: FAILED: {text}")
+
+
+def check(name, holds, seen):
+    if not holds:
+        fail(f"{name}: {json.dumps(seen, indent=1, default=str)[:3000]}")
+    print(f"ok     {name}", flush=True)
+
+
+def free_port():
+    with socket.socket() as it:
+        it.bind(("127.0.0.1", 0))
+        return it.getsockname()[1]
+
+
+def until(what, ask):
+    """Asks until there is something."""
+    deadline = time.monotonic() + WAIT_S
+    while time.monotonic() < deadline:
+        found = ask()
+        if found:
+            return found
+        time.sleep(0.05)
+    return fail(f"waited in vain for {what}")
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+class Process:
+    """A process that is ended with SIGTERM and must then end well."""
+
+    def __init__(self, name, command, directory):
+        self.name = name
+        self.log = open(directory / f"{name}.log", "w", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [str(it) for it in command], stdout=self.log, stderr=self.log, cwd=directory
+        )
+
+    def stop(self):
+        self.process.terminate()
+        code = self.process.wait(WAIT_S)
+        check(f"{self.name} ends well", code == 0, code)
+
+
+def start_collector(binary, directory):
+    port = free_port()
+    config = (ROOT / "tests/collector/config.yaml").read_text(encoding="utf-8")
+    (directory / "collector.yaml").write_text(config.replace("PORT", str(port)), encoding="utf-8")
+    process = Process("collector", [binary, "--config", "collector.yaml"], directory)
+
+    def listens():
+        with socket.socket() as it:
+            return it.connect_ex(("127.0.0.1", port)) == 0
+
+    until("the collector", listens)
+    return process, f"http://127.0.0.1:{port}"
+
+
+class Demo:
+    """The emulated cloud; the demo's own gate stays idle."""
+
+    def __init__(self, lychgate, directory):
+        address = "127.0.0.1:0"
+        self.process = subprocess.Popen(
+            [lychgate, "demo", "--format", "json", "--gate", address, "--admin", address]
+            + ["--emulator", address],
+            stdout=subprocess.PIPE,
+            stderr=open(directory / "demo.log", "w", encoding="utf-8"),
+            text=True,
+        )
+        text = ""
+        for line in self.process.stdout:
+            text += line
+            try:
+                self.document = json.loads(text)
+                return
+            except json.JSONDecodeError:
+                continue
+        fail("the demo printed no document")
+
+    def requests(self):
+        with urllib.request.urlopen(f"{self.document['emulator']}/emulator/requests") as response:
+            return json.load(response)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(WAIT_S)
+
+
+class Gate:
+    """`lychgate serve` with one listener for alice and one for carol, whom nothing is granted."""
+
+    def __init__(self, name, lychgate, directory, demo, collector, ratio):
+        directory = directory / name
+        directory.mkdir()
+        shutil.copytree(ROOT / "policies", directory / "policies")
+        attachments = directory / "policies/attachments.yaml"
+        text = attachments.read_text(encoding="utf-8")
+        attachments.write_text(text.replace("group:corp/", "group:local/"), encoding="utf-8")
+        self.ports = {name: free_port() for name in ("alice", "carol", "admin")}
+        self.project = demo.document["project_id"]
+        cloud = demo.document["cloud_key"]
+        config = {
+            "listen": [
+                self.listener("alice", ["ml-research"], {"team": "vision"}),
+                self.listener("carol", [], {}),
+            ],
+            "admin": {"address": f"127.0.0.1:{self.ports['admin']}"},
+            "identity": {},
+            "policies": {"directory": "policies"},
+            "upstreams": [
+                {
+                    "name": "emulator",
+                    "kind": "modelarts",
+                    "projects": [self.project],
+                    "endpoint": demo.document["emulator"],
+                    "region": "cn-north-4",
+                    "account": "123",
+                    "credentials": {"file": "cloud.yaml"},
+                }
+            ],
+            "ledger": {"directory": "ledger"},
+            "telemetry": {"otlp": collector, "ratio": ratio},
+        }
+        if "ship" in (ROOT / "src/config/file.rs").read_text(encoding="utf-8"):
+            config["ledger"]["ship"] = True
+        self.directory, self.ships = directory, "ship" in config["ledger"]
+        (directory / "cloud.yaml").write_text(json.dumps(cloud), encoding="utf-8")
+        (directory / "cloud.yaml").chmod(0o600)
+        (directory / "lychgate.yaml").write_text(json.dumps(config), encoding="utf-8")
+        self.process = Process(name, [lychgate, "serve", "--config", "lychgate.yaml"], directory)
+        until(f"the gate {name}", lambda: answers(f"http://127.0.0.1:{self.ports['admin']}/readyz"))
+
+    def listener(self, name, groups, tags):
+        principal = {"name": name, "groups": groups, "tags": tags}
+        return {"address": f"127.0.0.1:{self.ports[name]}", "principal": principal}
+
+    def delete(self, who, job, trace_id=None, flags="01"):
+        """Status and the gate's own request ID."""
+        url = f"http://127.0.0.1:{self.ports[who]}/v2/{self.project}/training-jobs/{job}"
+        headers = {"traceparent": f"00-{trace_id}-{CALLER_SPAN}-{flags}"} if trace_id else {}
+        request = urllib.request.Request(url, method="DELETE", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=WAIT_S) as response:
+                return response.status, response.headers["X-Lychgate-Request-Id"]
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers["X-Lychgate-Request-Id"]
+
+    def records(self):
+        """The ledger's lines, in order."""
+        segments = sorted(self.directory.glob("ledger/*.jsonl"))
+        return [line for it in segments for line in it.read_text(encoding="utf-8").splitlines()]
+
+
+def attributes(it):
+    """OTLP's list of attributes as a dictionary."""
+
+    def value(it):
+        (kind, found), *_ = it.items()
+        return int(found) if kind == "intValue" else found
+
+    return {pair["key"]: value(pair["value"]) for pair in it.get("attributes", [])}
+
+
+def written(directory, signal):
+    """What the collector wrote of one signal, one (resource, scope, item) each."""
+    names = {"spans": ("resourceSpans", "scopeSpans", "spans"), "logs": ("resourceLogs", "scopeLogs", "logRecords")}
+    outer, middle, inner = names[signal]
+    found = []
+    for line in (directory / "telemetry.jsonl").read_text(encoding="utf-8").splitlines():
+        for resource in json.loads(line).get(outer, []):
+            for scope in resource[middle]:
+                found += [(resource["resource"], scope["scope"], it) for it in scope[inner]]
+    return found
+
+
+def one_trace(spans, trace_id):
+    """The server span of a trace, and the spans below it in the order in which they ended."""
+    spans = [it for _, _, it in spans if it["traceId"] == trace_id]
+    servers = [it for it in spans if it["kind"] == SERVER]
+    check(f"one server span in {trace_id}", len(servers) == 1, spans)
+    (server,) = servers
+    children = [it for it in spans if it["kind"] != SERVER]
+    check("its children are below it", all(it["parentSpanId"] == server["spanId"] for it in children), spans)
+    within = [server["startTimeUnixNano"] <= it["startTimeUnixNano"] <= it["endTimeUnixNano"] <= server["endTimeUnixNano"] for it in children]
+    check("and within its time", all(within), spans)
+    check("there are no links and no events", not any("links" in it or "events" in it for it in spans), spans)
+    return server, children
+
+
+def check_delete(spans, trace_id, request_id, demo, project):
+    server, children = one_trace(spans, trace_id)
+    check("the caller's span is the parent", server["parentSpanId"] == CALLER_SPAN, server)
+    names = sorted((it["kind"], it["name"]) for it in children)
+    expected = [(INTERNAL, it) for it in ("authenticate", "evaluate", "evaluate", "parse", "record", "sign")]
+    expected += [(CLIENT, f"DELETE {JOB}"), (CLIENT, f"GET {JOB}"), (CLIENT, f"GET {TAGS}")]
+    check("the stages of a delete", names == sorted(expected), names)
+    check("the name of the server span", server["name"] == f"DELETE {JOB}", server)
+    found = attributes(server)
+    statement = found.pop("lychgate.statement", None)
+    check("the deciding statement", statement and statement.startswith("identity/"), found)
+    upstream_request_id = found.pop("lychgate.upstream_request_id", None)
+    check("the cloud's request ID", bool(upstream_request_id), found)
+    expected = {
+        "http.request.method": "DELETE",
+        "http.response.status_code": 202,
+        "http.route": JOB,
+        "url.path": f"/v2/{project}/training-jobs/{FINISHED}",
+        "url.scheme": "http",
+        "lychgate.decision": "allow",
+        "lychgate.job": FINISHED,
+        "lychgate.origin": "upstream",
+        "lychgate.principal": "local/alice",
+        "lychgate.project": project,
+        "lychgate.request_id": request_id,
+        "lychgate.upstream": "emulator",
+    }
+    check("the attributes of a delete", found == expected, [found, expected])
+    sent = json.dumps(demo.requests())
+    for it in children:
+        if it["kind"] == CLIENT:
+            traceparent = f"00-{trace_id}-{it['spanId']}-01"
+            check(f"the cloud got the span of {it['name']}", traceparent in sent, traceparent)
+            status = attributes(it)["http.response.status_code"]
+            check("with its status", status == (202 if it["name"].startswith("DELETE") else 200), it)
+
+
+def check_denial(spans, request_id, project):
+    mine = [it for _, _, it in spans if attributes(it).get("lychgate.request_id") == request_id]
+    check("the denial is traced", len(mine) == 1, spans)
+    server, children = one_trace(spans, mine[0]["traceId"])
+    check("a trace of its own", not server.get("parentSpanId"), server)
+    names = {it["name"] for it in children}
+    check("a denial is recorded and not sent", "record" in names and not names & {"sign", f"DELETE {JOB}"}, children)
+    check("a denial is no error", not server.get("status", {}).get("code"), server)
+    found = attributes(server)
+    expected = {
+        "http.response.status_code": 403,
+        "lychgate.decision": "deny",
+        "lychgate.error_code": "Lychgate.4031",
+        "lychgate.origin": "gateway",
+        "lychgate.principal": "local/alice",
+        "lychgate.project": project,
+        "lychgate.reason": "explicit",
+        "lychgate.statement": "guardrails/protect#NoProd",
+    }
+    check("the attributes of a denial", expected.items() <= found.items(), [found, expected])
+
+
+def check_resource(spans):
+    for resource, scope, _ in spans:
+        found = attributes(resource)
+        if found.get("service.name") != "lychgate" or not found.get("service.version"):
+            fail(f"the resource: {found}")
+        if scope["name"] != "lychgate":
+            fail(f"the scope: {scope}")
+    instances = {attributes(it)["service.instance.id"] for it, _, _ in spans}
+    check("each process is an instance of the service", len(instances) == 2, instances)
+
+
+def check_records(directory, gates):
+    logs = written(directory, "logs")
+    bodies = [it["body"]["stringValue"] for _, _, it in logs]
+    for gate in gates:
+        records = gate.records()
+        check("each record of the ledger has arrived as it is", set(records) <= set(bodies), [records, bodies])
+        known = set(records)
+        arrived = list(dict.fromkeys(it for it in bodies if it in known))
+        check("and in order", arrived == records, arrived)
+
+
+def main():
+    lychgate, collector, directory = sys.argv[1:]
+    directory = pathlib.Path(directory)
+    lychgate = str(pathlib.Path(lychgate).resolve())
+    receiver, url = start_collector(pathlib.Path(collector).resolve(), directory)
+    demo = Demo(lychgate, directory)
+    try:
+        all_traced = Gate("traced", lychgate, directory, demo, url, 1.0)
+        none_traced = Gate("untraced", lychgate, directory, demo, url, 0.0)
+        wanted, unwanted, sampled = "1" * 32, "2" * 32, "3" * 32
+
+        status, deleted = all_traced.delete("alice", FINISHED, wanted)
+        check("a delete", status == 202, status)
+        status, denied = all_traced.delete("alice", PROTECTED)
+        check("a denial", status == 403, status)
+        status, _ = all_traced.delete("carol", PROTECTED, unwanted, flags="00")
+        check("a denial that the caller does not want traced", status == 403, status)
+        status, silent = none_traced.delete("carol", PROTECTED)
+        check("a denial where nothing is traced", status == 403, status)
+        status, _ = none_traced.delete("carol", PROTECTED, sampled)
+        check("a denial that the caller wants traced", status == 403, status)
+        # A stop hands everything over.
+        all_traced.process.stop()
+        none_traced.process.stop()
+        receiver.stop()
+
+        spans = written(directory, "spans")
+        project = all_traced.project
+        check_resource(spans)
+        check_delete(spans, wanted, deleted, demo, project)
+        check_denial(spans, denied, project)
+        request_ids = {attributes(it).get("lychgate.request_id") for _, _, it in spans}
+        traces = {it["traceId"] for _, _, it in spans}
+        check("ratio 0 traces nothing by itself", silent not in request_ids, request_ids)
+        check("but what the caller wants traced", sampled in traces, traces)
+        check("and not what it does not", unwanted not in traces and len(traces) == 3, traces)
+        if all_traced.ships:
+            check_records(directory, [all_traced, none_traced])
+    finally:
+        demo.stop()
+
+
+main()
