@@ -136,9 +136,15 @@ enum Held<'a> {
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum WayReport<'a> {
-    Changes { changes: Vec<ChangeReport<'a>> },
+    Changes {
+        changes: Vec<ChangeReport<'a>>,
+    },
     Far,
-    Never { decider: &'a str },
+    #[serde(rename = "given up")]
+    GivenUp,
+    Never {
+        decider: &'a str,
+    },
 }
 
 #[derive(Serialize)]
@@ -319,6 +325,7 @@ impl<'a> WayReport<'a> {
         match it {
             Way::Changes(them) => Self::Changes { changes: them.iter().map(change).collect() },
             Way::Far => Self::Far,
+            Way::GivenUp => Self::GivenUp,
             Way::Never { decider } => Self::Never { decider },
         }
     }

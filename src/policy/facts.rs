@@ -7,6 +7,8 @@ use crate::policy::key::Key;
 use crate::policy::template::Part;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -55,6 +57,7 @@ impl<'a> Facts<'a> {
         match key {
             Key::AuthMethod => text(principal.method().as_str()),
             Key::CurrentTime => Fact::One(Value::Date(query.now)),
+            Key::DayOfWeek => number(utc(query.now).weekday().to_monday_one_offset()),
             Key::DomainId | Key::PrincipalAccount => text(&query.account),
             Key::EnterpriseProjectId => Fact::Absent,
             Key::Groups => several(principal.groups()),
@@ -86,6 +89,10 @@ impl<'a> Facts<'a> {
             },
             Key::SecureTransport => fact(&query.secure_transport, |it| Value::Boolean(*it)),
             Key::SourceIp => fact(&query.source_ip, |it| Value::Address(it.to_canonical())),
+            Key::TimeOfDay => {
+                let time = utc(query.now);
+                number(i64::from(time.hour()) * 100 + i64::from(time.minute()))
+            }
             Key::Unknowable(_) => Fact::Unavailable,
             Key::UserAgent => job_text(&query.user_agent),
             Key::UserId => text(principal.id()),
@@ -174,6 +181,14 @@ impl<T> Filled<T> {
 
 fn text(it: &str) -> Fact<'_> {
     Fact::One(Value::Text(Cow::Borrowed(it)))
+}
+
+fn number(it: impl Into<i64>) -> Fact<'static> {
+    Fact::One(Value::Number(it.into()))
+}
+
+fn utc(it: Timestamp) -> DateTime {
+    Offset::UTC.to_datetime(it)
 }
 
 fn several(them: &[String]) -> Fact<'_> {

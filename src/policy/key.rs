@@ -10,6 +10,7 @@ use std::fmt;
 pub(super) enum Key {
     AuthMethod,
     CurrentTime,
+    DayOfWeek,
     DomainId,
     EnterpriseProjectId,
     Groups,
@@ -29,6 +30,7 @@ pub(super) enum Key {
     ResourceTag(String),
     SecureTransport,
     SourceIp,
+    TimeOfDay,
     /// Huawei documents it and the gate cannot know it; the name as in [`UNKNOWABLE`].
     Unknowable(&'static str),
     UserAgent,
@@ -70,6 +72,7 @@ const PLAIN: &[(&str, Key)] = &[
     ("g:UserId", Key::UserId),
     ("g:UserName", Key::UserName),
     ("lychgate:authMethod", Key::AuthMethod),
+    ("lychgate:dayOfWeek", Key::DayOfWeek),
     ("lychgate:groups", Key::Groups),
     ("lychgate:issuer", Key::Issuer),
     ("lychgate:jobAge", Key::JobAge),
@@ -78,6 +81,7 @@ const PLAIN: &[(&str, Key)] = &[
     ("lychgate:jobOwner", Key::JobOwner),
     ("lychgate:jobPhase", Key::JobPhase),
     ("lychgate:projectId", Key::ProjectId),
+    ("lychgate:timeOfDay", Key::TimeOfDay),
     ("lychgate:workspaceId", Key::WorkspaceId),
     ("modelarts:poolId", Key::PoolId),
     ("modelarts:poolType", Key::PoolType),
@@ -143,7 +147,7 @@ impl Key {
     pub(super) fn kind(&self) -> Kind {
         match self {
             Self::CurrentTime => Kind::Date,
-            Self::JobAge => Kind::Number,
+            Self::DayOfWeek | Self::JobAge | Self::TimeOfDay => Kind::Number,
             Self::SecureTransport => Kind::Boolean,
             Self::SourceIp => Kind::Address,
             _ => Kind::Text,
@@ -161,12 +165,14 @@ impl Key {
             self,
             Self::AuthMethod
                 | Self::CurrentTime
+                | Self::DayOfWeek
                 | Self::DomainId
                 | Self::Issuer
                 | Self::PrincipalAccount
                 | Self::PrincipalUrn
                 | Self::ProjectId
                 | Self::RequestedRegion
+                | Self::TimeOfDay
                 | Self::UserId
                 | Self::UserName
         )
@@ -198,6 +204,15 @@ impl Key {
                 "Terminating",
             ]),
             _ => None,
+        }
+    }
+
+    /// The key that holds something else whenever this one does: what is read off the clock is the
+    /// clock's.
+    pub(super) fn origin(&self) -> &Self {
+        match self {
+            Self::DayOfWeek | Self::TimeOfDay => &Self::CurrentTime,
+            _ => self,
         }
     }
 

@@ -242,6 +242,8 @@ impl Judge<'_> {
             "g:principalaccount" | "g:domainid" => value(account),
             "g:requestedregion" => value(region),
             "g:currenttime" => value(&self.query.now.to_string()),
+            "lychgate:timeofday" => value(&self.query.now.strftime("%H%M").to_string()),
+            "lychgate:dayofweek" => value(&self.query.now.strftime("%u").to_string()),
             "g:sourceip" => known(&self.query.source_ip, |it| vec![it.to_canonical().to_string()]),
             "g:securetransport" => known(&self.query.secure_transport, |it| vec![it.to_string()]),
             "g:useragent" => known(&self.query.user_agent, |it| vec![it.clone()]),

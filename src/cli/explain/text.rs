@@ -59,6 +59,9 @@ fn way(way: &WayReport<'_>, answer: &str) -> String {
         WayReport::Far => {
             "allowed only if more than three keys were otherwise; see what fails below\n".into()
         }
+        WayReport::GivenUp => {
+            "too much could be otherwise to say what would allow it; see what fails below\n".into()
+        }
         WayReport::Never { decider: "ceiling" } => {
             "never allowed: the guardrails allow nothing of this kind\n".into()
         }

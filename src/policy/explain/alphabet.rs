@@ -6,6 +6,9 @@
 //!   `StringStartWith`, `StringEndWith`: the listed text, and each start with each end of one
 //!   statement put together;
 //! * numbers and dates: the listed one, one less, one more (a second for dates);
+//! * the time, where a condition reads the clock or the calendar (`lychgate:timeOfDay`,
+//!   `lychgate:dayOfWeek`): on each of the seven days from now and from each listed date, midnight and
+//!   the listed times of day, one minute less and one more;
 //! * addresses: the first and the last of the listed range, and their neighbours outside;
 //! * every value of a key whose values are a closed list; `true` and `false`; for texts `other`;
 //! * where a key fills in a variable: what would make the filled-in text the one that is there;
@@ -43,12 +46,15 @@ use std::slice;
 /// What a text key holds in a case of nobody's.
 const OTHER: &str = "other";
 
+/// In seconds.
+const DAY: i64 = 24 * 60 * 60;
+
 /// The keys other than groups that the statements ask for and that could hold something else.
 pub(super) fn keys(statements: &[&Statement]) -> Vec<Key> {
     let mut res: Vec<Key> = Vec::new();
     for statement in statements {
         let conditions = statement.conditions.iter();
-        res.extend(conditions.clone().map(|it| it.key.clone()));
+        res.extend(conditions.clone().map(|it| it.key.origin().clone()));
         let templates = conditions.flat_map(|it| templates(&it.test)).chain(urns(statement));
         res.extend(templates.flat_map(variables).cloned());
     }
@@ -60,7 +66,7 @@ pub(super) fn keys(statements: &[&Statement]) -> Vec<Key> {
 /// The keys that a condition depends on.
 pub(super) fn dependencies(condition: &Condition) -> Vec<&Key> {
     let templates = templates(&condition.test);
-    [&condition.key].into_iter().chain(templates.into_iter().flat_map(variables)).collect()
+    [condition.key.origin()].into_iter().chain(templates.into_iter().flat_map(variables)).collect()
 }
 
 /// The keys that the resources of a statement depend on.
@@ -73,6 +79,9 @@ pub(super) fn settings(key: &Key, statements: &[&Statement], world: &World) -> V
     let mut found = Found { facts: world.facts(), texts: Vec::new(), settings: Vec::new() };
     for statement in statements {
         found.statement(key, statement);
+    }
+    if *key == Key::CurrentTime {
+        found.calendar(statements);
     }
     let mut res = std::mem::take(&mut found.settings);
     let texts = found.texts.into_iter();
@@ -140,6 +149,40 @@ impl Found<'_> {
         for start in &starts {
             self.texts.extend(ends.iter().map(|end| format!("{start}{end}")));
         }
+    }
+
+    /// When the clock and the calendar could show what the statements ask of them.
+    fn calendar(&mut self, statements: &[&Statement]) {
+        let conditions = statements.iter().flat_map(|it| &it.conditions);
+        let reads = |it: &&Key| matches!(it, Key::DayOfWeek | Key::TimeOfDay);
+        let asked: Vec<_> = conditions.filter(|it| reads(&&it.key)).collect();
+        if asked.is_empty() {
+            return;
+        }
+        let mut minutes = vec![0];
+        for condition in asked.iter().filter(|it| it.key == Key::TimeOfDay) {
+            if let Test::Listed(it) = &condition.test
+                && let Operands::Number(_, them) = &it.operands
+            {
+                let listed = self.read(them, minute_of_day).into_iter();
+                minutes.extend(listed.flat_map(|it| [it, it - 1, it + 1]));
+            }
+        }
+        let listed = self.settings.iter().filter_map(|it| match it {
+            Setting::Date(it) => Some(*it),
+            _ => None,
+        });
+        let now = self.facts.query.now;
+        let mut dates = Vec::new();
+        for from in [now].into_iter().chain(listed) {
+            let midnight = from.as_second() - from.as_second().rem_euclid(DAY);
+            for minute in (0..7).flat_map(|day| minutes.iter().map(move |it| day * 1440 + it)) {
+                dates.extend(Timestamp::from_second(midnight + minute * 60));
+            }
+        }
+        dates.retain(|it| now < *it);
+        dates.sort_unstable();
+        self.settings.extend(dates.into_iter().map(Setting::Date));
     }
 
     /// The texts that are listed; what is listed of another type goes to the settings too.
@@ -301,6 +344,12 @@ fn numbers(text: &str) -> Vec<i64> {
     all.into_iter().flatten().collect()
 }
 
+/// The minute of the day that a listed time of day, `hhmm` as a number, names.
+fn minute_of_day(text: &str) -> Option<i64> {
+    let time = text.parse::<i64>().ok()?;
+    Some(time / 100 * 60 + time % 100)
+}
+
 /// The listed values that have variables.
 fn templates(test: &Test) -> Vec<&[Part]> {
     fn of<T>(them: &[Operand<T>]) -> Vec<&[Part]> {
@@ -336,7 +385,7 @@ fn urns(statement: &Statement) -> Vec<&[Part]> {
 /// The keys that fill in something. What may hold several values never does.
 fn variables(parts: &[Part]) -> impl Iterator<Item = &Key> {
     let keys = parts.iter().filter_map(|it| match it {
-        Part::Variable(it) => Some(&it.key),
+        Part::Variable(it) => Some(it.key.origin()),
         Part::Any | Part::Star | Part::Text(_) => None,
     });
     keys.filter(|it| !it.is_several())

@@ -136,6 +136,7 @@ pub(super) fn is_changeable(key: &Key) -> bool {
         | Key::UserAgent
         | Key::WorkspaceId => true,
         Key::AuthMethod
+        | Key::DayOfWeek
         | Key::DomainId
         | Key::EnterpriseProjectId
         | Key::Issuer
@@ -143,6 +144,7 @@ pub(super) fn is_changeable(key: &Key) -> bool {
         | Key::PrincipalUrn
         | Key::ProjectId
         | Key::RequestedRegion
+        | Key::TimeOfDay
         | Key::Unknowable(_)
         | Key::UserId
         | Key::UserName => false,

@@ -91,6 +91,7 @@ fn said(way: Option<&Way>) -> String {
             changes.collect::<Vec<_>>().join(" ")
         }
         Some(Way::Far) => "far".to_owned(),
+        Some(Way::GivenUp) => "given up".to_owned(),
         Some(Way::Never { decider }) => format!("never {decider}"),
     }
 }
@@ -129,6 +130,22 @@ const WAYS: &[(&str, &str, &str)] = &[
         "",
         r#""DateGreaterThan": {"g:CurrentTime": "2026-01-15T13:00:00Z"}"#,
         "g:CurrentTime=2026-01-15T13:00:01Z",
+    ),
+    (
+        "",
+        r#""NumberGreaterThanEquals": {"lychgate:timeOfDay": "1330"}"#,
+        "g:CurrentTime=2026-01-15T13:30:00Z",
+    ),
+    ("", r#""NumberEquals": {"lychgate:dayOfWeek": "6"}"#, "g:CurrentTime=2026-01-17T00:00:00Z"),
+    (
+        r#""NumberGreaterThanEquals": {"lychgate:timeOfDay": "1000"}"#,
+        r#""NumberGreaterThan": {"lychgate:timeOfDay": "900"}"#,
+        "g:CurrentTime=2026-01-16T09:01:00Z",
+    ),
+    (
+        r#""DateLessThan": {"g:CurrentTime": "2026-02-01T00:00:00Z"}"#,
+        r#""NumberEquals": {"lychgate:dayOfWeek": "3"}"#,
+        "g:CurrentTime=2026-02-04T00:00:00Z",
     ),
     (
         "",
@@ -255,8 +272,17 @@ const CONDITIONS: &[&str] = &[
     r#""ForAllValues:StringNotEquals": {"lychgate:groups": "corp/ml"}"#,
     r#""StringEquals": {"g:UserName": "bob"}"#,
     r#""DateGreaterThan": {"g:CurrentTime": "2026-01-15T13:00:00Z"}"#,
+    r#""NumberGreaterThanEquals": {"lychgate:timeOfDay": "1330"}"#,
+    r#""NumberGreaterThan": {"lychgate:dayOfWeek": "5"}"#,
     r#""Bool": {"g:SecureTransport": "false"}"#,
 ];
+
+#[test]
+fn a_search_that_is_cut_short_says_so() {
+    let (set, case) = (set(&[], &[("Allow", FOUR)], &[]), world());
+    let find = |judgements| way::find_within(judgements, &set, &case.query, &case.attributes);
+    assert_eq!((find(3), find(1000)), (Way::GivenUp, Way::Far));
+}
 
 /// The fewest changes that allow, found by trying everything.
 fn fewest(set: &Set, case: &World, time: bool) -> Option<usize> {
@@ -365,6 +391,7 @@ proptest! {
                 prop_assert_eq!(decision.answer(), Answer::Allow, "{:?}", changes);
             }
             Some(Way::Far | Way::Never { .. }) => prop_assert_eq!(fewest, None),
+            Some(Way::GivenUp) => prop_assert!(false, "four keys are not that many"),
         }
     }
 }

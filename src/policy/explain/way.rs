@@ -39,8 +39,10 @@ const JUDGEMENTS_MAX: usize = 200_000;
 pub enum Way {
     /// With these changes it would be allowed, and with fewer it would not.
     Changes(Vec<Change>),
-    /// More than three changes are needed, or the search was given up.
+    /// More than three changes are needed.
     Far,
+    /// The policies leave so much open that the search was given up.
+    GivenUp,
     /// No change helps: a Deny, `ceiling` or `none` depends on nothing that could be otherwise.
     Never {
         /// The statement, or what suites say in its place.
@@ -50,12 +52,22 @@ pub enum Way {
 
 /// Looks for the way; the request is not allowed as it is.
 pub(super) fn find(set: &Set, query: &Query, attributes: &Attributes) -> Way {
+    find_within(JUDGEMENTS_MAX, set, query, attributes)
+}
+
+/// Looks for the way until statements have been judged so often.
+pub(super) fn find_within(
+    judgements: usize,
+    set: &Set,
+    query: &Query,
+    attributes: &Attributes,
+) -> Way {
     let case = World { query: query.clone(), attributes: attributes.clone() };
     let groups = groups(set, &case);
     if let Some(decider) = never(set, &case, &groups) {
         return Way::Never { decider };
     }
-    let mut search = Search { set, left: JUDGEMENTS_MAX };
+    let mut search = Search { set, left: judgements };
     for time in [false, true] {
         for size in 1..=CHANGES_MAX {
             if let Some(changed) = search.size(&case, &groups, size, time) {
@@ -69,7 +81,7 @@ pub(super) fn find(set: &Set, query: &Query, attributes: &Attributes) -> Way {
             }
         }
     }
-    Way::Far
+    if search.left == 0 { Way::GivenUp } else { Way::Far }
 }
 
 /// The groups that the caller could be in too: those that attachments and conditions name.

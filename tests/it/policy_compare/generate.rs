@@ -144,7 +144,14 @@ const NUMBER: Family = Family {
         "NumberGreaterThan",
         "NumberGreaterThanEquals",
     ],
-    keys: &["lychgate:jobAge", "g:ResourceTag/n", "g:PrincipalTag/n", "modelarts:poolId"],
+    keys: &[
+        "lychgate:jobAge",
+        "g:ResourceTag/n",
+        "g:PrincipalTag/n",
+        "modelarts:poolId",
+        "lychgate:timeOfDay",
+        "lychgate:dayOfWeek",
+    ],
     values: &[
         "5",
         "5.00",
@@ -155,6 +162,9 @@ const NUMBER: Family = Family {
         "${g:PrincipalTag/n}",
         "${g:ResourceTag/n, '5'}",
         "${lychgate:jobAge}",
+        "4",
+        "1200",
+        "${lychgate:timeOfDay}",
         "${modelarts:poolId, '5'}",
     ],
 };
