@@ -22,6 +22,9 @@ pub const CLAIM_DEPTH_MAX: usize = 8;
 /// How long a token issuer's keys stay in use after the last good look, unless set otherwise.
 pub const STALE_KEYS: Duration = Duration::from_secs(3600);
 
+/// The least good value for [`Remote::stale`]: shorter, and one slow look would stop the gate.
+pub const STALE_KEYS_MIN: Duration = Duration::from_secs(10);
+
 /// The identity sources of a gate. A gate may have none: then only listeners with a fixed
 /// principal let anyone in.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +69,8 @@ pub struct Remote {
     /// A file whose content is sent as bearer token, read anew for each request: how a pod asks
     /// the Kubernetes API server.
     pub bearer: Option<PathBuf>,
-    /// How long keys stay in use after the last good fetch; [`STALE_KEYS`] is a good value.
+    /// How long keys stay in use after the last good fetch, at least [`STALE_KEYS_MIN`];
+    /// [`STALE_KEYS`] is a good value.
     pub stale: Duration,
 }
 
@@ -197,6 +201,11 @@ fn is_symmetric(algorithm: Algorithm) -> bool {
 
 impl Jwks {
     fn check(&self, issuer: &str) -> Result<(), &'static str> {
+        if let Self::Discovery(remote) | Self::Url(_, remote) = self
+            && remote.stale < STALE_KEYS_MIN
+        {
+            return Err("`stale` must be at least 10s");
+        }
         match self {
             Self::Discovery(_) => match issuer.parse() {
                 Ok(uri) if is_safe(&uri) && uri.query().is_none() => Ok(()),

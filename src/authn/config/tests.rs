@@ -52,6 +52,12 @@ fn every_fault_is_named() {
         ("jwks", Box::new(|it| it.jwks = url("http://169.254.169.254/keys"))),
         ("jwks", Box::new(|it| it.jwks = url("http://localhost.example/keys"))),
         ("jwks", Box::new(|it| it.jwks = url("/keys"))),
+        (
+            "jwks",
+            Box::new(|it| {
+                it.jwks = Jwks::Discovery(Remote { stale: Duration::from_secs(9), ..remote() });
+            }),
+        ),
     ];
     for (row, (field, change)) in rows.iter().enumerate() {
         let mut changed = other();

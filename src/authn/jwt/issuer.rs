@@ -45,12 +45,16 @@ struct Pace {
 impl Pace {
     fn new(jwks: &Jwks) -> Self {
         match jwks {
-            Jwks::Discovery(remote) | Jwks::Url(_, remote) => Self {
-                refresh: Duration::from_secs(300),
-                retry: Duration::from_secs(15),
-                cool_down: Duration::from_secs(10),
-                stale: remote.stale,
-            },
+            Jwks::Discovery(remote) | Jwks::Url(_, remote) => {
+                // Keys must not become stale between two good looks, however short `stale` is.
+                let soon = remote.stale / 3;
+                Self {
+                    refresh: soon.min(Duration::from_secs(300)),
+                    retry: soon.min(Duration::from_secs(15)),
+                    cool_down: Duration::from_secs(10),
+                    stale: remote.stale,
+                }
+            }
             Jwks::File(_) => {
                 let second = Duration::from_secs(1);
                 // Looking at a file costs no one else anything.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::authn::config::Remote;
+use crate::authn::config::STALE_KEYS_MIN;
 use crate::authn::jwt::fetch::Script;
 use crate::authn::jwt::support;
 use crate::authn::jwt::support::Signer;
@@ -23,7 +24,11 @@ struct World {
 impl World {
     /// An issuer that publishes `set`; each look takes `takes`.
     fn new(set: Option<String>, takes: Duration) -> Self {
-        let remote = Remote { roots: Roots::Nobody, bearer: None, stale: STALE };
+        Self::with_stale(set, takes, STALE)
+    }
+
+    fn with_stale(set: Option<String>, takes: Duration, stale: Duration) -> Self {
+        let remote = Remote { roots: Roots::Nobody, bearer: None, stale };
         let jwks = Jwks::Url("https://id.example/keys".parse().unwrap(), remote);
         let issuer = Arc::new(Issuer::new(support::issuer(jwks)));
         let script = Arc::new(Script { set: set.into(), takes, ..Script::default() });
@@ -165,6 +170,22 @@ async fn keys_outlive_their_issuer_for_a_while() {
     world.publish(Some(support::set(&[&a])));
     pass(20).await;
     assert_eq!(world.ask("a").await, Ok(0), "the same keys are the same version");
+    world.end().await;
+}
+
+/// attacks.md 49: the bound cuts off an issuer that is silent, and no other.
+#[tokio::test(start_paused = true)]
+async fn keys_of_an_issuer_that_answers_never_become_stale() {
+    let set = Some(support::set(&[&Signer::p256("a")]));
+    let world = World::with_stale(set, Duration::from_secs(3), STALE_KEYS_MIN);
+    assert_eq!(world.ask("a").await, Ok(0));
+    for second in 0..600 {
+        pass(1).await;
+        assert_eq!(world.issuer.version(), Some(0), "{second}");
+    }
+    world.publish(None);
+    pass(11).await;
+    assert_eq!(world.issuer.version(), None);
     world.end().await;
 }
 
