@@ -2,6 +2,8 @@
 //! reads an answer without a limit, and trusts just the roots it was given.
 
 use bytes::Bytes;
+use http::Request;
+use http::Response;
 use http::Uri;
 use http_body_util::BodyExt;
 use http_body_util::Full;
@@ -11,12 +13,14 @@ use hyper_rustls::HttpsConnector;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client as PooledClient;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioTimer;
 use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use std::error::Error as _;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -25,6 +29,8 @@ use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
 use tower::BoxError;
 use tower::Service;
 
@@ -167,6 +173,64 @@ impl Service<Uri> for Connector {
             })?
         })
     }
+}
+
+/// Nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSent {
+    /// The pooled connection had been closed meanwhile; a second attempt is the usual cure.
+    Closed,
+    /// No connection came about: name, TCP or TLS.
+    Connect,
+    /// No connection came about in time.
+    Late,
+}
+
+/// Sends `request` once. It leaves before `leave_by` or not at all, and its answer's head is waited
+/// for until `deadline`; `Ok(None)` when the request may have left and no answer came.
+///
+/// # Errors
+/// When it is certain that nothing was sent.
+pub async fn send(
+    client: &Client,
+    mut request: Request<Full<Bytes>>,
+    leave_by: Instant,
+    deadline: Instant,
+) -> Result<Option<Response<Incoming>>, NotSent> {
+    let mut connection = capture_connection(&mut request);
+    let mut sending = std::pin::pin!(client.request(request));
+    // hyper writes as soon as it holds a connection, so "no connection yet" means "not sent".
+    let early = tokio::select! {
+        biased;
+        sent = &mut sending => Some(sent),
+        connected = timeout_at(leave_by, connection.wait_for_connection_metadata()) => {
+            match connected {
+                Ok(_) => None,
+                Err(_) => return Err(NotSent::Late),
+            }
+        }
+    };
+    let sent = match early {
+        Some(sent) => sent,
+        None => match timeout_at(deadline, sending).await {
+            Ok(sent) => sent,
+            Err(_) => return Ok(None),
+        },
+    };
+    match sent {
+        Ok(response) => Ok(Some(response)),
+        Err(error) if error.is_connect() => Err(NotSent::Connect),
+        Err(error) if was_never_written(&error) => Err(NotSent::Closed),
+        Err(_) => Ok(None),
+    }
+}
+
+/// hyper hands a request back as cancelled only when none of it was written.
+fn was_never_written(error: &hyper_util::client::legacy::Error) -> bool {
+    error
+        .source()
+        .and_then(|it| it.downcast_ref::<hyper::Error>())
+        .is_some_and(hyper::Error::is_canceled)
 }
 
 /// Why an answer's body could not be read.

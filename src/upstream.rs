@@ -22,6 +22,7 @@ use self::key::Pass;
 
 use crate::client;
 use crate::client::Client;
+use crate::client::NotSent;
 use crate::clock::Clock;
 use crate::ledger::Entry;
 use crate::metrics;
@@ -48,7 +49,6 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::capture_connection;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -108,6 +108,15 @@ pub struct Job<'a> {
     pub project_id: &'a str,
     /// The training job's ID.
     pub training_job_id: &'a str,
+}
+
+impl Job<'_> {
+    /// The path of the one route.
+    #[must_use]
+    pub fn path(self) -> String {
+        let Self { project_id, training_job_id } = self;
+        format!("/v2/{project_id}/training-jobs/{training_job_id}")
+    }
 }
 
 impl<'a> From<&'a Query> for Job<'a> {
@@ -175,8 +184,7 @@ impl Upstream {
         trace: &Trace,
         max: usize,
     ) -> (Result<LookedUp, LookUpError>, Done) {
-        self.look_up(job, (Operation::Details, job_path(job)), trace.start(Stage::Details), max)
-            .await
+        self.look_up(job, (Operation::Details, job.path()), trace.start(Stage::Details), max).await
     }
 
     /// Asks for the job's tags. The stage is ready to be added to `trace`.
@@ -294,7 +302,7 @@ impl Upstream {
             .map_err(|_| limits.why_not_left())??;
         let running = trace.start(Stage::Forward);
         let traceparent = Some(running.traceparent());
-        let path = job_path(query.into());
+        let path = Job::from(query).path();
         let project_id = &query.project_id;
         let call = Call { method: Method::DELETE, path, project_id, traceparent };
         let (status, answer) = match self.send((&call, &pass), entry, trace, limits).await {
@@ -365,7 +373,7 @@ impl Upstream {
             trace.end(signing);
             let request = request?;
             entry.sending();
-            match self.send_once(request, limits).await {
+            match client::send(&self.client, request, limits.leave_by(), limits.deadline).await {
                 Err(NotSent::Closed) if attempt < ATTEMPTS_MAX => attempt += 1,
                 Err(NotSent::Closed | NotSent::Connect) => {
                     self.metrics.connect_failed();
@@ -374,40 +382,6 @@ impl Upstream {
                 Err(NotSent::Late) => return Err(limits.why_not_left()),
                 Ok(response) => return response.ok_or(DeleteError::Unanswered),
             }
-        }
-    }
-
-    /// `Ok(None)` when the request may have left and no answer came.
-    async fn send_once(
-        &self,
-        mut request: Request<Full<Bytes>>,
-        limits: Limits,
-    ) -> Result<Option<Response<Incoming>>, NotSent> {
-        let mut connection = capture_connection(&mut request);
-        let mut sending = std::pin::pin!(self.client.request(request));
-        // hyper writes as soon as it holds a connection, so "no connection yet" means "not sent".
-        let early = tokio::select! {
-            biased;
-            sent = &mut sending => Some(sent),
-            connected = timeout_at(limits.leave_by(), connection.wait_for_connection_metadata()) => {
-                match connected {
-                    Ok(_) => None,
-                    Err(_) => return Err(NotSent::Late),
-                }
-            }
-        };
-        let sent = match early {
-            Some(sent) => sent,
-            None => match timeout_at(limits.deadline, sending).await {
-                Ok(sent) => sent,
-                Err(_) => return Ok(None),
-            },
-        };
-        match sent {
-            Ok(response) => Ok(Some(response)),
-            Err(error) if error.is_connect() => Err(NotSent::Connect),
-            Err(error) if was_never_written(&error) => Err(NotSent::Closed),
-            Err(_) => Ok(None),
         }
     }
 
@@ -451,14 +425,6 @@ struct Limits {
     deadline: Instant,
 }
 
-/// Nothing left the gate.
-enum NotSent {
-    /// The pooled connection had been closed meanwhile.
-    Closed,
-    Connect,
-    Late,
-}
-
 impl Limits {
     fn leave_by(&self) -> Instant {
         self.fresh_until.map_or(self.deadline, |it| it.min(self.deadline))
@@ -471,17 +437,4 @@ impl Limits {
             false => DeleteError::NotInTime,
         }
     }
-}
-
-fn job_path(job: Job<'_>) -> String {
-    let Job { project_id, training_job_id } = job;
-    format!("/v2/{project_id}/training-jobs/{training_job_id}")
-}
-
-/// hyper hands a request back as cancelled only when none of it was written.
-fn was_never_written(error: &hyper_util::client::legacy::Error) -> bool {
-    error
-        .source()
-        .and_then(|it| it.downcast_ref::<hyper::Error>())
-        .is_some_and(hyper::Error::is_canceled)
 }
