@@ -5,6 +5,7 @@ mod policies;
 mod settle;
 
 use self::health::Health;
+use self::health::Ready;
 use self::settle::Looks;
 use self::settle::Settler;
 
@@ -12,10 +13,14 @@ use crate::authn;
 use crate::authn::Authenticator;
 use crate::cli::Exit;
 use crate::client;
+use crate::client::Client;
+use crate::client::Roots;
 use crate::clock::Clock;
 use crate::config;
 use crate::config::Config;
 use crate::credentials;
+use crate::forward;
+use crate::forward::Forwarder;
 use crate::gateway;
 use crate::gateway::Dependencies;
 use crate::gateway::Gateway;
@@ -37,6 +42,7 @@ use crate::upstream;
 use crate::upstream::Upstream;
 use crate::upstream::Upstreams;
 
+use axum::Router;
 use ipnet::IpNet;
 use ipnet::Ipv4Net;
 use ipnet::Ipv6Net;
@@ -96,22 +102,40 @@ pub enum StartError {
     Telemetry(#[from] telemetry::Error),
 }
 
-/// A gate that listens, and answers once it runs.
+/// A gate or a forwarder that listens, and answers once it runs.
 #[derive(Debug)]
 pub struct App {
-    gateway: Arc<Gateway>,
+    router: Router,
     listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
     admission: Admission,
     admin: Listener,
     admin_address: SocketAddr,
     health: Health,
-    ledger: Ledger,
-    ledger_thread: WriterThread,
+    /// A forwarder has none.
+    recording: Option<Recording>,
     tracer: Tracer,
     tracker: TaskTracker,
     drain: CancellationToken,
     drain_limit: Duration,
+}
+
+/// What a gate closes when it ends, and fails with.
+#[derive(Debug)]
+struct Recording {
+    gateway: Arc<Gateway>,
+    ledger: Ledger,
+    thread: WriterThread,
+}
+
+/// What every part of the process may need.
+#[derive(Clone, Debug)]
+struct Common {
+    clock: Clock,
+    metrics: Metrics,
+    tracer: Tracer,
+    tracker: TaskTracker,
+    drain: CancellationToken,
 }
 
 impl App {
@@ -122,66 +146,47 @@ impl App {
     /// The first thing that does not work.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let metrics = Metrics::new();
-        let tracker = TaskTracker::new();
-        let drain = CancellationToken::new();
         let tracer = Tracer::new(&config.telemetry.trace, &metrics, &Handle::current())?;
-
+        let (tracker, drain) = (TaskTracker::new(), CancellationToken::new());
         let admission = admission(&config, &metrics);
+        let common = Common { clock, metrics, tracer, tracker, drain };
         let (listeners, admin) = listeners(&config).await?;
-        let opened = ledger::open(&config.ledger, clock.clone(), &metrics)?;
-        let settings = settings(&config);
-        let (directory, limits) = (config.policies, policy::Limits::default());
-        let (in_force, follower) =
-            Policies::open(directory, limits, clock.clone(), metrics.clone()).await;
-        let (versions, policies) = watch::channel(None);
-        policies::hand_over(&in_force, &opened.ledger, &versions);
-        tracker.spawn(follower.run(drain.clone()));
-        let ledger = opened.ledger.clone();
-        tracker.spawn(policies::follow(in_force.clone(), ledger, versions, drain.clone()));
-        let upstreams = upstreams(&config.upstreams, &clock, &metrics, &tracker, &drain).await?;
-        let looks = Looks {
-            upstreams: upstreams.clone(),
-            tracer: Tracer::new(&TraceConfig::default(), &metrics, &Handle::current())?,
-            clock: clock.clone(),
-            words: config.pool_words,
+        let (router, recording, ready) = match config.role {
+            config::Role::Forwarder(forwarder) => {
+                let settings = forward::Settings {
+                    job_ids: config.job_ids,
+                    in_flight_max: config.in_flight_max,
+                };
+                let forwarder = Arc::new(start_forwarder(*forwarder, settings, &common).await?);
+                (forwarder.router(), None, Ready::Forwarder(forwarder))
+            }
+            config::Role::Gate(gate) => {
+                let settings = gateway::Settings {
+                    job_ids: config.job_ids,
+                    named_denials: gate.named_denials,
+                    trusted_proxies: config.trusted_proxies,
+                    in_flight_max: config.in_flight_max,
+                    per_principal: gate.per_principal,
+                    attributes_max_age: gate.attributes_max_age,
+                    pool_words: gate.pool_words.clone(),
+                };
+                let (recording, policies) = start_gate(*gate, settings, &common).await?;
+                let Recording { gateway, ledger, .. } = &recording;
+                let (gateway, ledger) = (Arc::clone(gateway), ledger.clone());
+                let router = gateway.router();
+                (router, Some(recording), Ready::Gate { gateway, ledger, policies })
+            }
         };
-        let (ledger, window) = (opened.ledger.clone(), config.settle_window);
-        let settler =
-            Settler { pending: opened.pending, looks, ledger, metrics: metrics.clone(), window };
-        tracker.spawn(settler.run(drain.clone()));
-        let authenticator = Authenticator::start(config.identity, &tracker, &drain).await?;
-        let gateway = Arc::new(Gateway::new(
-            settings,
-            Dependencies {
-                authenticator,
-                policies,
-                upstreams,
-                ledger: opened.ledger.clone(),
-                tracer: tracer.clone(),
-                metrics: metrics.clone(),
-                clock,
-                tracker: tracker.clone(),
-            },
-        ));
-        let addresses = listeners.iter().map(Listener::local_address).collect();
-        let admin_address = admin.local_address();
-        let health = Health {
-            gateway: Arc::clone(&gateway),
-            ledger: opened.ledger.clone(),
-            policies: in_force,
-            drain: drain.clone(),
-            metrics,
-        };
+        let Common { metrics, tracer, tracker, drain, .. } = common;
         Ok(Self {
-            gateway,
+            router,
+            addresses: listeners.iter().map(Listener::local_address).collect(),
             listeners,
-            addresses,
             admission,
+            admin_address: admin.local_address(),
             admin,
-            admin_address,
-            health,
-            ledger: opened.ledger,
-            ledger_thread: opened.thread,
+            health: Health { ready, drain: drain.clone(), metrics },
+            recording,
             tracer,
             tracker,
             drain,
@@ -219,10 +224,13 @@ impl App {
             drain: self.drain.clone(),
             metrics: self.health.metrics.clone(),
         };
-        self.tracker.spawn(record_suppressed(Arc::clone(&self.gateway), self.drain.clone()));
-        for listener in self.listeners {
-            self.tracker.spawn(listener.serve(self.gateway.router(), serving.clone()));
+        if let Some(Recording { gateway, .. }) = &self.recording {
+            self.tracker.spawn(record_suppressed(Arc::clone(gateway), self.drain.clone()));
         }
+        for listener in self.listeners {
+            self.tracker.spawn(listener.serve(self.router.clone(), serving.clone()));
+        }
+        drop(self.router);
         let health = self.health;
         let metrics = health.metrics.clone();
         let admin = admin::router(
@@ -245,7 +253,7 @@ impl App {
 
         let failed = tokio::select! {
             () = shutdown => false,
-            () = self.ledger.failed() => true,
+            () = failed(self.recording.as_ref()) => true,
         };
         tracing::info!("draining");
         self.drain.cancel();
@@ -254,16 +262,100 @@ impl App {
         if !drained {
             tracing::warn!("not everything in flight ended in time");
         }
-        self.gateway.record_suppressed();
-        drop(self.gateway);
-        let closed = self.ledger_thread.close().await;
+        let closed = match self.recording {
+            Some(Recording { gateway, thread, .. }) => {
+                gateway.record_suppressed();
+                drop(gateway);
+                thread.close().await.is_ok()
+            }
+            None => true,
+        };
         admin_drain.cancel();
         self.tracer.shutdown(FLUSH).await;
-        match (failed, closed) {
-            (false, Ok(())) => Exit::Ok,
-            _ => Exit::Failed,
-        }
+        if closed && !failed { Exit::Ok } else { Exit::Failed }
     }
+}
+
+/// Resolves when the ledger can record no more, which a forwarder's never does.
+async fn failed(recording: Option<&Recording>) {
+    match recording {
+        Some(Recording { ledger, .. }) => ledger.failed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Everything that judges and records.
+async fn start_gate(
+    config: config::Gate,
+    settings: gateway::Settings,
+    common: &Common,
+) -> Result<(Recording, Policies), StartError> {
+    let Common { clock, metrics, tracer, tracker, drain } = common;
+    let opened = ledger::open(&config.ledger, clock.clone(), metrics)?;
+    let (directory, limits) = (config.policies, policy::Limits::default());
+    let (in_force, follower) =
+        Policies::open(directory, limits, clock.clone(), metrics.clone()).await;
+    let (versions, policies) = watch::channel(None);
+    policies::hand_over(&in_force, &opened.ledger, &versions);
+    tracker.spawn(follower.run(drain.clone()));
+    let ledger = opened.ledger.clone();
+    tracker.spawn(policies::follow(in_force.clone(), ledger, versions, drain.clone()));
+    let upstreams = upstreams(&config.upstreams, clock, metrics, tracker, drain).await?;
+    let looks = Looks {
+        upstreams: upstreams.clone(),
+        tracer: Tracer::new(&TraceConfig::default(), metrics, &Handle::current())?,
+        clock: clock.clone(),
+        words: config.pool_words,
+    };
+    let (ledger, window) = (opened.ledger.clone(), config.settle_window);
+    let settler =
+        Settler { pending: opened.pending, looks, ledger, metrics: metrics.clone(), window };
+    tracker.spawn(settler.run(drain.clone()));
+    let authenticator = Authenticator::start(config.identity, tracker, drain).await?;
+    let gateway = Arc::new(Gateway::new(
+        settings,
+        Dependencies {
+            authenticator,
+            policies,
+            upstreams,
+            ledger: opened.ledger.clone(),
+            tracer: tracer.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+            tracker: tracker.clone(),
+        },
+    ));
+    Ok((Recording { gateway, ledger: opened.ledger, thread: opened.thread }, in_force))
+}
+
+/// A token and a connection are all that a forwarder has.
+async fn start_forwarder(
+    config: config::Forwarder,
+    settings: forward::Settings,
+    common: &Common,
+) -> Result<Forwarder, StartError> {
+    let Common { clock, metrics, tracer, tracker, drain } = common;
+    let client = client(config.roots, config.connect)
+        .map_err(|source| StartError::Client { name: config.gate.name.clone(), source })?;
+    let token = forward::follow(config.token, tracker, drain.clone()).await;
+    let parts = forward::Dependencies {
+        gate: forward::Gate::new(config.gate, client, token, metrics),
+        tracer: tracer.clone(),
+        metrics: metrics.clone(),
+        clock: clock.clone(),
+        tracker: tracker.clone(),
+    };
+    Ok(Forwarder::new(settings, parts))
+}
+
+/// Connections to an upstream.
+fn client(roots: Roots, connect: Duration) -> Result<Client, client::Error> {
+    client::new(&client::Config {
+        roots,
+        connect,
+        idle: upstream::IDLE,
+        idle_per_host: upstream::IDLE_CONNECTIONS_MAX,
+    })
 }
 
 /// One record per principal and minute tells how many of its requests were refused for their rate.
@@ -274,18 +366,6 @@ async fn record_suppressed(gateway: Arc<Gateway>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = minutes.tick() => gateway.record_suppressed(),
         }
-    }
-}
-
-fn settings(config: &Config) -> gateway::Settings {
-    gateway::Settings {
-        job_ids: config.job_ids,
-        named_denials: config.named_denials,
-        trusted_proxies: config.trusted_proxies.clone(),
-        in_flight_max: config.in_flight_max,
-        per_principal: config.per_principal,
-        attributes_max_age: config.attributes_max_age,
-        pool_words: config.pool_words.clone(),
     }
 }
 
@@ -348,13 +428,8 @@ pub(crate) async fn upstreams(
     let mut upstreams = Vec::new();
     for it in written {
         let name = || it.config.name.clone();
-        let client = client::new(&client::Config {
-            roots: it.roots.clone(),
-            connect: it.connect,
-            idle: upstream::IDLE,
-            idle_per_host: upstream::IDLE_CONNECTIONS_MAX,
-        })
-        .map_err(|source| StartError::Client { name: name(), source })?;
+        let client = client(it.roots.clone(), it.connect)
+            .map_err(|source| StartError::Client { name: name(), source })?;
         let known = keys.iter().find(|(source, _)| *source == &it.credentials);
         let key = match known {
             Some((_, key)) => key.clone(),

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::Request;
 use http::Response;
 use http::Uri;
+use http::uri::PathAndQuery;
 use http_body_util::BodyExt;
 use http_body_util::Full;
 use http_body_util::Limited;
@@ -20,7 +21,7 @@ use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use std::error::Error as _;
+use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -197,6 +198,7 @@ pub async fn send(
     leave_by: Instant,
     deadline: Instant,
 ) -> Result<Option<Response<Incoming>>, NotSent> {
+    let host = request.uri().authority().cloned();
     let mut connection = capture_connection(&mut request);
     let mut sending = std::pin::pin!(client.request(request));
     // hyper writes as soon as it holds a connection, so "no connection yet" means "not sent".
@@ -219,7 +221,11 @@ pub async fn send(
     };
     match sent {
         Ok(response) => Ok(Some(response)),
-        Err(error) if error.is_connect() => Err(NotSent::Connect),
+        Err(error) if error.is_connect() => {
+            let host = host.map(tracing::field::display);
+            tracing::warn!(host, error = chain(&error), "cannot connect");
+            Err(NotSent::Connect)
+        }
         Err(error) if was_never_written(&error) => Err(NotSent::Closed),
         Err(_) => Ok(None),
     }
@@ -231,6 +237,27 @@ fn was_never_written(error: &hyper_util::client::legacy::Error) -> bool {
         .source()
         .and_then(|it| it.downcast_ref::<hyper::Error>())
         .is_some_and(hyper::Error::is_canceled)
+}
+
+/// An error with its causes, for logs.
+#[must_use]
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// The address of `path`, a path without a query, at `endpoint`, a scheme and an authority.
+#[must_use]
+pub fn url(endpoint: &Uri, path: &str) -> Option<Uri> {
+    let mut parts = endpoint.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(path).ok();
+    Uri::from_parts(parts).ok()
 }
 
 /// Why an answer's body could not be read.

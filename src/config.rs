@@ -9,6 +9,7 @@ use crate::attributes::PoolWords;
 use crate::authn;
 use crate::client::Roots;
 use crate::credentials;
+use crate::forward;
 use crate::gateway::Rate;
 use crate::ledger;
 use crate::policy::Principal;
@@ -41,6 +42,32 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Which job IDs the route accepts.
     pub job_ids: JobIds,
+    /// What the process does with a request.
+    pub role: Role,
+    /// The most requests that are worked on at once.
+    pub in_flight_max: usize,
+    /// The most connections of all data listeners.
+    pub connections_max: usize,
+    /// The most connections from one address, trusted proxies and loopback aside.
+    pub connections_per_peer_max: usize,
+    /// How long a stop waits for what is in flight.
+    pub drain: Duration,
+    /// Logs and traces.
+    pub telemetry: Telemetry,
+}
+
+/// What a process does with a request.
+#[derive(Debug)]
+pub enum Role {
+    /// It sends it to the central gate.
+    Forwarder(Box<Forwarder>),
+    /// It judges it.
+    Gate(Box<Gate>),
+}
+
+/// A process that judges, records and signs.
+#[derive(Debug)]
+pub struct Gate {
     /// Who is known.
     pub identity: authn::Config,
     /// The policy directory.
@@ -57,18 +84,21 @@ pub struct Config {
     pub ledger: ledger::Config,
     /// How long a job is looked at whose delete got no answer, before it counts as not deleted.
     pub settle_window: Duration,
-    /// The most requests that are worked on at once.
-    pub in_flight_max: usize,
     /// How often one principal may ask.
     pub per_principal: Rate,
-    /// The most connections of all data listeners.
-    pub connections_max: usize,
-    /// The most connections from one address, trusted proxies and loopback aside.
-    pub connections_per_peer_max: usize,
-    /// How long a stop waits for what is in flight.
-    pub drain: Duration,
-    /// Logs and traces.
-    pub telemetry: Telemetry,
+}
+
+/// A process that holds nothing but a token for the central gate.
+#[derive(Debug)]
+pub struct Forwarder {
+    /// The central gate.
+    pub gate: forward::Config,
+    /// The file with the token for it.
+    pub token: PathBuf,
+    /// Whom to trust over TLS.
+    pub roots: Roots,
+    /// The limit for a connect.
+    pub connect: Duration,
 }
 
 /// One data listener.
@@ -147,6 +177,15 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Config {
+    /// What a gate needs; `None` for a forwarder.
+    #[must_use]
+    pub fn gate(&self) -> Option<&Gate> {
+        match &self.role {
+            Role::Gate(gate) => Some(gate),
+            Role::Forwarder(_) => None,
+        }
+    }
+
     /// Reads and checks the file at `path`. Relative paths in it are relative to its directory.
     ///
     /// # Errors

@@ -10,16 +10,17 @@
 //! 4. A client that hangs up cancels nothing that was decided: from the record on the work runs in
 //!    a tracked task of its own, and the handler only waits for it.
 
-mod exchange;
+pub(crate) mod exchange;
 mod rate;
 pub mod refusal;
 mod resolve;
-mod response;
+pub(crate) mod response;
 mod source;
 
 pub use self::rate::OTHERS;
 pub use self::rate::PRINCIPALS_MAX;
 pub use self::rate::Rate;
+pub use self::refusal::ForwardFault;
 pub use self::refusal::HeadFault;
 pub use self::refusal::Refusal;
 
@@ -372,7 +373,8 @@ enum Done {
     Gone,
 }
 
-fn refuse(exchange: Exchange, refusal: &Refusal) -> Response<Body> {
+/// Ends the exchange with the gate's own answer.
+pub(crate) fn refuse(exchange: Exchange, refusal: &Refusal) -> Response<Body> {
     let response = response::refused(refusal, exchange.id);
     exchange.finish(response, Origin::Gateway, Some(refusal.code()))
 }
@@ -447,7 +449,7 @@ async fn settle(exchange: &mut Exchange, case: &Case, entry: Entry) -> Result<Do
 }
 
 /// The request target as it arrived. Over HTTP/1.1 it has no authority, or the route refuses it.
-fn target(head: &Parts) -> Cow<'_, str> {
+pub(crate) fn target(head: &Parts) -> Cow<'_, str> {
     let path_and_query = head.uri.path_and_query();
     match (head.version, head.uri.authority(), path_and_query) {
         (http::Version::HTTP_2, _, Some(it)) | (_, None, Some(it)) => Cow::Borrowed(it.as_str()),

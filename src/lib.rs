@@ -3,6 +3,8 @@
 
 pub mod gateway;
 
+pub mod forward;
+
 pub mod route;
 
 pub mod policy;

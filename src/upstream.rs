@@ -15,14 +15,15 @@ pub use self::error::LookUpError;
 pub use self::key::Key;
 pub use self::projects::Config;
 pub use self::projects::Upstreams;
+pub use self::projects::claim;
 
 use self::answer::Unusable;
-use self::error::chain;
 use self::key::Pass;
 
 use crate::client;
 use crate::client::Client;
 use crate::client::NotSent;
+use crate::client::chain;
 use crate::clock::Clock;
 use crate::ledger::Entry;
 use crate::metrics;
@@ -46,7 +47,6 @@ use http::Request;
 use http::Response;
 use http::StatusCode;
 use http::Uri;
-use http::uri::PathAndQuery;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use std::error::Error;
@@ -108,15 +108,6 @@ pub struct Job<'a> {
     pub project_id: &'a str,
     /// The training job's ID.
     pub training_job_id: &'a str,
-}
-
-impl Job<'_> {
-    /// The path of the one route.
-    #[must_use]
-    pub fn path(self) -> String {
-        let Self { project_id, training_job_id } = self;
-        format!("/v2/{project_id}/training-jobs/{training_job_id}")
-    }
 }
 
 impl<'a> From<&'a Query> for Job<'a> {
@@ -184,7 +175,8 @@ impl Upstream {
         trace: &Trace,
         max: usize,
     ) -> (Result<LookedUp, LookUpError>, Done) {
-        self.look_up(job, (Operation::Details, job.path()), trace.start(Stage::Details), max).await
+        self.look_up(job, (Operation::Details, job_path(job)), trace.start(Stage::Details), max)
+            .await
     }
 
     /// Asks for the job's tags. The stage is ready to be added to `trace`.
@@ -302,7 +294,7 @@ impl Upstream {
             .map_err(|_| limits.why_not_left())??;
         let running = trace.start(Stage::Forward);
         let traceparent = Some(running.traceparent());
-        let path = Job::from(query).path();
+        let path = job_path(query.into());
         let project_id = &query.project_id;
         let call = Call { method: Method::DELETE, path, project_id, traceparent };
         let (status, answer) = match self.send((&call, &pass), entry, trace, limits).await {
@@ -340,7 +332,10 @@ impl Upstream {
             pass.refused(&self.config.name, call.project_id);
         }
         let skew = skew::skew(response.headers(), self.clock.now());
-        let answer = Answer::read(response, &pass.credential).await;
+        let token = pass.credential.security_token().map(|it| it.expose().as_str());
+        let secrets: Vec<_> =
+            [Some(pass.credential.access_key_id()), token].into_iter().flatten().collect();
+        let answer = Answer::read(response, &secrets).await;
         if let Ok(answer) = &answer
             && !answer.refuses_key()
         {
@@ -411,9 +406,7 @@ impl Upstream {
     }
 
     fn url(&self, path: &str) -> Option<Uri> {
-        let mut parts = self.config.endpoint.clone().into_parts();
-        parts.path_and_query = PathAndQuery::try_from(path).ok();
-        Uri::from_parts(parts).ok()
+        client::url(&self.config.endpoint, path)
     }
 }
 
@@ -437,4 +430,9 @@ impl Limits {
             false => DeleteError::NotInTime,
         }
     }
+}
+
+fn job_path(job: Job<'_>) -> String {
+    let Job { project_id, training_job_id } = job;
+    format!("/v2/{project_id}/training-jobs/{training_job_id}")
 }

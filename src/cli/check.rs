@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let config = arguments.target.config.as_deref().unwrap_or(Path::new(""));
     if arguments.target.config.is_some() {
         match Config::load(config) {
-            Ok(it) => directory = Some(it.policies),
+            Ok(it) => directory = it.gate().map(|it| it.policies.clone()),
             Err(error) => complaints = error.complaints().to_vec(),
         }
     }

@@ -158,6 +158,10 @@ struct ChangeReport<'a> {
 enum Error {
     #[error("write the case as FILE#NAME, such as `protect.yaml#prod stays`")]
     Form,
+    #[error(
+        "this is the configuration of a forwarder, which judges nothing: ask with that of the central gate"
+    )]
+    Forwarder,
     #[error("there is no case `{name}` in {file}; its cases are: {cases}")]
     Name { file: String, name: String, cases: String },
     #[error("there is no suite {0} in the policy directory, or it has no cases")]
@@ -198,7 +202,10 @@ fn live(config: &Path, arguments: &Arguments) -> Exit {
         Ok(config) => config,
         Err(error) => return super::complain(&error, Exit::Invalid),
     };
-    let directory = match Directory::read(&config.policies) {
+    let Some(gate) = config.gate() else {
+        return super::complain(&Error::Forwarder, Exit::Invalid);
+    };
+    let directory = match Directory::read(&gate.policies) {
         Ok(directory) => directory,
         Err(error) => return check::refuse(&error),
     };
@@ -215,7 +222,7 @@ fn live(config: &Path, arguments: &Arguments) -> Exit {
         tags,
     };
     super::block_on(async {
-        let (query, attributes) = live::look_up(&config, &asked).await?;
+        let (query, attributes) = live::look_up(gate, config.job_ids, &asked).await?;
         let explanation = set.explain(&query, &attributes);
         if let Some(path) = save {
             let (who, job) = (query.principal.id(), &query.training_job_id);

@@ -1,12 +1,15 @@
 //! From the file as written to the checked configuration; collects every complaint.
 
 mod credentials;
+mod forwarder;
 mod identity;
 mod upstream;
 
 use super::Complaint;
 use super::Config;
+use super::Gate;
 use super::Listen;
+use super::Role;
 use super::file;
 use super::file::File;
 use crate::attributes::PoolWords;
@@ -77,49 +80,92 @@ pub(super) fn check(file: File, base: &Path) -> Result<Config, Vec<Complaint>> {
 
 impl Checker<'_> {
     /// `None` only with a complaint.
-    fn config(&mut self, file: File) -> Option<Config> {
+    fn config(&mut self, mut file: File) -> Option<Config> {
+        let forwards = file.upstreams.value.iter().any(|it| it.kind.value == file::Kind::Gate);
         let has_fixed = file.listen.value.iter().any(|it| it.principal.is_some());
-        let listen = self.listen(file.listen);
+        if forwards {
+            self.forwarding_listeners(&file.listen.value);
+        }
+        let listeners = place(&file.listen);
+        let listen = self.listen(std::mem::take(&mut file.listen.value), &listeners);
         let admin = self.address(&file.admin.address);
         let trusted_proxies = file.trusted_proxies.iter().filter_map(|it| self.network(it));
         let trusted_proxies = trusted_proxies.collect();
-        let identity = self.identity(file.identity, has_fixed);
-        let upstreams = self.upstreams(file.upstreams, &file.timeouts);
-        let limits = file.limits;
-        let connections_max = self.positive(&limits.connections, "connections");
+        let connections_max = self.positive(&file.limits.connections, "connections");
         let connections_per_peer_max =
-            self.positive(&limits.connections_per_peer, "connections_per_peer");
-        let in_flight_max = self.positive(&limits.in_flight, "in_flight");
-        let per_principal = self.rate(&limits.per_principal);
-        let ledger = self.ledger(&file.ledger);
+            self.positive(&file.limits.connections_per_peer, "connections_per_peer");
+        let in_flight_max = self.positive(&file.limits.in_flight, "in_flight");
         let telemetry = self.telemetry(&file.telemetry);
         self.timeouts(&file.timeouts);
+        let drain = file.timeouts.drain.value.0;
+        let job_ids = match file.route.job_id {
+            file::JobIds::Token => JobIds::Token,
+            file::JobIds::Uuid => JobIds::Uuid,
+        };
+        let role = match forwards {
+            true => self.forwarder(file).map(|it| Role::Forwarder(Box::new(it))),
+            false => {
+                let gate = self.gate(file, has_fixed, &listeners);
+                gate.map(|it| Role::Gate(Box::new(it)))
+            }
+        };
         Some(Config {
             listen,
             admin: admin?,
             trusted_proxies,
-            job_ids: match file.route.job_id {
-                file::JobIds::Token => JobIds::Token,
-                file::JobIds::Uuid => JobIds::Uuid,
-            },
-            identity: identity?,
-            policies: self.path(&file.policies.directory),
-            named_denials: file.policies.denials == file::Denials::Full,
-            upstreams,
-            pool_words: PoolWords {
-                dedicated: file.attributes.pool_types.dedicated,
-                public: file.attributes.pool_types.public,
-            },
-            attributes_max_age: file.attributes.max_age.0,
-            ledger,
-            settle_window: file.settle.window.0,
+            job_ids,
+            role: role?,
             in_flight_max,
-            per_principal,
             connections_max,
             connections_per_peer_max,
-            drain: file.timeouts.drain.value.0,
+            drain,
             telemetry,
         })
+    }
+
+    /// `has_fixed` says that some listener has a fixed principal; `listeners` is where they stand.
+    fn gate(&mut self, file: File, has_fixed: bool, listeners: &Spanned<()>) -> Option<Gate> {
+        let nobody = || Spanned {
+            value: file::Identity::default(),
+            referenced: listeners.referenced,
+            defined: listeners.defined,
+        };
+        let identity = self.identity(file.identity.unwrap_or_else(nobody), has_fixed);
+        let upstreams = self.upstreams(file.upstreams, &file.timeouts, has_fixed);
+        let per_principal = self.rate(&file.limits.per_principal.value);
+        let policies = file.policies.map(|it| it.value);
+        if policies.is_none() {
+            self.complain_of_file(
+                "no `policies`: name the directory that says who may delete what",
+            );
+        }
+        let ledger = file.ledger.map(|it| self.ledger(&it.value));
+        if ledger.is_none() {
+            self.complain_of_file(
+                "no `ledger`: name the directory for the record of all decisions",
+            );
+        }
+        let attributes = file.attributes.map(|it| it.value).unwrap_or_default();
+        let policies = policies?;
+        Some(Gate {
+            identity: identity?,
+            policies: self.path(&policies.directory),
+            named_denials: policies.denials == file::Denials::Full,
+            upstreams,
+            pool_words: PoolWords {
+                dedicated: attributes.pool_types.dedicated,
+                public: attributes.pool_types.public,
+            },
+            attributes_max_age: attributes.max_age.0,
+            ledger: ledger?,
+            settle_window: file.settle.map(|it| it.value).unwrap_or_default().window.0,
+            per_principal,
+        })
+    }
+
+    /// Complains of something that is nowhere in the file.
+    fn complain_of_file(&mut self, message: &str) {
+        self.complaints.push(Complaint { line: 0, column: 0, message: message.to_owned() });
     }
 
     fn complain<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) {
@@ -131,9 +177,9 @@ impl Checker<'_> {
         self.base.join(path)
     }
 
-    fn listen(&mut self, written: Spanned<Vec<file::Listen>>) -> Vec<Listen> {
-        if written.value.is_empty() {
-            self.complain(&written, "no listener: name at least one `address`");
+    fn listen(&mut self, written: Vec<file::Listen>, at: &Spanned<()>) -> Vec<Listen> {
+        if written.is_empty() {
+            self.complain(at, "no listener: name at least one `address`");
         }
         let listener = |it: file::Listen| {
             let address = self.address(&it.address)?;
@@ -159,7 +205,7 @@ impl Checker<'_> {
             });
             Some(Listen { address, principal })
         };
-        written.value.into_iter().filter_map(listener).collect()
+        written.into_iter().filter_map(listener).collect()
     }
 
     fn address(&mut self, written: &Spanned<String>) -> Option<SocketAddr> {
@@ -323,6 +369,11 @@ impl Checker<'_> {
             },
         }
     }
+}
+
+/// Where something stands, without it.
+fn place<T>(it: &Spanned<T>) -> Spanned<()> {
+    Spanned { value: (), referenced: it.referenced, defined: it.defined }
 }
 
 fn is_loopback(uri: &Uri) -> bool {

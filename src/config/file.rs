@@ -27,20 +27,18 @@ pub(super) struct File {
     /// The route.
     #[serde(default)]
     pub(super) route: Route,
-    /// Who is known.
-    pub(super) identity: Spanned<Identity>,
-    /// The policies.
-    pub(super) policies: Policies,
-    /// The clouds; at least one.
+    /// Who is known. A forwarder has none, nor any other section up to `settle` but `upstreams`.
+    pub(super) identity: Option<Spanned<Identity>>,
+    /// The policies; a gate needs them.
+    pub(super) policies: Option<Spanned<Policies>>,
+    /// The clouds, at least one; or the central gate alone, and the process is a forwarder.
     pub(super) upstreams: Spanned<Vec<Upstream>>,
     /// Look-ups.
-    #[serde(default)]
-    pub(super) attributes: Attributes,
-    /// The ledger.
-    pub(super) ledger: Ledger,
+    pub(super) attributes: Option<Spanned<Attributes>>,
+    /// The ledger; a gate needs it.
+    pub(super) ledger: Option<Spanned<Ledger>>,
     /// Deletes without an answer.
-    #[serde(default)]
-    pub(super) settle: Settle,
+    pub(super) settle: Option<Spanned<Settle>>,
     /// Limits.
     #[serde(default)]
     pub(super) limits: Limits,
@@ -224,30 +222,36 @@ pub(super) struct Upstream {
     /// For records, metrics and logs: lower-case letters, digits and hyphens.
     pub(super) name: Spanned<String>,
     /// What it is.
-    pub(super) kind: Kind,
-    /// Project IDs, with at most one `*`, at the end.
-    pub(super) projects: Spanned<Vec<Spanned<String>>>,
+    pub(super) kind: Spanned<Kind>,
+    /// Project IDs, with at most one `*`, at the end. Needed for ModelArts; for a gate they are all
+    /// by default.
+    pub(super) projects: Option<Spanned<Vec<Spanned<String>>>>,
     /// The base URL; https, or http on loopback.
     pub(super) endpoint: Spanned<String>,
-    /// For URNs and `g:RequestedRegion`.
-    pub(super) region: Spanned<String>,
-    /// The account ID, for URNs and `g:PrincipalAccount`.
-    pub(super) account: Spanned<String>,
-    /// The cloud key.
-    pub(super) credentials: Spanned<Credentials>,
+    /// For URNs and `g:RequestedRegion`. Needed for ModelArts, and only there.
+    pub(super) region: Option<Spanned<String>>,
+    /// The account ID, for URNs and `g:PrincipalAccount`. Needed for ModelArts, and only there.
+    pub(super) account: Option<Spanned<String>>,
+    /// The cloud key. Needed for ModelArts, and only there.
+    pub(super) credentials: Option<Spanned<Credentials>>,
+    /// A file with the token for a gate. Needed for a gate, and only there. A change takes effect
+    /// within two seconds.
+    pub(super) token: Option<Spanned<PathBuf>>,
     /// `system` or a PEM bundle. Default: `system`.
     pub(super) ca: Option<Spanned<String>>,
-    /// How requests are signed. Default: `SDK-HMAC-SHA256`.
-    #[serde(default)]
-    pub(super) algorithm: Algorithm,
-    /// The most requests at once for these projects; more are answered with 503. Default: `256`.
+    /// How requests to ModelArts are signed. Default: `SDK-HMAC-SHA256`.
+    pub(super) algorithm: Option<Spanned<Algorithm>>,
+    /// The most requests at once for these projects; more are answered with 503. For ModelArts.
+    /// Default: `256`.
     pub(super) in_flight: Option<Spanned<usize>>,
 }
 
 /// What an upstream is.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
+    /// The central gate, which judges: the process is a forwarder, and this its only upstream.
+    Gate,
     /// ModelArts itself.
     Modelarts,
 }
@@ -261,6 +265,10 @@ pub(super) struct Credentials {
     pub(super) file: Option<PathBuf>,
     /// `HUAWEICLOUD_SDK_AK`, `_SK` and, if it is temporary, `_SECURITY_TOKEN`. Default: `false`.
     pub(super) environment: bool,
+    /// In a sidecar (a listener has a `principal`) `ecs_metadata` and `pod_identity` are refused
+    /// unless this is `true`: every container of the pod can ask for the same credential. Default:
+    /// `false`.
+    pub(super) shared_with_pod: bool,
     /// The metadata service of the ECS that the gate runs on.
     pub(super) ecs_metadata: Option<EcsMetadata>,
     /// The identity agent of a CCE cluster.
@@ -306,10 +314,9 @@ pub(super) struct Oidc {
 }
 
 /// How requests to an upstream are signed.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 pub(super) enum Algorithm {
     /// The one that ModelArts documents.
-    #[default]
     #[serde(rename = "SDK-HMAC-SHA256")]
     SdkHmacSha256,
     /// With a derived key.
@@ -374,7 +381,7 @@ pub(super) struct Limits {
     /// Requests at work at once; one more is answered with 503. Default: `512`.
     pub(super) in_flight: Spanned<usize>,
     /// The rate of one principal.
-    pub(super) per_principal: PerPrincipal,
+    pub(super) per_principal: Spanned<PerPrincipal>,
     /// Connections of all data listeners together. Default: `4096`.
     pub(super) connections: Spanned<usize>,
     /// Connections of one address (in IPv6: of one /64), but for trusted proxies and loopback.

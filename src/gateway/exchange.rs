@@ -31,18 +31,18 @@ const CLIENT_LEFT: u16 = 499;
 /// A request in flight. It ends in [`Exchange::finish`]; dropped before, its client has left or its
 /// task has panicked.
 #[derive(Debug)]
-pub(super) struct Exchange {
-    pub(super) id: Uuid,
-    pub(super) request_id: String,
+pub(crate) struct Exchange {
+    pub(crate) id: Uuid,
+    pub(crate) request_id: String,
     /// The caller's own, if it sent a printable one.
-    pub(super) caller_request_id: Option<String>,
-    pub(super) peer: Option<IpAddr>,
-    pub(super) facts: Facts,
+    pub(crate) caller_request_id: Option<String>,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) facts: Facts,
     /// Counts against `limits.in_flight` while the request is worked on.
-    pub(super) slot: Option<OwnedSemaphorePermit>,
+    pub(crate) slot: Option<OwnedSemaphorePermit>,
     /// Counts against the upstream's `in_flight` likewise.
-    pub(super) upstream_slot: Option<OwnedSemaphorePermit>,
-    pub(super) trace: Trace,
+    pub(crate) upstream_slot: Option<OwnedSemaphorePermit>,
+    pub(crate) trace: Trace,
     ended: bool,
     secure: bool,
     method: Method,
@@ -52,18 +52,18 @@ pub(super) struct Exchange {
 
 /// What has become known of a request so far.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
-    pub(super) principal: Option<String>,
-    pub(super) project: Option<String>,
-    pub(super) job: Option<String>,
-    pub(super) decision: Option<Decision>,
-    pub(super) statement: Option<String>,
-    pub(super) upstream: Option<String>,
-    pub(super) upstream_request_id: Option<String>,
+pub(crate) struct Facts {
+    pub(crate) principal: Option<String>,
+    pub(crate) project: Option<String>,
+    pub(crate) job: Option<String>,
+    pub(crate) decision: Option<Decision>,
+    pub(crate) statement: Option<String>,
+    pub(crate) upstream: Option<String>,
+    pub(crate) upstream_request_id: Option<String>,
 }
 
 impl Exchange {
-    pub(super) fn begin(
+    pub(crate) fn begin(
         head: &Parts,
         peer: &Peer,
         tracer: &Tracer,
@@ -89,7 +89,7 @@ impl Exchange {
     }
 
     /// Ends the exchange with `response`.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         mut self,
         response: Response<Body>,
         origin: Origin,

@@ -27,6 +27,8 @@ pub enum Refusal {
         /// Statement names may be told to callers (`policies.denials: full`).
         named: bool,
     },
+    /// A forwarder has no answer of the central gate.
+    Forward(ForwardFault),
     /// The bytes of the request head.
     Head(HeadFault),
     /// No principal.
@@ -54,6 +56,21 @@ pub enum Refusal {
     /// The gate is draining.
     Stopping,
     /// The cloud answered something that cannot be passed on.
+    UnusableAnswer,
+}
+
+/// Why a forwarder has no answer of the central gate to pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardFault {
+    /// No connection: name, TCP or TLS. Nothing was sent.
+    Connect,
+    /// No connection in time; nothing was sent.
+    NothingSent,
+    /// No token for the gate yet; nothing was sent.
+    NoToken,
+    /// Sent without an answer.
+    OutcomeUnknown,
+    /// What answered is no gate, or its answer is malformed.
     UnusableAnswer,
 }
 
@@ -98,6 +115,7 @@ impl Refusal {
                 policy::Reason::OutsideGuardrails => 4032,
                 policy::Reason::NothingAllows => 4033,
             },
+            Self::Forward(fault) => fault.code(),
             Self::Head(fault) => fault.code(),
             Self::Identity(error) => identity_code(error),
             Self::Internal => 5001,
@@ -142,6 +160,7 @@ impl fmt::Display for Refusal {
                     }
                 }
             }
+            Self::Forward(fault) => write!(f, "{fault}"),
             Self::Head(fault) => write!(f, "{fault}"),
             Self::Identity(error) => write!(f, "{error}"),
             Self::Route(error) => write!(f, "{error}"),
@@ -175,7 +194,41 @@ impl Refusal {
             Self::Rate => "too many requests of this principal",
             Self::Stopping => "the gate is stopping; nothing was sent",
             Self::UnusableAnswer => "ModelArts gave an answer that cannot be passed on",
-            Self::Denied { .. } | Self::Head(_) | Self::Identity(_) | Self::Route(_) => "",
+            Self::Denied { .. }
+            | Self::Forward(_)
+            | Self::Head(_)
+            | Self::Identity(_)
+            | Self::Route(_) => "",
+        }
+    }
+}
+
+impl fmt::Display for ForwardFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "this forwarder cannot connect to the gate; nothing was sent",
+            Self::NothingSent => {
+                "this forwarder got no connection to the gate in time; nothing was sent"
+            }
+            Self::NoToken => "this forwarder has no token for the gate now; nothing was sent",
+            Self::OutcomeUnknown => {
+                "the delete was sent to the gate, which did not answer; look at the job, or repeat the delete: that is safe"
+            }
+            Self::UnusableAnswer => {
+                "what this forwarder took for the gate gave an answer that cannot be passed on"
+            }
+        })
+    }
+}
+
+impl ForwardFault {
+    fn code(self) -> u16 {
+        match self {
+            Self::Connect => 5022,
+            Self::NothingSent => 5041,
+            Self::NoToken => 5034,
+            Self::OutcomeUnknown => 5042,
+            Self::UnusableAnswer => 5023,
         }
     }
 }

@@ -13,9 +13,10 @@ use http::header;
 use serde::Serialize;
 use uuid::Uuid;
 
-const X_LYCHGATE_ORIGIN: HeaderName = HeaderName::from_static("x-lychgate-origin");
-const X_LYCHGATE_REQUEST_ID: HeaderName = HeaderName::from_static("x-lychgate-request-id");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const X_LYCHGATE_ORIGIN: HeaderName = HeaderName::from_static("x-lychgate-origin");
+pub(crate) const X_LYCHGATE_REQUEST_ID: HeaderName =
+    HeaderName::from_static("x-lychgate-request-id");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// `Retry-After` is 1 to this many seconds, so that callers do not come back together.
 const RETRY_AFTER_MAX: u8 = 10;
@@ -30,7 +31,7 @@ struct ErrorBody<'a> {
 }
 
 /// The gate's own answer.
-pub(super) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
+pub(crate) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
     let id = request_id.to_string();
     let message = refusal.to_string();
     let body = ErrorBody {
@@ -67,7 +68,7 @@ pub(super) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
 }
 
 /// The cloud's answer, as much of it as [`Answer`] holds.
-pub(super) fn passed_on(answer: Answer, request_id: Uuid) -> Response<Body> {
+pub(crate) fn passed_on(answer: Answer, request_id: Uuid) -> Response<Body> {
     let id = header_value(&request_id.to_string());
     let mut response = Response::new(Body::from(answer.body));
     *response.status_mut() = answer.status;

@@ -3,7 +3,6 @@
 use super::key::Shut;
 
 use http::StatusCode;
-use std::error::Error;
 
 /// Why a look-up found nothing out.
 #[derive(Debug, thiserror::Error)]
@@ -86,16 +85,4 @@ impl From<Shut> for DeleteError {
             Shut::NoCredential => Self::NoCredential,
         }
     }
-}
-
-/// An error with its causes, for logs.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -46,7 +46,7 @@ impl Upstreams {
     pub fn for_project(&self, project_id: &str) -> Option<&Arc<Upstream>> {
         self.0
             .iter()
-            .filter_map(|it| Some((it.config.claim(project_id)?, it)))
+            .filter_map(|it| Some((claim(&it.config.projects, project_id)?, it)))
             .max_by_key(|(claim, _)| *claim)
             .map(|(_, upstream)| upstream)
     }
@@ -57,15 +57,15 @@ impl Upstreams {
     }
 }
 
-impl Config {
-    /// How specific the claim on `project_id` is; longer is more, and exact is most.
-    fn claim(&self, project_id: &str) -> Option<usize> {
-        let claim = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(prefix) => project_id.starts_with(prefix).then_some(prefix.len()),
-            None => (pattern == project_id).then_some(usize::MAX),
-        };
-        self.projects.iter().filter_map(claim).max()
-    }
+/// How specific the claim of `projects` on `project_id` is; longer is more, and exact is most. They
+/// are exact, or have one `*` at the end.
+#[must_use]
+pub fn claim(projects: &[String], project_id: &str) -> Option<usize> {
+    let claim = |pattern: &String| match pattern.strip_suffix('*') {
+        Some(prefix) => project_id.starts_with(prefix).then_some(prefix.len()),
+        None => (pattern == project_id).then_some(usize::MAX),
+    };
+    projects.iter().filter_map(claim).max()
 }
 
 #[cfg(test)]
@@ -74,25 +74,16 @@ mod tests {
 
     #[test]
     fn an_exact_project_wins_then_the_longest_pattern() {
-        let config = |projects: &[&str]| Config {
-            name: String::new(),
-            projects: projects.iter().map(|it| (*it).to_owned()).collect(),
-            endpoint: Uri::default(),
-            region: String::new(),
-            account: String::new(),
-            in_flight_max: 1,
-            algorithm: sign::Algorithm::default(),
-            lookup: Duration::ZERO,
-            request: Duration::ZERO,
-        };
+        let config =
+            |projects: &[&str]| -> Vec<_> { projects.iter().map(|it| (*it).to_owned()).collect() };
         let configs = [config(&["*"]), config(&["0a*", "0a1b"]), config(&["0a1*", "ff"])];
         for (project, expected) in
             [("0a1b", 1), ("0a1bc", 2), ("0a1", 2), ("0a2", 1), ("ff", 2), ("fff", 0), ("0", 0)]
         {
-            let claims = configs.iter().map(|it| it.claim(project));
+            let claims = configs.iter().map(|it| claim(it, project));
             let best = claims.enumerate().max_by_key(|(_, claim)| *claim);
             assert_eq!(best.map(|(at, _)| at), Some(expected), "{project}");
         }
-        assert_eq!(config(&["a"]).claim("A"), None);
+        assert_eq!(claim(&config(&["a"]), "A"), None);
     }
 }

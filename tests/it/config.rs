@@ -1,11 +1,18 @@
 //! The configuration file: the example is complete and loads, and every mistake is told where it is.
 
+use lychgate::client::Roots;
 use lychgate::config::Config;
+use lychgate::config::Role;
 
 use std::path::Path;
 
 fn example() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("lychgate.example.yaml");
+    std::fs::read_to_string(path).unwrap()
+}
+
+fn forwarder() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("lychgate.forwarder.example.yaml");
     std::fs::read_to_string(path).unwrap()
 }
 
@@ -18,8 +25,19 @@ fn complaints(text: &str) -> Vec<String> {
 fn the_example_loads() {
     let config = Config::parse(&example(), Path::new("/etc/lychgate")).unwrap();
     assert_eq!(config.listen.len(), 2);
-    assert_eq!(config.policies, Path::new("/etc/lychgate/policies"));
-    assert_eq!(config.upstreams[0].config.projects, ["0a1b*"]);
+    let gate = config.gate().unwrap();
+    assert_eq!(gate.policies, Path::new("/etc/lychgate/policies"));
+    assert_eq!(gate.upstreams[0].config.projects, ["0a1b*"]);
+}
+
+#[test]
+fn the_example_of_a_forwarder_loads() {
+    let config = Config::parse(&forwarder(), Path::new("/etc/lychgate")).unwrap();
+    assert!(config.gate().is_none());
+    let Role::Forwarder(forwarder) = config.role else { panic!("a forwarder") };
+    assert_eq!(forwarder.gate.projects, ["*"]);
+    assert_eq!(forwarder.token, Path::new("/var/run/secrets/lychgate/token"));
+    assert_eq!(forwarder.roots, Roots::File("/etc/lychgate/tls/central-ca.pem".into()));
 }
 
 /// A setting that is missing in the example is not known to its readers.
@@ -42,7 +60,11 @@ fn the_example_names_every_setting() {
 /// Replaces `from` by `to` in the example; each complaint stands at a text and says something.
 #[track_caller]
 fn check(from: &str, to: &str, expected: &[(&str, &str)]) {
-    let text = example();
+    check_in(&example(), from, to, expected);
+}
+
+#[track_caller]
+fn check_in(text: &str, from: &str, to: &str, expected: &[(&str, &str)]) {
     assert!(text.contains(from), "{from}");
     let text = text.replacen(from, to, 1);
     let expected: Vec<_> = expected
@@ -136,6 +158,142 @@ fn limits_and_checkpoints_are_checked() {
         "",
         &[("1000\n", unsigned), ("1m\n", unsigned)],
     );
+}
+
+#[track_caller]
+fn check_forwarder(from: &str, to: &str, expected: &[(&str, &str)]) {
+    check_in(&forwarder(), from, to, expected);
+}
+
+#[test]
+fn a_forwarder_has_nothing_that_would_do_nothing() {
+    let check = check_forwarder;
+    let judges = |it: &str| {
+        format!("take `{it}` out: a forwarder judges nothing: the central gate does, with its own")
+    };
+    check(
+        "    principal: {name: trainer}\n",
+        "",
+        &[(
+            "127.0.0.1:8480",
+            "a forwarder verifies no credential, so each of its listeners needs a `principal`",
+        )],
+    );
+    check(
+        "{name: trainer}",
+        "{name: trainer, groups: [jobs]}",
+        &[(
+            "{name: trainer",
+            "a forwarder tells nobody the groups and tags of a principal: the central gate knows the caller by the token",
+        )],
+    );
+    check(
+        "limits:\n",
+        "identity: {}\npolicies: {directory: p}\nattributes: {}\nledger: {directory: l}\nsettle: {window: 1m}\nlimits:\n  per_principal: {rate: 1}\n",
+        &[
+            ("{}\npolicies", &judges("identity")),
+            ("{directory: p}", &judges("policies")),
+            ("{}\nledger", &judges("attributes")),
+            (
+                "{directory: l}",
+                "take `ledger` out: a forwarder decides nothing that it could record: the central gate keeps the ledger",
+            ),
+            (
+                "{window: 1m}",
+                "take `settle` out: a forwarder has no ledger to settle: the central gate does",
+            ),
+            (
+                "{rate: 1}",
+                "take `per_principal` out: a forwarder has one principal per listener: `in_flight` limits it, and the central gate its rate",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_forwarder_has_one_gate_and_a_token_for_it() {
+    let check = check_forwarder;
+    check(
+        "    token: /var/run/secrets/lychgate/token\n",
+        "    region: r\n    account: a\n    credentials: {file: f}\n    algorithm: V11-HMAC-SHA256\n    in_flight: 1\n",
+        &[
+            ("central\n", "the upstream `central` has no `token`"),
+            ("r\n    account", "an upstream of kind gate has no `region`"),
+            ("a\n    credentials", "an upstream of kind gate has no `account`"),
+            ("{file: f}", "an upstream of kind gate has no `credentials`"),
+            ("V11", "an upstream of kind gate has no `algorithm`"),
+            ("1\n    # system", "an upstream of kind gate has no `in_flight`"),
+        ],
+    );
+    check(
+        "limits:\n",
+        "  - {name: second, kind: gate, endpoint: 'http://127.0.0.1:1', token: t}\nlimits:\n",
+        &[
+            (
+                "gate\n",
+                "a forwarder has one upstream, the central gate: no other gate and no cloud beside it",
+            ),
+            (
+                "gate, endpoint",
+                "a forwarder has one upstream, the central gate: no other gate and no cloud beside it",
+            ),
+        ],
+    );
+    check(
+        "endpoint: https://lychgate",
+        "endpoint: http://lychgate",
+        &[("http://lychgate", "use https; http is for loopback addresses only")],
+    );
+    check(
+        "projects: ['*']",
+        "projects: ['a*b']",
+        &[(
+            "'a*b'",
+            "a project is 1 to 64 letters, digits and hyphens, with at most one `*`, at the end",
+        )],
+    );
+}
+
+#[test]
+fn a_gate_needs_what_a_forwarder_must_not_have() {
+    let gate = "{name: second, kind: gate, endpoint: 'http://127.0.0.1:1', token: t}";
+    let one =
+        "a forwarder has one upstream, the central gate: no other gate and no cloud beside it";
+    let text = example().replacen("upstreams:\n", &format!("upstreams:\n  - {gate}\n"), 1);
+    assert!(complaints(&text).iter().any(|it| it.ends_with(one)), "{:?}", complaints(&text));
+    check(
+        "    region: cn-north-4\n",
+        "    token: t\n",
+        &[
+            ("bj4\n", "the upstream `bj4` has no `region`"),
+            ("t\n    account", "a token is for an upstream of kind gate"),
+        ],
+    );
+    let missing =
+        "listen: [{address: '127.0.0.1:1'}]\nadmin: {address: '127.0.0.1:2'}\nupstreams: []\n";
+    assert_eq!(
+        complaints(missing),
+        [
+            "0:0: no `policies`: name the directory that says who may delete what",
+            "0:0: no `ledger`: name the directory for the record of all decisions",
+            "1:9: nobody could be authenticated: name a token issuer under `jwt`, a file under `keys`, or give a loopback listener a `principal`",
+            "3:12: no upstream: the gate would have nowhere to send a delete",
+        ]
+    );
+}
+
+#[test]
+fn a_sidecar_does_not_share_its_cloud_key_unawares() {
+    let shared = "every container of this pod can ask for this credential itself, and then deletes without the gate: use `file` or `oidc`, or write `shared_with_pod: true` to accept that";
+    for source in ["ecs_metadata: {}", "pod_identity: {}"] {
+        check("file: secrets/cloud.yaml", source, &[(source, shared)]);
+        let accepted = format!("{source}\n      shared_with_pod: true");
+        check("file: secrets/cloud.yaml", &accepted, &[]);
+        let central = example().replacen("file: secrets/cloud.yaml", source, 1);
+        let (before, rest) = central.split_once("  # A loopback listener").unwrap();
+        let (_, after) = rest.split_once("# /livez").unwrap();
+        assert_eq!(complaints(&format!("{before}\n# /livez{after}")), [""; 0], "{source}");
+    }
 }
 
 /// The first syntax error hides the rest, but it too is told with its place and what would do.

@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
+    ("forward", &[LEAF, "authn", "gateway", "route", "telemetry", "upstream"]),
     ("server", &[LEAF, "authn", "gateway", "policy", "route"]),
     // It stands for the cloud and must not agree with the gate by sharing its code.
     ("emulator", &["clock"]),

@@ -5,7 +5,7 @@ use crate::app::StartError;
 use crate::attributes;
 use crate::attributes::ANSWER_BYTES_MAX;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::Gate;
 use crate::metrics::Metrics;
 use crate::policy::Attribute;
 use crate::policy::Attributes;
@@ -13,6 +13,7 @@ use crate::policy::Method;
 use crate::policy::Principal;
 use crate::policy::Query;
 use crate::route;
+use crate::route::JobIds;
 use crate::telemetry;
 use crate::telemetry::TraceConfig;
 use crate::telemetry::Tracer;
@@ -60,16 +61,17 @@ pub(super) enum Error {
 
 /// Looks the job up. What cannot be looked up stays unavailable, and stderr is told why.
 pub(super) async fn look_up(
-    config: &Config,
+    gate: &Gate,
+    job_ids: JobIds,
     asked: &Asked<'_>,
 ) -> Result<(Query, Attributes), Error> {
     let Asked { project, job, .. } = asked;
     let target = format!("/v2/{project}/training-jobs/{job}");
-    let operation = route::parse(&http::Method::DELETE, &target, config.job_ids)?;
+    let operation = route::parse(&http::Method::DELETE, &target, job_ids)?;
     let (clock, metrics) = (Clock::system(), Metrics::new());
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     let _stopping = stop.clone().drop_guard();
-    let upstreams = app::upstreams(&config.upstreams, &clock, &metrics, &tracker, &stop).await?;
+    let upstreams = app::upstreams(&gate.upstreams, &clock, &metrics, &tracker, &stop).await?;
     let upstream = upstreams.for_project(&operation.project_id);
     let upstream = upstream.ok_or_else(|| Error::Project(operation.project_id.clone()))?;
     let query = Query {
@@ -93,7 +95,7 @@ pub(super) async fn look_up(
     let mut res = Attributes::default();
     if let Some(body) = found(details.0, "details")? {
         let id = &query.training_job_id;
-        match attributes::details(&body, id, query.now, &config.pool_words) {
+        match attributes::details(&body, id, query.now, &gate.pool_words) {
             Ok(it) => res = it,
             Err(error) => unavailable("details", &error),
         }

@@ -33,20 +33,29 @@ const DURATIONS: RangeInclusive<Duration> = Duration::from_mins(15)..=Duration::
 const ONE_SOURCE: &str =
     "name one source: `file`, `environment`, `ecs_metadata`, `pod_identity` or `oidc`";
 
+const SHARED: &str = "every container of this pod can ask for this credential itself, and then deletes without the gate: use `file` or `oidc`, or write `shared_with_pod: true` to accept that";
+
 impl Checker<'_> {
-    /// `environment` reads a variable; `None` only with a complaint.
+    /// `shared` says that the process serves the pod it runs in, `environment` reads a variable;
+    /// `None` only with a complaint.
     pub(super) fn credentials(
         &mut self,
         written: &Spanned<file::Credentials>,
+        shared: bool,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Option<Source> {
         let file::Credentials {
             file,
             environment: from_environment,
+            shared_with_pod,
             ecs_metadata,
             pod_identity,
             oidc,
         } = &written.value;
+        let of_the_pod = ecs_metadata.is_some() || pod_identity.is_some();
+        if shared && of_the_pod && !shared_with_pod {
+            self.complain(written, SHARED);
+        }
         let sources = [
             file.as_ref().map(|it| Some(Source::File(self.path(it)))),
             from_environment.then(|| self.environment(written, &environment)),
@@ -161,7 +170,7 @@ mod tests {
         let get = |name: &str| {
             variables.iter().find(|(it, _)| *it == name).map(|(_, it)| (*it).to_owned())
         };
-        let source = checker.credentials(&written, get);
+        let source = checker.credentials(&written, false, get);
         source.ok_or_else(|| checker.complaints.remove(0).message)
     }
 

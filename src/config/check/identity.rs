@@ -1,6 +1,7 @@
 //! The section `identity`.
 
 use super::Checker;
+use super::place;
 use crate::authn;
 use crate::authn::config::ClaimPath;
 use crate::authn::config::Claims;
@@ -127,9 +128,6 @@ impl Checker<'_> {
 
 /// Where each field of an issuer stands, by the name that `authn` gives it.
 fn places(issuer: &file::Issuer) -> BTreeMap<&'static str, Spanned<()>> {
-    fn place<T>(it: &Spanned<T>) -> Spanned<()> {
-        Spanned { value: (), referenced: it.referenced, defined: it.defined }
-    }
     BTreeMap::from([
         ("algorithms", place(&issuer.algorithms)),
         ("audience", place(&issuer.audience)),

@@ -9,6 +9,7 @@ use crate::route::PROJECT_ID_MAX;
 use crate::sign::Algorithm;
 use crate::upstream;
 
+use http::Uri;
 use serde_saphyr::Spanned;
 use std::collections::BTreeSet;
 
@@ -19,10 +20,12 @@ const IN_FLIGHT: usize = 256;
 const SERVICE: &str = "modelarts";
 
 impl Checker<'_> {
+    /// `shared` says that the process serves the pod it runs in.
     pub(super) fn upstreams(
         &mut self,
         written: Spanned<Vec<file::Upstream>>,
         timeouts: &file::Timeouts,
+        shared: bool,
     ) -> Vec<Upstream> {
         if written.value.is_empty() {
             self.complain(&written, "no upstream: the gate would have nowhere to send a delete");
@@ -31,17 +34,11 @@ impl Checker<'_> {
         let mut claims = BTreeSet::new();
         for upstream in &written.value {
             let name = &upstream.name;
-            if !is_name(&name.value) {
-                self.complain(name, "a name is 1 to 64 lower-case letters, digits and hyphens");
-            }
+            self.upstream_name(name);
             if !names.insert(name.value.clone()) {
                 self.complain(name, format!("a second upstream `{}`", name.value));
             }
-            if upstream.projects.value.is_empty() {
-                self.complain(&upstream.projects, "no project: name project IDs, or `*` for all");
-            }
-            for project in &upstream.projects.value {
-                self.project(project);
+            for project in upstream.projects.iter().flat_map(|it| &it.value) {
                 if !claims.insert(project.value.clone()) {
                     let message = format!("`{}` is claimed twice", project.value);
                     self.complain(project, message);
@@ -49,27 +46,56 @@ impl Checker<'_> {
             }
         }
         let upstreams = written.value.into_iter();
-        upstreams.filter_map(|it| self.upstream(it, timeouts)).collect()
+        upstreams.filter_map(|it| self.upstream(it, timeouts, shared)).collect()
     }
 
-    fn project(&mut self, written: &Spanned<String>) {
-        let text = written.value.strip_suffix('*').unwrap_or(&written.value);
-        let valid = text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
-        if !valid || written.value.is_empty() || PROJECT_ID_MAX < text.len() {
-            self.complain(
-                written,
-                "a project is 1 to 64 letters, digits and hyphens, with at most one `*`, at the end",
-            );
+    pub(super) fn upstream_name(&mut self, name: &Spanned<String>) {
+        if !is_name(&name.value) {
+            self.complain(name, "a name is 1 to 64 lower-case letters, digits and hyphens");
         }
     }
 
-    fn upstream(&mut self, written: file::Upstream, timeouts: &file::Timeouts) -> Option<Upstream> {
-        let file::Kind::Modelarts = written.kind;
-        let endpoint = self.endpoint(&written.endpoint)?;
+    pub(super) fn projects(&mut self, written: Spanned<Vec<Spanned<String>>>) -> Vec<String> {
+        if written.value.is_empty() {
+            self.complain(&written, "no project: name project IDs, or `*` for all");
+        }
+        for project in &written.value {
+            let text = project.value.strip_suffix('*').unwrap_or(&project.value);
+            let valid = text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-');
+            if !valid || project.value.is_empty() || PROJECT_ID_MAX < text.len() {
+                self.complain(
+                    project,
+                    "a project is 1 to 64 letters, digits and hyphens, with at most one `*`, at the end",
+                );
+            }
+        }
+        written.value.into_iter().map(|it| it.value).collect()
+    }
+
+    /// Scheme and authority of what is called.
+    pub(super) fn upstream_endpoint(&mut self, written: &Spanned<String>) -> Option<Uri> {
+        let endpoint = self.endpoint(written)?;
         if !matches!(endpoint.path(), "" | "/") || endpoint.query().is_some() {
-            self.complain(&written.endpoint, "an endpoint has no path and no query");
+            self.complain(written, "an endpoint has no path and no query");
         }
-        for part in [&written.region, &written.account] {
+        Some(endpoint)
+    }
+
+    fn upstream(
+        &mut self,
+        written: file::Upstream,
+        timeouts: &file::Timeouts,
+        shared: bool,
+    ) -> Option<Upstream> {
+        let file::Upstream { name, projects, region, account, credentials, token, .. } = written;
+        if let Some(token) = &token {
+            self.complain(token, "a token is for an upstream of kind gate");
+        }
+        let endpoint = self.upstream_endpoint(&written.endpoint);
+        let projects = self.required(&name, "projects", projects).map(|it| self.projects(it));
+        let region = self.required(&name, "region", region);
+        let account = self.required(&name, "account", account);
+        for part in [&region, &account].into_iter().flatten() {
             if part.value.is_empty() || part.value.contains([':', '*']) {
                 self.complain(part, "it stands in URNs: neither empty, nor with `:` or `*`");
             }
@@ -78,28 +104,43 @@ impl Checker<'_> {
             Some(written) => self.positive(written, "in_flight"),
             None => IN_FLIGHT,
         };
-        let region = written.region.value;
+        let credentials = self.required(&name, "credentials", credentials);
+        let credentials = credentials.map(|it| self.credentials(&it, shared, environment));
+        let (endpoint, region) = (endpoint?, region?.value);
         Some(Upstream {
             roots: self.roots(written.ca.as_ref(), &endpoint),
-            credentials: self.credentials(&written.credentials, environment)?,
+            credentials: credentials??,
             connect: timeouts.connect.value.0,
             config: upstream::Config {
-                name: written.name.value,
-                projects: written.projects.value.into_iter().map(|it| it.value).collect(),
+                name: name.value,
+                projects: projects?,
                 endpoint,
-                algorithm: match written.algorithm {
-                    file::Algorithm::SdkHmacSha256 => Algorithm::SdkHmacSha256,
-                    file::Algorithm::V11HmacSha256 => Algorithm::V11HmacSha256 {
+                algorithm: match written.algorithm.map(|it| it.value) {
+                    None | Some(file::Algorithm::SdkHmacSha256) => Algorithm::SdkHmacSha256,
+                    Some(file::Algorithm::V11HmacSha256) => Algorithm::V11HmacSha256 {
                         region: region.clone(),
                         service: SERVICE.to_owned(),
                     },
                 },
                 region,
-                account: written.account.value,
+                account: account?.value,
                 in_flight_max,
                 lookup: timeouts.lookup.value.0,
                 request: timeouts.request.value.0,
             },
         })
+    }
+
+    /// What an upstream cannot do without. `at` is its name.
+    pub(super) fn required<T>(
+        &mut self,
+        at: &Spanned<String>,
+        what: &str,
+        written: Option<T>,
+    ) -> Option<T> {
+        if written.is_none() {
+            self.complain(at, format!("the upstream `{}` has no `{what}`", at.value));
+        }
+        written
     }
 }

@@ -42,7 +42,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             in_flight: unwritten(512),
-            per_principal: PerPrincipal::default(),
+            per_principal: unwritten(PerPrincipal::default()),
             connections: unwritten(4096),
             connections_per_peer: unwritten(512),
         }

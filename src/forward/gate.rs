@@ -1,0 +1,216 @@
+//! The central gate behind a forwarder, and the one call that is made there. The request is built
+//! from nothing: no header of the caller is copied.
+
+use super::Token;
+use crate::client;
+use crate::client::Client;
+use crate::client::NotSent;
+use crate::gateway::ForwardFault;
+use crate::gateway::response::X_LYCHGATE_ORIGIN;
+use crate::gateway::response::X_LYCHGATE_REQUEST_ID;
+use crate::gateway::response::X_REQUEST_ID;
+use crate::metrics;
+use crate::metrics::Metrics;
+use crate::route::Operation;
+use crate::telemetry;
+use crate::telemetry::Running;
+use crate::telemetry::Stage;
+use crate::telemetry::TRACEPARENT;
+use crate::telemetry::Trace;
+use crate::upstream;
+use crate::upstream::Answer;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::Method;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::Uri;
+use http::header;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
+
+/// How often a delete is tried: once more when the first provably did not leave.
+const ATTEMPTS_MAX: usize = 2;
+
+/// Which gate, and for what.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// A short name for logs and metrics.
+    pub name: String,
+    /// Project IDs, exact or with one `*` at the end.
+    pub projects: Vec<String>,
+    /// Scheme and authority, without a path.
+    pub endpoint: Uri,
+    /// The limit for the delete, from the first byte to the whole answer.
+    pub request: Duration,
+}
+
+/// The central gate.
+#[derive(Debug)]
+pub struct Gate {
+    config: Config,
+    client: Client,
+    token: watch::Receiver<Option<Arc<Token>>>,
+    metrics: metrics::Upstream,
+    /// It refused the token, and a warning was given.
+    refused: AtomicBool,
+}
+
+/// An answer of the central gate, to be handed back as it came.
+#[derive(Debug)]
+pub(super) struct Relayed {
+    pub(super) answer: Answer,
+    pub(super) origin: HeaderValue,
+    pub(super) request_id: HeaderValue,
+    pub(super) challenges: Vec<HeaderValue>,
+}
+
+impl Relayed {
+    /// The central gate's own ID of the request.
+    pub(super) fn request_id(&self) -> Option<&str> {
+        self.request_id.to_str().ok()
+    }
+}
+
+impl Gate {
+    /// `client` must not retry by itself.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        client: Client,
+        token: watch::Receiver<Option<Arc<Token>>>,
+        metrics: &Metrics,
+    ) -> Self {
+        let metrics = metrics.upstream(&config.name);
+        Self { config, client, token, metrics, refused: AtomicBool::new(false) }
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn has_token(&self) -> bool {
+        self.token.borrow().is_some()
+    }
+
+    /// Asks the central gate to delete the job. `request_id` is the forwarder's own, which the
+    /// central gate records as its caller's.
+    pub(super) async fn delete(
+        &self,
+        operation: &Operation,
+        request_id: &str,
+        trace: &mut Trace,
+    ) -> Result<Relayed, ForwardFault> {
+        let token = self.token.borrow().clone().ok_or(ForwardFault::NoToken)?;
+        let started = Instant::now();
+        let deadline = started + self.config.request;
+        let url = client::url(&self.config.endpoint, &operation.path()).unwrap_or_default();
+        let running = trace.start(Stage::Forward);
+        let build = || self.request(&url, &token, request_id, running);
+        let (status, relayed) = match self.send(build, deadline).await {
+            Ok(response) => {
+                let status = response.status();
+                let relayed = timeout_at(deadline, read(response, &token)).await;
+                (Some(status), relayed.ok().flatten().ok_or(ForwardFault::UnusableAnswer))
+            }
+            Err(fault) => (None, Err(fault)),
+        };
+        self.metrics.request(metrics::Operation::Delete, status, started.elapsed());
+        trace.add(running.answered(&telemetry::Answer {
+            upstream: &self.config.name,
+            url: &url,
+            status,
+            error: relayed.as_ref().err().copied().map(word),
+            request_id: relayed.as_ref().ok().and_then(Relayed::request_id),
+            resends: 0,
+        }));
+        if let Ok(relayed) = &relayed {
+            self.note(relayed.answer.status);
+        }
+        relayed
+    }
+
+    /// Sends once, and once more when the first provably did not leave.
+    async fn send(
+        &self,
+        build: impl Fn() -> Option<Request<Full<Bytes>>>,
+        deadline: Instant,
+    ) -> Result<Response<Incoming>, ForwardFault> {
+        let mut attempt = 1;
+        loop {
+            let request = build().ok_or(ForwardFault::Connect)?;
+            match client::send(&self.client, request, deadline, deadline).await {
+                Err(NotSent::Closed) if attempt < ATTEMPTS_MAX => attempt += 1,
+                Err(NotSent::Closed | NotSent::Connect) => {
+                    self.metrics.connect_failed();
+                    return Err(ForwardFault::Connect);
+                }
+                Err(NotSent::Late) => return Err(ForwardFault::NothingSent),
+                Ok(response) => return response.ok_or(ForwardFault::OutcomeUnknown),
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        url: &Uri,
+        token: &Token,
+        request_id: &str,
+        running: Running,
+    ) -> Option<Request<Full<Bytes>>> {
+        let host = HeaderValue::from_str(url.authority()?.as_str()).ok()?;
+        let mut request = Request::new(Full::default());
+        *request.method_mut() = Method::DELETE;
+        *request.uri_mut() = url.clone();
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, host);
+        headers.insert(header::AUTHORIZATION, token.authorization().clone());
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(upstream::USER_AGENT));
+        headers.insert(X_REQUEST_ID, HeaderValue::from_str(request_id).ok()?);
+        headers.insert(TRACEPARENT, running.traceparent());
+        Some(request)
+    }
+
+    /// Warns once when the token is refused, until the central gate has taken one again.
+    fn note(&self, status: StatusCode) {
+        let refused = status == StatusCode::UNAUTHORIZED;
+        if refused && !self.refused.swap(true, Ordering::Relaxed) {
+            let upstream = &self.config.name;
+            tracing::warn!(upstream, "the gate refuses this forwarder's token");
+        }
+        if !refused {
+            self.refused.store(false, Ordering::Relaxed);
+        }
+    }
+}
+
+/// `None` for what cannot be handed back: what carries no mark of a gate was answered by something
+/// else, and a 202 of that would not mean that anything was deleted.
+async fn read(response: Response<Incoming>, token: &Token) -> Option<Relayed> {
+    let headers = response.headers();
+    let origin = headers.get(X_LYCHGATE_ORIGIN)?.clone();
+    let request_id = headers.get(X_LYCHGATE_REQUEST_ID)?.clone();
+    let challenges = headers.get_all(header::WWW_AUTHENTICATE).iter().cloned().collect();
+    let answer = Answer::read(response, &[token.expose()]).await.ok()?;
+    Some(Relayed { answer, origin, request_id, challenges })
+}
+
+/// One word of a small set, for traces.
+fn word(fault: ForwardFault) -> &'static str {
+    match fault {
+        ForwardFault::Connect => "connect",
+        ForwardFault::NothingSent => "connect_timeout",
+        ForwardFault::NoToken => "no_credential",
+        ForwardFault::OutcomeUnknown => "no_answer",
+        ForwardFault::UnusableAnswer => "unusable_answer",
+    }
+}

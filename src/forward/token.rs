@@ -1,0 +1,129 @@
+//! The token for the central gate, in a mounted file that is replaced while the forwarder runs, as
+//! a Kubernetes projected service-account token is.
+
+use crate::mounted::Mounted;
+use crate::mounted::ReadError;
+use crate::secret::Secret;
+
+use http::HeaderValue;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The largest token file, in bytes; a gate reads heads of at most twice that.
+pub const FILE_BYTES_MAX: u64 = 16 * 1024;
+
+/// A bearer token.
+pub struct Token {
+    text: Secret<String>,
+    authorization: HeaderValue,
+}
+
+/// Why a file holds no token. The messages never hold a part of the file.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("it is empty")]
+    Empty,
+    #[error("it is no token: one line of visible ASCII characters")]
+    Form,
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl Token {
+    fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let text = str::from_utf8(bytes).map_err(|_| Error::Form)?.trim();
+        if text.is_empty() {
+            return Err(Error::Empty);
+        }
+        if !text.bytes().all(|it| it.is_ascii_graphic()) {
+            return Err(Error::Form);
+        }
+        let mut authorization =
+            HeaderValue::from_str(&format!("Bearer {text}")).map_err(|_| Error::Form)?;
+        authorization.set_sensitive(true);
+        Ok(Self { text: Secret::new(text.to_owned()), authorization })
+    }
+
+    /// The value of `Authorization`.
+    pub(super) fn authorization(&self) -> &HeaderValue {
+        &self.authorization
+    }
+
+    /// What an answer must not echo.
+    pub(super) fn expose(&self) -> &str {
+        self.text.expose()
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Reads the token, and reads it again until `stop`: a changed file takes effect within two seconds.
+/// A file that cannot be used leaves the last good token in place, and at the start none.
+pub async fn follow(
+    path: PathBuf,
+    tracker: &TaskTracker,
+    stop: CancellationToken,
+) -> watch::Receiver<Option<Arc<Token>>> {
+    let file = Mounted { what: "the token for the gate", path, max: FILE_BYTES_MAX };
+    let first = match file.read().await {
+        Ok(bytes) => Token::parse(&bytes).map(|token| (token, bytes)),
+        Err(error) => Err(error.into()),
+    };
+    let (token, current) = match first {
+        Ok((token, bytes)) => {
+            file.warn_of_readers().await;
+            (Some(Arc::new(token)), Some(bytes))
+        }
+        Err(error) => {
+            let path = file.path.display();
+            tracing::error!(%path, %error, "no token for the gate yet: the file is unusable");
+            (None, None)
+        }
+    };
+    let (sender, receiver) = watch::channel(token);
+    tracker.spawn(async move {
+        let take = |bytes: &[u8]| {
+            sender.send_replace(Some(Arc::new(Token::parse(bytes)?)));
+            Ok::<_, Error>(())
+        };
+        tokio::select! {
+            () = file.follow(current, take) => (),
+            () = stop.cancelled() => (),
+        }
+    });
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_one_line() {
+        for text in ["a.b.c", "a.b.c\n", "\n a.b.c \r\n"] {
+            let token = Token::parse(text.as_bytes()).unwrap();
+            assert_eq!(token.authorization(), "Bearer a.b.c", "{text:?}");
+            assert!(token.authorization().is_sensitive());
+            assert_eq!(format!("{token:?}"), "Token(..)");
+        }
+        for (text, message) in [
+            ("", "it is empty"),
+            (" \n", "it is empty"),
+            ("hunter2 hunter2", "it is no token"),
+            ("hunter2\nhunter2", "it is no token"),
+            ("hünter2", "it is no token"),
+        ] {
+            let error = Token::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(message) && !error.contains("unter2"), "{text:?}: {error}");
+        }
+        assert!(Token::parse(b"a\xff").is_err());
+    }
+}
