@@ -18,15 +18,15 @@ pub(crate) const ALLOW_ALL: &[(&str, &str)] = &[
 ];
 
 /// Replaces JOB and PROJECT, adds the credential.
-struct Attack {
-    number: u32,
+pub(crate) struct Attack {
+    pub(crate) number: u32,
     /// The request line.
-    line: &'static str,
+    pub(crate) line: &'static str,
     /// Header lines beside `Host` and the credential.
     fields: &'static str,
     /// What follows the head.
     rest: &'static str,
-    expected: (u16, &'static str),
+    pub(crate) expected: (u16, &'static str),
 }
 
 const fn line(number: u32, line: &'static str, status: u16, code: &'static str) -> Attack {
@@ -43,7 +43,7 @@ const fn body(number: u32, fields: &'static str, rest: &'static str, code: &'sta
 
 const GOOD: &str = "DELETE /v2/PROJECT/training-jobs/JOB HTTP/1.1";
 
-const ATTACKS: &[Attack] = &[
+pub(crate) const ATTACKS: &[Attack] = &[
     line(1, "DELETE //v2/PROJECT/training-jobs/JOB HTTP/1.1", 400, "4001"),
     line(1, "DELETE /v2//PROJECT/training-jobs/JOB HTTP/1.1", 400, "4001"),
     line(2, "DELETE /v2/PROJECT/training-jobs/../JOB HTTP/1.1", 400, "4001"),
@@ -121,7 +121,7 @@ const ATTACKS: &[Attack] = &[
 ];
 
 impl Attack {
-    fn bytes(&self, credential: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, credential: &str) -> Vec<u8> {
         let Self { line, fields, rest, .. } = self;
         let head = format!("{line}\r\nHost: gate\r\n{credential}{fields}\r\n{rest}");
         head.replace("PROJECT", PROJECT).replace("JOB", FINISHED).into_bytes()

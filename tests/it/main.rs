@@ -20,6 +20,7 @@ mod crash;
 mod emulator;
 mod engine;
 mod findings;
+mod forward;
 mod gateway;
 mod head;
 mod http;

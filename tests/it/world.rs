@@ -85,17 +85,17 @@ pub(crate) struct Issuer {
     clock: Clock,
 }
 
-/// A gate that runs.
-struct Running {
-    gate: SocketAddr,
-    admin: SocketAddr,
-    shutdown: oneshot::Sender<()>,
-    running: JoinHandle<Exit>,
+/// A gate or a forwarder that runs.
+pub(crate) struct Running {
+    pub(crate) gate: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) shutdown: oneshot::Sender<()>,
+    pub(crate) running: JoinHandle<Exit>,
 }
 
 impl Running {
     /// Starts a gate from the configuration file in `directory`.
-    async fn start(directory: &Path, clock: Clock) -> Self {
+    pub(crate) async fn start(directory: &Path, clock: Clock) -> Self {
         let config = Config::load(&directory.join("lychgate.yaml")).unwrap();
         let app = App::start(config, clock).await.unwrap();
         let (gate, admin) = (app.addresses()[0], app.admin_address());
@@ -125,6 +125,11 @@ impl World {
 
     pub(crate) fn token(&self, name: &str) -> String {
         self.issuer.token(name)
+    }
+
+    /// A token with these claims.
+    pub(crate) fn sign(&self, claims: &Value) -> String {
+        self.issuer.sign(claims)
     }
 
     /// The head of a delete by `name`, ready to send.
