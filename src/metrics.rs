@@ -236,6 +236,16 @@ impl Metrics {
         self.0.table.spans_exported.get_or_create(&label::ExportLabels { result }).inc_by(count);
     }
 
+    /// Counts a TLS handshake of a listener that failed or took too long.
+    pub fn tls_handshake_failed(&self) {
+        self.0.table.tls_handshake_failures.inc();
+    }
+
+    /// Counts an attempt to take a listener's changed TLS files that failed.
+    pub fn tls_reload_failed(&self) {
+        self.0.table.tls_reload_failures.inc();
+    }
+
     /// The series of one configured upstream.
     #[must_use]
     pub fn upstream(&self, name: &str) -> Upstream {

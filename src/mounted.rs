@@ -53,34 +53,13 @@ impl Mounted {
     /// once and changes nothing. `current` is what was taken before.
     pub async fn follow<E: Error>(
         &self,
-        mut current: Option<Vec<u8>>,
+        current: Option<Vec<u8>>,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) {
-        let mut last: Option<Vec<u8>> = None;
-        let mut failing = false;
-        loop {
-            tokio::time::sleep(READ_EVERY).await;
-            match self.read().await {
-                Ok(bytes) if current.as_ref() == Some(&bytes) => {
-                    last = None;
-                    failing = false;
-                }
-                // A writer may be half way through: wait until two reads in a row agree.
-                Ok(bytes) if last.as_ref() != Some(&bytes) => last = Some(bytes),
-                Ok(bytes) => match take(&bytes) {
-                    Ok(()) => {
-                        let (what, path) = (self.what, self.path.display());
-                        tracing::info!(%path, "{what} changed");
-                        self.warn_of_readers().await;
-                        current = Some(bytes);
-                        last = None;
-                        failing = false;
-                    }
-                    Err(error) => self.report(&error, &mut failing),
-                },
-                Err(error) => self.report(&error, &mut failing),
-            }
-        }
+        let current = current.map(|it| vec![it]);
+        let take = |contents: &[Vec<u8>]| take(&contents.concat());
+        let files = std::slice::from_ref(self);
+        Together { files, secrets: files }.follow(current, take, &|| ()).await;
     }
 
     /// Warns when every user of the system can read the file.
@@ -93,12 +72,78 @@ impl Mounted {
         }
     }
 
-    /// Says once what is wrong, and nothing more until the file has been good again.
+    /// Says once what is wrong, and nothing more until all has been good again.
     fn report(&self, error: &dyn Error, failing: &mut bool) {
         if !*failing {
             let (what, path) = (self.what, self.path.display());
             tracing::warn!(%path, %error, "{what} stayed as they were: the file is unusable");
         }
         *failing = true;
+    }
+}
+
+/// Files that only mean something together, such as a certificate and its key.
+#[derive(Clone, Copy, Debug)]
+pub struct Together<'a> {
+    /// All of them.
+    pub files: &'a [Mounted],
+    /// Those of `files` that nobody else should read.
+    pub secrets: &'a [Mounted],
+}
+
+impl<'a> Together<'a> {
+    /// The contents of all files, in their order.
+    ///
+    /// # Errors
+    /// The first that cannot be read, or is too large.
+    pub async fn read(self) -> Result<Vec<Vec<u8>>, (&'a Mounted, ReadError)> {
+        let mut contents = Vec::new();
+        for file in self.files {
+            contents.push(file.read().await.map_err(|error| (file, error))?);
+        }
+        Ok(contents)
+    }
+
+    /// As [`Mounted::follow`]; `failed` is called for each attempt that failed.
+    pub async fn follow<E: Error>(
+        self,
+        mut current: Option<Vec<Vec<u8>>>,
+        mut take: impl FnMut(&[Vec<u8>]) -> Result<(), E>,
+        failed: &(dyn Fn() + Send + Sync),
+    ) {
+        let Some(first) = self.files.first() else { return };
+        let mut last: Option<Vec<Vec<u8>>> = None;
+        let mut failing = false;
+        loop {
+            tokio::time::sleep(READ_EVERY).await;
+            match self.read().await {
+                Ok(contents) if current.as_ref() == Some(&contents) => {
+                    last = None;
+                    failing = false;
+                }
+                // A writer may be half way through: wait until two reads in a row agree.
+                Ok(contents) if last.as_ref() != Some(&contents) => last = Some(contents),
+                Ok(contents) => match take(&contents) {
+                    Ok(()) => {
+                        let (what, path) = (first.what, first.path.display());
+                        tracing::info!(%path, "{what} changed");
+                        for secret in self.secrets {
+                            secret.warn_of_readers().await;
+                        }
+                        current = Some(contents);
+                        last = None;
+                        failing = false;
+                    }
+                    Err(error) => {
+                        first.report(&error, &mut failing);
+                        failed();
+                    }
+                },
+                Err((file, error)) => {
+                    file.report(&error, &mut failing);
+                    failed();
+                }
+            }
+        }
     }
 }

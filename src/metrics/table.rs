@@ -202,6 +202,12 @@ table! {
     ledger_free_bytes: Gauge = Gauge::default(),
         Gauge "lychgate_ledger_free_bytes" []
         "Free space of the ledger's file system";
+    tls_handshake_failures: Counter = Counter::default(),
+        Counter "lychgate_tls_handshake_failures_total" []
+        "TLS handshakes of listeners that failed or took too long";
+    tls_reload_failures: Counter = Counter::default(),
+        Counter "lychgate_tls_reload_failures_total" []
+        "Attempts to take a listener's changed TLS files that failed; the ones before stayed in use";
     spans_exported: Family<label::ExportLabels, Counter> = Family::default(),
         Counter "lychgate_spans_exported_total" ["result"]
         "Trace spans handed to the collector";

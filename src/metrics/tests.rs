@@ -39,6 +39,8 @@ fn busy() -> Metrics {
     it.set_ledger_queue(3);
     it.set_ledger_pending(1);
     it.set_ledger_free(1 << 30);
+    it.tls_handshake_failed();
+    it.tls_reload_failed();
     it.spans_exported(8, true);
     it.spans_dropped(9);
     it.panicked();
