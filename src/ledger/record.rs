@@ -7,6 +7,7 @@
 //! A fact is written as `{"value": …}`, `"absent"` or `"unavailable"`, so that the three can never
 //! be taken for each other.
 
+mod peer;
 mod text;
 
 #[cfg(test)]
@@ -68,8 +69,8 @@ pub struct Decision<'a> {
     pub groups: Cow<'a, [String]>,
     /// The principal's tags.
     pub tags: Cow<'a, BTreeMap<String, String>>,
-    /// The other end of the connection; nothing on a Unix socket.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The other end of the connection; `None` on a Unix socket, which is written as `unix`.
+    #[serde(default, with = "peer")]
     pub peer: Option<IpAddr>,
     /// `g:SourceIp`: the peer, or whom a trusted proxy names.
     pub source_ip: Fact<IpAddr>,
