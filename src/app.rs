@@ -33,8 +33,11 @@ use crate::policy;
 use crate::server::Admission;
 use crate::server::Limits;
 use crate::server::Listener;
+use crate::server::Place;
 use crate::server::Serving;
 use crate::server::admin;
+use crate::server::tls;
+use crate::server::tls::Tls;
 use crate::telemetry;
 use crate::telemetry::TraceConfig;
 use crate::telemetry::Tracer;
@@ -90,12 +93,20 @@ pub enum StartError {
     #[error(transparent)]
     Ledger(#[from] ledger::OpenError),
     /// A listener.
-    #[error("cannot listen on {address}")]
+    #[error("cannot listen on {place}")]
     Listen {
         /// Where.
-        address: SocketAddr,
+        place: Place,
         /// Why.
         source: io::Error,
+    },
+    /// The TLS of a listener.
+    #[error("cannot set up the TLS of {place}")]
+    Tls {
+        /// Whose.
+        place: Place,
+        /// Why.
+        source: Box<tls::Error>,
     },
     /// Logs and traces.
     #[error("cannot set up telemetry")]
@@ -107,7 +118,6 @@ pub enum StartError {
 pub struct App {
     router: Router,
     listeners: Vec<Listener>,
-    addresses: Vec<SocketAddr>,
     admission: Admission,
     admin: Listener,
     admin_address: SocketAddr,
@@ -150,7 +160,7 @@ impl App {
         let (tracker, drain) = (TaskTracker::new(), CancellationToken::new());
         let admission = admission(&config, &metrics);
         let common = Common { clock, metrics, tracer, tracker, drain };
-        let (listeners, admin) = listeners(&config).await?;
+        let (listeners, admin) = listeners(&config, &common).await?;
         let (router, recording, ready) = match config.role {
             config::Role::Forwarder(forwarder) => {
                 let settings = forward::Settings {
@@ -180,10 +190,9 @@ impl App {
         let Common { metrics, tracer, tracker, drain, .. } = common;
         Ok(Self {
             router,
-            addresses: listeners.iter().map(Listener::local_address).collect(),
             listeners,
             admission,
-            admin_address: admin.local_address(),
+            admin_address: admin.local_address().unwrap_or(config.admin),
             admin,
             health: Health { ready, drain: drain.clone(), metrics },
             recording,
@@ -194,10 +203,11 @@ impl App {
         })
     }
 
-    /// Where the data listeners are bound, in the order of the configuration.
+    /// Where the data listeners are bound, in the order of the configuration; those on Unix sockets
+    /// have no address.
     #[must_use]
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(Listener::local_address).collect()
     }
 
     /// Where the admin listener is bound.
@@ -228,6 +238,7 @@ impl App {
             self.tracker.spawn(record_suppressed(Arc::clone(gateway), self.drain.clone()));
         }
         for listener in self.listeners {
+            tracing::info!(address = %listener.place(), "listening");
             self.tracker.spawn(listener.serve(self.router.clone(), serving.clone()));
         }
         drop(self.router);
@@ -247,9 +258,6 @@ impl App {
             ..serving
         };
         admin_tracker.spawn(self.admin.serve(admin, serving));
-        for address in &self.addresses {
-            tracing::info!(%address, "listening");
-        }
 
         let failed = tokio::select! {
             () = shutdown => false,
@@ -369,18 +377,28 @@ async fn record_suppressed(gateway: Arc<Gateway>, stop: CancellationToken) {
     }
 }
 
-/// Binds all listeners: those for data, and the one for admin.
-async fn listeners(config: &Config) -> Result<(Vec<Listener>, Listener), StartError> {
+/// Binds all listeners: those for data, and the one for admin. Their TLS files are followed until the
+/// drain.
+async fn listeners(
+    config: &Config,
+    common: &Common,
+) -> Result<(Vec<Listener>, Listener), StartError> {
     let limits = Limits { drain: config.drain, ..Limits::default() };
     let mut listeners = Vec::new();
-    for listen in &config.listen {
-        let listener = bind(listen.address, limits).await?;
-        listeners.push(match &listen.principal {
-            Some(principal) => listener.with_principal(Arc::clone(principal)),
-            None => listener,
-        });
+    for config::Listen { place, tls, principal } in &config.listen {
+        let mut listener = bind(place, limits).await?;
+        if let Some(principal) = principal {
+            listener = listener.with_principal(Arc::clone(principal));
+        }
+        if let Some(config::Tls { files, .. }) = tls {
+            let Common { metrics, tracker, drain, .. } = common;
+            let tls = Tls::start(files.clone(), metrics.clone(), tracker, drain.clone()).await;
+            let fault = |source| StartError::Tls { place: place.clone(), source: Box::new(source) };
+            listener = listener.with_tls(tls.map_err(fault)?);
+        }
+        listeners.push(listener);
     }
-    Ok((listeners, bind(config.admin, limits).await?))
+    Ok((listeners, bind(&Place::Tcp(config.admin), limits).await?))
 }
 
 /// Probes and one or two collectors of metrics, which the data listeners cannot crowd out.
@@ -407,8 +425,9 @@ fn loopback() -> [IpNet; 2] {
     ]
 }
 
-async fn bind(address: SocketAddr, limits: Limits) -> Result<Listener, StartError> {
-    Listener::bind(address, limits).await.map_err(|source| StartError::Listen { address, source })
+async fn bind(place: &Place, limits: Limits) -> Result<Listener, StartError> {
+    let fault = |source| StartError::Listen { place: place.clone(), source };
+    Listener::bind(place, limits).await.map_err(fault)
 }
 
 /// The upstreams of a configuration, each with its connections and its credential, which tasks in

@@ -4,6 +4,7 @@
 //! is. No identity source can speak for another: a principal is named by its source and its name
 //! there.
 
+mod certificate;
 pub mod config;
 mod error;
 mod jwt;
@@ -13,6 +14,7 @@ mod presented;
 #[cfg(test)]
 mod tests;
 
+pub use self::certificate::named_by;
 pub use self::config::Config;
 pub use self::error::Error;
 pub use self::error::StartError;
@@ -43,6 +45,9 @@ pub struct Peer {
     pub secure: bool,
     /// The listener's fixed principal; such a listener has no other method.
     pub principal: Option<Arc<Principal>>,
+    /// Whom the client certificate of the connection names; counts where a request presents no
+    /// credential of its own.
+    pub certificate: Option<Result<Arc<Principal>, Error>>,
 }
 
 /// All identity sources of a gate.
@@ -50,6 +55,8 @@ pub struct Peer {
 pub struct Authenticator {
     tokens: Tokens,
     keys: Option<watch::Receiver<Arc<Keys>>>,
+    /// Some listener takes client certificates.
+    certificates: bool,
     /// The latest `now` that was ever passed in, in seconds since 1970.
     latest: AtomicI64,
 }
@@ -72,7 +79,8 @@ impl Authenticator {
             None => None,
         };
         let tokens = Tokens::start(config.issuers, tasks, stop).await?;
-        Ok(Self { tokens, keys, latest: AtomicI64::new(i64::MIN) })
+        let certificates = config.certificates;
+        Ok(Self { tokens, keys, certificates, latest: AtomicI64::new(i64::MIN) })
     }
 
     /// Whether at least one source can verify; so can a gate that has none, where only listeners
@@ -81,7 +89,7 @@ impl Authenticator {
     pub fn can_verify(&self) -> bool {
         let has_none = self.tokens.is_empty() && self.keys.is_none();
         let has_keys = self.keys.as_ref().is_some_and(|it| !it.borrow().is_empty());
-        has_none || has_keys || self.tokens.can_verify()
+        has_none || has_keys || self.certificates || self.tokens.can_verify()
     }
 
     /// Says who asks for something in the project `project_id`, the one that the request's path
@@ -102,7 +110,11 @@ impl Authenticator {
             return Ok(Arc::clone(principal));
         }
         let moment = self.moment(now);
-        match Presented::new(&head.headers)? {
+        let presented = match (Presented::new(&head.headers), &peer.certificate) {
+            (Err(Error::NoCredential), Some(named)) => return named.clone(),
+            (presented, _) => presented?,
+        };
+        match presented {
             Presented::Signature(value) => {
                 let keys = self.keys.as_ref().ok_or_else(|| {
                     Error::Token("this gate has issued no access keys".to_owned())

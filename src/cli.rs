@@ -27,6 +27,7 @@ use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
 use std::process::ExitCode;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
@@ -114,12 +115,15 @@ pub fn run() -> Exit {
 
 /// Runs `work` on a runtime of its own, and tells why it failed.
 fn block_on<E: Error + 'static>(work: impl Future<Output = Result<Exit, E>>) -> Exit {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let result = match runtime {
+    let result = match runtime() {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => return complain(&error, Exit::Failed),
     };
     result.unwrap_or_else(|error| complain(&error, Exit::Failed))
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// Starts to log as `config` says; the environment wins.

@@ -14,6 +14,8 @@ use crate::gateway::Rate;
 use crate::ledger;
 use crate::policy::Principal;
 use crate::route::JobIds;
+use crate::server::Place;
+use crate::server::tls;
 use crate::telemetry::LogConfig;
 use crate::telemetry::TraceConfig;
 use crate::upstream;
@@ -104,10 +106,28 @@ pub struct Forwarder {
 /// One data listener.
 #[derive(Clone, Debug)]
 pub struct Listen {
-    /// Where; port 0 takes a free one.
-    pub address: SocketAddr,
+    /// Where.
+    pub place: Place,
+    /// Its TLS.
+    pub tls: Option<Tls>,
     /// Who every caller of this listener is.
     pub principal: Option<Arc<Principal>>,
+}
+
+/// The TLS of a listener.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The files.
+    pub files: tls::Files,
+    /// Line and column of each, so that a complaint about one can be told where it is named.
+    places: TlsPlaces,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct TlsPlaces {
+    certificate: (u64, u64),
+    key: (u64, u64),
+    client_ca: (u64, u64),
 }
 
 /// One upstream with what is needed to build it.
@@ -213,6 +233,22 @@ impl Config {
         let file = serde_saphyr::from_str_with_options::<file::File>(text, options);
         let file = file.map_err(|error| vec![syntax(&error)])?;
         check::check(file, base)
+    }
+
+    /// What is wrong with the listeners' TLS files as they are now.
+    pub async fn check_tls(&self) -> Vec<Complaint> {
+        let mut complaints = Vec::new();
+        for Tls { files, places } in self.listen.iter().filter_map(|it| it.tls.as_ref()) {
+            if let Err(error) = files.check().await {
+                let (line, column) = match error.setting {
+                    tls::Setting::Certificate => places.certificate,
+                    tls::Setting::Key => places.key,
+                    tls::Setting::ClientCa => places.client_ca,
+                };
+                complaints.push(Complaint { line, column, message: error.to_string() });
+            }
+        }
+        complaints
     }
 }
 

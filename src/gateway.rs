@@ -468,6 +468,7 @@ fn auth_method(authenticated: &Result<Arc<Principal>, authn::Error>, head: &Part
             Method::Mtls => AuthMethod::Mtls,
         },
         Err(authn::Error::NoCredential | authn::Error::SeveralCredentials) => AuthMethod::None,
+        Err(authn::Error::Certificate(_)) => AuthMethod::Mtls,
         Err(_) if presented().is_some_and(sign::Authorization::is_signature) => AuthMethod::Key,
         Err(_) => AuthMethod::Jwt,
     }

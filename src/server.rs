@@ -12,15 +12,21 @@ mod connection;
 mod guard;
 pub mod head;
 mod http2;
+mod socket;
 pub mod tls;
 
 pub use self::admission::Admission;
+pub use self::socket::Place;
+pub use self::socket::SOCKET_PATH_BYTES_MAX;
 
 use crate::authn::Peer;
 use crate::gateway::Refusal;
 use crate::metrics::Metrics;
 use crate::policy::Principal;
 use crate::server::connection::Shared;
+use crate::server::socket::Socket;
+use crate::server::socket::Stream;
+use crate::server::tls::Tls;
 
 use axum::Router;
 use axum::body::Body;
@@ -28,13 +34,11 @@ use futures_util::FutureExt;
 use http::Response;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -95,50 +99,61 @@ pub struct Serving {
     pub drain: CancellationToken,
 }
 
-/// A bound TCP listener.
+/// A bound listener.
 pub struct Listener {
-    tcp: TcpListener,
-    address: SocketAddr,
+    socket: Socket,
+    place: Place,
     principal: Option<Arc<Principal>>,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     limits: Limits,
 }
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Listener").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
 impl Listener {
-    /// Binds `address`, port 0 for any free port.
+    /// Binds `place`. The file of a Unix socket is for the process's own user alone (mode 0600),
+    /// replaces one that nobody listens on, and is removed when the listener stops.
     ///
     /// # Errors
     /// The system's, such as an address in use.
-    pub async fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
-        let tcp = TcpListener::bind(address).await?;
-        let address = tcp.local_addr()?;
-        Ok(Self { tcp, address, principal: None, tls: None, limits })
+    pub async fn bind(place: &Place, limits: Limits) -> io::Result<Self> {
+        let socket = Socket::bind(place).await?;
+        let place = socket.place()?;
+        Ok(Self { socket, place, principal: None, tls: None, limits })
     }
 
-    /// Everyone on this listener is `principal`.
+    /// Everyone on this listener is `principal`. A request for a host that is not loopback is
+    /// refused.
     #[must_use]
     pub fn with_principal(mut self, principal: Arc<Principal>) -> Self {
         self.principal = Some(principal);
         self
     }
 
-    /// Everyone on this listener speaks TLS; see [`tls::acceptor`].
+    /// Everyone on this TCP listener speaks TLS.
     #[must_use]
-    pub fn with_tls(mut self, acceptor: TlsAcceptor) -> Self {
-        self.tls = Some(acceptor);
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
-    /// The address that was bound.
+    /// Where it is bound.
     #[must_use]
-    pub fn local_address(&self) -> SocketAddr {
-        self.address
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The address that was bound; `None` for a Unix socket.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self.place {
+            Place::Tcp(address) => Some(address),
+            Place::Unix(_) => None,
+        }
     }
 
     /// Accepts connections and serves `router` on each until `serving.drain` is cancelled. The
@@ -149,7 +164,7 @@ impl Listener {
         let mut told = None;
         loop {
             let accepted = tokio::select! {
-                accepted = self.tcp.accept() => accepted,
+                accepted = self.socket.accept() => accepted,
                 () = shared.serving.drain.cancelled() => break,
             };
             match accepted {
@@ -169,8 +184,9 @@ impl Listener {
                 }
             }
         }
+        self.socket.unlink();
         // These clients have been told by the system that they are connected.
-        while let Some(Ok((stream, address))) = self.tcp.accept().now_or_never() {
+        while let Some(Ok((stream, address))) = self.socket.accept().now_or_never() {
             self.spawn(stream, address, &shared, &mut told);
         }
     }
@@ -179,35 +195,38 @@ impl Listener {
     /// when that was last logged.
     fn spawn(
         &self,
-        stream: TcpStream,
-        address: SocketAddr,
+        stream: Stream,
+        address: Option<IpAddr>,
         shared: &Shared,
         told: &mut Option<Instant>,
     ) {
-        let place = match shared.serving.admission.admit(Some(address.ip())) {
+        let place = match shared.serving.admission.admit(address) {
             Ok(place) => place,
             Err(limit) => {
                 if told.is_none_or(|it| REFUSALS_TOLD_EVERY < it.elapsed()) {
                     *told = Some(Instant::now());
-                    let (limit, peer) = (limit.as_str(), address.ip());
-                    tracing::warn!(limit, %peer, "too many connections: new ones are closed");
+                    let peer = address.map_or_else(|| "unix".to_owned(), |it| it.to_string());
+                    let limit = limit.as_str();
+                    tracing::warn!(limit, peer, "too many connections: new ones are closed");
                 }
                 return;
             }
         };
-        // Answers are written at once; waiting for more to send would only delay them.
-        let _ = stream.set_nodelay(true);
         let peer = Peer {
-            address: Some(address.ip()),
-            local: self.address.ip().is_loopback(),
+            address,
+            local: self.local_address().is_none_or(|it| it.ip().is_loopback()),
             secure: self.tls.is_some(),
             principal: self.principal.clone(),
+            certificate: None,
         };
-        let (tls, shared) = (self.tls.clone(), shared.clone());
+        let (tls, shared) = (self.tls.as_ref().map(Tls::version), shared.clone());
         shared.serving.tracker.clone().spawn(async move {
-            match tls {
-                Some(tls) => connection::serve_tls(stream, &tls, peer, shared).await,
-                None => connection::serve(stream, peer, None, shared).await,
+            match (stream, tls) {
+                (Stream::Tcp(stream), Some(tls)) => {
+                    connection::serve_tls(stream, tls, peer, shared).await;
+                }
+                (Stream::Tcp(stream), None) => connection::serve(stream, peer, None, shared).await,
+                (Stream::Unix(stream), _) => connection::serve(stream, peer, None, shared).await,
             }
             drop(place);
         });

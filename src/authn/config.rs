@@ -31,6 +31,7 @@ pub const STALE_KEYS_MIN: Duration = Duration::from_secs(10);
 pub struct Config {
     pub(super) issuers: Vec<Issuer>,
     pub(super) keys: Option<PathBuf>,
+    pub(super) certificates: bool,
 }
 
 /// An issuer of JSON Web Tokens.
@@ -178,9 +179,15 @@ impl Config {
             }
         }
         match faults.is_empty() {
-            true => Ok(Self { issuers, keys }),
+            true => Ok(Self { issuers, keys, certificates: false }),
             false => Err(faults),
         }
+    }
+
+    /// Some listener takes client certificates, which is an identity source of its own.
+    #[must_use]
+    pub fn with_certificates(self) -> Self {
+        Self { certificates: true, ..self }
     }
 }
 

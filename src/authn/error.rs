@@ -10,6 +10,9 @@ pub enum Error {
     /// 4015.
     #[error("the token is not meant for this gate: its audience does not fit")]
     Audience,
+    /// 4013.
+    #[error("the client certificate cannot be used: {0}")]
+    Certificate(String),
     /// 4014.
     #[error("the token has expired or is not valid yet: {0}")]
     Expired(String),
@@ -17,7 +20,10 @@ pub enum Error {
     #[error("the keys of the token's issuer are not available")]
     KeysUnavailable,
     /// 4011.
-    #[error("no credential: send a bearer token or sign the request with a gateway key")]
+    #[error(
+        "no credential: send a bearer token, sign the request with a gateway key, or connect with a \
+         client certificate where the listener takes them"
+    )]
     NoCredential,
     /// 4019.
     #[error("the request is signed for project `{header}` and asks for another one")]

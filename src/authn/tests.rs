@@ -31,7 +31,13 @@ async fn start(keys: Option<&str>, issuers: Vec<config::Issuer>) -> (Authenticat
 }
 
 fn peer() -> Peer {
-    Peer { address: Some([192, 0, 2, 1].into()), local: false, secure: false, principal: None }
+    Peer {
+        address: Some([192, 0, 2, 1].into()),
+        local: false,
+        secure: false,
+        principal: None,
+        certificate: None,
+    }
 }
 
 /// The project in the path of a recorded request.

@@ -65,7 +65,13 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let config = arguments.target.config.as_deref().unwrap_or(Path::new(""));
     if arguments.target.config.is_some() {
         match Config::load(config) {
-            Ok(it) => directory = it.gate().map(|it| it.policies.clone()),
+            Ok(it) => {
+                complaints = match super::runtime() {
+                    Ok(runtime) => runtime.block_on(it.check_tls()),
+                    Err(error) => return super::complain(&error, Exit::Failed),
+                };
+                directory = it.gate().map(|it| it.policies.clone());
+            }
             Err(error) => complaints = error.complaints().to_vec(),
         }
     }

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::emulator;
 use crate::emulator::Emulator;
+use crate::server::Place;
 use crate::telemetry;
 
 use std::io;
@@ -103,7 +104,7 @@ async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
 /// A taken port is the likeliest mishap here, so it is told with the flag that cures it.
 fn at_flag(error: StartError, gate: SocketAddr) -> Error {
     match error {
-        StartError::Listen { address, source } => {
+        StartError::Listen { place: Place::Tcp(address), source } => {
             let flag = if address == gate { "--gate" } else { "--admin" };
             Error::Address { address, flag, source }
         }

@@ -3,6 +3,7 @@
 mod credentials;
 mod forwarder;
 mod identity;
+mod listen;
 mod upstream;
 
 use super::Complaint;
@@ -18,8 +19,6 @@ use crate::config::Telemetry;
 use crate::gateway::Rate;
 use crate::ledger;
 use crate::ledger::Checkpoints;
-use crate::policy::Method;
-use crate::policy::Principal;
 use crate::route::JobIds;
 use crate::telemetry::Collector;
 use crate::telemetry::Format;
@@ -34,7 +33,6 @@ use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -59,9 +57,6 @@ const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 /// The limit for one batch of spans.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The identity source of a listener's fixed principal.
-const LOCAL: &str = "local";
-
 /// What the checks share: where relative paths start, and what was found so far.
 struct Checker<'a> {
     base: &'a Path,
@@ -82,7 +77,6 @@ impl Checker<'_> {
     /// `None` only with a complaint.
     fn config(&mut self, mut file: File) -> Option<Config> {
         let forwards = file.upstreams.value.iter().any(|it| it.kind.value == file::Kind::Gate);
-        let has_fixed = file.listen.value.iter().any(|it| it.principal.is_some());
         if forwards {
             self.forwarding_listeners(&file.listen.value);
         }
@@ -105,7 +99,7 @@ impl Checker<'_> {
         let role = match forwards {
             true => self.forwarder(file).map(|it| Role::Forwarder(Box::new(it))),
             false => {
-                let gate = self.gate(file, has_fixed, &listeners);
+                let gate = self.gate(file, &listen, &listeners);
                 gate.map(|it| Role::Gate(Box::new(it)))
             }
         };
@@ -123,14 +117,15 @@ impl Checker<'_> {
         })
     }
 
-    /// `has_fixed` says that some listener has a fixed principal; `listeners` is where they stand.
-    fn gate(&mut self, file: File, has_fixed: bool, listeners: &Spanned<()>) -> Option<Gate> {
+    /// `listeners` is where those of `listen` stand.
+    fn gate(&mut self, file: File, listen: &[Listen], listeners: &Spanned<()>) -> Option<Gate> {
         let nobody = || Spanned {
             value: file::Identity::default(),
             referenced: listeners.referenced,
             defined: listeners.defined,
         };
-        let identity = self.identity(file.identity.unwrap_or_else(nobody), has_fixed);
+        let identity = self.identity(file.identity.unwrap_or_else(nobody), listen);
+        let has_fixed = listen.iter().any(|it| it.principal.is_some());
         let upstreams = self.upstreams(file.upstreams, &file.timeouts, has_fixed);
         let per_principal = self.rate(&file.limits.per_principal.value);
         let policies = file.policies.map(|it| it.value);
@@ -175,37 +170,6 @@ impl Checker<'_> {
 
     fn path(&self, path: &Path) -> PathBuf {
         self.base.join(path)
-    }
-
-    fn listen(&mut self, written: Vec<file::Listen>, at: &Spanned<()>) -> Vec<Listen> {
-        if written.is_empty() {
-            self.complain(at, "no listener: name at least one `address`");
-        }
-        let listener = |it: file::Listen| {
-            let address = self.address(&it.address)?;
-            let loopback = address.ip().is_loopback();
-            if !loopback && it.tls.is_none() {
-                self.complain(
-                    &it.address,
-                    format!("`{address}` is reachable from outside: write `tls: off` if something in front of it does TLS"),
-                );
-            }
-            let principal = it.principal.map(|principal| {
-                if !loopback {
-                    self.complain(
-                        &principal,
-                        "a fixed principal is for loopback listeners only: everybody who reaches this address would be it",
-                    );
-                }
-                let file::FixedPrincipal { name, groups, tags } = principal.value;
-                if name.value.is_empty() {
-                    self.complain(&name, "an empty name");
-                }
-                Arc::new(Principal::new(LOCAL, &name.value, groups, tags, Method::Local))
-            });
-            Some(Listen { address, principal })
-        };
-        written.into_iter().filter_map(listener).collect()
     }
 
     fn address(&mut self, written: &Spanned<String>) -> Option<SocketAddr> {

@@ -4,6 +4,7 @@
 //! a comment that ends in ``Default: `x`.`` states the default, which a test compares.
 
 mod defaults;
+mod tls;
 
 use super::unit::Size;
 use super::unit::Span;
@@ -54,24 +55,42 @@ pub(super) struct File {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listen {
-    /// IP address and port.
-    pub(super) address: Spanned<String>,
-    /// Demanded beyond loopback.
+    /// IP address and port; this or `socket`.
+    pub(super) address: Option<Spanned<String>>,
+    /// The path of a Unix socket that the gate makes; only its own user can open it (mode 0600).
+    pub(super) socket: Option<Spanned<PathBuf>>,
+    /// Demanded beyond loopback; a Unix socket has none.
     pub(super) tls: Option<Spanned<Tls>>,
-    /// Every caller is this one; for loopback addresses only.
+    /// Every caller is this one; for loopback addresses, and demanded for Unix sockets.
     pub(super) principal: Option<Spanned<FixedPrincipal>>,
 }
 
 /// What stands between the network and the listener.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug)]
 pub(super) enum Tls {
     /// Something in front of the gate does TLS.
     Off,
+    /// The listener speaks TLS.
+    Files(Box<TlsFiles>),
+}
+
+/// PEM files. Changed ones count within two seconds for new connections; what cannot be used changes
+/// nothing.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TlsFiles {
+    /// The listener's own certificate first, then those between it and a root.
+    pub(super) certificate: Spanned<PathBuf>,
+    /// Its key.
+    pub(super) key: Spanned<PathBuf>,
+    /// Authorities of client certificates. A request without another credential is then of
+    /// `mtls/<name>`: the certificate's SPIFFE ID, else its first DNS name, else its first URI.
+    pub(super) client_ca: Option<Spanned<PathBuf>>,
 }
 
 /// Who every caller of a listener is. Its identity source is called `local`, no credential is
-/// looked at, and the listener must be on loopback.
+/// looked at, the listener must be on loopback or a Unix socket, and it answers only to loopback names
+/// in `Host`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FixedPrincipal {
@@ -112,7 +131,7 @@ pub(super) enum JobIds {
     Uuid,
 }
 
-/// Who is known. At least one issuer, a key file, or a listener with a principal.
+/// Who is known. At least one issuer, a key file, or a listener with a principal or a `client_ca`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Identity {

@@ -79,6 +79,9 @@ pub enum ForwardFault {
 pub enum HeadFault {
     /// A body, or a header that announces one.
     Body,
+    /// No loopback name in `Host` or `:authority`, on a listener that vouches for whoever reaches it:
+    /// a browser that was led here by a name that resolves to loopback (DNS rebinding).
+    Host,
     /// `CONNECT` or `TRACE`.
     Method,
     /// Not a head of RFC 9112, or one that two readers could read differently; says which rule.
@@ -237,6 +240,9 @@ impl fmt::Display for HeadFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Body => f.write_str("this route takes no body"),
+            Self::Host => f.write_str(
+                "this listener serves its own machine only: the Host must be localhost, an address in 127.0.0.0/8 or [::1]",
+            ),
             Self::Malformed(rule) => write!(f, "the request head is malformed: {rule}"),
             Self::Method => f.write_str("only DELETE goes through this gate"),
             Self::Target(rule) => write!(f, "the request target is malformed: {rule}"),
@@ -252,7 +258,7 @@ impl HeadFault {
     fn code(self) -> u16 {
         match self {
             Self::Body => 4007,
-            Self::Malformed(_) => 4006,
+            Self::Host | Self::Malformed(_) => 4006,
             Self::Method => 4051,
             Self::Target(_) => 4001,
             Self::TargetTooLong => 4141,
@@ -273,7 +279,7 @@ fn identity_code(error: &authn::Error) -> u16 {
         authn::Error::SeveralCredentials => 4012,
         authn::Error::Signature => 4018,
         authn::Error::Skew { .. } => 4017,
-        authn::Error::Token(_) => 4013,
+        authn::Error::Certificate(_) | authn::Error::Token(_) => 4013,
         authn::Error::UnknownKey(_) => 4016,
     }
 }

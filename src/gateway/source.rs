@@ -78,6 +78,7 @@ mod tests {
             local: peer.is_empty(),
             secure: false,
             principal: None,
+            certificate: None,
         };
         let mut map = HeaderMap::new();
         for (name, value) in headers {

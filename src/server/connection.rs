@@ -1,5 +1,6 @@
 //! One connection from its first byte to its last: protocol, guard, hyper, time-outs, drain.
 
+use crate::authn;
 use crate::authn::Peer;
 use crate::gateway::HeadFault;
 use crate::gateway::Refusal;
@@ -8,6 +9,7 @@ use crate::server::Serving;
 use crate::server::guard::Guard;
 use crate::server::guard::Protocol;
 use crate::server::guard::Refused;
+use crate::server::head;
 use crate::server::http2;
 use crate::server::tls;
 
@@ -19,6 +21,7 @@ use http::Request;
 use http::Response;
 use http::Version;
 use http::header;
+use http::request::Parts;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -59,6 +62,10 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// [`HEAD_BYTES_MAX`](crate::server::head::HEAD_BYTES_MAX), so that the gate's own answer comes first.
 const DECODED_BYTES_MAX: u32 = 64 * 1024;
 
+/// How long a connection lives on the verification of its client certificate, which may expire
+/// meanwhile. Afterwards it ends as in a drain, and the client connects anew.
+const CERTIFICATE_AGE_MAX: Duration = Duration::from_secs(5 * 60);
+
 /// What all connections of a listener share.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
@@ -80,22 +87,41 @@ struct Door {
 /// Serves `stream` as [`serve`] does, after a TLS handshake within [`Limits::head`].
 pub(super) async fn serve_tls(
     stream: TcpStream,
-    acceptor: &TlsAcceptor,
-    peer: Peer,
-    shared: Shared,
+    version: tls::Version,
+    mut peer: Peer,
+    mut shared: Shared,
 ) {
-    let handshake = tokio::time::timeout(shared.limits.head, acceptor.accept(stream));
-    match handshake.await {
-        Ok(Ok(stream)) => {
-            let protocol = match stream.get_ref().1.alpn_protocol() {
-                Some(tls::H2) => Protocol::Http2,
-                _ => Protocol::Http1,
-            };
-            serve(stream, peer, Some(protocol), shared).await;
+    let accepting = TlsAcceptor::from(version.config).accept(stream);
+    let stream = match tokio::time::timeout(shared.limits.head, accepting).await {
+        Ok(Ok(stream)) => stream,
+        failed => {
+            shared.serving.metrics.tls_handshake_failed();
+            match failed {
+                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                _ => tracing::debug!("a TLS handshake took too long"),
+            }
+            return;
         }
-        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-        Err(_elapsed) => tracing::debug!("a TLS handshake took too long"),
+    };
+    let (_, session) = stream.get_ref();
+    let protocol = match session.alpn_protocol() {
+        Some(tls::H2) => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    let Some(certificate) = session.peer_certificates().and_then(<[_]>::first) else {
+        return serve(stream, peer, Some(protocol), shared).await;
+    };
+    peer.certificate = Some(authn::named_by(certificate));
+    let drain = shared.serving.drain.child_token();
+    shared.serving.drain = drain.clone();
+    let mut serving = pin!(serve(stream, peer, Some(protocol), shared));
+    tokio::select! {
+        () = serving.as_mut() => return,
+        () = tokio::time::sleep(CERTIFICATE_AGE_MAX) => (),
+        () = version.retired.cancelled() => (),
     }
+    drain.cancel();
+    serving.await;
 }
 
 /// Serves `io` until either end closes it, it has been quiet for too long, or the drain is over.
@@ -260,6 +286,7 @@ impl Door {
             Version::HTTP_2 => http2::check(&parts, body.is_end_stream()).err(),
             _ => self.refused.get().filter(|(at, _)| *at == place).map(|(_, fault)| *fault),
         };
+        let fault = fault.or_else(|| self.foreign_host(&parts));
         let is_http1 = parts.version != Version::HTTP_2;
         parts.extensions.insert(self.peer.clone());
         let Serving { answer, metrics, drain, .. } = &self.shared.serving;
@@ -282,6 +309,15 @@ impl Door {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         Ok(response)
+    }
+
+    /// A listener that vouches for whoever reaches it must not be reached by a web page whose host
+    /// name resolves to loopback.
+    fn foreign_host(&self, parts: &Parts) -> Option<HeadFault> {
+        self.peer.principal.as_ref()?;
+        let host = parts.headers.get(header::HOST).and_then(|it| it.to_str().ok());
+        let host = parts.uri.authority().map(|it| it.as_str()).or(host);
+        (!host.is_some_and(head::is_loopback_host)).then_some(HeadFault::Host)
     }
 }
 

@@ -12,6 +12,7 @@
 use crate::gateway::HeadFault;
 use crate::route;
 
+use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 
 #[cfg(test)]
@@ -210,6 +211,16 @@ pub(super) fn host_field(first: bool, value: &[u8]) -> Result<(), HeadFault> {
         true => Ok(()),
         false => Err(HeadFault::Malformed("the Host field must be a host name and port")),
     }
+}
+
+/// Whether a host, with or without port, is a name of the machine's own loopback.
+pub(super) fn is_loopback_host(value: &str) -> bool {
+    if let Some((address, _)) = value.strip_prefix('[').and_then(|it| it.split_once(']')) {
+        return address.parse::<Ipv6Addr>().is_ok_and(|it| it.is_loopback());
+    }
+    let host = value.split(':').next().unwrap_or_default();
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<Ipv4Addr>().is_ok_and(|it| it.is_loopback())
 }
 
 /// As [`host_field`].

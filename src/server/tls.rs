@@ -1,14 +1,27 @@
-//! TLS of a listener: its certificate, the protocol that both ends agree on, the handshake.
+//! TLS of a listener: its certificate, whose client certificates it takes, and how both change under
+//! the running gate.
 
+use crate::metrics::Metrics;
+use crate::mounted::Mounted;
+use crate::mounted::ReadError;
+use crate::mounted::Together;
+
+use rustls::RootCertStore;
 use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem;
 use rustls::pki_types::pem::PemObject;
-use std::path::Path;
+use rustls::server::NoServerSessionStorage;
+use rustls::server::VerifierBuilderError;
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// HTTP/2 in ALPN (RFC 9113 §3.2).
 pub(super) const H2: &[u8] = b"h2";
@@ -16,41 +29,219 @@ pub(super) const H2: &[u8] = b"h2";
 /// HTTP/1.1 in ALPN (RFC 7301 §6).
 const HTTP1: &[u8] = b"http/1.1";
 
-/// Why a listener has no TLS.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file that cannot be read or holds no PEM of that kind.
-    #[error("cannot read {path}: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: pem::Error,
-    },
-    /// The certificate and the key do not fit together, or are of a kind that is not supported.
-    #[error("the certificate and its key cannot be used: {0}")]
-    Pair(#[from] rustls::Error),
+/// The largest of the files, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The files of a listener's TLS, all PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The certificate chain, the listener's own certificate first.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authorities whose client certificates name principals; without them no client is asked
+    /// for a certificate.
+    pub client_ca: Option<PathBuf>,
 }
 
-/// Reads a certificate chain (the listener's own first) and its key, both PEM. TLS 1.2 and 1.3;
-/// a client that offers both protocols gets HTTP/2.
-///
-/// # Errors
-/// When a file cannot be used, or the two do not fit together.
-pub fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, Error> {
-    let fault = |path: &Path| {
-        let path = path.to_owned();
-        |source| Error::File { path, source }
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .map_err(fault(certificate))?;
-    let key = PrivateKeyDer::from_pem_file(key).map_err(fault(key))?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![H2.to_owned(), HTTP1.to_owned()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+/// One of [`Files`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// `certificate`.
+    Certificate,
+    /// `key`.
+    Key,
+    /// `client_ca`.
+    ClientCa,
+}
+
+/// Why files are no TLS. The messages never hold a part of a file.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {fault}", path = path.display())]
+pub struct Error {
+    /// Whose fault it is.
+    pub setting: Setting,
+    /// Its file.
+    pub path: PathBuf,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The authorities cannot be used.
+    #[error("the authorities cannot be used: {0}")]
+    Authorities(#[from] VerifierBuilderError),
+    /// Nothing of that kind is in it.
+    #[error("it holds no PEM {0}")]
+    Empty(&'static str),
+    /// The certificate and the key do not fit together, or are of a kind that is not supported.
+    #[error("the certificate and its key cannot be used together: {0}")]
+    Pair(rustls::Error),
+    /// Not PEM.
+    #[error("it is no PEM: {0}")]
+    Pem(#[from] pem::Error),
+    /// It cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// TLS itself cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+}
+
+/// The TLS of a listener; what is in its files counts from the next connection on.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    current: watch::Receiver<Version>,
+}
+
+/// One content of the files.
+#[derive(Clone, Debug)]
+pub(super) struct Version {
+    pub(super) config: Arc<ServerConfig>,
+    /// The authorities have changed since: connections with a client certificate end soon.
+    pub(super) retired: CancellationToken,
+}
+
+impl Files {
+    /// Says whether the files can be used as they are now.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub async fn check(&self) -> Result<(), Error> {
+        self.read().await.map(drop)
+    }
+
+    async fn read(&self) -> Result<(Arc<ServerConfig>, Vec<Vec<u8>>), Error> {
+        let files = self.mounted();
+        let contents = Together { files: &files, secrets: &[] }.read().await;
+        let contents = contents.map_err(|(file, error)| {
+            let setting = match &file.path {
+                path if *path == self.certificate => Setting::Certificate,
+                path if *path == self.key => Setting::Key,
+                _ => Setting::ClientCa,
+            };
+            Error { setting, path: file.path.clone(), fault: error.into() }
+        })?;
+        Ok((Arc::new(self.configure(&contents)?), contents))
+    }
+
+    /// Certificate, key and, if there is one, the authorities.
+    fn mounted(&self) -> Vec<Mounted> {
+        let paths = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
+        let mounted = |path: &PathBuf| Mounted {
+            what: "the TLS files of a listener",
+            path: path.clone(),
+            max: FILE_BYTES_MAX,
+        };
+        paths.into_iter().flatten().map(mounted).collect()
+    }
+
+    /// TLS 1.2 and 1.3; a client that offers both protocols gets HTTP/2.
+    fn configure(&self, contents: &[Vec<u8>]) -> Result<ServerConfig, Error> {
+        let mut contents = contents.iter().map(Vec::as_slice);
+        let mut next = || contents.next().unwrap_or_default();
+        let error = |setting, path: &PathBuf| {
+            let path = path.clone();
+            move |fault: Fault| Error { setting, path, fault }
+        };
+        let chain = certificates(next()).map_err(error(Setting::Certificate, &self.certificate))?;
+        let of_key = error(Setting::Key, &self.key);
+        let key = match PrivateKeyDer::from_pem_slice(next()) {
+            Ok(key) => key,
+            Err(pem::Error::NoItemsFound) => return Err(of_key(Fault::Empty("private key"))),
+            Err(error) => return Err(of_key(error.into())),
+        };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = match builder.with_safe_default_protocol_versions() {
+            Ok(builder) => builder,
+            Err(error) => return Err(of_key(error.into())),
+        };
+        let builder = match &self.client_ca {
+            Some(path) => {
+                let verifier = verifier(next(), provider);
+                builder.with_client_cert_verifier(verifier.map_err(error(Setting::ClientCa, path))?)
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let mut config =
+            builder.with_single_cert(chain, key).map_err(|it| of_key(Fault::Pair(it)))?;
+        config.alpn_protocols = vec![H2.to_owned(), HTTP1.to_owned()];
+        if self.client_ca.is_some() {
+            // A resumed session is not verified again: its certificate may have expired meanwhile.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
+        Ok(config)
+    }
+}
+
+fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>()?;
+    if chain.is_empty() {
+        return Err(Fault::Empty("certificate"));
+    }
+    Ok(chain)
+}
+
+/// Asks for a certificate and does not insist: a caller may have another credential.
+fn verifier(
+    authorities: &[u8],
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, Fault> {
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(authorities)? {
+        roots.add(authority)?;
+    }
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    Ok(builder.allow_unauthenticated().build()?)
+}
+
+impl Tls {
+    /// Reads `files`, and starts to follow them on `tasks` until `stop`. A change that cannot be used
+    /// changes nothing; it is reported once, and counted as often as it is tried.
+    ///
+    /// # Errors
+    /// When the files cannot be used as they are: a gate whose TLS is wrong from the start says so
+    /// instead of running.
+    pub async fn start(
+        files: Files,
+        metrics: Metrics,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Self, Error> {
+        let (config, contents) = files.read().await?;
+        let version = Version { config, retired: CancellationToken::new() };
+        let (sender, current) = watch::channel(version);
+        let mounted = files.mounted();
+        tasks.spawn(async move {
+            let secrets = mounted.get(1..2).unwrap_or_default();
+            for secret in secrets {
+                secret.warn_of_readers().await;
+            }
+            let mut authorities = contents.get(2).cloned();
+            let take = |contents: &[Vec<u8>]| {
+                let config = Arc::new(files.configure(contents)?);
+                let is_same = authorities.as_ref() == contents.get(2);
+                authorities = contents.get(2).cloned();
+                sender.send_modify(|version| {
+                    version.config = config;
+                    if !is_same {
+                        std::mem::take(&mut version.retired).cancel();
+                    }
+                });
+                Ok::<_, Error>(())
+            };
+            let failed = || metrics.tls_reload_failed();
+            let followed = Together { files: &mounted, secrets };
+            stop.run_until_cancelled(followed.follow(Some(contents), take, &failed)).await;
+        });
+        Ok(Self { current })
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.current.borrow().clone()
+    }
 }

@@ -83,6 +83,23 @@ fn check_tells_everything_about_policies_and_suites() {
 }
 
 #[test]
+fn check_tells_which_tls_file_is_missing() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("lychgate.yaml");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = fs::read_to_string(root.join("lychgate.example.yaml")).unwrap();
+    let policies = format!("directory: {}", root.join("policies").display());
+    fs::write(&file, example.replace("directory: policies", &policies)).unwrap();
+    let ran = lychgate(&["check", "--config", file.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
+    let line = 1 + example.lines().position(|it| it.contains("certificate: ")).unwrap();
+    let certificate = directory.path().join("tls/tls.crt");
+    let place =
+        format!("{}:{line}:20: {}: it cannot be read", file.display(), certificate.display());
+    assert!(ran.stdout.contains(&place), "{place} is not in\n{}", ran.stdout);
+}
+
+#[test]
 fn check_tells_what_is_wrong_with_a_configuration() {
     golden("check-config", &["check", "--config", "tests/data/cli/faulty.yaml"]);
     let ran = lychgate(&["check", "--config", "tests/data/cli/faulty.yaml", "--format", "json"]);

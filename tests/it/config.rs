@@ -24,7 +24,7 @@ fn complaints(text: &str) -> Vec<String> {
 #[test]
 fn the_example_loads() {
     let config = Config::parse(&example(), Path::new("/etc/lychgate")).unwrap();
-    assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.listen.len(), 4);
     let gate = config.gate().unwrap();
     assert_eq!(gate.policies, Path::new("/etc/lychgate/policies"));
     assert_eq!(gate.upstreams[0].config.projects, ["0a1b*"]);
@@ -83,10 +83,10 @@ fn check_in(text: &str, from: &str, to: &str, expected: &[(&str, &str)]) {
 fn a_mistake_is_told_where_it_is() {
     let outside = |it: &str| {
         format!(
-            "`{it}` is reachable from outside: write `tls: off` if something in front of it does TLS"
+            "`{it}` is reachable from outside: give it `tls: {{certificate: …, key: …}}`, or write `tls: off` if something in front of it does TLS"
         )
     };
-    let fixed = "a fixed principal is for loopback listeners only: everybody who reaches this address would be it";
+    let fixed = "a fixed principal is for loopback addresses and Unix sockets only: everybody who reaches this address would be it";
     let project =
         "a project is 1 to 64 letters, digits and hyphens, with at most one `*`, at the end";
     check(
@@ -135,6 +135,76 @@ fn a_mistake_is_told_where_it_is() {
         &[("file: a\n", "write exactly one of `discovery: true`, `file` and `url`")],
     );
     check("ratio: 1.0", "ratio: 2", &[("2\n  # The most traces", "a share is 0 to 1")]);
+}
+
+#[test]
+fn listeners_are_checked() {
+    let socket = "  - socket: run/lychgate.sock\n";
+    let principal = "    principal:\n      name: cleanup-local\n";
+    let both = "write one of `address` and `socket`";
+    check(
+        socket,
+        "  - socket: run/lychgate.sock\n    address: 127.0.0.1:1\n",
+        &[("127.0.0.1:1\n", both)],
+    );
+    check(
+        socket,
+        "  - tls: off\n",
+        &[("- address: 0.0", "a listener needs an `address` or a `socket`")],
+    );
+    check(
+        principal,
+        "",
+        &[("run/lychgate.sock", "a Unix socket needs a `principal`: who can open it is that one")],
+    );
+    check(
+        socket,
+        "  - socket: run/lychgate.sock\n    tls: {certificate: a, key: b}\n",
+        &[("{certificate: a", "a Unix socket has no TLS: nobody is between its two ends")],
+    );
+    let long = "s".repeat(108);
+    check(
+        "run/lychgate.sock",
+        &long,
+        &[(&long, "the path of a Unix socket has at most 107 bytes")],
+    );
+    check(
+        "  - address: 127.0.0.1:8482\n",
+        "  - address: 127.0.0.1:8482\n    tls: {certificate: a, key: b, client_ca: c}\n",
+        &[("c}", "this listener has a fixed principal, so a client certificate would say nothing")],
+    );
+}
+
+/// What is wrong with a listener's files is told where they are named.
+#[tokio::test]
+async fn tls_files_are_checked() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    for (tls, column, expected) in [
+        ("{certificate: tls/localhost.pem, key: tls/localhost.key}", 0, None),
+        ("{certificate: tls/no.pem, key: tls/localhost.key}", 24, Some("tls/no.pem: it cannot be")),
+        ("{certificate: tls/ca.pem, key: tls/localhost.key}", 41, Some("cannot be used together")),
+        (
+            "{certificate: tls/localhost.pem, key: tls/localhost.key, client_ca: tls/no.pem}",
+            78,
+            Some("tls/no.pem: it cannot be"),
+        ),
+    ] {
+        let listen = format!("listen:\n  - address: 0.0.0.0:8443\n    tls: {tls}\n");
+        let text = example();
+        let (before, rest) = text.split_once("listen:\n").unwrap();
+        let (_, rest) = rest.split_once("  - address: 127.0.0.1:8482").unwrap();
+        let text = format!("{before}{listen}  - address: 127.0.0.1:8482{rest}");
+        let complaints = Config::parse(&text, &data).unwrap().check_tls().await;
+        let line = u64::try_from(before.lines().count() + 3).unwrap();
+        match (expected, &complaints[..]) {
+            (None, []) => (),
+            (Some(expected), [complaint]) => {
+                assert_eq!((complaint.line, complaint.column), (line, column), "{tls}");
+                assert!(complaint.message.contains(expected), "{}", complaint.message);
+            }
+            (_, complaints) => panic!("{tls}: {complaints:?}"),
+        }
+    }
 }
 
 #[test]
@@ -276,7 +346,7 @@ fn a_gate_needs_what_a_forwarder_must_not_have() {
         [
             "0:0: no `policies`: name the directory that says who may delete what",
             "0:0: no `ledger`: name the directory for the record of all decisions",
-            "1:9: nobody could be authenticated: name a token issuer under `jwt`, a file under `keys`, or give a loopback listener a `principal`",
+            "1:9: nobody could be authenticated: name a token issuer under `jwt`, a file under `keys`, a `client_ca` under a listener's `tls`, or give a loopback listener a `principal`",
             "3:12: no upstream: the gate would have nowhere to send a delete",
         ]
     );
@@ -303,6 +373,9 @@ fn a_syntax_error_is_told_where_it_is() {
         ("max_age: 2s", "max_age: 2", "2\n  # What", ["`2`", "such as `2s`"]),
         ("reserve: 64MiB", "reserve: 64MB", "64MB", ["`64MB`", "such as `64MiB`"]),
         ("in_flight:", "in_fligth:", "in_fligth", ["in_fligth", "in_flight"]),
+        ("    tls: off", "    tls: on", "on\n", ["`off`", "`certificate`"]),
+        ("certificate: tls/tls.crt", "certificat: x", "certificat:", ["certificat", "certificate"]),
+        ("      key: tls/tls.key\n", "", "", ["`key`", "missing"]),
         ("kind: modelarts", "kind: obs", "obs\n", ["obs", "modelarts"]),
         ("ca: system", "ca: &a system", "", ["anchor", ""]),
     ] {

@@ -2,12 +2,22 @@
 
 use crate::world::PATIENCE;
 
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::Value;
+use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::net::UnixStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// One answer, as it came.
 #[derive(Clone, Debug)]
@@ -48,15 +58,55 @@ pub(crate) async fn send(address: SocketAddr, request: &[u8]) -> Answer {
     connection.answer().await.expect("an answer")
 }
 
+/// TLS to `localhost` at `address`; the error is the handshake's. With TLS 1.3 a server refuses a
+/// client's certificate only after the client's handshake.
+pub(crate) async fn tls(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TcpStream::connect(address).await?;
+    let connecting = TlsConnector::from(config).connect(name, stream);
+    timeout(PATIENCE, connecting).await.expect("a handshake in time")
+}
+
 /// A connection that keeps what it has read too much.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     buffer: Vec<u8>,
 }
 
+/// TCP, TLS or a Unix socket.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        Self { stream: TcpStream::connect(address).await.unwrap(), buffer: Vec::new() }
+        Self::over(TcpStream::connect(address).await.unwrap())
+    }
+
+    pub(crate) async fn open_unix(path: &Path) -> Self {
+        Self::over(UnixStream::connect(path).await.unwrap())
+    }
+
+    /// As [`tls`].
+    pub(crate) async fn open_tls(
+        address: SocketAddr,
+        config: Arc<ClientConfig>,
+    ) -> io::Result<Self> {
+        Ok(Self::over(tls(address, config).await?))
+    }
+
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
+        Self { stream: Box::new(stream), buffer: Vec::new() }
+    }
+
+    /// Sends a request and reads its answer; `None` when the connection was closed instead.
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> Option<Answer> {
+        let _ = self.stream.write_all(request).await;
+        let _ = self.stream.flush().await;
+        self.answer().await
     }
 
     pub(crate) async fn write(&mut self, bytes: &[u8]) {

@@ -2,13 +2,17 @@
 
 use crate::toy::World;
 use crate::toy::limits;
+use crate::toy::loopback;
 use crate::toy::within;
 
 use lychgate::authn::Peer;
 use lychgate::gateway::HeadFault;
+use lychgate::metrics::Metrics;
 use lychgate::server::Limits;
 use lychgate::server::Listener;
-use lychgate::server::tls;
+use lychgate::server::tls::Files;
+use lychgate::server::tls::Setting;
+use lychgate::server::tls::Tls;
 
 use axum::Router;
 use axum::extract::Request;
@@ -26,9 +30,16 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
+}
+
+fn files(certificate: &str, key: &str, client_ca: Option<&str>) -> Files {
+    let (certificate, key, client_ca) = (file(certificate), file(key), client_ca.map(file));
+    Files { certificate, key, client_ca }
 }
 
 /// A router that answers what it was told of the connection.
@@ -38,9 +49,11 @@ async fn start(limits: Limits) -> World {
         let fault = request.extensions().get::<HeadFault>();
         format!("{:?} secure={} local={} {fault:?}", request.version(), peer.secure, peer.local)
     });
-    let acceptor = tls::acceptor(&file("localhost.pem"), &file("localhost.key")).unwrap();
-    let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
-    World::serve_on(listener.with_tls(acceptor), router)
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let files = files("localhost.pem", "localhost.key", None);
+    let tls = Tls::start(files, Metrics::new(), &tasks, stop).await.unwrap();
+    let listener = Listener::bind(&loopback(), limits).await.unwrap();
+    World::serve_on(listener.with_tls(tls), router)
 }
 
 async fn connect(world: &World, protocols: &[&str]) -> TlsStream<TcpStream> {
@@ -108,16 +121,22 @@ async fn what_is_not_tls_is_closed() {
     world.stop().await;
 }
 
-#[test]
-fn a_certificate_without_its_key_is_no_listener() {
-    for (certificate, key, expected) in [
-        ("missing.pem", "localhost.key", "missing.pem"),
-        ("localhost.pem", "missing.key", "missing.key"),
-        ("localhost.pem", "localhost.pem", "localhost.pem"),
-        ("localhost.key", "localhost.key", "the certificate and its key cannot be used"),
-        ("ca.pem", "localhost.key", "the certificate and its key cannot be used"),
+#[tokio::test]
+async fn a_certificate_without_its_key_is_no_listener() {
+    let pair = "the certificate and its key cannot be used together";
+    for (certificate, key, client_ca, setting, expected) in [
+        ("missing.pem", "localhost.key", None, Setting::Certificate, "missing.pem: it cannot be"),
+        ("localhost.pem", "missing.key", None, Setting::Key, "missing.key: it cannot be read"),
+        ("localhost.pem", "localhost.pem", None, Setting::Key, "it holds no PEM private key"),
+        ("localhost.key", "localhost.key", None, Setting::Certificate, "holds no PEM certificate"),
+        ("ca.pem", "localhost.key", None, Setting::Key, pair),
+        ("localhost.pem", "localhost.key", Some("missing"), Setting::ClientCa, "cannot be read"),
+        ("localhost.pem", "localhost.key", Some("localhost.key"), Setting::ClientCa, "holds no"),
+        ("localhost.pem", "localhost.key", Some("README.md"), Setting::ClientCa, "holds no"),
     ] {
-        let error = tls::acceptor(&file(certificate), &file(key)).err().unwrap().to_string();
-        assert!(error.contains(expected), "{error}");
+        let error = files(certificate, key, client_ca).check().await.err().unwrap();
+        assert_eq!(error.setting, setting, "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
     }
+    files("localhost.pem", "localhost.key", Some("other-ca.pem")).check().await.unwrap();
 }

@@ -7,6 +7,7 @@ use lychgate::metrics::Metrics;
 use lychgate::server::Admission;
 use lychgate::server::Limits;
 use lychgate::server::Listener;
+use lychgate::server::Place;
 use lychgate::server::Serving;
 
 use axum::Router;
@@ -48,6 +49,11 @@ pub(crate) fn limits() -> Limits {
     Limits { linger: Duration::from_millis(200), ..Limits::default() }
 }
 
+/// Any free port.
+pub(crate) fn loopback() -> Place {
+    Place::Tcp("127.0.0.1:0".parse().unwrap())
+}
+
 impl World {
     pub(crate) async fn start(limits: Limits) -> Self {
         Self::start_for(10_000, 10_000, limits).await
@@ -63,12 +69,12 @@ impl World {
         });
         let metrics = Metrics::new();
         let admission = Admission::new(in_all, per_peer, Vec::new(), metrics.clone());
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
+        let listener = Listener::bind(&loopback(), limits).await.unwrap();
         Self { reached, gate, ..Self::serve_for(admission, metrics, listener, router) }
     }
 
     pub(crate) async fn serve(router: Router, limits: Limits) -> Self {
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
+        let listener = Listener::bind(&loopback(), limits).await.unwrap();
         Self::serve_on(listener, router)
     }
 
@@ -84,7 +90,7 @@ impl World {
         listener: Listener,
         router: Router,
     ) -> Self {
-        let address = listener.local_address();
+        let address = listener.local_address().unwrap();
         let (tracker, drain) = (TaskTracker::new(), CancellationToken::new());
         let serving = Serving {
             answer,

@@ -57,12 +57,15 @@ pub(crate) struct Builder {
     policies: Vec<(String, String)>,
     emulator: Box<dyn FnOnce(&mut emulator::Config)>,
     config: Vec<(String, String)>,
+    files: Vec<(String, String)>,
     cloud: Option<String>,
 }
 
 /// A running gate.
 pub(crate) struct World {
     pub(crate) gate: SocketAddr,
+    /// Where all data listeners are, but for those on Unix sockets; `gate` is the first.
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) admin: SocketAddr,
     pub(crate) emulator: Emulator,
     pub(crate) directory: TempDir,
@@ -88,6 +91,7 @@ pub(crate) struct Issuer {
 /// A gate or a forwarder that runs.
 pub(crate) struct Running {
     pub(crate) gate: SocketAddr,
+    pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) admin: SocketAddr,
     pub(crate) shutdown: oneshot::Sender<()>,
     pub(crate) running: JoinHandle<Exit>,
@@ -98,12 +102,12 @@ impl Running {
     pub(crate) async fn start(directory: &Path, clock: Clock) -> Self {
         let config = Config::load(&directory.join("lychgate.yaml")).unwrap();
         let app = App::start(config, clock).await.unwrap();
-        let (gate, admin) = (app.addresses()[0], app.admin_address());
+        let (addresses, admin) = (app.addresses(), app.admin_address());
         let (shutdown, signal) = oneshot::channel();
         let running = TaskTracker::new().spawn(app.run(async {
             let _ = signal.await;
         }));
-        Self { gate, admin, shutdown, running }
+        Self { gate: addresses[0], addresses, admin, shutdown, running }
     }
 }
 
@@ -115,6 +119,7 @@ impl World {
             policies: shipped_policies(),
             emulator: Box::new(|_| ()),
             config: Vec::new(),
+            files: Vec::new(),
             cloud: None,
         }
     }
@@ -193,10 +198,10 @@ impl World {
         let _ = shutdown.unwrap().send(());
         assert_eq!(running.await.unwrap(), Exit::Ok);
         before(&emulator);
-        let Running { gate, admin, shutdown, running } =
+        let Running { gate, addresses, admin, shutdown, running } =
             Running::start(directory.path(), clock.clone()).await;
         let shutdown = Some(shutdown);
-        Self { gate, admin, emulator, directory, issuer, shutdown, running, clock }
+        Self { gate, addresses, admin, emulator, directory, issuer, shutdown, running, clock }
     }
 }
 
@@ -248,8 +253,19 @@ impl Builder {
     }
 
     /// Puts the gate in front of another world's emulator; its own stays idle.
-    pub(crate) fn behind(mut self, other: &World) -> Self {
-        self.cloud = Some(other.emulator.url());
+    pub(crate) fn behind(self, other: &World) -> Self {
+        self.cloud(&other.emulator.url())
+    }
+
+    /// Puts the gate in front of `url`; its own emulator stays idle.
+    pub(crate) fn cloud(mut self, url: &str) -> Self {
+        self.cloud = Some(url.to_owned());
+        self
+    }
+
+    /// Puts a file beside the configuration file.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
         self
     }
 
@@ -262,10 +278,10 @@ impl Builder {
     pub(crate) async fn start(self) -> World {
         let clock = self.clock.clone();
         let Prepared { emulator, directory, issuer } = self.prepare().await;
-        let Running { gate, admin, shutdown, running } =
+        let Running { gate, addresses, admin, shutdown, running } =
             Running::start(directory.path(), clock.clone()).await;
         let shutdown = Some(shutdown);
-        World { gate, admin, emulator, directory, issuer, shutdown, running, clock }
+        World { gate, addresses, admin, emulator, directory, issuer, shutdown, running, clock }
     }
 
     /// Writes the files and starts the cloud, but no gate.
@@ -292,6 +308,9 @@ impl Builder {
         let put = |name: &str, text: &str| put(directory.path(), name, text);
         for (path, text) in &self.policies {
             put(&format!("policies/{path}"), text);
+        }
+        for (name, text) in &self.files {
+            put(name, text);
         }
         put("jwks.json", &json!({ "keys": [jwk] }).to_string());
         put("cloud.yaml", &format!("ak: {CLOUD_AK}\nsk: {CLOUD_SK}\n"));

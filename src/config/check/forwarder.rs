@@ -19,10 +19,13 @@ impl Checker<'_> {
     pub(super) fn forwarding_listeners(&mut self, written: &[file::Listen]) {
         for listen in written {
             let Some(principal) = &listen.principal else {
-                self.complain(
-                    &listen.address,
-                    "a forwarder verifies no credential, so each of its listeners needs a `principal`",
-                );
+                // A Unix socket needs one anyway.
+                if let Some(address) = &listen.address {
+                    self.complain(
+                        address,
+                        "a forwarder verifies no credential, so each of its listeners needs a `principal`",
+                    );
+                }
                 continue;
             };
             let file::FixedPrincipal { groups, tags, .. } = &principal.value;

@@ -9,6 +9,7 @@ use crate::authn::config::Issuer;
 use crate::authn::config::Jwks;
 use crate::authn::config::Remote;
 use crate::client::Roots;
+use crate::config::Listen;
 use crate::config::file;
 
 use http::Uri;
@@ -20,16 +21,21 @@ use std::collections::BTreeMap;
 const SUBJECT: &str = "sub";
 
 impl Checker<'_> {
-    /// `has_fixed` says that some listener has a fixed principal. `None` only with a complaint.
+    /// `listen` may bring identity sources of its own: fixed principals and client certificates.
+    /// `None` only with a complaint.
     pub(super) fn identity(
         &mut self,
         written: Spanned<file::Identity>,
-        has_fixed: bool,
+        listen: &[Listen],
     ) -> Option<authn::Config> {
-        if written.value.jwt.is_empty() && written.value.keys.is_none() && !has_fixed {
+        let has_fixed = listen.iter().any(|it| it.principal.is_some());
+        let has_ca =
+            listen.iter().any(|it| it.tls.as_ref().is_some_and(|it| it.files.client_ca.is_some()));
+        let has_none = written.value.jwt.is_empty() && written.value.keys.is_none();
+        if has_none && !has_fixed && !has_ca {
             self.complain(
                 &written,
-                "nobody could be authenticated: name a token issuer under `jwt`, a file under `keys`, or give a loopback listener a `principal`",
+                "nobody could be authenticated: name a token issuer under `jwt`, a file under `keys`, a `client_ca` under a listener's `tls`, or give a loopback listener a `principal`",
             );
         }
         let Spanned { value: file::Identity { jwt, keys }, referenced, defined } = written;
@@ -38,7 +44,7 @@ impl Checker<'_> {
         let issuers: Vec<_> = jwt.into_iter().map(|it| self.issuer(it)).collect();
         let issuers = issuers.into_iter().collect::<Option<Vec<_>>>()?;
         match authn::Config::new(issuers, keys) {
-            Ok(config) => Some(config),
+            Ok(config) => Some(if has_ca { config.with_certificates() } else { config }),
             Err(faults) => {
                 for fault in faults {
                     let place = places.get(fault.issuer).and_then(|it| it.get(fault.field));

@@ -71,7 +71,8 @@ pub(super) fn markdown(types: &Types) -> String {
                 (None, false) => String::new(),
             };
             let value = describe(types, &field.shape, &join(&path, &field.name));
-            let meaning = format!("{meaning}{}", words(types, &field.shape));
+            let path = join(&path, &field.name);
+            let meaning = format!("{meaning}{}", words(types, &field.shape, &path));
             let row = format!("| `{}` | {value} | {default} | {meaning} |", field.name);
             writeln!(res, "{}", row.replace("|  |", "| |")).unwrap();
         }
@@ -160,13 +161,13 @@ fn describe(types: &Types, shape: &Shape, path: &str) -> String {
 }
 
 /// The meaning of each word, or of each way to write it, behind the meaning of the setting.
-fn words(types: &Types, shape: &Shape) -> String {
+fn words(types: &Types, shape: &Shape, path: &str) -> String {
     let Shape::Named(name) = shape else { return String::new() };
     let meanings: Vec<_> = match &types.get(name).form {
         Form::Mapping(_) => return String::new(),
         Form::Words(words) => words.iter().map(|(it, doc)| format!("`{it}`: {doc}")).collect(),
         Form::Either(shapes) => {
-            shapes.iter().map(|(it, doc)| format!("{}: {doc}", describe(types, it, ""))).collect()
+            shapes.iter().map(|(it, doc)| format!("{}: {doc}", describe(types, it, path))).collect()
         }
     };
     format!(" {}", meanings.join(" "))
