@@ -13,6 +13,7 @@ mod attacks;
 mod audit;
 mod cli;
 mod cloud;
+mod cloud_tls;
 mod collector;
 mod config;
 mod config_docs;
