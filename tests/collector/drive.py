@@ -1,11 +1,13 @@
-"""Lets a real gate delete and deny with a real OpenTelemetry Collector beside it, and checks what the
-collector wrote: spans, parents, attributes, resource, sampling, and the shipped records of the ledger.
+"""Lets a real gate delete and deny, and a forwarder before it, with a real OpenTelemetry Collector
+beside them, and checks what the collector wrote: spans, parents, attributes, resource, sampling, and the
+shipped records of the ledger.
 
 Usage: drive.py LYCHGATE COLLECTOR DIRECTORY
 Started by tests/collector/run, which builds the collector. Needs nothing but Python's standard library.
 """
 
 import json
+import os
 import pathlib
 import shutil
 import socket
@@ -17,6 +19,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 FINISHED = "3faf5c03-aaa1-4cbe-879d-24b05d997347"
+OTHER_FINISHED = "0c4e7a52-93d8-4b1f-8a06-5d2e9b7c1f40"
 PROTECTED = "71b8d6e4-2f35-4c9a-b0d7-e86a4f1c9235"
 CALLER_SPAN = "b7ad6b7169203331"
 WAIT_S = 30
@@ -100,6 +103,7 @@ class Demo:
             + ["--emulator", address],
             stdout=subprocess.PIPE,
             stderr=open(directory / "demo.log", "w", encoding="utf-8"),
+            env=dict(os.environ, TMPDIR=str(directory)),
             text=True,
         )
         text = ""
@@ -107,10 +111,17 @@ class Demo:
             text += line
             try:
                 self.document = json.loads(text)
+                (files,) = directory.glob("lychgate-demo-*")
+                self.jwks = files / "jwks.json"
                 return
             except json.JSONDecodeError:
                 continue
         fail("the demo printed no document")
+
+    def token(self):
+        """Alice's."""
+        call = next(it for it in self.document["calls"] if it["name"] == "allowed")
+        return call["headers"]["Authorization"].removeprefix("Bearer ")
 
     def requests(self):
         with urllib.request.urlopen(f"{self.document['emulator']}/emulator/requests") as response:
@@ -121,26 +132,87 @@ class Demo:
         self.process.wait(WAIT_S)
 
 
-class Gate:
-    """`lychgate serve` with one listener for alice and one for carol, whom nothing is granted."""
+class Server:
+    """`lychgate serve` with a listener for each caller."""
+
+    def __init__(self, name, lychgate, directory, callers, project):
+        self.directory, self.name, self.lychgate, self.project = directory / name, name, lychgate, project
+        self.directory.mkdir()
+        self.ports = {name: free_port() for name in [*callers, "admin"]}
+
+    def start(self, config):
+        config["admin"] = {"address": f"127.0.0.1:{self.ports['admin']}"}
+        (self.directory / "lychgate.yaml").write_text(json.dumps(config), encoding="utf-8")
+        command = [self.lychgate, "serve", "--config", "lychgate.yaml"]
+        self.process = Process(self.name, command, self.directory)
+        ready = f"http://127.0.0.1:{self.ports['admin']}/readyz"
+        until(f"the gate {self.name}", lambda: answers(ready))
+
+    def put(self, name, text):
+        (self.directory / name).write_text(text, encoding="utf-8")
+        (self.directory / name).chmod(0o600)
+
+    def listener(self, name, groups, tags):
+        principal = {"name": name, "groups": groups, "tags": tags}
+        return {"address": f"127.0.0.1:{self.ports[name]}", "principal": principal}
+
+    def delete(self, who, job, trace_id=None, flags="01"):
+        """Status and the gate's own request ID."""
+        url = f"http://127.0.0.1:{self.ports[who]}/v2/{self.project}/training-jobs/{job}"
+        headers = {"traceparent": f"00-{trace_id}-{CALLER_SPAN}-{flags}"} if trace_id else {}
+        request = urllib.request.Request(url, method="DELETE", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=WAIT_S) as response:
+                return response.status, response.headers["X-Lychgate-Request-Id"]
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers["X-Lychgate-Request-Id"]
+
+
+class Forwarder(Server):
+    """A sidecar before a gate, with alice's token."""
+
+    def __init__(self, lychgate, directory, demo, collector, gate):
+        super().__init__("forwarder", lychgate, directory, ["app"], gate.project)
+        self.put("token", demo.token())
+        central = {"name": "central", "kind": "gate", "token": "token"}
+        self.start(
+            {
+                "listen": [self.listener("app", [], {})],
+                "upstreams": [central | {"endpoint": f"http://127.0.0.1:{gate.ports['tokens']}"}],
+                "telemetry": {"otlp": collector},
+            }
+        )
+
+
+class Gate(Server):
+    """One listener for alice, one for carol, whom nothing is granted, and one for tokens."""
 
     def __init__(self, name, lychgate, directory, demo, collector, ratio):
-        directory = directory / name
-        directory.mkdir()
+        callers = ["alice", "carol", "tokens"]
+        super().__init__(name, lychgate, directory, callers, demo.document["project_id"])
+        directory = self.directory
         shutil.copytree(ROOT / "policies", directory / "policies")
         attachments = directory / "policies/attachments.yaml"
         text = attachments.read_text(encoding="utf-8")
-        attachments.write_text(text.replace("group:corp/", "group:local/"), encoding="utf-8")
-        self.ports = {name: free_port() for name in ("alice", "carol", "admin")}
-        self.project = demo.document["project_id"]
-        cloud = demo.document["cloud_key"]
+        both = text.replace("group:corp/ml-research,", "group:corp/ml-research, group:local/ml-research,")
+        attachments.write_text(both, encoding="utf-8")
+        shutil.copy(demo.jwks, directory / "jwks.json")
+        self.put("cloud.yaml", json.dumps(demo.document["cloud_key"]))
+        issuer = {
+            "name": "corp",
+            "issuer": "https://id.demo.example",
+            "audience": ["lychgate"],
+            "jwks": {"file": "jwks.json"},
+            "algorithms": ["EdDSA"],
+            "claims": {"groups": "groups", "tags": {"team": "team"}},
+        }
         config = {
             "listen": [
                 self.listener("alice", ["ml-research"], {"team": "vision"}),
                 self.listener("carol", [], {}),
+                {"address": f"127.0.0.1:{self.ports['tokens']}"},
             ],
-            "admin": {"address": f"127.0.0.1:{self.ports['admin']}"},
-            "identity": {},
+            "identity": {"jwt": [issuer]},
             "policies": {"directory": "policies"},
             "upstreams": [
                 {
@@ -158,27 +230,8 @@ class Gate:
         }
         if "ship" in (ROOT / "src/config/file.rs").read_text(encoding="utf-8"):
             config["ledger"]["ship"] = True
-        self.directory, self.ships = directory, "ship" in config["ledger"]
-        (directory / "cloud.yaml").write_text(json.dumps(cloud), encoding="utf-8")
-        (directory / "cloud.yaml").chmod(0o600)
-        (directory / "lychgate.yaml").write_text(json.dumps(config), encoding="utf-8")
-        self.process = Process(name, [lychgate, "serve", "--config", "lychgate.yaml"], directory)
-        until(f"the gate {name}", lambda: answers(f"http://127.0.0.1:{self.ports['admin']}/readyz"))
-
-    def listener(self, name, groups, tags):
-        principal = {"name": name, "groups": groups, "tags": tags}
-        return {"address": f"127.0.0.1:{self.ports[name]}", "principal": principal}
-
-    def delete(self, who, job, trace_id=None, flags="01"):
-        """Status and the gate's own request ID."""
-        url = f"http://127.0.0.1:{self.ports[who]}/v2/{self.project}/training-jobs/{job}"
-        headers = {"traceparent": f"00-{trace_id}-{CALLER_SPAN}-{flags}"} if trace_id else {}
-        request = urllib.request.Request(url, method="DELETE", headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=WAIT_S) as response:
-                return response.status, response.headers["X-Lychgate-Request-Id"]
-        except urllib.error.HTTPError as error:
-            return error.code, error.headers["X-Lychgate-Request-Id"]
+        self.ships = "ship" in config["ledger"]
+        self.start(config)
 
     def records(self):
         """The ledger's lines, in order."""
@@ -209,17 +262,23 @@ def written(directory, signal):
 
 
 def one_trace(spans, trace_id):
-    """The server span of a trace, and the spans below it in the order in which they ended."""
+    """The server span of a trace of one process, and the spans below it in the order of their ends."""
     spans = [it for _, _, it in spans if it["traceId"] == trace_id]
     servers = [it for it in spans if it["kind"] == SERVER]
     check(f"one server span in {trace_id}", len(servers) == 1, spans)
-    (server,) = servers
-    children = [it for it in spans if it["kind"] != SERVER]
-    check("its children are below it", all(it["parentSpanId"] == server["spanId"] for it in children), spans)
-    within = [server["startTimeUnixNano"] <= it["startTimeUnixNano"] <= it["endTimeUnixNano"] <= server["endTimeUnixNano"] for it in children]
+    return servers[0], below(servers[0], spans)
+
+
+def below(server, spans):
+    """The children of a server span."""
+    children = [it for it in spans if it.get("parentSpanId") == server["spanId"]]
+    rest = [it for it in spans if it["kind"] != SERVER]
+    check("its children are below it", children == rest, spans)
+    start, end = server["startTimeUnixNano"], server["endTimeUnixNano"]
+    within = [start <= it["startTimeUnixNano"] <= it["endTimeUnixNano"] <= end for it in children]
     check("and within its time", all(within), spans)
-    check("there are no links and no events", not any("links" in it or "events" in it for it in spans), spans)
-    return server, children
+    check("no links, no events", not any("links" in it or "events" in it for it in spans), spans)
+    return children
 
 
 def check_delete(spans, trace_id, request_id, demo, project):
@@ -281,6 +340,25 @@ def check_denial(spans, request_id, project):
     check("the attributes of a denial", expected.items() <= found.items(), [found, expected])
 
 
+def check_two_processes(spans, trace_id):
+    """caller → forwarder's server span → its client span → gate's server span → its stages"""
+    found = {}
+    for resource, _, it in spans:
+        if it["traceId"] == trace_id:
+            found.setdefault(attributes(resource)["service.instance.id"], []).append(it)
+    check("one trace of two processes", len(found) == 2, found)
+    servers = [(next(it for it in mine if it["kind"] == SERVER), mine) for mine in found.values()]
+    servers.sort(key=lambda it: it[0].get("parentSpanId") != CALLER_SPAN)
+    (forwarder, its_spans), (gate, gate_spans) = servers
+    check("the caller's span is the forwarder's parent", forwarder["parentSpanId"] == CALLER_SPAN, forwarder)
+    (call,) = [it for it in below(forwarder, its_spans) if it["kind"] == CLIENT]
+    check("the forwarder's call is the gate's parent", gate["parentSpanId"] == call["spanId"], [call, gate])
+    stages = {it["name"] for it in below(gate, gate_spans)}
+    check("the gate judges, records and sends", {"evaluate", "record", "sign", f"DELETE {JOB}"} <= stages, stages)
+    principals = [attributes(it).get("lychgate.principal") for it in (forwarder, gate)]
+    check("each under its own name of the caller", principals == ["local/app", "corp/alice"], principals)
+
+
 def check_resource(spans):
     for resource, scope, _ in spans:
         found = attributes(resource)
@@ -289,7 +367,7 @@ def check_resource(spans):
         if scope["name"] != "lychgate":
             fail(f"the scope: {scope}")
     instances = {attributes(it)["service.instance.id"] for it, _, _ in spans}
-    check("each process is an instance of the service", len(instances) == 2, instances)
+    check("each process is an instance of the service", len(instances) == 3, instances)
 
 
 def check_records(directory, gates):
@@ -312,7 +390,8 @@ def main():
     try:
         all_traced = Gate("traced", lychgate, directory, demo, url, 1.0)
         none_traced = Gate("untraced", lychgate, directory, demo, url, 0.0)
-        wanted, unwanted, sampled = "1" * 32, "2" * 32, "3" * 32
+        forwarder = Forwarder(lychgate, directory, demo, url, all_traced)
+        wanted, unwanted, sampled, forwarded = (digit * 32 for digit in "1234")
 
         status, deleted = all_traced.delete("alice", FINISHED, wanted)
         check("a delete", status == 202, status)
@@ -324,7 +403,10 @@ def main():
         check("a denial where nothing is traced", status == 403, status)
         status, _ = none_traced.delete("carol", PROTECTED, sampled)
         check("a denial that the caller wants traced", status == 403, status)
+        status, _ = forwarder.delete("app", OTHER_FINISHED, forwarded)
+        check("a delete through a forwarder", status == 202, status)
         # A stop hands everything over.
+        forwarder.process.stop()
         all_traced.process.stop()
         none_traced.process.stop()
         receiver.stop()
@@ -334,11 +416,12 @@ def main():
         check_resource(spans)
         check_delete(spans, wanted, deleted, demo, project)
         check_denial(spans, denied, project)
+        check_two_processes(spans, forwarded)
         request_ids = {attributes(it).get("lychgate.request_id") for _, _, it in spans}
         traces = {it["traceId"] for _, _, it in spans}
         check("ratio 0 traces nothing by itself", silent not in request_ids, request_ids)
         check("but what the caller wants traced", sampled in traces, traces)
-        check("and not what it does not", unwanted not in traces and len(traces) == 3, traces)
+        check("and not what it does not", unwanted not in traces and len(traces) == 4, traces)
         if all_traced.ships:
             check_records(directory, [all_traced, none_traced])
     finally:
