@@ -10,6 +10,7 @@ mod health;
 mod keys;
 mod policies;
 mod serve;
+mod sign;
 mod test;
 
 use crate::clock::Clock;
@@ -78,6 +79,7 @@ enum Command {
     Health(health::Arguments),
     Keys(keys::Arguments),
     Serve(serve::Arguments),
+    Sign(sign::Arguments),
     Test(test::Arguments),
 }
 
@@ -109,6 +111,7 @@ pub fn run() -> Exit {
         Command::Health(arguments) => health::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
+        Command::Sign(arguments) => sign::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
     }
 }

@@ -86,6 +86,14 @@ pub enum Error {
     PodIdentity,
 }
 
+/// Reads a credential as it stands in a file.
+///
+/// # Errors
+/// What is wrong, without a part of the file.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Credential, String> {
+    file::parse(bytes).map_err(|it| it.to_string())
+}
+
 /// What every source needs.
 #[derive(Clone, Debug)]
 pub struct Parts {

@@ -10,6 +10,7 @@ mod canonical;
 mod credential;
 mod date;
 mod escape;
+mod explain;
 #[cfg(test)]
 pub(crate) mod recorded;
 mod string_to_sign;
@@ -23,6 +24,11 @@ pub use self::credential::Credential;
 pub use self::credential::Signature;
 pub use self::credential::SigningKey;
 pub use self::date::SdkDate;
+pub use self::explain::Difference;
+pub use self::explain::Explanation;
+pub use self::explain::Part;
+pub use self::explain::Stages;
+pub use self::explain::explain;
 pub use self::string_to_sign::StringToSign;
 
 use http::HeaderMap;

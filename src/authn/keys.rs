@@ -98,6 +98,16 @@ impl Keys {
     }
 }
 
+/// The access keys of a key file, whoever they belong to.
+///
+/// # Errors
+/// What is wrong, without a secret.
+pub(crate) fn credentials(bytes: &[u8]) -> Result<Vec<Credential>, String> {
+    let text = str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    let keys = Keys::parse(text).map_err(|it| it.to_string())?;
+    Ok(keys.0.into_values().map(|it| it.credential).collect())
+}
+
 impl Moment {
     fn check_skew(self, sent: jiff::Timestamp) -> Result<(), Error> {
         // Also measured from the latest time seen: if the clock is set back, requests that were

@@ -16,7 +16,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// Why a file is no credential. The messages never hold a part of the file.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     /// AK, SK or token have characters that they cannot have.
     #[error("the credential cannot be used: {0}")]
     Credential(#[from] sign::Error),
@@ -80,7 +80,7 @@ impl CredentialFile {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Credential, Error> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Credential, Error> {
     let text = str::from_utf8(bytes).map_err(|_| Error::NotText)?;
     // What the reader says may quote the file, so only the place is told.
     let options = serde_saphyr::options! { with_snippet: false };

@@ -100,6 +100,21 @@ impl<'a> Authorization<'a> {
         self.access_key_id
     }
 
+    /// The credential scope, for a derived key.
+    pub(super) fn scope(&self) -> Option<&'a str> {
+        self.scope
+    }
+
+    /// The names of the signed headers, separated by `;`.
+    pub(super) fn signed_headers(&self) -> &'a str {
+        self.signed_headers
+    }
+
+    /// The signature.
+    pub(super) fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
     /// Whether the header `name` (in lower case) is part of the signature.
     #[must_use]
     pub fn signs(&self, name: &str) -> bool {
@@ -116,21 +131,7 @@ impl<'a> Authorization<'a> {
         head: &Parts,
         payload: PayloadHash,
     ) -> Result<CanonicalRequest, Error> {
-        let mut headers = Vec::with_capacity(8);
-        for name in self.signed_headers.split(';') {
-            let authority = || match name == header::HOST.as_str() {
-                true => head.uri.authority().map(http::uri::Authority::as_str),
-                false => None,
-            };
-            let value = match single(&head.headers, name)? {
-                Some(value) => value,
-                None => authority().ok_or_else(|| Error::HeaderMissing(name.to_owned()))?,
-            };
-            headers.push((name, value));
-        }
-        let target = head.uri.path_and_query().map_or("/", |it| it.as_str());
-        let payload = payload.or_named_by(&head.headers);
-        Ok(CanonicalRequest::new(head.method.as_str(), target, &mut headers, &payload))
+        canonical_request(self.signed_headers, head, payload)
     }
 
     /// Whether `credential` signed `head` at `date`, the head's own `X-Sdk-Date`.
@@ -153,6 +154,29 @@ impl<'a> Authorization<'a> {
         let signature = SigningKey::new(credential, self.scope)?.sign(&string_to_sign);
         Ok(signature.matches(&self.signature))
     }
+}
+
+/// The canonical request of `head` when the headers in the list `signed_headers` are signed.
+pub(super) fn canonical_request(
+    signed_headers: &str,
+    head: &Parts,
+    payload: PayloadHash,
+) -> Result<CanonicalRequest, Error> {
+    let mut headers = Vec::with_capacity(8);
+    for name in signed_headers.split(';') {
+        let authority = || match name == header::HOST.as_str() {
+            true => head.uri.authority().map(http::uri::Authority::as_str),
+            false => None,
+        };
+        let value = match single(&head.headers, name)? {
+            Some(value) => value,
+            None => authority().ok_or_else(|| Error::HeaderMissing(name.to_owned()))?,
+        };
+        headers.push((name, value));
+    }
+    let target = head.uri.path_and_query().map_or("/", |it| it.as_str());
+    let payload = payload.or_named_by(&head.headers);
+    Ok(CanonicalRequest::new(head.method.as_str(), target, &mut headers, &payload))
 }
 
 impl fmt::Display for Authorization<'_> {

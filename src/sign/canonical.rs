@@ -21,6 +21,11 @@ impl PayloadHash {
         Self(Cow::Borrowed("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"))
     }
 
+    /// What a client names that does not hash its body.
+    pub(super) fn unsigned() -> Self {
+        Self(Cow::Borrowed("UNSIGNED-PAYLOAD"))
+    }
+
     /// The hash of `body`.
     #[must_use]
     pub fn of(body: &[u8]) -> Self {
@@ -87,6 +92,11 @@ impl CanonicalRequest {
             text.push_str(part);
         }
         Self { text, signed_headers }
+    }
+
+    /// One that somebody else may have built, to see what its signature would be.
+    pub(super) fn of_text(text: String) -> Self {
+        Self { text, signed_headers: String::new() }
     }
 
     /// The names of the signed headers, separated by `;`.

@@ -49,6 +49,21 @@ impl Credential {
         Ok(Self { access_key_id, secret_access_key, security_token, key })
     }
 
+    /// The credential as a client may have read it by mistake, with what the mistake is.
+    pub(super) fn misread(&self) -> Vec<(&'static str, Self)> {
+        let secret = self.secret_access_key.expose();
+        let mistakes = [
+            ("with a line feed at its end", format!("{secret}\n")),
+            ("with a space at its end", format!("{secret} ")),
+            ("without the white space around it", secret.trim().to_owned()),
+        ];
+        let credential = |(what, secret)| {
+            let id = self.access_key_id.clone();
+            Some((what, Self::new(id, Secret::new(secret), None).ok()?))
+        };
+        mistakes.into_iter().filter_map(credential).collect()
+    }
+
     /// The AK: a name, not a secret.
     #[must_use]
     pub fn access_key_id(&self) -> &str {

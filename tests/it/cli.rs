@@ -19,14 +19,14 @@ use std::process::Command;
 /// Every directory of policies that is shipped.
 const SHIPPED: [&str; 2] = ["policies", "examples/policies"];
 
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// Runs the command line from the root of the repository.
-fn lychgate(arguments: &[&str]) -> Ran {
+pub(crate) fn lychgate(arguments: &[&str]) -> Ran {
     let output = Command::new(env!("CARGO_BIN_EXE_lychgate"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .args(arguments)
@@ -97,6 +97,26 @@ fn check_tells_which_tls_file_is_missing() {
     let place =
         format!("{}:{line}:20: {}: it cannot be read", file.display(), certificate.display());
     assert!(ran.stdout.contains(&place), "{place} is not in\n{}", ran.stdout);
+}
+
+#[test]
+fn a_forwarder_is_checked_without_policies_and_explains_nothing() {
+    let config = "lychgate.forwarder.example.yaml";
+    let ran = lychgate(&["check", "--config", config]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let ran = lychgate(&[
+        "explain",
+        "--config",
+        config,
+        "--project",
+        "0a1b",
+        "--job",
+        UNKNOWN,
+        "--as",
+        "corp/alice",
+    ]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
+    assert!(ran.stderr.contains("a forwarder, which judges nothing"), "{}", ran.stderr);
 }
 
 #[test]

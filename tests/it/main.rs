@@ -37,6 +37,7 @@ mod reference;
 mod reload;
 mod server;
 mod settle;
+mod sign;
 mod telemetry;
 mod tidy;
 mod tls;
