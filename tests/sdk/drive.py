@@ -1,5 +1,5 @@
-"""Starts `lychgate demo`, deletes jobs through it with the official SDKs, and checks what they saw;
-then sends the calls that the demo printed, and checks that they are answered as printed.
+"""Starts `lychgate demo` and a forwarder before it, deletes jobs through both with the official SDKs,
+and checks what they saw; then sends the calls that the demo printed, and checks that they are answered as printed.
 
 Usage: drive.py LYCHGATE SDK_DIRECTORY CLIENT…, a CLIENT being python, node, java or go.
 Started by tests/sdk/run, which installs the SDKs. Needs nothing but Python's standard library.
@@ -11,6 +11,7 @@ import pathlib
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -55,6 +56,51 @@ class Demo:
         """The last lines that it wrote to stderr."""
         self.log.seek(0)
         return "".join(self.log.readlines()[-50:])
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            return self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return None
+
+
+class Forwarder:
+    """A running `lychgate serve` that forwards to the demo's gate with the token of one of the
+    demo's people, as a sidecar does with that of its service account."""
+
+    def __init__(self, lychgate, directory, demo):
+        headers = next(it["headers"] for it in demo["calls"] if it["name"] == "allowed")
+        directory.mkdir(exist_ok=True)
+        (directory / "token").write_text(headers["Authorization"].removeprefix("Bearer "))
+        config = directory / "lychgate.yaml"
+        config.write_text(
+            "listen: [{address: '127.0.0.1:0', principal: {name: sidecar}}]\n"
+            "admin: {address: '127.0.0.1:0'}\n"
+            f"upstreams: [{{name: demo, kind: gate, endpoint: '{demo['gate']}', token: token}}]\n"
+        )
+        self.log = open(directory / "log", "w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            [lychgate, "serve", "--config", str(config)], stderr=self.log, text=True
+        )
+        self.url = self.wait_for_address()
+
+    def wait_for_address(self):
+        """Its first log lines say where it listens."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            lines = [it for it in self.messages().splitlines() if '"listening"' in it]
+            if lines:
+                return f"http://{json.loads(lines[0])['address']}"
+            time.sleep(0.05)
+        self.process.kill()
+        sys.exit(f"tests/sdk: FAILED: the forwarder does not listen\n{self.messages()}")
+
+    def messages(self):
+        """What it wrote to stderr."""
+        with open(self.log.name, encoding="utf-8") as log:
+            return log.read()
 
     def stop(self):
         self.process.terminate()
@@ -206,6 +252,19 @@ def check_client(check, client, delete, demo, emulator):
     check(f"{client}: unknown there", is_refusal(answer, 400, "ModelArts.2775"), answer)
 
 
+def check_sidecar(check, client, delete, forwarder, demo, emulator):
+    """The same with a key that nobody knows, through a forwarder that has a token."""
+    dummy = {"ak": "DUMMYKEY000000000000", "sk": "dummy"}
+    name = f"{client} through a sidecar"
+
+    def through_sidecar(job_id):
+        return delete(forwarder.url, demo["project_id"], dummy, job_id)
+
+    check_rows(check, name, through_sidecar, demo, emulator)
+    seen = json.dumps(emulator.ask("GET", "requests"))
+    check(f"{name}: the dummy key goes no further", dummy["ak"] not in seen, "in a request")
+
+
 def send(call):
     """Sends one of the demo's calls; its status, and the error code if there is one."""
     request = urllib.request.Request(call["url"], method=call["method"], headers=call["headers"])
@@ -223,16 +282,22 @@ def main():
     home.mkdir(exist_ok=True)
     check = Checks()
     demo = Demo(lychgate, sdk / "demo.log")
+    forwarder = None
     try:
+        forwarder = Forwarder(lychgate, sdk / "forwarder", demo.document)
         emulator = Emulator(demo.document["emulator"])
         for client in clients:
-            check_client(check, client, deleter(client, sdk, home), demo.document, emulator)
+            delete = deleter(client, sdk, home)
+            check_client(check, client, delete, demo.document, emulator)
+            check_sidecar(check, client, delete, forwarder, demo.document, emulator)
         for call in demo.document["calls"]:
             seen, expect = send(call), call["expect"]
             expected = (expect["status"], expect["error_code"])
             check(f"as printed: {call['name']}", seen == expected, f"{seen} for {expected}")
     finally:
+        forwarder_code = forwarder.stop() if forwarder else None
         exit_code = demo.stop()
+    check("the forwarder ends on SIGTERM", forwarder_code == 0, forwarder_code)
     check("the demo ends on SIGTERM", exit_code == 0, exit_code)
     if check.failures:
         print(demo.messages(), file=sys.stderr)
