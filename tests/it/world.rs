@@ -5,6 +5,8 @@ use crate::http;
 use crate::http::Answer;
 
 use aws_lc_rs::signature::Ed25519KeyPair;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::Header;
@@ -69,7 +71,7 @@ pub(crate) struct World {
     pub(crate) admin: SocketAddr,
     pub(crate) emulator: Emulator,
     pub(crate) directory: TempDir,
-    issuer: Issuer,
+    pub(crate) issuer: Issuer,
     shutdown: Option<oneshot::Sender<()>>,
     running: JoinHandle<Exit>,
     clock: Clock,
@@ -219,6 +221,15 @@ impl Issuer {
             "iss": ISSUER, "aud": AUDIENCE, "sub": name, "groups": groups, "team": team,
             "huawei_user": name, "iat": now, "exp": now + 3600,
         }))
+    }
+
+    /// A token of any texts, signed.
+    pub(crate) fn sign_text(&self, header: &str, payload: &str) -> String {
+        let [header, payload] = [header, payload].map(|it| URL_SAFE_NO_PAD.encode(it));
+        let signed = format!("{header}.{payload}");
+        let signature =
+            jsonwebtoken::crypto::sign(signed.as_bytes(), &self.signing, Algorithm::EdDSA).unwrap();
+        format!("{signed}.{signature}")
     }
 
     fn sign(&self, claims: &Value) -> String {
