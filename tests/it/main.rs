@@ -9,6 +9,7 @@
 )]
 
 mod admin;
+mod answers;
 mod attacks;
 mod audit;
 mod cli;
