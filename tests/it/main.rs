@@ -35,6 +35,7 @@ mod policy_docs;
 mod policy_library;
 mod process;
 mod reference;
+mod regions;
 mod reload;
 mod server;
 mod settle;
