@@ -108,7 +108,8 @@ pub(crate) fn tls_file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
 }
 
-fn acceptor() -> TlsAcceptor {
+/// Speaks TLS as `localhost`, by the test CA.
+pub(crate) fn acceptor() -> TlsAcceptor {
     let chain = CertificateDer::pem_file_iter(tls_file("localhost.pem")).unwrap();
     let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
     let key = PrivateKeyDer::from_pem_file(tls_file("localhost.key")).unwrap();

@@ -19,6 +19,7 @@ mod collector;
 mod config;
 mod config_docs;
 mod crash;
+mod credentials;
 mod emulator;
 mod engine;
 mod findings;
