@@ -46,7 +46,7 @@ async fn it_answers_three_paths_and_only_to_be_read() {
     );
     let metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let text = "text/plain; charset=utf-8";
-    // 89: these and no others.
+    // attack 89: these and no others.
     for (method, path, status, content_type, body) in [
         ("GET", "/livez", 200, text, "ok\n"),
         ("HEAD", "/livez", 200, text, ""),

@@ -366,6 +366,47 @@ fn a_sidecar_does_not_share_its_cloud_key_unawares() {
     }
 }
 
+/// attack 90
+#[test]
+fn temporary_credentials_are_checked() {
+    let near = "write a link-local or loopback address with `http://`";
+    let one = "name one source: `file`, `environment`, `ecs_metadata`, `pod_identity` or `oidc`";
+    let https = "use https; http is for loopback addresses only";
+    let oidc = |endpoint: &str, duration: &str| {
+        format!(
+            "oidc: {{provider: p, agency: a, token: t, endpoint: '{endpoint}', duration: {duration}}}"
+        )
+    };
+    // The example has a listener with a fixed principal, so that it could be a sidecar.
+    let ecs = |it: &str| format!("shared_with_pod: true\n      ecs_metadata: {it}");
+    let file = "file: secrets/cloud.yaml";
+    for (to, place, message) in [
+        (ecs("{endpoint: 'https://169.254.169.254'}"), "'https://169", near),
+        (ecs("{endpoint: 'http://10.0.0.1'}"), "'http://10.", near),
+        (ecs("{endpoint: 'x'}"), "'x'", near),
+        (oidc("https://sts.example", "14m"), "14m", "a credential lasts 15m to 12h"),
+        (oidc("https://sts.example", "13h"), "13h", "a credential lasts 15m to 12h"),
+        (oidc("http://sts.example", "1h"), "'http://sts", https),
+        (format!("{file}\n      environment: true"), "file: secrets/cloud.yaml\n      env", one),
+        (format!("{file}\n      {}", ecs("{}")), "file: secrets/cloud.yaml\n      shared", one),
+        ("environment: false".to_owned(), "environment: false", one),
+    ] {
+        check(file, &to, &[(place, message)]);
+    }
+    for good in [
+        "environment: true".to_owned(),
+        ecs("{}"),
+        ecs("{endpoint: 'http://127.0.0.1:8'}"),
+        "shared_with_pod: true\n      pod_identity: {ca: tls/agent-ca.pem}".to_owned(),
+        oidc("https://sts.example", "15m"),
+        oidc("http://127.0.0.1:8", "12h"),
+    ] {
+        check(file, &good, &[]);
+    }
+}
+
+/// attack 90
+///
 /// The first syntax error hides the rest, but it too is told with its place and what would do.
 #[test]
 fn a_syntax_error_is_told_where_it_is() {

@@ -29,6 +29,7 @@ mod head;
 mod http2;
 mod listen;
 mod http;
+mod http2;
 mod operations;
 mod pki;
 mod policy_compare;
