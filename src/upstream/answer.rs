@@ -12,6 +12,7 @@ use http::header::CONTENT_TYPE;
 use http::header::RETRY_AFTER;
 use hyper::body::Incoming;
 use serde::Deserialize;
+use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -158,15 +159,19 @@ fn error_code(body: &[u8]) -> Option<String> {
 
 /// An error page that echoes the request must not hand our credential to the caller.
 fn without_secrets(body: Bytes, secrets: &[&str]) -> Bytes {
+    let found = |text: &str| secrets.iter().any(|it| text.contains(it));
     let text = String::from_utf8_lossy(&body);
-    if !secrets.iter().any(|it| text.contains(it)) {
+    // JSON can write a token in other letters, `\/` and `\u003d`; written anew it has its own.
+    let anew = serde_json::from_slice::<Value>(&body).map(|it| it.to_string());
+    let plain = anew.as_deref().unwrap_or(&text);
+    if !found(&text) && !found(plain) {
         return body;
     }
-    let mut text = text.into_owned();
+    let mut plain = plain.to_owned();
     for secret in secrets {
-        text = text.replace(secret, "[withheld]");
+        plain = plain.replace(secret, "[withheld]");
     }
-    Bytes::from(text)
+    Bytes::from(plain)
 }
 
 #[cfg(test)]
@@ -240,5 +245,7 @@ mod tests {
         let clean = |it: &str| without_secrets(Bytes::copy_from_slice(it.as_bytes()), &secrets);
         assert_eq!(clean("a OURKEY b TOK/EN+= OURKEY"), "a [withheld] b [withheld] [withheld]");
         assert_eq!(clean("nothing of ours"), "nothing of ours");
+        assert_eq!(clean(r#"{"a": "TOK\/EN+\u003d"}"#), r#"{"a":"[withheld]"}"#);
+        assert_eq!(clean(r#"{"a": "a\/b"}"#), r#"{"a": "a\/b"}"#);
     }
 }
