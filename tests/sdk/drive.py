@@ -1,5 +1,6 @@
-"""Starts `lychgate demo` and a forwarder before it, deletes jobs through both with the official SDKs,
-and checks what they saw; then sends the calls that the demo printed, and checks that they are answered as printed.
+"""Starts `lychgate demo`, a second gate before its emulator and a forwarder before its gate, deletes
+jobs through all of them with the official SDKs, and checks what they saw; then sends the calls that
+the demo printed, and checks that they are answered as printed.
 
 Usage: drive.py LYCHGATE SDK_DIRECTORY CLIENT…, a CLIENT being python, node, java or go.
 Started by tests/sdk/run, which installs the SDKs. Needs nothing but Python's standard library.
@@ -8,14 +9,19 @@ Started by tests/sdk/run, which installs the SDKs. Needs nothing but Python's st
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
 
 HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parent.parent
+TLS = ROOT / "tests/data/tls"
+DUMMY_KEY = {"ak": "DUMMYKEY000000000000", "sk": "dummy"}
 UNKNOWN_JOB = "00000000-0000-4000-8000-000000000000"
 START_S = 20
 STOP_S = 30
@@ -66,36 +72,29 @@ class Demo:
             return None
 
 
-class Forwarder:
-    """A running `lychgate serve` that forwards to the demo's gate with the token of one of the
-    demo's people, as a sidecar does with that of its service account."""
+class Serve:
+    """A running `lychgate serve` in `directory`; `addresses` are those of its listeners."""
 
-    def __init__(self, lychgate, directory, demo):
-        headers = next(it["headers"] for it in demo["calls"] if it["name"] == "allowed")
-        directory.mkdir(exist_ok=True)
-        (directory / "token").write_text(headers["Authorization"].removeprefix("Bearer "))
-        config = directory / "lychgate.yaml"
-        config.write_text(
-            "listen: [{address: '127.0.0.1:0', principal: {name: sidecar}}]\n"
-            "admin: {address: '127.0.0.1:0'}\n"
-            f"upstreams: [{{name: demo, kind: gate, endpoint: '{demo['gate']}', token: token}}]\n"
-        )
+    def __init__(self, lychgate, directory, config):
+        path = directory / "lychgate.yaml"
+        # JSON is YAML.
+        path.write_text(json.dumps(config), encoding="utf-8")
         self.log = open(directory / "log", "w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            [lychgate, "serve", "--config", str(config)], stderr=self.log, text=True
+            [lychgate, "serve", "--config", str(path)], stderr=self.log, text=True
         )
-        self.url = self.wait_for_address()
+        self.addresses = self.wait_for_addresses(len(config["listen"]))
 
-    def wait_for_address(self):
+    def wait_for_addresses(self, count):
         """Its first log lines say where it listens."""
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline and self.process.poll() is None:
             lines = [it for it in self.messages().splitlines() if '"listening"' in it]
-            if lines:
-                return f"http://{json.loads(lines[0])['address']}"
+            if len(lines) == count:
+                return [json.loads(it)["address"] for it in lines]
             time.sleep(0.05)
         self.process.kill()
-        sys.exit(f"tests/sdk: FAILED: the forwarder does not listen\n{self.messages()}")
+        sys.exit(f"tests/sdk: FAILED: a gate does not listen\n{self.messages()}")
 
     def messages(self):
         """What it wrote to stderr."""
@@ -109,6 +108,56 @@ class Forwarder:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return None
+
+
+def forwarder(lychgate, directory, demo):
+    """Forwards to the demo's gate with the token of one of the demo's people, as a sidecar does with
+    that of its service account."""
+    headers = next(it["headers"] for it in demo["calls"] if it["name"] == "allowed")
+    (directory / "token").write_text(headers["Authorization"].removeprefix("Bearer "))
+    upstream = {"name": "demo", "kind": "gate", "endpoint": demo["gate"], "token": "token"}
+    config = {
+        "listen": [{"address": "127.0.0.1:0", "principal": {"name": "sidecar"}}],
+        "admin": {"address": "127.0.0.1:0"},
+        "upstreams": [upstream],
+    }
+    return Serve(lychgate, directory, config)
+
+
+def central(lychgate, directory, demo):
+    """A gate before the demo's emulator: one listener with TLS for the demo's gateway key, one on
+    loopback that vouches for its callers."""
+    shutil.copytree(ROOT / "policies", directory / "policies")
+    attachments = directory / "policies/attachments.yaml"
+    text = attachments.read_text(encoding="utf-8")
+    text = text.replace("group:keys/jobs", "group:keys/jobs, group:local/jobs")
+    attachments.write_text(text, encoding="utf-8")
+    caller = {"groups": ["jobs"], "tags": {"team": "vision"}}
+    key = dict(demo["access_key"], principal="cleanup", **caller)
+    for name, content in {"keys.yaml": {"keys": [key]}, "cloud.yaml": demo["cloud_key"]}.items():
+        (directory / name).write_text(json.dumps(content), encoding="utf-8")
+    tls = {"certificate": str(TLS / "localhost.pem"), "key": str(TLS / "localhost.key")}
+    upstream = {
+        "name": "emulator",
+        "kind": "modelarts",
+        "projects": [demo["project_id"]],
+        "endpoint": demo["emulator"],
+        "region": "cn-north-4",
+        "account": "123",
+        "credentials": {"file": "cloud.yaml"},
+    }
+    config = {
+        "listen": [
+            {"address": "127.0.0.1:0", "tls": tls},
+            {"address": "127.0.0.1:0", "principal": dict(caller, name="cleanup")},
+        ],
+        "admin": {"address": "127.0.0.1:0"},
+        "identity": {"keys": {"file": "keys.yaml"}},
+        "policies": {"directory": "policies"},
+        "upstreams": [upstream],
+        "ledger": {"directory": "ledger"},
+    }
+    return Serve(lychgate, directory, config)
 
 
 class Emulator:
@@ -252,17 +301,51 @@ def check_client(check, client, delete, demo, emulator):
     check(f"{client}: unknown there", is_refusal(answer, 400, "ModelArts.2775"), answer)
 
 
-def check_sidecar(check, client, delete, forwarder, demo, emulator):
-    """The same with a key that nobody knows, through a forwarder that has a token."""
-    dummy = {"ak": "DUMMYKEY000000000000", "sk": "dummy"}
-    name = f"{client} through a sidecar"
+def check_dummy(check, name, address, delete, demo, emulator):
+    """The same with a key that nobody knows, at a listener that vouches for its callers."""
 
-    def through_sidecar(job_id):
-        return delete(forwarder.url, demo["project_id"], dummy, job_id)
+    def there(job_id):
+        return delete(f"http://{address}", demo["project_id"], DUMMY_KEY, job_id)
 
-    check_rows(check, name, through_sidecar, demo, emulator)
+    check_rows(check, name, there, demo, emulator)
     seen = json.dumps(emulator.ask("GET", "requests"))
-    check(f"{name}: the dummy key goes no further", dummy["ak"] not in seen, "in a request")
+    check(f"{name}: the dummy key goes no further", DUMMY_KEY["ak"] not in seen, "in a request")
+
+
+def check_tls(check, client, address, delete, demo, emulator):
+    """The same over TLS, whose certificate is the test CA's."""
+    endpoint, name = f"https://localhost:{address.rsplit(':', 1)[1]}", f"{client} over TLS"
+    project_id, key = demo["project_id"], demo["access_key"]
+
+    def there(job_id):
+        return delete(endpoint, project_id, key, job_id, str(TLS / "ca.pem"))
+
+    check_rows(check, name, there, demo, emulator)
+    before = len(emulator.ask("GET", "requests"))
+    answer = delete(endpoint, project_id, key, UNKNOWN_JOB)
+    requests = len(emulator.ask("GET", "requests")) - before
+    is_refused = answer["status"] is None and requests == 0
+    check(f"{name}: nothing without the CA", is_refused, (answer, requests))
+
+
+def check_clients(check, clients, lychgate, demo, emulator):
+    """Each client, a function that deletes, at each door."""
+    with tempfile.TemporaryDirectory() as central_home, tempfile.TemporaryDirectory() as pod_home:
+        gates = [central(lychgate, pathlib.Path(central_home), demo)]
+        try:
+            gates.append(forwarder(lychgate, pathlib.Path(pod_home), demo))
+            (secure, vouching), (pod,) = (it.addresses for it in gates)
+            for client, delete in clients.items():
+                check_client(check, client, delete, demo, emulator)
+                check_tls(check, client, secure, delete, demo, emulator)
+                name = f"{client} with a dummy key"
+                check_dummy(check, name, vouching, delete, demo, emulator)
+                check_dummy(check, f"{client} through a sidecar", pod, delete, demo, emulator)
+        finally:
+            exit_codes = [it.stop() for it in gates]
+            if check.failures:
+                print(*(it.messages() for it in gates), file=sys.stderr)
+    check("the gates end on SIGTERM", exit_codes == [0, 0], exit_codes)
 
 
 def send(call):
@@ -282,22 +365,16 @@ def main():
     home.mkdir(exist_ok=True)
     check = Checks()
     demo = Demo(lychgate, sdk / "demo.log")
-    forwarder = None
     try:
-        forwarder = Forwarder(lychgate, sdk / "forwarder", demo.document)
         emulator = Emulator(demo.document["emulator"])
-        for client in clients:
-            delete = deleter(client, sdk, home)
-            check_client(check, client, delete, demo.document, emulator)
-            check_sidecar(check, client, delete, forwarder, demo.document, emulator)
+        clients = {client: deleter(client, sdk, home) for client in clients}
+        check_clients(check, clients, lychgate, demo.document, emulator)
         for call in demo.document["calls"]:
             seen, expect = send(call), call["expect"]
             expected = (expect["status"], expect["error_code"])
             check(f"as printed: {call['name']}", seen == expected, f"{seen} for {expected}")
     finally:
-        forwarder_code = forwarder.stop() if forwarder else None
         exit_code = demo.stop()
-    check("the forwarder ends on SIGTERM", forwarder_code == 0, forwarder_code)
     check("the demo ends on SIGTERM", exit_code == 0, exit_code)
     if check.failures:
         print(demo.messages(), file=sys.stderr)
