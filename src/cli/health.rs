@@ -5,8 +5,8 @@ use super::Exit;
 use std::io;
 use std::io::Read;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::net::TcpStream;
+use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 /// How long connecting, asking and each part of the answer may take.
@@ -18,9 +18,9 @@ const ANSWER_BYTES_MAX: u64 = 4096;
 /// Asks a running gate whether it is alive: ends with 0 if it is and with 1 if not.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The address of the admin listener.
+    /// The address of the admin listener, host and port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8481")]
-    admin: SocketAddr,
+    admin: String,
     /// Ask whether it is ready for requests instead.
     #[arg(long)]
     ready: bool,
@@ -29,14 +29,15 @@ pub(super) struct Arguments {
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("cannot ask {address}")]
-    Ask { address: SocketAddr, source: io::Error },
+    Ask { address: String, source: io::Error },
     #[error("{address}{path} answers `{line}`")]
-    Status { address: SocketAddr, path: &'static str, line: String },
+    Status { address: String, path: &'static str, line: String },
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let (address, path) = (arguments.admin, if arguments.ready { "/readyz" } else { "/livez" });
-    let line = match ask(address, path) {
+    let address = arguments.admin.clone();
+    let path = if arguments.ready { "/readyz" } else { "/livez" };
+    let line = match ask(&address, path) {
         Ok(line) => line,
         Err(source) => return super::complain(&Error::Ask { address, source }, Exit::Failed),
     };
@@ -47,8 +48,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 /// The status line of the answer.
-fn ask(address: SocketAddr, path: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, WAIT)?;
+fn ask(address: &str, path: &str) -> io::Result<String> {
+    let mut stream = connect(address)?;
     stream.set_read_timeout(Some(WAIT))?;
     stream.set_write_timeout(Some(WAIT))?;
     let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -57,4 +58,16 @@ fn ask(address: SocketAddr, path: &str) -> io::Result<String> {
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
     let answer = String::from_utf8_lossy(&answer);
     Ok(answer.lines().next().unwrap_or_default().to_owned())
+}
+
+/// The first of the host's addresses that takes a connection.
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let mut failure = io::Error::from(io::ErrorKind::NotFound);
+    for it in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&it, WAIT) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }

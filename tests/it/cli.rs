@@ -304,6 +304,10 @@ async fn health_asks_the_admin_listener() {
     };
     let alive = ask(&[]).await;
     assert_eq!((alive.code, alive.stdout.as_str()), (Some(0), "ok\n"), "{}", alive.stderr);
+    // Of the addresses of a name, one answers.
+    let name = format!("localhost:{}", world.address.port());
+    let ran = move || lychgate(&["health", "--admin", &name]).code;
+    assert_eq!(tokio::task::spawn_blocking(ran).await.unwrap(), Some(0));
     let ready = ask(&["--ready"]).await;
     assert_eq!(ready.code, Some(1));
     assert!(ready.stderr.contains("503"), "{}", ready.stderr);
