@@ -22,8 +22,9 @@ use std::path::PathBuf;
 /// The largest request or key file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Shows how a request is signed with SDK-HMAC-SHA256 or V11-HMAC-SHA256, stage by stage, and where
-/// a signature that was refused departs from it. Secrets and security tokens are never shown.
+/// Says how a request is signed, and in what a signature that was refused differs
+///
+/// Every stage of SDK-HMAC-SHA256 or V11-HMAC-SHA256 is shown, never a secret or a security token.
 ///
 /// The request is its raw head, as a client, a proxy or a packet trace shows it, and after an empty
 /// line its body:
@@ -35,10 +36,10 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 ///   X-Project-Id: 0a1b
 ///   Authorization: SDK-HMAC-SHA256 Access=…, SignedHeaders=…, Signature=…
 ///
-/// Compared are the algorithm, the form, the access key, the signed headers, the date, and then the signature. If
-/// only that differs, the usual mistakes are tried: another host or port, another content type, a
-/// path without its last slash, an unsorted query, another body or method, a secret with a line
-/// feed at its end.
+/// Compared are the algorithm, the form, the access key, the signed headers, the date, and then the
+/// signature. If only that differs, the usual mistakes are tried: another host or port, another
+/// content type, a path without its last slash, an unsorted query, another body or method, a secret
+/// with a line feed at its end.
 ///
 /// Ends with 0 if the signature is the expected one or there is none to compare with, with 1 if it
 /// differs, and with 3 if the input cannot be used.

@@ -8,6 +8,7 @@ use crate::collector::tls_file;
 use crate::http;
 use crate::http::Answer;
 use crate::http::Connection;
+use crate::process;
 use crate::world;
 use crate::world::AUDIENCE;
 use crate::world::FINISHED;
@@ -55,6 +56,12 @@ impl Forwarder {
 
     /// Replaces texts in the configuration file. An empty token is no file.
     async fn with(endpoint: &str, token: &str, changes: &[(&str, &str)]) -> Self {
+        let directory = Self::prepare(endpoint, token, changes);
+        let running = Running::start(directory.path(), Clock::system()).await;
+        Self { running, directory }
+    }
+
+    fn prepare(endpoint: &str, token: &str, changes: &[(&str, &str)]) -> TempDir {
         let mut text = format!(
             "listen: [{{address: '127.0.0.1:0', principal: {{name: trainer}}}}]
 admin: {{address: '127.0.0.1:0'}}
@@ -74,8 +81,7 @@ telemetry: {{log: human}}
         if !token.is_empty() {
             world::put(directory.path(), "token", token);
         }
-        let running = Running::start(directory.path(), Clock::system()).await;
-        Self { running, directory }
+        directory
     }
 
     async fn before(world: &World, name: &str) -> Self {
@@ -398,6 +404,35 @@ async fn a_token_that_the_central_gate_refuses_is_told_as_it_tells_it() {
     assert_eq!(world.emulator.counts().all(), 0);
 }
 
+/// The real process: what it says of a token that is refused, and that it does not say the token.
+#[tokio::test]
+async fn a_refused_token_is_warned_of_once() {
+    let refusal = marked(
+        "401 Unauthorized",
+        "Content-Type: application/json\r\n",
+        r#"{"error_code":"Lychgate.4013","error_msg":"no","request_id":"central-1"}"#,
+    );
+    let central = Central::start(Does::Answers(refusal)).await;
+    let log = [("{log: human}", "{log: json}")];
+    let directory = Forwarder::prepare(&url(central.address), "secret.service.token", &log);
+    let mut forwarder = process::Gate::start(directory.path(), &[]);
+    let address = forwarder.address().await;
+    for _ in 0..3 {
+        let answer = http::send(address, head(FINISHED).as_bytes()).await;
+        assert_eq!(said(&answer), refused(401, "4013"));
+    }
+    let log = poll(|| {
+        let log = forwarder.log();
+        Some(log.clone()).filter(|_| log.matches(r#""message":"request""#).count() == 3)
+    })
+    .await;
+    assert_eq!(log.matches("the gate refuses this forwarder's token").count(), 1, "{log}");
+    assert_eq!(log.matches(r#""principal":"local/trainer""#).count(), 3, "{log}");
+    assert_eq!(log.matches(r#""upstream_request_id":"central-1""#).count(), 3, "{log}");
+    assert!(!log.contains("secret.service"), "{log}");
+    assert_eq!(forwarder.stop().await, Some(0));
+}
+
 #[tokio::test]
 async fn without_a_token_nothing_is_sent_until_there_is_one() {
     let central = Central::start(Does::Answers(marked("202 Accepted", "", ""))).await;
@@ -440,6 +475,43 @@ async fn hostile_requests_end_at_the_forwarder() {
     let metrics = world.metrics().await;
     assert!(!metrics.contains("lychgate_requests_total{"), "{metrics}");
     assert_eq!(forwarder.delete(FINISHED).await.status, 202);
+}
+
+/// A page that a browser was led to by a name of its own (DNS rebinding) gets no delete.
+#[tokio::test]
+async fn a_host_that_is_not_loopback_ends_at_the_forwarder() {
+    let central = Central::start(Does::Answers(marked("202 Accepted", "", ""))).await;
+    let forwarder = Forwarder::start(&url(central.address), "token").await;
+    let request = head(FINISHED).replace("localhost", "evil.example");
+    let answer = http::send(forwarder.running.gate, request.as_bytes()).await;
+    assert_eq!(said(&answer), refused(400, "4006"));
+    assert!(central.heads().is_empty());
+}
+
+#[tokio::test]
+async fn the_way_to_the_central_gate_is_tls() {
+    let [certificate, key] = ["localhost.pem", "localhost.key"].map(tls_file);
+    let tls = format!(
+        "{{address: '127.0.0.1:0', tls: {{certificate: {}, key: {}}}}}",
+        certificate.display(),
+        key.display()
+    );
+    let world =
+        World::builder().config("{address: '127.0.0.1:0'}\nadmin", &format!("{tls}\nadmin"));
+    let world = world.start().await;
+    let endpoint = format!("https://localhost:{}", world.gate.port());
+    for (ca, expected) in [
+        ("other-ca.pem", refused(502, "5022")),
+        ("ca.pem", refused(403, "4031")),
+        ("ca.pem", (202, None)),
+    ] {
+        let job = if expected.0 == 202 { FINISHED } else { PROTECTED };
+        let ca = format!("token: token, ca: {}", tls_file(ca).display());
+        let changes = [("token: token", ca.as_str())];
+        let forwarder = Forwarder::with(&endpoint, &world.token("alice"), &changes).await;
+        assert_eq!(said(&forwarder.delete(job).await), expected);
+    }
+    assert_eq!(world.records("decision").len(), 2);
 }
 
 #[tokio::test]
