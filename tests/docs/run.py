@@ -1,4 +1,4 @@
-"""Runs the blocks of README.md and docs/*.md, in order, each document in a directory of its own.
+"""Runs the blocks of README.md, SECURITY.md and docs/*.md, in order, each document in a directory of its own.
 
 Usage: run.py LYCHGATE SDK_DIRECTORY SCRATCH, started by tests/docs/run.
 
@@ -205,11 +205,25 @@ class Runner:
         shutil.copy(tls / "localhost.pem", here / "etc/lychgate/tls/tls.crt")
         shutil.copy(tls / "localhost.key", here / "etc/lychgate/tls/tls.key")
         shutil.copy(tls / "ca.pem", here / "ca.pem")
+        self.make_client_certificate()
         shutil.copy(self.demo.files / "jwks.json", here / "etc/lychgate/jwks.json")
         shutil.copytree(ROOT / "policies", here / "policies")
         for it in ("lychgate.yaml", "jwks.json", "keys.yaml", "cloud.yaml", "ledger"):
             (here / it).symlink_to(self.demo.files / it)
         (here / "jobs.txt").write_text(f"{JOB}\n{OTHER_JOB}\n", encoding="utf-8")
+
+    def make_client_certificate(self):
+        """me.crt and me.key, and the authority that signed them."""
+        authority = ["-CA", "client-ca.crt", "-CAkey", "client-ca.key"]
+        extensions = ["basicConstraints=critical,CA:FALSE", "subjectAltName=DNS:me.example"]
+        added = [it for extension in extensions for it in ("-addext", extension)]
+        new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        for arguments in (
+            ["-subj", "/CN=clients", "-keyout", "client-ca.key", "-out", "client-ca.crt"],
+            ["-subj", "/CN=me", "-keyout", "me.key", "-out", "me.crt", *authority, *added],
+        ):
+            subprocess.run([*new, *arguments], cwd=self.directory, check=True, capture_output=True)
+        shutil.copy(self.directory / "client-ca.crt", self.directory / "etc/lychgate/tls")
 
     def substitute(self, text):
         for old, new in self.substitutes:
@@ -348,7 +362,7 @@ def main():
     lychgate, sdk, scratch = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
     demo = Demo(lychgate, scratch / "demo.log")
     try:
-        for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for path in [ROOT / "README.md", *ROOT.glob("SECURITY.md"), *sorted((ROOT / "docs").glob("*.md"))]:
             directory = scratch / path.stem
             directory.mkdir()
             runner = Runner(path.name, lychgate, sdk, directory, demo)
