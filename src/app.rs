@@ -3,11 +3,13 @@
 mod health;
 mod policies;
 mod settle;
+mod ship;
 
 use self::health::Health;
 use self::health::Ready;
 use self::settle::Looks;
 use self::settle::Settler;
+use self::ship::Copying;
 
 use crate::authn;
 use crate::authn::Authenticator;
@@ -26,6 +28,7 @@ use crate::gateway::Dependencies;
 use crate::gateway::Gateway;
 use crate::ledger;
 use crate::ledger::Ledger;
+use crate::ledger::Opened;
 use crate::ledger::WriterThread;
 use crate::metrics::Metrics;
 use crate::policies::Policies;
@@ -39,6 +42,7 @@ use crate::server::admin;
 use crate::server::tls;
 use crate::server::tls::Tls;
 use crate::telemetry;
+use crate::telemetry::Collector;
 use crate::telemetry::TraceConfig;
 use crate::telemetry::Tracer;
 use crate::upstream;
@@ -61,7 +65,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What the last spans get to reach the collector.
+/// What the last records and the last spans each get to reach the collector.
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// How often it is recorded how many requests were refused for their rate.
@@ -136,6 +140,7 @@ struct Recording {
     gateway: Arc<Gateway>,
     ledger: Ledger,
     thread: WriterThread,
+    copying: Copying,
 }
 
 /// What every part of the process may need.
@@ -146,6 +151,7 @@ struct Common {
     tracer: Tracer,
     tracker: TaskTracker,
     drain: CancellationToken,
+    collector: Option<Collector>,
 }
 
 impl App {
@@ -159,7 +165,8 @@ impl App {
         let tracer = Tracer::new(&config.telemetry.trace, &metrics, &Handle::current())?;
         let (tracker, drain) = (TaskTracker::new(), CancellationToken::new());
         let admission = admission(&config, &metrics);
-        let common = Common { clock, metrics, tracer, tracker, drain };
+        let collector = config.telemetry.trace.collector.clone();
+        let common = Common { clock, metrics, tracer, tracker, drain, collector };
         let (listeners, admin) = listeners(&config, &common).await?;
         let (router, recording, ready) = match config.role {
             config::Role::Forwarder(forwarder) => {
@@ -244,10 +251,12 @@ impl App {
         drop(self.router);
         let health = self.health;
         let metrics = health.metrics.clone();
+        let ledger = self.recording.as_ref().map(|it| it.ledger.clone());
         let admin = admin::router(
             move || health.checks(),
             move |ready| {
                 metrics.set_ready(ready);
+                metrics.set_ledger_unshipped(ledger.as_ref().map_or(0, Ledger::unshipped));
                 metrics.encode()
             },
         );
@@ -271,10 +280,12 @@ impl App {
             tracing::warn!("not everything in flight ended in time");
         }
         let closed = match self.recording {
-            Some(Recording { gateway, thread, .. }) => {
+            Some(Recording { gateway, thread, copying, .. }) => {
                 gateway.record_suppressed();
                 drop(gateway);
-                thread.close().await.is_ok()
+                let closed = thread.close().await.is_ok();
+                copying.end(FLUSH).await;
+                closed
             }
             None => true,
         };
@@ -298,8 +309,9 @@ async fn start_gate(
     settings: gateway::Settings,
     common: &Common,
 ) -> Result<(Recording, Policies), StartError> {
-    let Common { clock, metrics, tracer, tracker, drain } = common;
-    let opened = ledger::open(&config.ledger, clock.clone(), metrics)?;
+    let Common { clock, metrics, tracer, tracker, drain, collector } = common;
+    let mut opened = ledger::open(&config.ledger, clock.clone(), metrics)?;
+    let copying = Copying::start(&mut opened, collector.as_ref(), metrics)?;
     let (directory, limits) = (config.policies, policy::Limits::default());
     let (in_force, follower) =
         Policies::open(directory, limits, clock.clone(), metrics.clone()).await;
@@ -333,7 +345,8 @@ async fn start_gate(
             tracker: tracker.clone(),
         },
     ));
-    Ok((Recording { gateway, ledger: opened.ledger, thread: opened.thread }, in_force))
+    let Opened { ledger, thread, .. } = opened;
+    Ok((Recording { gateway, ledger, thread, copying }, in_force))
 }
 
 /// A token and a connection are all that a forwarder has.
@@ -342,7 +355,7 @@ async fn start_forwarder(
     settings: forward::Settings,
     common: &Common,
 ) -> Result<Forwarder, StartError> {
-    let Common { clock, metrics, tracer, tracker, drain } = common;
+    let Common { clock, metrics, tracer, tracker, drain, .. } = common;
     let client = client(config.roots, config.connect)
         .map_err(|source| StartError::Client { name: config.gate.name.clone(), source })?;
     let token = forward::follow(config.token, tracker, drain.clone()).await;

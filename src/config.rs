@@ -20,7 +20,11 @@ use crate::telemetry::LogConfig;
 use crate::telemetry::TraceConfig;
 use crate::upstream;
 
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -258,6 +262,30 @@ pub fn log_filter() -> Option<String> {
     environment("LYCHGATE_LOG")
 }
 
+/// What `OTEL_EXPORTER_OTLP_HEADERS` and its sister for one signal say, which wins: `name=value`
+/// pairs with commas between them, the values percent-encoded (OpenTelemetry specification, OTLP
+/// exporter). A pair that is no header counts as left out.
+fn otlp_headers(signal: &str) -> HeaderMap {
+    let names =
+        ["OTEL_EXPORTER_OTLP_HEADERS".to_owned(), format!("OTEL_EXPORTER_OTLP_{signal}_HEADERS")];
+    let mut headers = HeaderMap::new();
+    for text in names.iter().filter_map(|it| environment(it)) {
+        for pair in text.split(',') {
+            headers.extend(otlp_header(pair));
+        }
+    }
+    headers
+}
+
+fn otlp_header(pair: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = pair.split_once('=')?;
+    let value: Vec<u8> = percent_decode_str(value.trim()).collect();
+    let mut value = HeaderValue::from_bytes(&value).ok()?;
+    // It may be a credential.
+    value.set_sensitive(true);
+    Some((name.trim().parse().ok()?, value))
+}
+
 /// A variable of the environment; one that is empty or no text is as good as unset.
 #[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
 fn environment(name: &str) -> Option<String> {
@@ -278,4 +306,28 @@ fn read(path: &Path) -> io::Result<String> {
         return Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes")));
     }
     fs::read_to_string(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_for_the_collector_are_read_like_the_sdk_reads_them() {
+        for (pair, expected) in [
+            ("k=v", Some(("k", "v"))),
+            (" Authorization = Basic%20YTpi=", Some(("authorization", "Basic YTpi="))),
+            ("k=", Some(("k", ""))),
+            ("k", None),
+            ("=v", None),
+            ("k k=v", None),
+            ("k=%0a", None),
+            ("", None),
+        ] {
+            let header = otlp_header(pair);
+            let read = header.as_ref().map(|(name, it)| (name.as_str(), it.to_str().unwrap()));
+            assert_eq!(read, expected, "{pair}");
+            assert!(!format!("{header:?}").contains("YTpi"), "{header:?}");
+        }
+    }
 }

@@ -8,13 +8,16 @@
 pub mod record;
 
 mod checkpoint;
+mod cursor;
 mod entry;
+mod judged;
 mod line;
 mod pending;
 mod policies;
 mod queue;
 mod reader;
 mod recover;
+mod tail;
 mod verify;
 mod volume;
 mod writer;
@@ -28,9 +31,11 @@ pub use self::checkpoint::Checkpoints;
 pub use self::checkpoint::Kept;
 pub use self::checkpoint::KeyError;
 pub use self::checkpoint::PublicKey;
+pub use self::cursor::Unshipped;
 pub use self::entry::Entry;
 pub use self::entry::Outcome;
 pub use self::entry::Pending;
+pub use self::judged::Judged;
 pub use self::line::Fault;
 pub use self::line::Kind;
 pub use self::line::LINE_BYTES_MAX;
@@ -39,6 +44,11 @@ pub use self::policies::Policies;
 pub use self::queue::QUEUE_MAX;
 pub use self::record::Ending;
 pub use self::recover::Damage;
+pub use self::tail::Line;
+pub use self::tail::TAIL_BYTES_MAX;
+pub use self::tail::TAIL_RECORDS_MAX;
+pub use self::tail::Tail;
+pub use self::tail::TailError;
 pub use self::verify::Reader;
 pub use self::verify::Record;
 pub use self::verify::Trust;
@@ -49,15 +59,12 @@ pub use self::verify::verify_signed;
 pub use self::writer::SEGMENT_AGE_MAX;
 
 use self::checkpoint::Signer;
+use self::cursor::Shipped;
 use self::line::Head;
-use self::line::MEMBERS_BYTES_MAX;
 use self::queue::Item;
 use self::queue::Note;
 use self::queue::Queue;
-use self::queue::Submission;
 use self::record::Body;
-use self::record::Fact;
-use self::record::Verdict;
 use self::record::written_len;
 use self::volume::Directory;
 use self::volume::Found;
@@ -74,9 +81,7 @@ use crate::policy;
 
 use jiff::SignedDuration;
 use jiff::Timestamp;
-use std::borrow::Cow;
 use std::io;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -105,6 +110,10 @@ pub struct Config {
     pub retain: SignedDuration,
     /// Whether and when checkpoints are signed.
     pub checkpoints: Option<Checkpoints>,
+    /// Somebody ships the records, and those that are not shipped are kept.
+    pub ship: bool,
+    /// Somebody echoes the records.
+    pub echo: bool,
 }
 
 /// A ledger in use; clones write to the same one.
@@ -113,6 +122,9 @@ pub struct Ledger {
     id: LedgerId,
     queue: Arc<Queue>,
     status: watch::Receiver<Status>,
+    /// The number of the last record on stable storage.
+    committed: watch::Receiver<u64>,
+    shipped: Shipped,
     metrics: Metrics,
 }
 
@@ -126,6 +138,10 @@ pub struct Opened {
     /// Decisions whose effect is not known: left open by an earlier run, or ended as `unknown` in
     /// this one. Who looks them up records the result with [`Ledger::settle`].
     pub pending: mpsc::Receiver<Pending>,
+    /// For who ships, if [`Config::ship`] says so.
+    pub unshipped: Option<Unshipped>,
+    /// For who echoes the records of this run, if [`Config::echo`] says so.
+    pub echo: Option<Tail>,
 }
 
 /// The thread that writes. Closing it waits for all that is queued.
@@ -211,29 +227,6 @@ pub enum OpenError {
     Locked(PathBuf),
 }
 
-/// A decision with everything that it was based on.
-#[derive(Clone, Copy, Debug)]
-pub struct Judged<'a> {
-    /// The gate's own request ID.
-    pub request_id: &'a str,
-    /// The caller's, if it sent one.
-    pub caller_request_id: Option<&'a str>,
-    /// The W3C trace ID in hex.
-    pub trace_id: &'a str,
-    /// The other end of the connection; nothing on a Unix socket.
-    pub peer: Option<IpAddr>,
-    /// The name of the upstream that serves the project.
-    pub upstream: &'a str,
-    /// The question.
-    pub query: &'a policy::Query,
-    /// What was known of the job.
-    pub attributes: &'a policy::Attributes,
-    /// The answer.
-    pub decision: &'a policy::Decision,
-    /// The policy version that answered.
-    pub policies: &'a Arc<Policies>,
-}
-
 /// Opens the ledger in `config.directory` and starts its thread.
 ///
 /// # Errors
@@ -258,7 +251,16 @@ pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Opened, 
     };
     let at = (directory.id().clone(), head);
     let io = |source| OpenError::Io { path: path(), source };
-    let (opened, pending) = start(at, clock, Box::new(directory), limits, metrics).map_err(io)?;
+    let started = start(at, clock, Box::new(directory), limits, metrics).map_err(io)?;
+    let (mut opened, pending) = started;
+    let Ledger { id, committed, shipped, .. } = opened.ledger.clone();
+    if config.echo {
+        let (id, committed) = (id.clone(), committed.clone());
+        opened.echo = Some(Tail::new(&config.directory, id, head.seq, committed));
+    }
+    if config.ship {
+        opened.unshipped = Some(Unshipped::open(&config.directory, id, committed, shipped));
+    }
     if !segments.is_empty() {
         let (ledger, path) = (opened.ledger.clone(), path());
         let hand_out = move || pending::hand_out(&path, &segments, &ledger, &pending);
@@ -278,19 +280,30 @@ fn start(
     let queue = Arc::new(Queue::default());
     let (status_sender, status) = watch::channel(Status::Writable);
     let (pending_sender, pending) = mpsc::channel(PENDING_MAX);
+    let (committed_sender, committed) = watch::channel(at.1.seq);
+    let shipped = Shipped::default();
     let ends = Ends {
         queue: Arc::clone(&queue),
         status: status_sender,
         pending: pending_sender.clone(),
+        committed: committed_sender,
+        shipped: shipped.clone(),
         metrics: metrics.clone(),
     };
     let id = at.0.clone();
     let writer = Writer::new(at, clock, volume, ends, limits);
     let thread = thread::Builder::new().name("ledger".to_owned()).spawn(|| writer.run())?;
-    let ledger =
-        Ledger { id, queue: Arc::clone(&queue), status: status.clone(), metrics: metrics.clone() };
+    let ledger = Ledger {
+        id,
+        queue: Arc::clone(&queue),
+        status: status.clone(),
+        committed,
+        shipped,
+        metrics: metrics.clone(),
+    };
     let thread = WriterThread { queue, status, thread };
-    Ok((Opened { ledger, thread, pending }, pending_sender))
+    let opened = Opened { ledger, thread, pending, unshipped: None, echo: None };
+    Ok((opened, pending_sender))
 }
 
 impl Ledger {
@@ -369,6 +382,12 @@ impl Ledger {
         *self.status.borrow()
     }
 
+    /// How many records a restart would ship; 0 if nobody ships.
+    #[must_use]
+    pub fn unshipped(&self) -> u64 {
+        self.committed.borrow().saturating_sub(self.shipped.seq())
+    }
+
     /// Returns when the ledger has failed for good. The process should then exit; what is queued is
     /// lost, and nothing of it was acted upon.
     pub async fn failed(&self) {
@@ -394,62 +413,5 @@ impl WriterThread {
         // It has nothing left to do but to free what it holds.
         let joined = self.thread.join();
         if closed && joined.is_ok() { Ok(()) } else { Err(Error::Failed) }
-    }
-}
-
-impl Judged<'_> {
-    fn submission(
-        &self,
-        reply: oneshot::Sender<Result<Entry, Error>>,
-    ) -> Result<Submission, Error> {
-        let body = Body::Decision(Box::new(self.record()));
-        let members = record::to_members(&body).map_err(|_| Error::TooLarge)?;
-        if MEMBERS_BYTES_MAX < members.len() {
-            return Err(Error::TooLarge);
-        }
-        let pending = Pending {
-            seq: 0,
-            time: Timestamp::UNIX_EPOCH,
-            request_id: self.request_id.to_owned(),
-            upstream: self.upstream.to_owned(),
-            project: self.query.project_id.clone(),
-            job: self.query.training_job_id.clone(),
-        };
-        Ok(Submission { members, policies: Arc::clone(self.policies), pending, reply })
-    }
-
-    fn record(&self) -> record::Decision<'_> {
-        let query = self.query;
-        let principal = &query.principal;
-        let (region, account, job) = (&query.region, &query.account, &query.training_job_id);
-        let (result, reason, statement) = match self.decision {
-            policy::Decision::Allow(permit) => (Verdict::Allow, None, Some(permit.statement())),
-            policy::Decision::Deny(denial) => {
-                (Verdict::Deny, Some(denial.reason.into()), denial.statement.as_ref())
-            }
-            policy::Decision::Indeterminate(_) => (Verdict::Indeterminate, None, None),
-        };
-        record::Decision {
-            request_id: self.request_id.into(),
-            caller_request_id: self.caller_request_id.map(Cow::Borrowed),
-            trace_id: self.trace_id.into(),
-            source: principal.source().into(),
-            principal: principal.id().into(),
-            groups: principal.groups().into(),
-            tags: Cow::Borrowed(principal.tags()),
-            peer: self.peer,
-            source_ip: Fact::copied(&query.source_ip),
-            project: Cow::Borrowed(&query.project_id),
-            job: Cow::Borrowed(job),
-            upstream: self.upstream.into(),
-            action: policy::ACTION.into(),
-            resource: format!("modelarts:{region}:{account}:trainJob:{job}").into(),
-            context: record::Context::of(query),
-            attributes: record::Attributes::of(self.attributes),
-            policy_digest: self.policies.digest().into(),
-            result,
-            reason,
-            statement: statement.map(|it| it.as_str().into()),
-        }
     }
 }

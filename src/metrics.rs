@@ -194,6 +194,17 @@ impl Metrics {
         self.0.table.ledger_failures.get_or_create(&label::LedgerFaultLabels { what }).inc();
     }
 
+    /// The collector took `count` records and would not keep them.
+    pub fn ledger_rejected(&self, count: u64) {
+        let labels = label::LedgerFaultLabels { what: LedgerFault::Rejected };
+        self.0.table.ledger_failures.get_or_create(&labels).inc_by(count);
+    }
+
+    /// Records on stable storage that no collector has taken yet.
+    pub fn set_ledger_unshipped(&self, records: u64) {
+        self.0.table.ledger_unshipped.set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
     /// Records that wait for the ledger's thread now.
     pub fn set_ledger_queue(&self, records: usize) {
         self.0.table.ledger_queue_records.set(gauge(records));

@@ -6,6 +6,7 @@
 mod export;
 mod line;
 mod log;
+mod records;
 mod request;
 mod span;
 mod text;
@@ -19,6 +20,10 @@ pub use self::export::QUEUE_SPANS_MAX;
 pub use self::line::Format;
 pub use self::log::Config as LogConfig;
 pub use self::log::subscriber;
+pub use self::records::Entry;
+pub use self::records::Records;
+pub use self::records::Rejected;
+pub use self::records::Undelivered;
 pub use self::request::Summary;
 pub use self::request::span as request_span;
 pub use self::trace::Answer;

@@ -13,6 +13,7 @@ use super::Listen;
 use super::Role;
 use super::file;
 use super::file::File;
+use super::otlp_headers;
 use crate::attributes::PoolWords;
 use crate::client::Roots;
 use crate::config::Telemetry;
@@ -133,6 +134,10 @@ impl Checker<'_> {
             self.complain_of_file(
                 "no `policies`: name the directory that says who may delete what",
             );
+        }
+        let ship = file.ledger.as_ref().and_then(|it| it.value.ship.as_ref());
+        if let Some(ship) = ship.filter(|it| it.value && file.telemetry.otlp.is_none()) {
+            self.complain(ship, "name the collector that takes the records in `telemetry.otlp`");
         }
         let ledger = file.ledger.map(|it| self.ledger(&it.value));
         if ledger.is_none() {
@@ -270,6 +275,8 @@ impl Checker<'_> {
                 .and_then(|it| SignedDuration::try_from(it.0).ok())
                 .unwrap_or(LEDGER_RETAIN),
             checkpoints: self.checkpoints(written),
+            ship: written.ship.as_ref().is_some_and(|it| it.value),
+            echo: written.echo,
         }
     }
 
@@ -315,6 +322,7 @@ impl Checker<'_> {
                 timeout: EXPORT_TIMEOUT,
                 roots: self.roots(written.ca.as_ref(), &uri),
                 instance: Uuid::new_v4().to_string(),
+                headers: otlp_headers("LOGS"),
             })
         });
         Telemetry {

@@ -383,6 +383,9 @@ pub(super) struct Ledger {
     pub(super) checkpoint_records: Option<Spanned<u64>>,
     /// … or so long after the last one. Default: `1m`.
     pub(super) checkpoint_interval: Option<Spanned<Span>>,
+    pub(super) ship: Option<Spanned<bool>>,
+    #[serde(default)]
+    pub(super) echo: bool,
 }
 
 /// Deletes that got no answer: the job is looked at until it is gone.

@@ -12,13 +12,16 @@ use crate::ledger::reader::segments;
 use crate::ledger::record::Attributes;
 use crate::ledger::record::AuthMethod;
 use crate::ledger::record::Context;
+use crate::ledger::record::Fact;
 use crate::ledger::record::Settlement;
+use crate::ledger::record::Verdict;
 
 use proptest::prelude::any;
 use proptest::prop_assert;
 use proptest::proptest;
 use proptest::sample::Index;
 use proptest::test_runner::Config as ProptestConfig;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -31,6 +34,8 @@ fn config(directory: &Path) -> Config {
         segment: 1 << 20,
         retain: SignedDuration::from_hours(24 * 400),
         checkpoints: None,
+        ship: false,
+        echo: false,
     }
 }
 

@@ -32,8 +32,9 @@ pub(super) trait Volume: Send {
     /// Starts the segment whose first record will be number `first`; later calls mean it.
     fn create(&mut self, first: u64) -> io::Result<()>;
 
-    /// Removes the oldest segments whose records are all from before `before`; a few at a time.
-    fn retire(&mut self, before: Timestamp) -> io::Result<()>;
+    /// Removes the oldest segments whose records are all from before `before` and none of them
+    /// after the number `shipped`; a few at a time.
+    fn retire(&mut self, before: Timestamp, shipped: u64) -> io::Result<()>;
 
     /// Adds to the segment's end.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
@@ -178,11 +179,20 @@ impl Volume for Directory {
         Ok(())
     }
 
-    fn retire(&mut self, before: Timestamp) -> io::Result<()> {
+    fn retire(&mut self, before: Timestamp, shipped: u64) -> io::Result<()> {
         let segments = reader::segments(&self.path)?;
         let next = segments.iter().skip(1);
         for (oldest, next) in segments.iter().zip(next).take(RETIRED_AT_ONCE_MAX) {
             if first_time(&self.path, *next)?.is_none_or(|it| before <= it) {
+                break;
+            }
+            if shipped.saturating_add(1) < *next {
+                let segment = segment_name(*oldest);
+                tracing::warn!(
+                    segment,
+                    shipped,
+                    "kept a segment past its retention: it is not shipped"
+                );
                 break;
             }
             tracing::info!(segment = segment_name(*oldest), "removed a segment past its retention");

@@ -14,6 +14,7 @@ use super::Pending;
 use super::Policies;
 use super::Status;
 use super::checkpoint::Signer;
+use super::cursor::Shipped;
 use super::line::Head;
 use super::line::Kind;
 use super::queue::Item;
@@ -59,6 +60,9 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     status: watch::Sender<Status>,
     pending: mpsc::Sender<Pending>,
+    /// The number of the last record on stable storage.
+    committed: watch::Sender<u64>,
+    shipped: Shipped,
     metrics: Metrics,
     limits: Limits,
     segment: Option<Segment>,
@@ -119,6 +123,8 @@ pub(super) struct Ends {
     pub(super) queue: Arc<Queue>,
     pub(super) status: watch::Sender<Status>,
     pub(super) pending: mpsc::Sender<Pending>,
+    pub(super) committed: watch::Sender<u64>,
+    pub(super) shipped: Shipped,
     pub(super) metrics: Metrics,
 }
 
@@ -131,7 +137,7 @@ impl Writer {
         ends: Ends,
         limits: Limits,
     ) -> Self {
-        let Ends { queue, status, pending, metrics } = ends;
+        let Ends { queue, status, pending, committed, shipped, metrics } = ends;
         Self {
             id,
             head,
@@ -140,6 +146,8 @@ impl Writer {
             queue,
             status,
             pending,
+            committed,
+            shipped,
             metrics,
             limits,
             segment: None,
@@ -303,7 +311,7 @@ impl Writer {
             none => {
                 self.volume.create(self.head.next()).map_err(Fault::Write)?;
                 let oldest = group.time.saturating_sub(self.limits.retain).unwrap_or(group.time);
-                if let Err(error) = self.volume.retire(oldest) {
+                if let Err(error) = self.volume.retire(oldest, self.shipped.seq()) {
                     tracing::warn!(%error, "old ledger segments cannot be removed");
                 }
                 none.insert(Segment { bytes: 0, since: group.time, policies: HashSet::new() })
@@ -318,6 +326,7 @@ impl Writer {
         segment.policies.extend(group.policies.iter().cloned());
         self.unsigned += group.head.seq - self.head.seq;
         self.head = group.head;
+        self.committed.send_replace(self.head.seq);
         Ok(())
     }
 

@@ -67,8 +67,12 @@ words! {
         Queue = "queue",
         /// A record longer than its limit.
         RecordSize = "record_size",
+        /// A record that the collector took and would not keep.
+        Rejected = "rejected",
         /// Free space is below the reserve.
         Reserve = "reserve",
+        /// Records could not be shipped: tried again.
+        Ship = "ship",
         /// `fdatasync`: final for the process.
         Sync = "sync",
         /// `write`: tried again.

@@ -199,6 +199,9 @@ table! {
     ledger_pending: Gauge = Gauge::default(),
         Gauge "lychgate_ledger_pending_decisions" []
         "Decisions without an outcome that wait to be settled";
+    ledger_unshipped: Gauge = Gauge::default(),
+        Gauge "lychgate_ledger_unshipped_records" []
+        "Records that the collector has not taken yet; 0 unless they are shipped";
     ledger_free_bytes: Gauge = Gauge::default(),
         Gauge "lychgate_ledger_free_bytes" []
         "Free space of the ledger's file system";

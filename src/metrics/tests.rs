@@ -36,6 +36,8 @@ fn busy() -> Metrics {
     it.ledger_records(LedgerRecord::Decision, 2);
     it.ledger_committed(2, Duration::from_micros(3_900));
     it.ledger_failed(LedgerFault::Write);
+    it.ledger_rejected(7);
+    it.set_ledger_unshipped(12);
     it.set_ledger_queue(3);
     it.set_ledger_pending(1);
     it.set_ledger_free(1 << 30);

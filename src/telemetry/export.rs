@@ -1,4 +1,5 @@
-//! Spans on their way to the collector: OTLP over HTTP, from the SDK's own batch thread.
+//! Spans on their way to the collector: OTLP over HTTP, from the SDK's own batch thread. Also what
+//! every request to a collector has in common.
 
 use super::Error;
 use crate::client;
@@ -6,6 +7,7 @@ use crate::client::Client;
 use crate::metrics::Metrics;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::HeaderValue;
 use http::Request;
 use http::Response;
@@ -50,7 +52,7 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Where spans go.
 #[derive(Clone, Debug)]
 pub struct Collector {
-    /// The base URL; `/v1/traces` is appended.
+    /// The base URL; `/v1/traces` or `/v1/logs` is appended.
     pub endpoint: String,
     /// The limit for one batch, and for each request of it.
     pub timeout: Duration,
@@ -58,6 +60,8 @@ pub struct Collector {
     pub roots: client::Roots,
     /// `service.instance.id`: what tells replicas apart.
     pub instance: String,
+    /// Headers for the requests that do not come from the SDK, which reads its own.
+    pub headers: HeaderMap,
 }
 
 /// The queue before the batch thread.
@@ -81,13 +85,8 @@ impl Exporter {
         metrics: &Metrics,
         runtime: &Handle,
     ) -> Result<Self, Error> {
-        let endpoint = traces_endpoint(&collector.endpoint)?;
-        let client = client::new(&client::Config {
-            roots: collector.roots.clone(),
-            connect: collector.timeout,
-            idle: Duration::from_secs(30),
-            idle_per_host: 1,
-        })?;
+        let endpoint = endpoint(&collector.endpoint, "traces")?;
+        let client = client(collector)?;
         let limit = collector.timeout;
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
@@ -132,22 +131,32 @@ impl Exporter {
     }
 }
 
-/// `base` with the path of the trace signal (OTLP specification, OTLP/HTTP request).
-fn traces_endpoint(base: &str) -> Result<String, Error> {
+/// Connections to `collector`.
+pub(super) fn client(collector: &Collector) -> Result<Client, Error> {
+    Ok(client::new(&client::Config {
+        roots: collector.roots.clone(),
+        connect: collector.timeout,
+        idle: Duration::from_secs(30),
+        idle_per_host: 1,
+    })?)
+}
+
+/// `base` with the path of a signal, `traces` or `logs` (OTLP specification, OTLP/HTTP request).
+pub(super) fn endpoint(base: &str, signal: &str) -> Result<String, Error> {
     let fits = |it: &Uri| {
         matches!(it.scheme_str(), Some("http" | "https"))
             && it.authority().is_some_and(|it| !it.as_str().contains('@'))
             && it.query().is_none()
     };
     match base.parse::<Uri>() {
-        Ok(uri) if fits(&uri) => Ok(format!("{}/v1/traces", base.trim_end_matches('/'))),
+        Ok(uri) if fits(&uri) => Ok(format!("{}/v1/{signal}", base.trim_end_matches('/'))),
         _ => Err(Error::Endpoint(base.to_owned())),
     }
 }
 
 /// What is sent about this process. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which the
 /// SDK reads, win over what is said here.
-fn resource(instance: &str) -> Resource {
+pub(super) fn resource(instance: &str) -> Resource {
     let given = Resource::builder().build();
     let own = [
         KeyValue::new("service.name", "lychgate"),
@@ -225,7 +234,8 @@ impl HttpClient for Transport {
     }
 }
 
-async fn send(
+/// Sends `request` and reads the whole answer, within `limit`.
+pub(super) async fn send(
     client: Client,
     limit: Duration,
     request: Request<Bytes>,

@@ -12,7 +12,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsPartialSuccess;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use prost::Message;
 use rustls::ServerConfig;
@@ -37,8 +41,12 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) enum Mood {
     /// Takes it.
     Well,
+    /// Takes log records, but only so many at once; more are 413.
+    Narrow(usize),
     /// Refuses it with a status.
     Refusing(StatusCode),
+    /// Takes log records and says that it has rejected one of them.
+    Rejecting,
     /// Never answers.
     Hanging,
 }
@@ -52,6 +60,7 @@ pub(crate) struct Collector {
 struct State {
     mood: Mutex<Mood>,
     received: Mutex<Vec<ResourceSpans>>,
+    records: Mutex<Vec<LogRecord>>,
     heads: Mutex<Vec<http::request::Parts>>,
 }
 
@@ -70,6 +79,7 @@ impl Collector {
         let state = Arc::new(State {
             mood: Mutex::new(mood),
             received: Mutex::default(),
+            records: Mutex::default(),
             heads: Mutex::default(),
         });
         let mut tasks = JoinSet::new();
@@ -83,6 +93,11 @@ impl Collector {
 
     pub(crate) fn received(&self) -> Vec<ResourceSpans> {
         self.state.received.lock().unwrap().clone()
+    }
+
+    /// The log records that it took, in order.
+    pub(crate) fn records(&self) -> Vec<LogRecord> {
+        self.state.records.lock().unwrap().clone()
     }
 
     pub(crate) fn heads(&self) -> Vec<http::request::Parts> {
@@ -152,16 +167,35 @@ async fn take(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
+    let is_logs = head.uri.path() == "/v1/logs";
     state.heads.lock().unwrap().push(head);
     let mood = *state.mood.lock().unwrap();
     let status = match mood {
         Mood::Hanging => std::future::pending().await,
         Mood::Refusing(status) => status,
-        Mood::Well => {
+        _ if is_logs => return Ok(take_logs(body, mood, &state)),
+        Mood::Narrow(_) | Mood::Rejecting | Mood::Well => {
             let request = ExportTraceServiceRequest::decode(body).unwrap();
             state.received.lock().unwrap().extend(request.resource_spans);
             StatusCode::OK
         }
     };
     Ok(Response::builder().status(status).body(Full::default()).unwrap())
+}
+
+fn take_logs(body: Bytes, mood: Mood, state: &State) -> Response<Full<Bytes>> {
+    let request = ExportLogsServiceRequest::decode(body).unwrap();
+    let scopes = request.resource_logs.into_iter().flat_map(|it| it.scope_logs);
+    let records: Vec<_> = scopes.flat_map(|it| it.log_records).collect();
+    if matches!(mood, Mood::Narrow(most) if most < records.len()) {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Response::builder().status(status).body(Full::default()).unwrap();
+    }
+    let rejected = ExportLogsPartialSuccess {
+        rejected_log_records: 1,
+        error_message: "no room for it".to_owned(),
+    };
+    let partial_success = (mood == Mood::Rejecting).then_some(rejected);
+    state.records.lock().unwrap().extend(records);
+    Response::new(Full::from(ExportLogsServiceResponse { partial_success }.encode_to_vec()))
 }

@@ -40,6 +40,7 @@ mod regions;
 mod reload;
 mod server;
 mod settle;
+mod ship;
 mod sign;
 mod telemetry;
 mod tidy;

@@ -4,6 +4,7 @@
 use crate::world::PATIENCE;
 
 use serde_json::Value;
+use std::fs::File;
 use std::io::BufRead;
 use std::io::BufReader;
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use std::thread;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// A gate with `log: json`; dropped, it is killed.
+/// A gate with `log: json`; dropped, it is killed. What it prints is in the file `stdout`.
 pub(crate) struct Gate {
     child: Child,
     listening: mpsc::UnboundedReceiver<SocketAddr>,
@@ -34,7 +35,7 @@ impl Gate {
             .arg(directory.join("lychgate.yaml"))
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(File::create(directory.join("stdout")).unwrap())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -66,14 +67,14 @@ impl Gate {
     }
 
     /// SIGTERM; the exit code.
-    pub(crate) async fn stop(self) -> Option<i32> {
+    pub(crate) async fn stop(mut self) -> Option<i32> {
         let signal = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(signal.success());
-        self.exit_code().await
+        self.ended().await
     }
 
-    /// How it ends by itself.
-    pub(crate) async fn exit_code(mut self) -> Option<i32> {
+    /// Its exit code, once it has ended.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
         let ended = crate::world::poll(|| self.child.try_wait().unwrap()).await;
         ended.code()
     }

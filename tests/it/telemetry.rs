@@ -45,6 +45,7 @@ fn tracer(endpoint: String, timeout: Duration, roots: Roots, metrics: &Metrics) 
             timeout,
             roots,
             instance: "replica-0".to_owned(),
+            headers: HeaderMap::new(),
         }),
         ratio: 1.0,
         sampled_per_second: u32::MAX,

@@ -49,6 +49,8 @@ fn config(directory: &TempDir, records: u64) -> Config {
         segment: 1 << 20,
         retain: SignedDuration::from_hours(24),
         checkpoints: Some(Checkpoints { key, records, interval: Duration::from_secs(3600) }),
+        ship: false,
+        echo: false,
     }
 }
 

@@ -429,7 +429,14 @@ fn a_writer_finds_out_by_itself_that_it_can_write_again() {
     let id = LedgerId::random();
     let (status, watched) = watch::channel(Status::Writable);
     let (pending, _) = mpsc::channel(1);
-    let ends = Ends { queue: Arc::default(), status, pending, metrics: Metrics::new() };
+    let ends = Ends {
+        queue: Arc::default(),
+        status,
+        pending,
+        committed: watch::Sender::new(0),
+        shipped: Shipped::default(),
+        metrics: Metrics::new(),
+    };
     let at = (id.clone(), Head::start(&id));
     let clock = Clock::manual(NOON.parse().unwrap());
     let mut writer = Writer::new(at, clock, Box::new(disk.clone()), ends, LIMITS);

@@ -26,6 +26,7 @@ fn tracer(collector: bool, ratio: f64, sampled_per_second: u32) -> Tracer {
         timeout: Duration::from_millis(100),
         roots: Roots::Nobody,
         instance: "test".to_owned(),
+        headers: HeaderMap::new(),
     });
     let config = Config { collector, ratio, sampled_per_second };
     Tracer::new(&config, &Metrics::new(), &Handle::current()).unwrap()
@@ -122,6 +123,7 @@ async fn a_collector_url_is_checked() {
                 timeout: Duration::from_secs(1),
                 roots: Roots::Nobody,
                 instance: "test".to_owned(),
+                headers: HeaderMap::new(),
             }),
             ..Config::default()
         };

@@ -1,0 +1,160 @@
+//! How far the records were shipped: a file beside the segments.
+
+use super::line::LedgerId;
+use super::tail::Line;
+use super::tail::Tail;
+use super::tail::TailError;
+
+use serde::Deserialize;
+use serde::Serialize;
+use std::fs;
+use std::fs::File;
+use std::io;
+use std::io::ErrorKind;
+use std::io::Read;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use tokio::sync::watch;
+
+/// The name of the file.
+const CURSOR: &str = "ledger.shipped";
+
+/// What is written before it takes the file's place.
+const NEW: &str = "ledger.shipped.new";
+
+/// More than the file ever holds.
+const CURSOR_BYTES_MAX: u64 = 256;
+
+/// How far the records were shipped, as the ledger's thread sees it: what comes after is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Shipped(Arc<AtomicU64>);
+
+impl Default for Shipped {
+    /// Nothing waits to be shipped.
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(u64::MAX)))
+    }
+}
+
+impl Shipped {
+    /// The number of the last record that was shipped, which a restart knows.
+    pub(super) fn seq(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn set(&self, seq: u64) {
+        self.0.store(seq, Ordering::Release);
+    }
+}
+
+/// The records that were not shipped yet, oldest first.
+#[derive(Debug)]
+pub struct Unshipped {
+    tail: Tail,
+    directory: PathBuf,
+    id: LedgerId,
+    shipped: Shipped,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+struct Written {
+    ledger_id: String,
+    seq: u64,
+}
+
+impl Unshipped {
+    /// Goes on where an earlier run was, or starts with the oldest record that is there.
+    pub(super) fn open(
+        directory: &Path,
+        id: LedgerId,
+        committed: watch::Receiver<u64>,
+        shipped: Shipped,
+    ) -> Self {
+        let last = *committed.borrow();
+        let after = match read(directory, &id) {
+            Ok(after) => after.filter(|it| *it <= last),
+            Err(error) => {
+                tracing::warn!(%error, "nobody knows what was shipped: everything is shipped again");
+                None
+            }
+        };
+        let after = after.unwrap_or_else(|| oldest(directory).saturating_sub(1));
+        shipped.set(after);
+        let tail = Tail::new(directory, id.clone(), after, committed);
+        Self { tail, directory: directory.to_owned(), id, shipped }
+    }
+
+    /// See [`Tail::wait`].
+    pub async fn wait(&mut self) -> bool {
+        self.tail.wait().await
+    }
+
+    /// See [`Tail::closed`].
+    pub async fn closed(&self) {
+        self.tail.closed().await;
+    }
+
+    /// See [`Tail::is_closed`].
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.tail.is_closed()
+    }
+
+    /// See [`Tail::is_read`].
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.tail.is_read()
+    }
+
+    /// See [`Tail::read`].
+    ///
+    /// # Errors
+    /// The first record cannot be read.
+    pub fn read(&mut self) -> Result<Vec<Line>, TailError> {
+        self.tail.read()
+    }
+
+    /// The reader itself.
+    #[cfg(test)]
+    pub(super) fn tail_mut(&mut self) -> &mut Tail {
+        &mut self.tail
+    }
+
+    /// Keeps for later runs that everything up to the record number `seq` was shipped. Blocks
+    /// until that is on stable storage.
+    ///
+    /// # Errors
+    /// It cannot be written: later runs ship again what came after the last time it could.
+    pub fn save(&self, seq: u64) -> io::Result<()> {
+        let written = Written { ledger_id: self.id.to_string(), seq };
+        let new = self.directory.join(NEW);
+        let mut file = File::create(&new)?;
+        file.write_all(serde_json::to_string(&written)?.as_bytes())?;
+        file.sync_data()?;
+        fs::rename(new, self.directory.join(CURSOR))?;
+        self.shipped.set(seq);
+        Ok(())
+    }
+}
+
+/// What the file says of the ledger `id`; nothing if there is none.
+fn read(directory: &Path, id: &LedgerId) -> io::Result<Option<u64>> {
+    let file = match File::open(directory.join(CURSOR)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut text = String::new();
+    file.take(CURSOR_BYTES_MAX).read_to_string(&mut text)?;
+    let written: Written = serde_json::from_str(&text)?;
+    Ok(Some(written.seq).filter(|_| written.ledger_id == id.as_str()))
+}
+
+/// The number of the oldest record that is there; 1 if there is none.
+fn oldest(directory: &Path) -> u64 {
+    let segments = super::reader::segments(directory).unwrap_or_default();
+    segments.first().copied().unwrap_or(1)
+}

@@ -1,0 +1,105 @@
+//! A decision on its way into the ledger.
+
+use super::Entry;
+use super::Error;
+use super::Pending;
+use super::Policies;
+use super::line::MEMBERS_BYTES_MAX;
+use super::queue::Submission;
+use super::record;
+use super::record::Body;
+use super::record::Fact;
+use super::record::Verdict;
+
+use crate::policy;
+
+use jiff::Timestamp;
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A decision with everything that it was based on.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged<'a> {
+    /// The gate's own request ID.
+    pub request_id: &'a str,
+    /// The caller's, if it sent one.
+    pub caller_request_id: Option<&'a str>,
+    /// The W3C trace ID in hex.
+    pub trace_id: &'a str,
+    /// The other end of the connection; nothing on a Unix socket.
+    pub peer: Option<IpAddr>,
+    /// The name of the upstream that serves the project.
+    pub upstream: &'a str,
+    /// The question.
+    pub query: &'a policy::Query,
+    /// What was known of the job.
+    pub attributes: &'a policy::Attributes,
+    /// The answer.
+    pub decision: &'a policy::Decision,
+    /// The policy version that answered.
+    pub policies: &'a Arc<Policies>,
+}
+
+impl Judged<'_> {
+    /// Its record, for the writer; the answer goes to `reply`.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub(super) fn submission(
+        &self,
+        reply: oneshot::Sender<Result<Entry, Error>>,
+    ) -> Result<Submission, Error> {
+        let body = Body::Decision(Box::new(self.record()));
+        let members = record::to_members(&body).map_err(|_| Error::TooLarge)?;
+        if MEMBERS_BYTES_MAX < members.len() {
+            return Err(Error::TooLarge);
+        }
+        let pending = Pending {
+            seq: 0,
+            time: Timestamp::UNIX_EPOCH,
+            request_id: self.request_id.to_owned(),
+            upstream: self.upstream.to_owned(),
+            project: self.query.project_id.clone(),
+            job: self.query.training_job_id.clone(),
+        };
+        Ok(Submission { members, policies: Arc::clone(self.policies), pending, reply })
+    }
+
+    /// What is recorded of it.
+    pub(super) fn record(&self) -> record::Decision<'_> {
+        let query = self.query;
+        let principal = &query.principal;
+        let (region, account, job) = (&query.region, &query.account, &query.training_job_id);
+        let (result, reason, statement) = match self.decision {
+            policy::Decision::Allow(permit) => (Verdict::Allow, None, Some(permit.statement())),
+            policy::Decision::Deny(denial) => {
+                (Verdict::Deny, Some(denial.reason.into()), denial.statement.as_ref())
+            }
+            policy::Decision::Indeterminate(_) => (Verdict::Indeterminate, None, None),
+        };
+        record::Decision {
+            request_id: self.request_id.into(),
+            caller_request_id: self.caller_request_id.map(Cow::Borrowed),
+            trace_id: self.trace_id.into(),
+            source: principal.source().into(),
+            principal: principal.id().into(),
+            groups: principal.groups().into(),
+            tags: Cow::Borrowed(principal.tags()),
+            peer: self.peer,
+            source_ip: Fact::copied(&query.source_ip),
+            project: Cow::Borrowed(&query.project_id),
+            job: Cow::Borrowed(job),
+            upstream: self.upstream.into(),
+            action: policy::ACTION.into(),
+            resource: format!("modelarts:{region}:{account}:trainJob:{job}").into(),
+            context: record::Context::of(query),
+            attributes: record::Attributes::of(self.attributes),
+            policy_digest: self.policies.digest().into(),
+            result,
+            reason,
+            statement: statement.map(|it| it.as_str().into()),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Ledger records on their way to the collector: OTLP logs over HTTP, a request at a time, each with
+//! its answer. Unlike spans they are not dropped: who sends them keeps them until they are taken.
+
+use super::Error;
+use super::export;
+use super::export::Collector;
+use crate::client::Client;
+
+use bytes::Bytes;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::Uri;
+use http::header::CONTENT_TYPE;
+use http::header::RETRY_AFTER;
+use jiff::Timestamp;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use opentelemetry_proto::tonic::common::v1::AnyValue;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::logs::v1::ResourceLogs;
+use opentelemetry_proto::tonic::logs::v1::ScopeLogs;
+use opentelemetry_proto::tonic::logs::v1::SeverityNumber;
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::transform::common::tonic::ResourceAttributesWithSchema;
+use prost::Message;
+use std::fmt;
+use std::time::Duration;
+
+/// A collector that takes records.
+pub struct Records {
+    client: Client,
+    collector: Collector,
+    endpoint: Uri,
+    resource: Resource,
+}
+
+/// The collector's headers may hold a credential.
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Records").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+/// One record.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Its ledger.
+    pub ledger_id: &'a str,
+    /// Its number there.
+    pub seq: u64,
+    /// When it was committed.
+    pub time: Timestamp,
+    /// What it is, in the ledger's own word.
+    pub kind: &'a str,
+    /// Its line, byte for byte.
+    pub text: &'a str,
+}
+
+/// What the collector did not take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rejected {
+    /// How many records of the request; it says not to send them again.
+    pub records: u64,
+    /// Why, in the collector's words.
+    pub message: String,
+}
+
+/// Why a request was not taken. All of it can be sent again.
+#[derive(Debug, thiserror::Error)]
+pub enum Undelivered {
+    /// No answer.
+    #[error("the collector does not answer: {0}")]
+    Unanswered(opentelemetry_http::HttpError),
+    /// An answer other than 2xx.
+    #[error("the collector answers {status}")]
+    Refused {
+        /// Its status.
+        status: StatusCode,
+        /// How long it asks to be left alone.
+        retry_after: Option<Duration>,
+    },
+}
+
+impl Records {
+    /// A connection to `collector`, opened by the first request.
+    ///
+    /// # Errors
+    /// The collector's URL or its certificates are unusable.
+    pub fn new(collector: &Collector) -> Result<Self, Error> {
+        let endpoint = export::endpoint(&collector.endpoint, "logs")?;
+        let unusable = |_| Error::Endpoint(collector.endpoint.clone());
+        let resource = ResourceAttributesWithSchema::from(&export::resource(&collector.instance));
+        Ok(Self {
+            client: export::client(collector)?,
+            collector: collector.clone(),
+            endpoint: endpoint.parse().map_err(unusable)?,
+            resource: Resource { attributes: resource.attributes.0, ..Resource::default() },
+        })
+    }
+
+    /// Sends `entries` in one request, and returns when the collector has taken them.
+    ///
+    /// # Errors
+    /// It has not, as far as is known.
+    pub async fn send(&self, entries: &[Entry<'_>]) -> Result<Rejected, Undelivered> {
+        let mut request = Request::post(self.endpoint.clone())
+            .header(CONTENT_TYPE, "application/x-protobuf")
+            .body(Bytes::from(self.request(entries).encode_to_vec()))
+            .map_err(|error| Undelivered::Unanswered(error.into()))?;
+        request.headers_mut().extend(self.collector.headers.clone());
+        let answer = export::send(self.client.clone(), self.collector.timeout, request).await;
+        let answer = answer.map_err(Undelivered::Unanswered)?;
+        let status = answer.status();
+        if !status.is_success() {
+            return Err(Undelivered::Refused { status, retry_after: retry_after(&answer) });
+        }
+        // One that cannot be read is a success that has nothing to add.
+        let body = ExportLogsServiceResponse::decode(answer.into_body()).unwrap_or_default();
+        let partial = body.partial_success.unwrap_or_default();
+        let records = u64::try_from(partial.rejected_log_records).unwrap_or_default();
+        Ok(Rejected { records, message: partial.error_message })
+    }
+
+    fn request(&self, entries: &[Entry<'_>]) -> ExportLogsServiceRequest {
+        let scope = InstrumentationScope {
+            name: "lychgate".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..InstrumentationScope::default()
+        };
+        let scope_logs = ScopeLogs {
+            scope: Some(scope),
+            log_records: entries.iter().map(log_record).collect(),
+            ..ScopeLogs::default()
+        };
+        let resource_logs = ResourceLogs {
+            resource: Some(self.resource.clone()),
+            scope_logs: vec![scope_logs],
+            ..ResourceLogs::default()
+        };
+        ExportLogsServiceRequest { resource_logs: vec![resource_logs] }
+    }
+}
+
+fn log_record(entry: &Entry<'_>) -> LogRecord {
+    let text = |it: &str| AnyValue { value: Some(Value::StringValue(it.to_owned())) };
+    let number = |it: u64| AnyValue { value: i64::try_from(it).ok().map(Value::IntValue) };
+    let attribute = |key: &str, value| KeyValue {
+        key: key.to_owned(),
+        value: Some(value),
+        ..KeyValue::default()
+    };
+    let time = u64::try_from(entry.time.as_nanosecond()).unwrap_or_default();
+    LogRecord {
+        time_unix_nano: time,
+        observed_time_unix_nano: time,
+        severity_number: SeverityNumber::Info.into(),
+        severity_text: "INFO".to_owned(),
+        body: Some(text(entry.text)),
+        attributes: vec![
+            attribute("lychgate.ledger_id", text(entry.ledger_id)),
+            attribute("lychgate.seq", number(entry.seq)),
+            attribute("lychgate.kind", text(entry.kind)),
+        ],
+        ..LogRecord::default()
+    }
+}
+
+/// `Retry-After` in seconds; a date is not read.
+fn retry_after(answer: &Response<Bytes>) -> Option<Duration> {
+    let seconds = answer.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
