@@ -74,6 +74,9 @@ struct Open {
     unseen: bool,
 }
 
+/// Decisions by when they are looked at next, and their numbers.
+type Waiting = BTreeMap<(Instant, u64), Open>;
+
 /// What a look at a job told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
@@ -96,12 +99,14 @@ impl Settler {
     /// Settles what is handed out, until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
         let Self { mut pending, looks, ledger, metrics, window } = self;
-        let mut waiting: BTreeMap<(Instant, u64), Open> = BTreeMap::new();
+        let mut waiting = Waiting::new();
         let mut looking = FuturesUnordered::new();
         let mut next = Instant::now();
+        let mut left = 0;
         loop {
             let open = waiting.len() + looking.len();
-            metrics.set_ledger_pending(open + pending.len());
+            metrics.set_ledger_pending(open + pending.len() + left);
+            let spare = spare(&waiting, open);
             let due = waiting.keys().next().map(|(due, _)| next.max(*due));
             let due = due.filter(|_| looking.len() < LOOK_UPS_MAX);
             tokio::select! {
@@ -112,10 +117,16 @@ impl Settler {
                         waiting.insert((due, open.pending.seq), open);
                     }
                 }
-                // What does not fit in waits in the channel, and who hands it out waits too.
-                handed = pending.recv(), if open < PENDING_MAX => {
+                // What does not fit in waits in the channel, and who hands it out waits too. But
+                // what cannot be looked up gives way to what perhaps can.
+                handed = pending.recv(), if open < PENDING_MAX || spare.is_some() => {
                     // The ledger's thread has ended: nothing can be recorded any more.
                     let Some(pending) = handed else { return };
+                    if let Some(given_up) = spare.and_then(|it| waiting.remove(&it)) {
+                        let Pending { seq, request_id, .. } = given_up.pending;
+                        tracing::warn!(seq, request_id, "left to the next start to be settled");
+                        left += 1;
+                    }
                     let since = Instant::now();
                     let seq = pending.seq;
                     waiting.insert((since, seq), Open { pending, since, present: 0, unseen: false });
@@ -132,6 +143,13 @@ impl Settler {
             }
         }
     }
+}
+
+/// Which of the `waiting` gives its place to another decision, when so many as are `open` leave no
+/// room: one that cannot be looked up.
+fn spare(waiting: &Waiting, open: usize) -> Option<(Instant, u64)> {
+    let mut waiting = waiting.iter().filter(|_| PENDING_MAX <= open);
+    waiting.find(|(_, it)| it.unseen).map(|(at, _)| *at)
 }
 
 impl Looks {
@@ -210,6 +228,27 @@ fn step(seen: Seen, present: u32, age: Duration, window: Duration) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
+
+    #[test]
+    fn what_cannot_be_looked_up_gives_way_when_there_is_no_room() {
+        let since = Instant::now();
+        let open = |seq, unseen| {
+            let pending = Pending {
+                seq,
+                time: Timestamp::UNIX_EPOCH,
+                request_id: String::new(),
+                upstream: String::new(),
+                project: String::new(),
+                job: String::new(),
+            };
+            ((since, seq), Open { pending, since, present: 0, unseen })
+        };
+        let waiting: Waiting = [open(1, false), open(2, true), open(3, true)].into();
+        assert_eq!(spare(&waiting, PENDING_MAX - 1), None);
+        assert_eq!(spare(&waiting, PENDING_MAX), Some((since, 2)));
+        assert_eq!(spare(&[open(1, false)].into(), PENDING_MAX), None);
+    }
 
     #[test]
     fn a_job_that_is_there_is_looked_at_less_and_less_until_the_window_ends() {
