@@ -194,6 +194,42 @@ async fn a_client_that_hangs_up_cancels_nothing_that_was_decided() {
     assert!(!world.emulator.exists(FINISHED));
 }
 
+/// Whether the hang-up is noticed in time is a matter of luck; what was decided is carried out.
+#[tokio::test]
+async fn a_client_that_hangs_up_during_the_look_up_leaves_nothing_half_done() {
+    let world = World::start().await;
+    let slow = Fault::new(Effect::None).at(Operation::Details).after(Duration::from_millis(300));
+    world.emulator.fault(slow);
+    let mut connection = Connection::open(world.gate).await;
+    connection.write(world.head("alice", FINISHED).as_bytes()).await;
+    poll(|| Some(()).filter(|()| world.emulator.counts().details == 1)).await;
+    drop(connection);
+    world.measures("lychgate_requests_in_flight 0").await;
+    let deletes = world.emulator.counts().delete;
+    let (exit, directory) = world.stop().await;
+    assert_eq!(exit, Exit::Ok);
+    let ledger = crate::world::read_ledger(directory.path());
+    let count = |kind| ledger.iter().filter(|it| it["kind"] == kind).count();
+    assert_eq!((count("decision"), count("outcome")), (deletes as usize, deletes as usize));
+    assert!(ledger.iter().filter(|it| it["kind"] == "outcome").all(|it| it["result"] == "sent"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_end_of_a_drain_cuts_off_is_settled_by_the_next_run() {
+    let mut policies = World::builder().policies(crate::attacks::ALLOW_ALL);
+    policies = policies.config("drain: 5s", "drain: 300ms");
+    let world = policies.config("timeouts:", "settle: {window: 1s}\ntimeouts:").start().await;
+    let slow = Fault::new(Effect::None).at(Operation::Delete).after(Duration::from_secs(60));
+    world.emulator.fault(slow.times(1));
+    let mut connection = Connection::open(world.gate).await;
+    connection.write(world.head("alice", FINISHED).as_bytes()).await;
+    poll(|| Some(()).filter(|()| world.emulator.counts().delete == 1)).await;
+    let world = world.restart(|_| ()).await;
+    let settlements = poll(|| Some(world.records("settlement")).filter(|it| !it.is_empty())).await;
+    assert_eq!((settlements.len(), &settlements[0]["result"]), (1, &"present".into()));
+    assert_eq!(world.emulator.counts().delete, 1, "never sent again");
+}
+
 #[tokio::test]
 async fn what_the_cloud_gets_is_built_from_nothing() {
     let world = world_allowing("").await;

@@ -22,6 +22,7 @@ mod crash;
 mod credentials;
 mod emulator;
 mod engine;
+mod faults;
 mod findings;
 mod forward;
 mod gateway;

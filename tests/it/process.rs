@@ -9,6 +9,7 @@ use std::io::BufRead;
 use std::io::BufReader;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Child;
 use std::process::ChildStderr;
 use std::process::Command;
@@ -100,6 +101,17 @@ fn follow(
         }
         log.lock().unwrap().push(line);
     }
+}
+
+/// A library for `LD_PRELOAD`, built into `directory`, that makes disks slow, bad or costless.
+pub(crate) fn disk(directory: &Path) -> PathBuf {
+    let shim = directory.join("disk.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/faults/disk.c");
+    // The compiler that builds the gate's cryptography.
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&shim).arg(source).arg("-ldl");
+    assert!(cc.status().unwrap().success());
+    shim
 }
 
 /// `lychgate audit verify` on the ledger of a world's directory.
