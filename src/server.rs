@@ -64,6 +64,9 @@ pub struct Limits {
     pub linger: Duration,
     /// Between HTTP/2 pings, and for their answer.
     pub ping: Duration,
+    /// How long a connection lives on the verification of its client certificate, which may expire
+    /// meanwhile. Afterwards it ends as in a drain, and the client connects anew.
+    pub certificate: Duration,
     /// How long requests may take to finish once the gate drains.
     pub drain: Duration,
     /// While the gate drains, a connection without a request is closed after one to two times this.
@@ -78,6 +81,7 @@ impl Default for Limits {
             close: Duration::from_secs(5),
             linger: Duration::from_secs(2),
             ping: Duration::from_secs(20),
+            certificate: Duration::from_secs(5 * 60),
             drain: Duration::from_secs(25),
             drain_quiet: Duration::from_millis(500),
         }

@@ -62,10 +62,6 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// [`HEAD_BYTES_MAX`](crate::server::head::HEAD_BYTES_MAX), so that the gate's own answer comes first.
 const DECODED_BYTES_MAX: u32 = 64 * 1024;
 
-/// How long a connection lives on the verification of its client certificate, which may expire
-/// meanwhile. Afterwards it ends as in a drain, and the client connects anew.
-const CERTIFICATE_AGE_MAX: Duration = Duration::from_secs(5 * 60);
-
 /// What all connections of a listener share.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
@@ -112,12 +108,12 @@ pub(super) async fn serve_tls(
         return serve(stream, peer, Some(protocol), shared).await;
     };
     peer.certificate = Some(authn::named_by(certificate));
-    let drain = shared.serving.drain.child_token();
+    let (drain, age) = (shared.serving.drain.child_token(), shared.limits.certificate);
     shared.serving.drain = drain.clone();
     let mut serving = pin!(serve(stream, peer, Some(protocol), shared));
     tokio::select! {
         () = serving.as_mut() => return,
-        () = tokio::time::sleep(CERTIFICATE_AGE_MAX) => (),
+        () = tokio::time::sleep(age) => (),
         () = version.retired.cancelled() => (),
     }
     drain.cancel();

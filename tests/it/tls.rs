@@ -17,8 +17,10 @@ use lychgate::server::tls::Tls;
 use axum::Router;
 use axum::extract::Request;
 use rustls::ClientConfig;
+use rustls::HandshakeKind;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
 use std::path::Path;
@@ -44,31 +46,61 @@ fn files(certificate: &str, key: &str, client_ca: Option<&str>) -> Files {
 
 /// A router that answers what it was told of the connection.
 async fn start(limits: Limits) -> World {
+    start_with(limits, None).await
+}
+
+async fn start_with(limits: Limits, client_ca: Option<&str>) -> World {
     let router = Router::new().fallback(async |request: Request| {
         let peer = request.extensions().get::<Peer>().unwrap();
         let fault = request.extensions().get::<HeadFault>();
         format!("{:?} secure={} local={} {fault:?}", request.version(), peer.secure, peer.local)
     });
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let files = files("localhost.pem", "localhost.key", None);
+    let files = files("localhost.pem", "localhost.key", client_ca);
     let tls = Tls::start(files, Metrics::new(), &tasks, stop).await.unwrap();
     let listener = Listener::bind(&loopback(), limits).await.unwrap();
     World::serve_on(listener.with_tls(tls), router)
 }
 
-async fn connect(world: &World, protocols: &[&str]) -> TlsStream<TcpStream> {
+/// Trusts the listener, and has a certificate of its own or none.
+fn client(protocols: &[&str], certificate: bool) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(file("ca.pem")).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match certificate {
+        true => {
+            let chain = CertificateDer::pem_file_iter(file("localhost.pem")).unwrap();
+            let key = PrivateKeyDer::from_pem_file(file("localhost.key")).unwrap();
+            config.with_client_auth_cert(chain.map(Result::unwrap).collect(), key).unwrap()
+        }
+        false => config.with_no_client_auth(),
+    };
     config.alpn_protocols = protocols.iter().map(|it| it.as_bytes().to_vec()).collect();
+    Arc::new(config)
+}
+
+async fn dial(world: &World, config: &Arc<ClientConfig>) -> TlsStream<TcpStream> {
     let name = ServerName::try_from("localhost").unwrap();
-    let stream = world.connect().await;
-    within(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.unwrap()
+    let connector = TlsConnector::from(Arc::clone(config));
+    within(connector.connect(name, world.connect().await)).await.unwrap()
+}
+
+async fn connect(world: &World, protocols: &[&str]) -> TlsStream<TcpStream> {
+    dial(world, &client(protocols, false)).await
+}
+
+/// One request on a connection that stays open.
+async fn ask(stream: &mut TlsStream<TcpStream>) -> std::io::Result<()> {
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: gate\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"None") {
+        answer.push(within(stream.read_u8()).await?);
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -105,6 +137,54 @@ async fn http2_is_agreed_on() {
     let answer = crate::http2::send(&mut sender, request).await.unwrap();
     assert_eq!(answer, "200 HTTP/2.0 secure=true local=true None");
     drop(sender);
+    world.stop().await;
+}
+
+/// A session that is resumed is not verified again, so there is none where certificates count.
+#[tokio::test]
+async fn every_certificate_is_verified_anew() {
+    for (client_ca, expected) in
+        [(None, HandshakeKind::Resumed), (Some("ca.pem"), HandshakeKind::Full)]
+    {
+        let world = start_with(limits(), client_ca).await;
+        let config = client(&["http/1.1"], true);
+        let mut first = dial(&world, &config).await;
+        ask(&mut first).await.unwrap();
+        let second = dial(&world, &config).await;
+        assert_eq!(second.get_ref().1.handshake_kind(), Some(expected), "{client_ca:?}");
+        drop((first, second));
+        world.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_outlives_its_certificate_by_so_much_and_no_more() {
+    let limits = Limits {
+        certificate: Duration::from_millis(100),
+        drain_quiet: Duration::from_millis(50),
+        ..limits()
+    };
+    let world = start_with(limits, Some("ca.pem")).await;
+    let mut without = dial(&world, &client(&["http/1.1"], false)).await;
+    ask(&mut without).await.unwrap();
+    for protocol in ["http/1.1", "h2"] {
+        let mut with = dial(&world, &client(&[protocol], true)).await;
+        if protocol == "h2" {
+            let mut sender = crate::http2::connect(&world, with).await;
+            within(async {
+                while sender.ready().await.is_ok() {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
+            continue;
+        }
+        // However busy it is.
+        let closed = async { while ask(&mut with).await.is_ok() {} };
+        within(closed).await;
+    }
+    ask(&mut without).await.unwrap();
+    drop(without);
     world.stop().await;
 }
 
