@@ -1,5 +1,6 @@
 //! The whole gate, put together from its configuration, and its life from start to drain.
 
+mod connections;
 mod health;
 mod policies;
 mod settle;
@@ -50,13 +51,8 @@ use crate::upstream::Upstream;
 use crate::upstream::Upstreams;
 
 use axum::Router;
-use ipnet::IpNet;
-use ipnet::Ipv4Net;
-use ipnet::Ipv6Net;
 use std::future::Future;
 use std::io;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,6 +63,9 @@ use tokio_util::task::TaskTracker;
 
 /// What the last records and the last spans each get to reach the collector.
 const FLUSH: Duration = Duration::from_secs(2);
+
+/// What work that is given up at the end of the drain gets to record its outcome.
+const GIVE_UP: Duration = Duration::from_secs(1);
 
 /// How often it is recorded how many requests were refused for their rate.
 const SUPPRESSED_EVERY: Duration = Duration::from_secs(60);
@@ -132,6 +131,7 @@ pub struct App {
     tracker: TaskTracker,
     drain: CancellationToken,
     drain_limit: Duration,
+    give_up: CancellationToken,
 }
 
 /// What a gate closes when it ends, and fails with.
@@ -151,6 +151,7 @@ struct Common {
     tracer: Tracer,
     tracker: TaskTracker,
     drain: CancellationToken,
+    give_up: CancellationToken,
     collector: Option<Collector>,
 }
 
@@ -164,9 +165,10 @@ impl App {
         let metrics = Metrics::new();
         let tracer = Tracer::new(&config.telemetry.trace, &metrics, &Handle::current())?;
         let (tracker, drain) = (TaskTracker::new(), CancellationToken::new());
-        let admission = admission(&config, &metrics);
+        let admission = connections::data(&config, &metrics);
+        let give_up = CancellationToken::new();
         let collector = config.telemetry.trace.collector.clone();
-        let common = Common { clock, metrics, tracer, tracker, drain, collector };
+        let common = Common { clock, metrics, tracer, tracker, drain, give_up, collector };
         let (listeners, admin) = listeners(&config, &common).await?;
         let (router, recording, ready) = match config.role {
             config::Role::Forwarder(forwarder) => {
@@ -194,7 +196,7 @@ impl App {
                 (router, Some(recording), Ready::Gate { gateway, ledger, policies })
             }
         };
-        let Common { metrics, tracer, tracker, drain, .. } = common;
+        let Common { metrics, tracer, tracker, drain, give_up, .. } = common;
         Ok(Self {
             router,
             listeners,
@@ -207,6 +209,7 @@ impl App {
             tracker,
             drain,
             drain_limit: config.drain,
+            give_up,
         })
     }
 
@@ -261,12 +264,13 @@ impl App {
             },
         );
         let serving = Serving {
-            admission: admin_admission(&serving.metrics),
+            admission: connections::admin(&serving.metrics),
             tracker: admin_tracker.clone(),
             drain: admin_drain.clone(),
             ..serving
         };
         admin_tracker.spawn(self.admin.serve(admin, serving));
+        tracing::info!(address = %self.admin_address, "listening for admin");
 
         let failed = tokio::select! {
             () = shutdown => false,
@@ -278,6 +282,9 @@ impl App {
         let drained = tokio::time::timeout(self.drain_limit, self.tracker.wait()).await.is_ok();
         if !drained {
             tracing::warn!("not everything in flight ended in time");
+            // What was sent and not answered is recorded as that.
+            self.give_up.cancel();
+            let _ = tokio::time::timeout(GIVE_UP, self.tracker.wait()).await;
         }
         let closed = match self.recording {
             Some(Recording { gateway, thread, copying, .. }) => {
@@ -309,7 +316,7 @@ async fn start_gate(
     settings: gateway::Settings,
     common: &Common,
 ) -> Result<(Recording, Policies), StartError> {
-    let Common { clock, metrics, tracer, tracker, drain, collector } = common;
+    let Common { clock, metrics, tracer, tracker, drain, give_up, collector } = common;
     let mut opened = ledger::open(&config.ledger, clock.clone(), metrics)?;
     let copying = Copying::start(&mut opened, collector.as_ref(), metrics)?;
     let (directory, limits) = (config.policies, policy::Limits::default());
@@ -343,6 +350,7 @@ async fn start_gate(
             metrics: metrics.clone(),
             clock: clock.clone(),
             tracker: tracker.clone(),
+            give_up: give_up.clone(),
         },
     ));
     let Opened { ledger, thread, .. } = opened;
@@ -412,30 +420,6 @@ async fn listeners(
         listeners.push(listener);
     }
     Ok((listeners, bind(&Place::Tcp(config.admin), limits).await?))
-}
-
-/// Probes and one or two collectors of metrics, which the data listeners cannot crowd out.
-const ADMIN_CONNECTIONS_MAX: usize = 64;
-
-/// So that no one peer keeps the probes out.
-const ADMIN_CONNECTIONS_PER_PEER_MAX: usize = 16;
-
-fn admission(config: &Config, metrics: &Metrics) -> Admission {
-    let exempt = config.trusted_proxies.iter().copied().chain(loopback()).collect();
-    let (in_all, per_peer) = (config.connections_max, config.connections_per_peer_max);
-    Admission::new(in_all, per_peer, exempt, metrics.clone())
-}
-
-fn admin_admission(metrics: &Metrics) -> Admission {
-    let (in_all, per_peer) = (ADMIN_CONNECTIONS_MAX, ADMIN_CONNECTIONS_PER_PEER_MAX);
-    Admission::new(in_all, per_peer, loopback().into(), metrics.clone())
-}
-
-fn loopback() -> [IpNet; 2] {
-    [
-        Ipv4Net::new_assert(Ipv4Addr::LOCALHOST, 8).into(),
-        Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128).into(),
-    ]
 }
 
 async fn bind(place: &Place, limits: Limits) -> Result<Listener, StartError> {

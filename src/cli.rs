@@ -9,6 +9,7 @@ mod explain;
 mod health;
 mod keys;
 mod policies;
+mod process;
 mod serve;
 mod sign;
 mod test;

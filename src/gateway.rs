@@ -78,6 +78,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -135,6 +136,8 @@ pub struct Dependencies {
     pub clock: Clock,
     /// Holds the work that no client can cancel.
     pub tracker: TaskTracker,
+    /// Ends that work; what was sent by then and not answered is recorded as `unknown`.
+    pub give_up: CancellationToken,
 }
 
 /// The enforcement point; one for all listeners.
@@ -208,7 +211,11 @@ impl Gateway {
         // From here on the client's connection has no say: the handler only waits.
         let gateway = Arc::clone(self);
         let work = async move {
-            match gateway.carry_out(&mut exchange, judged).await {
+            let done = tokio::select! {
+                done = gateway.carry_out(&mut exchange, judged) => done,
+                () = gateway.parts.give_up.cancelled() => Err(Refusal::OutcomeUnknown),
+            };
+            match done {
                 Ok(Done::Answered(answer)) => {
                     exchange.facts.upstream_request_id = answer.request_id().map(str::to_owned);
                     let response = response::passed_on(answer, exchange.id);

@@ -227,7 +227,8 @@ impl Listener {
         shared.serving.tracker.clone().spawn(async move {
             match (stream, tls) {
                 (Stream::Tcp(stream), Some(tls)) => {
-                    connection::serve_tls(stream, tls, peer, shared).await;
+                    // Large, and not to be paid for by those who do without.
+                    Box::pin(connection::serve_tls(stream, tls, peer, shared)).await;
                 }
                 (Stream::Tcp(stream), None) => connection::serve(stream, peer, None, shared).await,
                 (Stream::Unix(stream), _) => connection::serve(stream, peer, None, shared).await,

@@ -1,6 +1,7 @@
 //! `lychgate serve`: the gate.
 
 use super::Exit;
+use super::process;
 use crate::app::App;
 use crate::app::StartError;
 use crate::clock::Clock;
@@ -28,6 +29,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 async fn serve(config: Config) -> Result<Exit, StartError> {
     let clock = Clock::system();
     super::log(&config, &clock)?;
+    process::protect_memory();
+    let connections_max = process::connections(config.connections_max);
+    let config = Config { connections_max, ..config };
     let app = App::start(config, clock).await?;
     telemetry::watch_panics(app.metrics());
     Ok(app.run(super::shutdown_signal()).await)

@@ -1,6 +1,8 @@
 //! A whole gate on free ports, started from a configuration file as `serve` would start it, with an
 //! emulated ModelArts behind it.
 
+use crate::binary;
+use crate::binary::Process;
 use crate::http;
 use crate::http::Answer;
 
@@ -61,6 +63,7 @@ pub(crate) struct Builder {
     config: Vec<(String, String)>,
     files: Vec<(String, String)>,
     cloud: Option<String>,
+    binary: Option<String>,
 }
 
 /// A running gate.
@@ -75,6 +78,7 @@ pub(crate) struct World {
     shutdown: Option<oneshot::Sender<()>>,
     running: JoinHandle<Exit>,
     clock: Clock,
+    process: Option<Process>,
 }
 
 /// Everything but the gate: its files, and the cloud that they name.
@@ -97,6 +101,7 @@ pub(crate) struct Running {
     pub(crate) admin: SocketAddr,
     pub(crate) shutdown: oneshot::Sender<()>,
     pub(crate) running: JoinHandle<Exit>,
+    pub(crate) process: Option<Process>,
 }
 
 impl Running {
@@ -109,7 +114,18 @@ impl Running {
         let running = TaskTracker::new().spawn(app.run(async {
             let _ = signal.await;
         }));
-        Self { gate: addresses[0], addresses, admin, shutdown, running }
+        let gate = addresses[0];
+        Self { gate, addresses, admin, shutdown, running, process: None }
+    }
+
+    /// The same with the real binary, after the shell commands `before`.
+    async fn start_binary(directory: &Path, before: &str) -> Self {
+        let binary::Started { gate, admin, process, child } =
+            binary::start(directory, before).await;
+        let (shutdown, signal) = oneshot::channel();
+        let running = TaskTracker::new().spawn(binary::run(child, process.pid(), signal));
+        let (addresses, process) = (vec![gate], Some(process));
+        Self { gate, addresses, admin, shutdown, running, process }
     }
 }
 
@@ -123,6 +139,7 @@ impl World {
             config: Vec::new(),
             files: Vec::new(),
             cloud: None,
+            binary: None,
         }
     }
 
@@ -163,6 +180,11 @@ impl World {
         poll(|| Some(self.records("outcome")).filter(|it| count <= it.len())).await
     }
 
+    /// The gate's process, when it is the real binary.
+    pub(crate) fn process(&self) -> &Process {
+        self.process.as_ref().unwrap()
+    }
+
     /// What the admin listener's `/metrics` says.
     pub(crate) async fn metrics(&self) -> String {
         let answer = http::send(self.admin, b"GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n").await;
@@ -193,6 +215,31 @@ impl World {
         (self.running.await.unwrap(), self.directory)
     }
 
+    fn new(prepared: Prepared, running: Running, clock: Clock) -> Self {
+        let Prepared { emulator, directory, issuer } = prepared;
+        let Running { gate, addresses, admin, shutdown, running, process } = running;
+        let shutdown = Some(shutdown);
+        Self {
+            gate,
+            addresses,
+            admin,
+            emulator,
+            directory,
+            issuer,
+            shutdown,
+            running,
+            clock,
+            process,
+        }
+    }
+
+    /// How a gate ended that was told to stop by a signal.
+    pub(crate) async fn stopped(self) -> (Exit, TempDir) {
+        // The task that waits for the process waits for this first.
+        drop(self.shutdown);
+        (self.running.await.unwrap(), self.directory)
+    }
+
     /// Stops the gate in good order and starts another on the same directory. `before` runs while
     /// there is none.
     pub(crate) async fn restart(self, before: impl FnOnce(&Emulator)) -> Self {
@@ -200,10 +247,8 @@ impl World {
         let _ = shutdown.unwrap().send(());
         assert_eq!(running.await.unwrap(), Exit::Ok);
         before(&emulator);
-        let Running { gate, addresses, admin, shutdown, running } =
-            Running::start(directory.path(), clock.clone()).await;
-        let shutdown = Some(shutdown);
-        Self { gate, addresses, admin, emulator, directory, issuer, shutdown, running, clock }
+        let running = Running::start(directory.path(), clock.clone()).await;
+        Self::new(Prepared { emulator, directory, issuer }, running, clock)
     }
 }
 
@@ -280,19 +325,26 @@ impl Builder {
         self
     }
 
+    /// Runs the real binary, after the shell commands `before` (each ends with `;`).
+    pub(crate) fn binary(mut self, before: &str) -> Self {
+        self.binary = Some(before.to_owned());
+        self
+    }
+
     /// Replaces `from` by `to` in the configuration file.
     pub(crate) fn config(mut self, from: &str, to: &str) -> Self {
         self.config.push((from.to_owned(), to.to_owned()));
         self
     }
 
-    pub(crate) async fn start(self) -> World {
-        let clock = self.clock.clone();
+    pub(crate) async fn start(mut self) -> World {
+        let (clock, binary) = (self.clock.clone(), self.binary.take());
         let Prepared { emulator, directory, issuer } = self.prepare().await;
-        let Running { gate, addresses, admin, shutdown, running } =
-            Running::start(directory.path(), clock.clone()).await;
-        let shutdown = Some(shutdown);
-        World { gate, addresses, admin, emulator, directory, issuer, shutdown, running, clock }
+        let running = match binary {
+            Some(before) => Running::start_binary(directory.path(), &before).await,
+            None => Running::start(directory.path(), clock.clone()).await,
+        };
+        World::new(Prepared { emulator, directory, issuer }, running, clock)
     }
 
     /// Writes the files and starts the cloud, but no gate.
