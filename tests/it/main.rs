@@ -26,6 +26,7 @@ mod engine;
 mod faults;
 mod findings;
 mod forward;
+mod frames;
 mod gateway;
 mod head;
 mod http;
