@@ -51,10 +51,14 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     res
 }
 
-/// Rows under their heads as CSV (RFC 4180, but with LF).
+/// Rows under their heads as CSV (RFC 4180, but with LF). A spreadsheet takes what starts like a
+/// formula for one; an apostrophe before it makes it text.
 pub(super) fn csv(heads: &[&str], rows: &[Vec<String>]) -> String {
     let field = |it: &str| {
-        let it = escaped(it);
+        let mut it = escaped(it);
+        if it.starts_with(['=', '+', '-', '@']) {
+            it.insert(0, '\'');
+        }
         match it.contains([',', '"', ' ']) {
             true => format!("\"{}\"", it.replace('"', "\"\"")),
             false => it,
@@ -73,7 +77,7 @@ pub(super) fn csv(heads: &[&str], rows: &[Vec<String>]) -> String {
 mod tests {
     use super::*;
 
-    /// attacks.md 83.
+    /// attack 83
     #[test]
     fn no_value_passes_for_something_else() {
         for (value, in_table, in_csv) in [
@@ -84,6 +88,11 @@ mod tests {
             ("a,b", "a,b", "\"a,b\""),
             ("say \"x\"", "say \"x\"", "\"say \"\"x\"\"\""),
             ("数据", "数据", "数据"),
+            ("=1+1", "=1+1", "'=1+1"),
+            ("+1", "+1", "'+1"),
+            ("-1", "-1", "'-1"),
+            ("@SUM(A1)", "@SUM(A1)", "'@SUM(A1)"),
+            ("a=1", "a=1", "a=1"),
         ] {
             let rows = [vec![value.to_owned(), "end".to_owned()]];
             let width = in_table.chars().count().max(1);
