@@ -304,6 +304,7 @@ mod tests {
         }
     }
 
+    /// attacks 60 and 67
     #[test]
     fn a_tag_list_counts_only_when_it_is_whole() {
         let read = |it: &str| tags(it.as_bytes());

@@ -158,6 +158,7 @@ fn decider(set: &Set) -> String {
     }
 }
 
+/// attacks 55 and 56
 #[tokio::test]
 async fn each_swap_of_a_config_map_is_noticed_and_a_bad_version_changes_nothing() {
     let map = ConfigMap::new(&borrowed(&version("One")));
@@ -203,6 +204,7 @@ async fn without_policies_there_is_nothing_in_force_until_there_are() {
     assert_eq!(decider(&state.in_force.unwrap().set), "guardrails/g#1");
 }
 
+/// attack 62
 /// What a request gets is one version, and that version's answer, whatever happens meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_request_is_judged_by_one_version() {

@@ -43,6 +43,7 @@ const fn body(number: u32, fields: &'static str, rest: &'static str, code: &'sta
 
 const GOOD: &str = "DELETE /v2/PROJECT/training-jobs/JOB HTTP/1.1";
 
+/// attacks 1–21, 36, 39, each by its number.
 pub(crate) const ATTACKS: &[Attack] = &[
     line(1, "DELETE //v2/PROJECT/training-jobs/JOB HTTP/1.1", 400, "4001"),
     line(1, "DELETE /v2//PROJECT/training-jobs/JOB HTTP/1.1", 400, "4001"),
@@ -213,7 +214,7 @@ async fn sizes_times_and_lines_have_limits() {
     assert_eq!(world.emulator.counts().all(), 0);
 }
 
-/// 13, 25, 33, 34, 35, 38: what is odd but harmless changes nothing.
+/// attacks 13, 25, 33–35, 38, 41: what is odd but harmless changes nothing.
 #[tokio::test]
 async fn odd_headers_neither_help_nor_hinder() {
     for (number, fields) in [
@@ -278,7 +279,7 @@ async fn the_desync_stays_closed() {
     }
 }
 
-/// 37 and 84: neither the gate's cloud key nor the caller's key is anywhere it does not belong.
+/// attacks 37 and 84: neither the gate's cloud key nor the caller's key is anywhere it does not belong.
 #[tokio::test]
 async fn keys_stay_where_they_belong() {
     let world = World::builder().policies(ALLOW_ALL).start().await;
@@ -298,7 +299,7 @@ async fn keys_stay_where_they_belong() {
     }
 }
 
-/// 23.
+/// attack 23
 #[tokio::test]
 async fn a_head_that_does_not_end_is_told_so() {
     let world = World::builder().policies(ALLOW_ALL).start().await;
@@ -312,7 +313,7 @@ async fn a_head_that_does_not_end_is_told_so() {
     assert_eq!(world.emulator.counts().all(), 0);
 }
 
-/// 24: each answer tells by its code which request it belongs to.
+/// attack 24: each answer tells by its code which request it belongs to.
 #[tokio::test]
 async fn a_thousand_pipelined_requests_are_answered_in_order() {
     const REQUESTS: &[(&str, &str)] = &[

@@ -48,6 +48,7 @@ fn parse(case: &str) -> Files {
     files.into_iter().map(|(path, text)| (path, bytes(text))).collect()
 }
 
+/// attack 55
 #[test]
 fn every_kind_of_finding_is_shown_where_it_is() {
     let mut settings = insta::Settings::clone_current();

@@ -41,6 +41,7 @@ const WORLDS: u32 = 3;
 const QUERIES: usize = 6;
 const FILLINGS: usize = 4;
 
+/// attack 58
 #[test]
 fn engine_and_reference_agree() {
     run(generate::worlds(QUERIES, 0), |world| {

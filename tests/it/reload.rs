@@ -35,6 +35,7 @@ fn swap(policies: &Path, version: usize, guardrail: &str) {
     }
 }
 
+/// attack 62
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_request_is_judged_by_the_version_in_its_record() {
     const REQUESTS: usize = 1200;

@@ -37,9 +37,9 @@ async fn busy(world: &World) -> TcpStream {
     stream
 }
 
+/// attack 88
 #[tokio::test]
 async fn a_panic_is_one_500_and_nothing_more() {
-    // 88
     let world = World::start(limits()).await;
     let mut stream = world.connect().await;
     for (path, expected) in [("/a", "202 0"), ("/panic", "500 Lychgate.5001"), ("/b", "202 2")] {
@@ -119,9 +119,9 @@ async fn a_client_that_does_not_read_is_cut_off() {
     world.stop().await;
 }
 
+/// attack 86
 #[tokio::test]
 async fn a_drain_finishes_what_is_under_way() {
-    // 86
     let world = World::start(limits()).await;
     let mut waiting = busy(&world).await;
     let mut idle = world.connect().await;

@@ -212,6 +212,7 @@ async fn a_dead_collector_costs_nothing_and_is_counted() {
     assert!(metrics.encode().contains("lychgate_spans_exported_total{result=\"failed\"} 10\n"));
 }
 
+/// attack 85
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hanging_collector_fills_a_bounded_queue_and_delays_nobody() {
     let collector = Collector::http(Mood::Hanging).await;
