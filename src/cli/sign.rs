@@ -3,14 +3,17 @@
 use super::Exit;
 use super::Format;
 use crate::authn::keys;
+use crate::clock::Clock;
 use crate::credentials;
 use crate::sign;
 use crate::sign::Authorization;
 use crate::sign::Credential;
 use crate::sign::Explanation;
+use crate::sign::SdkDate;
 
 use http::header;
 use http::request::Parts;
+use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::Write;
 use std::fs::File;
@@ -91,6 +94,8 @@ struct Report {
     canonical_request: Option<String>,
     string_to_sign: Option<String>,
     signature: Option<String>,
+    /// What a verifier may refuse whatever the signature is.
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -141,7 +146,31 @@ fn explain(arguments: &Arguments) -> Result<Report, Error> {
         canonical_request,
         string_to_sign,
         signature,
+        notes: notes(&head, Clock::system().now()),
     })
+}
+
+/// A signature can be right and the request still be refused, for its time or its project.
+fn notes(head: &Parts, now: Timestamp) -> Vec<String> {
+    let mut notes = Vec::new();
+    let value = |name| head.headers.get(name).and_then(|it| it.to_str().ok());
+    if let Some(date) = value(sign::X_SDK_DATE).and_then(|it| SdkDate::parse(it).ok()) {
+        let apart = date.time().duration_since(now).abs();
+        if keys::SKEW_MAX < apart {
+            notes.push(format!(
+                "X-Sdk-Date is {} minutes from this machine's clock; who verifies takes no more than {} from its own",
+                apart.as_mins(),
+                keys::SKEW_MAX.as_mins()
+            ));
+        }
+    }
+    let project = head.uri.path().split('/').nth(2);
+    if let (Some(header), Some(project)) = (value(sign::X_PROJECT_ID), project)
+        && header != project
+    {
+        notes.push(format!("X-Project-Id is `{header}`, and the path names `{project}`"));
+    }
+    notes
 }
 
 /// The credential of a file, or of its gateway key `id`.
@@ -237,6 +266,9 @@ fn text(report: &Report) -> String {
                 _ => writeln!(res, "  | {line}"),
             };
         }
+    }
+    for note in &report.notes {
+        let _ = writeln!(res, "note: {note}");
     }
     match (&report.difference, report.same) {
         (Some(Difference { part, message, hints }), _) => {

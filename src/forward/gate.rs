@@ -119,7 +119,7 @@ impl Gate {
         let (status, relayed) = match self.send(build, deadline).await {
             Ok(response) => {
                 let status = response.status();
-                let relayed = timeout_at(deadline, read(response, &token)).await;
+                let relayed = timeout_at(deadline, self.read(response, &token)).await;
                 (Some(status), relayed.ok().flatten().ok_or(ForwardFault::UnusableAnswer))
             }
             Err(fault) => (None, Err(fault)),
@@ -180,6 +180,21 @@ impl Gate {
         Some(request)
     }
 
+    /// `None` for what cannot be handed back: what carries no mark of a gate was answered by
+    /// something else, and a 202 of that would not mean that anything was deleted.
+    async fn read(&self, response: Response<Incoming>, token: &Token) -> Option<Relayed> {
+        let headers = response.headers();
+        let marks = [X_LYCHGATE_ORIGIN, X_LYCHGATE_REQUEST_ID].map(|it| headers.get(it).cloned());
+        let [Some(origin), Some(request_id)] = marks else {
+            let (upstream, status) = (&self.config.name, response.status().as_u16());
+            tracing::warn!(upstream, status, "what answered is no gate");
+            return None;
+        };
+        let challenges = headers.get_all(header::WWW_AUTHENTICATE).iter().cloned().collect();
+        let answer = Answer::read(response, &[token.expose()]).await.ok()?;
+        Some(Relayed { answer, origin, request_id, challenges })
+    }
+
     /// Warns once when the token is refused, until the central gate has taken one again.
     fn note(&self, status: StatusCode) {
         let refused = status == StatusCode::UNAUTHORIZED;
@@ -191,17 +206,6 @@ impl Gate {
             self.refused.store(false, Ordering::Relaxed);
         }
     }
-}
-
-/// `None` for what cannot be handed back: what carries no mark of a gate was answered by something
-/// else, and a 202 of that would not mean that anything was deleted.
-async fn read(response: Response<Incoming>, token: &Token) -> Option<Relayed> {
-    let headers = response.headers();
-    let origin = headers.get(X_LYCHGATE_ORIGIN)?.clone();
-    let request_id = headers.get(X_LYCHGATE_REQUEST_ID)?.clone();
-    let challenges = headers.get_all(header::WWW_AUTHENTICATE).iter().cloned().collect();
-    let answer = Answer::read(response, &[token.expose()]).await.ok()?;
-    Some(Relayed { answer, origin, request_id, challenges })
 }
 
 /// One word of a small set, for traces.

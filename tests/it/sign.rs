@@ -4,6 +4,7 @@ use crate::cli::Ran;
 use crate::cli::lychgate;
 use crate::world::put;
 
+use lychgate::clock::Clock;
 use lychgate::secret::Secret;
 use lychgate::sign;
 use lychgate::sign::Algorithm;
@@ -138,6 +139,30 @@ fn a_signature_can_be_pasted_beside_the_request() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+/// The signature is right, and the request is refused nevertheless.
+#[test]
+fn what_a_verifier_may_refuse_besides_is_noted() {
+    let files = Files::new(&signed(&Algorithm::SdkHmacSha256));
+    let ran = files.explain("key.yaml", &[]);
+    assert!(ran.stdout.contains("\nnote: X-Sdk-Date is "), "{}", ran.stdout);
+    let now = sign::SdkDate::new(Clock::system().now());
+    let head = |project: &str| {
+        format!(
+            "DELETE /v2/0a1b/training-jobs/1 HTTP/1.1\nX-Sdk-Date: {now}\nX-Project-Id: {project}\n\n"
+        )
+    };
+    for (project, notes) in
+        [("0a1b", vec![]), ("ff", vec!["X-Project-Id is `ff`, and the path names `0a1b`"])]
+    {
+        let files = Files::new(&head(project));
+        files.put("key.yaml", &format!("ak: AK1\nsk: {SECRET}\n"));
+        let ran = files.explain("key.yaml", &["--format", "json"]);
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(report["notes"], serde_json::json!(notes), "{report}");
+        assert_eq!((ran.code, &report["same"]), (Some(0), &Value::Null));
+    }
 }
 
 /// What unmodified SDKs sent with gateway keys, and edited copies of it.
