@@ -116,6 +116,8 @@ pub(crate) const ATTACKS: &[Attack] = &[
     body(20, "Host: other\r\n", "", "4006"),
     line(21, "DELETE /v2/PROJECT/training-jobs/JOB HTTP/1.0", 505, "5051"),
     line(21, "DELETE /v2/PROJECT/training-jobs/JOB HTTP/1.2", 505, "5051"),
+    line(41, "GET /livez HTTP/1.1", 404, "4041"),
+    line(41, "GET /readyz HTTP/1.1", 404, "4041"),
     field(36, "X_Forwarded_User: root\r\n", 400, "4006"),
     field(39, "X-Auth-Token: also\r\n", 401, "4012"),
     field(39, "Authorization: Bearer again\r\n", 401, "4012"),
