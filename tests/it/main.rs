@@ -33,6 +33,7 @@ mod head;
 mod http;
 mod http2;
 mod listen;
+mod numbers;
 mod operations;
 mod pki;
 mod policy_compare;

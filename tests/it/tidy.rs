@@ -207,7 +207,7 @@ fn impurities(module: &str, line: &str) -> Vec<String> {
     found.map(|it| format!("`{module}` is pure: `{it}`")).collect()
 }
 
-fn rust_files(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn rust_files(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
