@@ -8,6 +8,7 @@ language. A comment before the block, which readers do not see, changes that:
     <!-- file: PATH -->       the block is written to that file
     <!-- run: CLIENT WORD --> the program prints WORD
     <!-- output -->           the block is what the one before it printed; … stands for anything
+    <!-- needs: TOOL -->      the block is run if that tool has been installed into target/
     <!-- exits: CODE -->      the block ends with that code
     <!-- skip: REASON -->     the block is not run; all of these are listed at the end
 
@@ -94,7 +95,7 @@ def blocks(path):
             fence, directive = None, None
         elif fence is not None:
             lines.append(line)
-        elif comment := re.fullmatch(r"<!-- ((?:file|run|exits|skip): .+|output) -->", line):
+        elif comment := re.fullmatch(r"<!-- ((?:exits|file|needs|run|skip): .+|output) -->", line):
             directive = comment[1]
         elif line.strip():
             directive = None
@@ -200,7 +201,14 @@ class Runner:
             (here / "stubs" / name).chmod(0o755)
         (here / "stubs/lychgate").symlink_to(self.lychgate)
         (here / "lychgate").symlink_to(self.lychgate)
+        # There is no cluster: what would be installed is rendered.
+        helm = self.sdk.parent / "helm/bin/helm"
+        if helm.exists():
+            text = f'#!/usr/bin/env bash\nshift\nexec {helm} template "$@"\n'
+            (here / "stubs/helm").write_text(text, encoding="utf-8")
+            (here / "stubs/helm").chmod(0o755)
         shutil.copytree(ROOT / "packaging", here / "packaging")
+        shutil.copytree(ROOT / "helm", here / "helm")
         tls = ROOT / "tests/data/tls"
         shutil.copy(tls / "localhost.pem", here / "etc/lychgate/tls/tls.crt")
         shutil.copy(tls / "localhost.key", here / "etc/lychgate/tls/tls.key")
@@ -243,6 +251,8 @@ class Runner:
         elif block.what == "run":
             client, word = block.argument.split(" ")
             self.client(client, word, block)
+        elif block.what == "needs" and not (self.directory / "stubs" / block.argument).exists():
+            missing(block.place, f"{block.argument} is not installed: run tests/{block.argument}/run")
         elif block.language == "sh":
             self.shell(block)
         elif block.language not in SILENT:

@@ -32,6 +32,7 @@ mod gateway;
 mod head;
 mod http;
 mod http2;
+mod links;
 mod listen;
 mod numbers;
 mod operations;

@@ -1,5 +1,5 @@
-//! docs/operations.md lists every metric, log field, error code and exit code and no others.
-//! `LYCHGATE_ACCEPT=1` writes the table of metrics anew.
+//! docs/operations.md lists every metric, log field, error code and exit code, no others, and has
+//! a section for every alert. `LYCHGATE_ACCEPT=1` writes the table of metrics anew.
 
 use crate::config_docs::assert_current;
 
@@ -12,6 +12,7 @@ use std::path::PathBuf;
 
 const DOCUMENT: &str = "docs/operations.md";
 const METRICS_BEGIN: &str = "LYCHGATE_ACCEPT=1 cargo test --test it operations -->\n";
+const ALERTS: &str = "helm/lychgate/rules/lychgate.yaml";
 const METRICS_END: &str = "<!-- /metrics -->";
 
 /// Fields of every line that no call names.
@@ -151,4 +152,19 @@ fn sources(directory: &Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// A page that leads nowhere helps nobody at three in the morning.
+#[test]
+fn every_alert_has_its_runbook() {
+    let document = read(DOCUMENT);
+    let rules = read(ALERTS);
+    let alerts = rules.lines().filter_map(|it| it.trim().strip_prefix("- alert: "));
+    let alerts: Vec<_> = alerts.collect();
+    assert!(10 < alerts.len(), "the alerts were not found: {alerts:?}");
+    for alert in alerts {
+        assert!(document.contains(&format!("\n### {alert}\n")), "{alert} has no section");
+        let link = format!("runbook_url: {DOCUMENT}#{}", alert.to_lowercase());
+        assert!(rules.lines().any(|it| it.trim() == link), "{alert} does not lead to its section");
+    }
 }
