@@ -225,12 +225,9 @@ class Gate(Server):
                     "credentials": {"file": "cloud.yaml"},
                 }
             ],
-            "ledger": {"directory": "ledger"},
+            "ledger": {"directory": "ledger", "ship": True},
             "telemetry": {"otlp": collector, "ratio": ratio},
         }
-        if "ship" in (ROOT / "src/config/file.rs").read_text(encoding="utf-8"):
-            config["ledger"]["ship"] = True
-        self.ships = "ship" in config["ledger"]
         self.start(config)
 
     def records(self):
@@ -373,8 +370,14 @@ def check_resource(spans):
 def check_records(directory, gates):
     logs = written(directory, "logs")
     bodies = [it["body"]["stringValue"] for _, _, it in logs]
+    for _, _, it in logs:
+        record, named = json.loads(it["body"]["stringValue"]), attributes(it)
+        same = all(record[key] == named.get(f"lychgate.{key}") for key in ("ledger_id", "seq", "kind"))
+        if not same:
+            fail(f"the attributes of a record: {named}")
     for gate in gates:
         records = gate.records()
+        check(f"{gate.name} has a ledger", 3 < len(records), records)
         check("each record of the ledger has arrived as it is", set(records) <= set(bodies), [records, bodies])
         known = set(records)
         arrived = list(dict.fromkeys(it for it in bodies if it in known))
@@ -422,8 +425,7 @@ def main():
         check("ratio 0 traces nothing by itself", silent not in request_ids, request_ids)
         check("but what the caller wants traced", sampled in traces, traces)
         check("and not what it does not", unwanted not in traces and len(traces) == 4, traces)
-        if all_traced.ships:
-            check_records(directory, [all_traced, none_traced])
+        check_records(directory, [all_traced, none_traced])
     finally:
         demo.stop()
 
