@@ -383,7 +383,10 @@ pub(super) struct Ledger {
     pub(super) checkpoint_records: Option<Spanned<u64>>,
     /// … or so long after the last one. Default: `1m`.
     pub(super) checkpoint_interval: Option<Spanned<Span>>,
+    /// Send every record to the collector of `telemetry.otlp` as well (OTLP logs), at least once.
+    /// Default: `false`.
     pub(super) ship: Option<Spanned<bool>>,
+    /// Print every record on stdout as well. Default: `false`.
     #[serde(default)]
     pub(super) echo: bool,
 }
