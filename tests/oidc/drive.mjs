@@ -37,11 +37,11 @@ async function remove(token, job = UNKNOWN_JOB) {
   return text ? `${response.status} ${JSON.parse(text).error_code}` : `${response.status}`;
 }
 
-/** Checks that `ask` answers `expected` in the end, and until then nothing but `before`. */
+/** Checks that `ask` answers `expected` in the end, and until then nothing but those of `before`. */
 async function eventually(name, ask, before, expected) {
   const deadline = Date.now() + PATIENCE_MS;
   let seen = await ask();
-  while (seen === before && Date.now() < deadline) {
+  while (before.includes(seen) && Date.now() < deadline) {
     await new Promise((done) => setTimeout(done, 100));
     seen = await ask();
   }
@@ -86,8 +86,9 @@ async function rotation() {
   check("keys change under load", summary, `${LOAD} × ${PASSED}`);
 
   identity.retire();
+  // 503 while the gate may not look again so soon: the key could have come back since it looked.
   const gone = "a key that is no longer published ends its tokens";
-  await eventually(gone, () => remove(old), PASSED, "401 Lychgate.4013");
+  await eventually(gone, () => remove(old), [PASSED, KEYS_UNAVAILABLE], "401 Lychgate.4013");
   check("the others go on", await remove(current), PASSED);
 }
 
@@ -97,16 +98,16 @@ async function outage() {
   await identity.stop();
   check("keys are used on for a while", await remove(token), PASSED);
   // Never 401: nobody knows whether the token is bad.
-  await eventually("then the gate cannot tell", () => remove(token), PASSED, KEYS_UNAVAILABLE);
+  await eventually("then the gate cannot tell", () => remove(token), [PASSED], KEYS_UNAVAILABLE);
   check("and is not ready", await ready(), 503);
   await identity.start();
-  await eventually("the provider is back", () => remove(token), KEYS_UNAVAILABLE, PASSED);
+  await eventually("the provider is back", () => remove(token), [KEYS_UNAVAILABLE], PASSED);
   check("and the gate is ready", await ready(), 200);
 }
 
 try {
-  await eventually("the gate listens", async () => (await ready()) === 0, true, false);
-  await eventually("the gate is ready", ready, 503, 200);
+  await eventually("the gate listens", async () => (await ready()) === 0, [true], false);
+  await eventually("the gate is ready", ready, [503], 200);
   await tokens();
   await rotation();
   await outage();
