@@ -104,7 +104,6 @@ impl<'a> Facts<'a> {
     /// Fills in a template whose wildcards are plain characters.
     pub(super) fn fill(self, parts: &'a [Part]) -> Filled<Cow<'a, str>> {
         match parts {
-            [] => Filled::Done(Cow::Borrowed("")),
             [part] => self.part(part),
             _ => {
                 let mut res = String::new();

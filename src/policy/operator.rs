@@ -163,6 +163,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_has_a_type_is_asked_nothing_else() {
+        let all = [Kind::Address, Kind::Boolean, Kind::Date, Kind::Number, Kind::Text];
+        for (name, kinds) in [
+            ("Null", &all[..]),
+            ("IpAddress", &[Kind::Address, Kind::Text]),
+            ("Bool", &[Kind::Boolean, Kind::Text]),
+            ("DateLessThan", &[Kind::Date, Kind::Text]),
+            ("NumberEquals", &[Kind::Number, Kind::Text]),
+            ("StringEquals", &[Kind::Text]),
+        ] {
+            let operator = Operator::parse(name).unwrap();
+            let taken: Vec<_> = all.into_iter().filter(|it| operator.takes(*it)).collect();
+            assert_eq!(taken, kinds, "{name}");
+        }
+    }
+
+    #[test]
     fn names_are_exact() {
         let parsed = Operator::parse("ForAnyValue:StringNotMatchIfExists");
         let expected = Operator {

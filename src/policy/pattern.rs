@@ -96,7 +96,6 @@ fn strip_back<'t>(segment: &[Piece<'_>], text: &'t str) -> Option<&'t str> {
 /// What follows the leftmost occurrence of `segment`.
 fn seek<'t>(segment: &[Piece<'_>], text: &'t str) -> Option<&'t str> {
     match segment {
-        [] => Some(text),
         [Piece::Text(literal)] => {
             let at = text.find(literal.as_ref())?;
             text.get(at + literal.len()..)
