@@ -179,7 +179,7 @@ fn credential(path: &Path, id: Option<&str>) -> Result<Credential, Error> {
     let path = path.display().to_string();
     let credential = match credentials::parse(&bytes) {
         Ok(credential) => return Ok(credential),
-        Err(error) => error.to_string(),
+        Err(error) => error,
     };
     let keys = match keys::credentials(&bytes) {
         Ok(keys) => keys,
