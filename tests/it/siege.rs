@@ -9,7 +9,11 @@ use crate::world::PATIENCE;
 use crate::world::World;
 use crate::world::poll;
 
+use rustix::process::Resource;
+use rustix::process::Rlimit;
 use rustix::process::Signal;
+use rustix::process::getrlimit;
+use rustix::process::setrlimit;
 use std::collections::VecDeque;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
@@ -30,6 +34,9 @@ pub(crate) const GROWTH_MAX: u64 = 64 * 1024;
 
 /// Limits that the tests do not run into, and jobs that can be deleted again and again.
 pub(crate) async fn besieged(before: &str, limits: &str) -> World {
+    // The other ends of the connections are in this process.
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     World::builder()
         .policies(ALLOW_ALL)
         .emulator(|it| it.terminating_look_ups = u32::MAX)
@@ -126,9 +133,9 @@ async fn a_thousand_slow_heads_delay_nobody_else() {
 /// attack 87
 #[tokio::test]
 async fn idle_connections_take_little_and_delay_nobody_else() {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let count = files.map_or(IDLE, |it| IDLE.min(usize::try_from(it / 2).unwrap() - 500));
     let world = besieged("", UNLIMITED).await;
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let count = usize::try_from(files / 2).unwrap().saturating_sub(500).clamp(100, IDLE);
     times(&world, 50).await;
     let alone = times(&world, 300).await;
     figures("alone", &alone, &world);
