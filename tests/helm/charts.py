@@ -53,6 +53,7 @@ REFUSED = [
     ("lychgate", ["--set", "config.listen[0].tls=false"], "tls"),
     # What the templates see.
     ("lychgate", ["--set-json", "config.upstreams=[]"], "config.upstreams"),
+    ("lychgate", ["--set-json", "policies.files={}"], "policies.files"),
     ("lychgate", ["--set", "config.ledger.checkpoint_key=/etc/lychgate/secrets/sign/key"], "secrets.sign"),
     ("lychgate", ["--set", "config.telemetry.ca=/etc/lychgate/tokens/other"], "tokens.other"),
     ("lychgate", ["--set", "ingress.enabled=true"], "ingress.host"),

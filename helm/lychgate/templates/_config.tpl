@@ -3,6 +3,9 @@
 {{- if not .Values.config.upstreams }}
 {{- fail "config.upstreams: name at least one cloud (lychgate.example.yaml shows how)" }}
 {{- end }}
+{{- if not (or .Values.policies.files .Values.policies.configMaps) }}
+{{- fail "policies.files, policies.configMaps: a gate without policies never gets ready" }}
+{{- end }}
 {{- $text := toYaml .Values.config }}
 {{- range regexFindAll "/etc/lychgate/secrets/[^/\\s]+/" $text -1 | uniq }}
 {{- $name := base . }}
