@@ -1,6 +1,7 @@
 """Renders charts, and lays out the files that a rendered pod would see."""
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -106,9 +107,9 @@ class Pod:
         return self.root / path.lstrip("/")
 
     def relocate(self, text):
-        for mount in self.mounts:
-            text = text.replace(mount["mountPath"], str(self.path(mount["mountPath"])))
-        return text
+        # In one go: where the paths lead may hold the name of another mount, such as /tmp.
+        paths = sorted((re.escape(it["mountPath"]) for it in self.mounts), key=len, reverse=True)
+        return re.sub("|".join(paths), lambda it: str(self.path(it[0])), text) if paths else text
 
     def edit(self, change):
         """Changes the configuration as a document."""
