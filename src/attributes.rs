@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::str::Utf8Error;
 
 /// The longest details or tags answer that is read, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -44,6 +45,9 @@ pub enum Error {
         /// On the job.
         total: usize,
     },
+    /// Bytes that are no text.
+    #[error("the answer is not UTF-8")]
+    NotText(#[from] Utf8Error),
     /// Details of a job that was not asked for.
     #[error("the answer describes another job")]
     OtherJob,
@@ -64,7 +68,8 @@ pub fn details(
     now: Timestamp,
     words: &PoolWords,
 ) -> Result<Attributes, Error> {
-    let Details { kind, metadata, status, spec, tasks } = serde_json::from_slice(answer)?;
+    let Details { kind, metadata, status, spec, tasks } =
+        serde_json::from_str(str::from_utf8(answer)?)?;
     if metadata.id != training_job_id {
         return Err(Error::OtherJob);
     }
@@ -93,7 +98,7 @@ pub fn details(
 /// # Errors
 /// When the list cannot be trusted to be whole.
 pub fn tags(answer: &[u8]) -> Result<BTreeMap<String, String>, Error> {
-    let TagList { tags, total_count } = serde_json::from_slice(answer)?;
+    let TagList { tags, total_count } = serde_json::from_str(str::from_utf8(answer)?)?;
     if let Some(total) = total_count.filter(|it| *it != tags.len()) {
         return Err(Error::NotWhole { held: tags.len(), total });
     }
@@ -305,6 +310,16 @@ mod tests {
     }
 
     /// attacks 60 and 67
+    /// serde_json checks only the texts that it keeps.
+    #[test]
+    fn bytes_that_are_no_text_are_refused_where_nothing_is_read_too() {
+        let details = b"{\"metadata\":{\"id\":\"JOB\"},\"x\":\"\xFF\"}";
+        let words = PoolWords::default();
+        let read = super::details(details, "JOB", Timestamp::UNIX_EPOCH, &words);
+        assert!(matches!(read, Err(Error::NotText(_))));
+        assert!(matches!(tags(b"{\"tags\":[],\"x\":\"\xFF\"}"), Err(Error::NotText(_))));
+    }
+
     #[test]
     fn a_tag_list_counts_only_when_it_is_whole() {
         let read = |it: &str| tags(it.as_bytes());
