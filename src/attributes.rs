@@ -309,8 +309,7 @@ mod tests {
         }
     }
 
-    /// attacks 60 and 67
-    /// serde_json checks only the texts that it keeps.
+    /// attack 67: serde_json checks only the texts that it keeps.
     #[test]
     fn bytes_that_are_no_text_are_refused_where_nothing_is_read_too() {
         let details = b"{\"metadata\":{\"id\":\"JOB\"},\"x\":\"\xFF\"}";
@@ -320,6 +319,7 @@ mod tests {
         assert!(matches!(tags(b"{\"tags\":[],\"x\":\"\xFF\"}"), Err(Error::NotText(_))));
     }
 
+    /// attacks 60 and 67
     #[test]
     fn a_tag_list_counts_only_when_it_is_whole() {
         let read = |it: &str| tags(it.as_bytes());
