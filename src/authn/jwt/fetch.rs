@@ -32,6 +32,12 @@ const DOCUMENT_BYTES_MAX: usize = 512 * 1024;
 /// The largest file with a bearer token, in bytes.
 const BEARER_BYTES_MAX: usize = 16 * 1024;
 
+/// What a key set is called by RFC 7517 §8.5.2, and what most servers call it and the discovery
+/// document. The Kubernetes API server answers 406 to whoever does not take the type that it offers,
+/// and the content is judged whatever it is called: hence anything, last.
+const ACCEPT: HeaderValue =
+    HeaderValue::from_static("application/jwk-set+json, application/json;q=0.9, */*;q=0.1");
+
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// The last answer's connection is gone by the time of the next look.
@@ -175,7 +181,7 @@ async fn get(client: &Client, uri: &Uri, bearer: Option<&Path>) -> Result<Bytes,
     let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     let mut request = Request::get(uri)
         .header(header::HOST, host)
-        .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT, ACCEPT)
         .header(header::USER_AGENT, concat!("lychgate/", env!("CARGO_PKG_VERSION")));
     if let Some(path) = bearer {
         let unusable = |what: &str| Error::Bearer(io::Error::new(io::ErrorKind::InvalidData, what));

@@ -14,7 +14,28 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// The one media type that the server has for a path.
+fn offered(path: &str) -> &'static str {
+    match path {
+        "/keys" | "/openid/v1/jwks" => "application/jwk-set+json",
+        "/octets" => "application/octet-stream",
+        _ => "application/json",
+    }
+}
+
+/// Whether the request's `Accept` has room for the type, as the Kubernetes API server reads it: it
+/// compares whole names and leaves weights and `type/*` out of account.
+fn accepts(head: &str, media_type: &str) -> bool {
+    let head = head.to_ascii_lowercase();
+    let Some(accept) = head.lines().find_map(|it| it.strip_prefix("accept:")) else { return true };
+    accept.split(',').any(|it| {
+        let name = it.split(';').next().unwrap_or_default().trim();
+        name == "*/*" || name == media_type
+    })
+}
+
 /// A server that answers each path with the bytes that it was given, and keeps what it was asked.
+/// It negotiates: 406 for who does not take the type that it has.
 struct Server {
     origin: String,
     heads: Arc<Mutex<Vec<String>>>,
@@ -39,9 +60,13 @@ impl Server {
                     }
                     let head = String::from_utf8(head).unwrap();
                     let path = head.split(' ').nth(1).unwrap().to_owned();
+                    let answer = match accepts(&head, offered(&path)) {
+                        true => answers(&path, &base),
+                        false => "HTTP/1.1 406 No\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                    };
                     seen.lock().unwrap().push(head);
                     // The client may have heard enough before everything is written.
-                    let _ = stream.write_all(answers(&path, &base).as_bytes()).await;
+                    let _ = stream.write_all(answer.as_bytes()).await;
                 }
             };
             until.run_until_cancelled(serve).await;
@@ -174,6 +199,28 @@ async fn discovery_stays_on_the_issuers_origin() {
         assert!(error.contains(expected), "{path}: {error}");
     }
     assert!(!server.paths().contains(&"/keys".to_owned()));
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_server_that_negotiates_is_asked_for_what_it_has() {
+    let server = Server::new(|path, base| match path {
+        "/.well-known/openid-configuration" => {
+            ok(&format!(r#"{{"issuer":"{base}","jwks_uri":"{base}/openid/v1/jwks"}}"#))
+        }
+        _ => ok("keys"),
+    })
+    .await;
+    for (discovery, path) in
+        [(true, ""), (false, "/openid/v1/jwks"), (false, "/json"), (false, "/octets")]
+    {
+        let keys = server.fetch(discovery, path, None).await;
+        assert_eq!(keys.unwrap(), "keys", "{path} {discovery}");
+    }
+    for head in server.heads.lock().unwrap().iter() {
+        let named = accepts(&head.replace("*/*", ""), "application/jwk-set+json");
+        assert!(named, "a server that does not know wildcards: {head}");
+    }
     server.end().await;
 }
 
