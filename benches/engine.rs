@@ -10,15 +10,11 @@ mod cpu;
 mod world;
 
 use http::Method;
-use lychgate::policy::Attributes;
-use lychgate::policy::Decision;
-use lychgate::route;
+use lychgate::policy::{Attributes, Decision};
 use lychgate::route::JobIds;
 use lychgate::secret::Secret;
-use lychgate::sign;
-use lychgate::sign::Algorithm;
-use lychgate::sign::Credential;
-use lychgate::sign::Request;
+use lychgate::sign::{Algorithm, Credential, Request};
+use lychgate::{route, sign};
 use std::hint::black_box;
 use std::process::ExitCode;
 use world::Question;

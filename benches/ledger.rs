@@ -38,8 +38,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use world::FINISHED;
-use world::World;
+use world::{FINISHED, World};
 
 /// Of each measurement, after a tenth of it to warm up.
 const TIME: Duration = Duration::from_secs(6);

@@ -4,13 +4,11 @@
 //! The fields are those of ShowTrainingJobDetails and of the tag list in the ModelArts API
 //! reference. Duplicate keys on a path that is read are refused by the derived readers below.
 
-use crate::policy::Attribute;
-use crate::policy::Attributes;
+use crate::policy::{Attribute, Attributes};
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::Utf8Error;
 
 /// The longest details or tags answer that is read, in bytes.
@@ -234,8 +232,7 @@ mod tests {
 
     #[test]
     fn pools_are_derived_from_every_resource() {
-        use Attribute::Absent;
-        use Attribute::Unavailable;
+        use Attribute::{Absent, Unavailable};
         for (resources, pool_id, pool_type) in [
             (r#""spec":{"resource":{"pool_id":"a"}}"#, list(&["a"]), list(&["dedicated"])),
             (r#""spec":{"resource":{"flavor_detail":{}}}"#, Absent, list(&["public"])),

@@ -16,8 +16,7 @@ mod tests;
 
 pub use self::certificate::named_by;
 pub use self::config::Config;
-pub use self::error::Error;
-pub use self::error::StartError;
+pub use self::error::{Error, StartError};
 
 use self::jwt::Tokens;
 use self::keys::Keys;
@@ -28,8 +27,7 @@ use http::request::Parts;
 use jiff::Timestamp;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI64, Ordering};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -15,23 +15,18 @@ mod sign;
 mod test;
 
 use crate::clock::Clock;
-use crate::config;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::telemetry;
 
-use clap::Parser;
-use clap::Subcommand;
-use clap::ValueEnum;
+use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use std::error::Error;
 use std::future::Future;
 use std::io;
-use std::io::IsTerminal;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::SignalKind;
-use tokio::signal::unix::signal;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,38 +2,27 @@
 //! reads an answer without a limit, and trusts just the roots it was given.
 
 use bytes::Bytes;
-use http::Request;
-use http::Response;
-use http::Uri;
 use http::uri::PathAndQuery;
-use http_body_util::BodyExt;
-use http_body_util::Full;
-use http_body_util::Limited;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
-use hyper_rustls::HttpsConnectorBuilder;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as PooledClient;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::capture_connection;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::rt::TokioTimer;
-use rustls::ClientConfig;
-use rustls::RootCertStore;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Context;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::Instant;
-use tokio::time::timeout_at;
-use tower::BoxError;
-use tower::Service;
+use tokio::time::{Instant, timeout_at};
+use tower::{BoxError, Service};
 
 /// A pooled client; clones share the pool.
 pub type Client = PooledClient<Connector, Full<Bytes>>;

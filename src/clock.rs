@@ -1,9 +1,7 @@
 //! The only reader of the wall clock. Everything else is handed `now`.
 
 use jiff::Timestamp;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Tells the time of day; clones tell the same time.
 #[derive(Clone, Debug)]

@@ -14,25 +14,18 @@ use crate::gateway::Rate;
 use crate::ledger;
 use crate::policy::Principal;
 use crate::route::JobIds;
-use crate::server::Place;
-use crate::server::tls;
-use crate::telemetry::LogConfig;
-use crate::telemetry::TraceConfig;
+use crate::server::{Place, tls};
+use crate::telemetry::{LogConfig, TraceConfig};
 use crate::upstream;
 
-use http::HeaderMap;
-use http::HeaderName;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
-use std::fmt;
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, fs, io};
 
 /// The largest configuration file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;

@@ -10,8 +10,7 @@ mod tests;
 
 use self::ask::Asker;
 
-use crate::client;
-use crate::client::Roots;
+use crate::client::{self, Roots};
 use crate::clock::Clock;
 use crate::metrics;
 use crate::sign::Credential;

@@ -46,20 +46,10 @@ mod service;
 pub mod signature;
 mod wire;
 
-pub use self::fault::Effect;
-pub use self::fault::Fault;
-pub use self::fault::Reset;
-pub use self::job::Job;
-pub use self::job::Tag;
-pub use self::journal::Counts;
-pub use self::journal::Operation;
-pub use self::journal::REQUESTS_MAX;
-pub use self::journal::Request;
-pub use self::keys::FAILURES_MAX;
-pub use self::keys::Key;
-pub use self::keys::KeyState;
-pub use self::keys::LOCK;
-pub use self::keys::SKEW_MAX;
+pub use self::fault::{Effect, Fault, Reset};
+pub use self::job::{Job, Tag};
+pub use self::journal::{Counts, Operation, REQUESTS_MAX, Request};
+pub use self::keys::{FAILURES_MAX, Key, KeyState, LOCK, SKEW_MAX};
 
 use self::service::Service;
 

@@ -8,39 +8,24 @@
 mod gate;
 mod token;
 
-pub use self::gate::Config;
-pub use self::gate::Gate;
-pub use self::token::FILE_BYTES_MAX;
-pub use self::token::Token;
-pub use self::token::follow;
+pub use self::gate::{Config, Gate};
+pub use self::token::{FILE_BYTES_MAX, Token, follow};
 
 use self::gate::Relayed;
 
-use crate::authn;
-use crate::authn::Peer;
+use crate::authn::{self, Peer};
 use crate::clock::Clock;
-use crate::gateway;
-use crate::gateway::HeadFault;
-use crate::gateway::Refusal;
 use crate::gateway::exchange::Exchange;
-use crate::gateway::response;
-use crate::metrics::AuthMethod;
-use crate::metrics::Metrics;
-use crate::metrics::Origin;
-use crate::route;
-use crate::route::JobIds;
-use crate::route::Operation;
-use crate::telemetry;
-use crate::telemetry::Stage;
-use crate::telemetry::Tracer;
+use crate::gateway::{self, HeadFault, Refusal, response};
+use crate::metrics::{AuthMethod, Metrics, Origin};
+use crate::route::{self, JobIds, Operation};
+use crate::telemetry::{self, Stage, Tracer};
 use crate::upstream;
 
 use axum::Router;
 use axum::body::Body;
-use http::Request;
-use http::Response;
-use http::header;
 use http::request::Parts;
+use http::{Request, Response, header};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;

@@ -10,29 +10,19 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use self::label::AuthMethod;
-pub use self::label::ConnectionLimit;
-pub use self::label::Decision;
-pub use self::label::LedgerFault;
-pub use self::label::LedgerRecord;
-pub use self::label::LookUp;
-pub use self::label::LookUpResult;
-pub use self::label::Operation;
-pub use self::label::Origin;
-pub use self::table::DEFINITIONS;
-pub use self::table::Definition;
-pub use self::table::Kind;
+pub use self::label::{
+    AuthMethod, ConnectionLimit, Decision, LedgerFault, LedgerRecord, LookUp, LookUpResult,
+    Operation, Origin,
+};
+pub use self::table::{DEFINITIONS, Definition, Kind};
 
-use self::label::Code;
-use self::label::Status;
+use self::label::{Code, Status};
 use self::table::Table;
 
 use http::StatusCode;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The media type of [`Metrics::encode`].

@@ -5,27 +5,18 @@ mod directory;
 #[cfg(test)]
 mod tests;
 
-pub use self::directory::Error;
-pub use self::directory::read;
+pub use self::directory::{Error, read};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::policy::Compiled;
-use crate::policy::Diagnostic;
-use crate::policy::Files;
-use crate::policy::Limits;
-use crate::policy::Set;
-use crate::policy::Severity;
+use crate::policy::{Compiled, Diagnostic, Files, Limits, Set, Severity};
 
 use jiff::Timestamp;
-use notify::RecommendedWatcher;
-use notify::RecursiveMode;
-use notify::Watcher;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 

@@ -16,28 +16,24 @@ mod socket;
 pub mod tls;
 
 pub use self::admission::Admission;
-pub use self::socket::Place;
-pub use self::socket::SOCKET_PATH_BYTES_MAX;
+pub use self::socket::{Place, SOCKET_PATH_BYTES_MAX};
 
 use crate::authn::Peer;
 use crate::gateway::Refusal;
 use crate::metrics::Metrics;
 use crate::policy::Principal;
 use crate::server::connection::Shared;
-use crate::server::socket::Socket;
-use crate::server::socket::Stream;
+use crate::server::socket::{Socket, Stream};
 use crate::server::tls::Tls;
 
 use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt;
 use http::Response;
-use std::fmt;
-use std::io;
-use std::net::IpAddr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

@@ -18,23 +18,13 @@ mod string_to_sign;
 mod tests;
 
 pub use self::authorization::Authorization;
-pub use self::canonical::CanonicalRequest;
-pub use self::canonical::PayloadHash;
-pub use self::credential::Credential;
-pub use self::credential::Signature;
-pub use self::credential::SigningKey;
+pub use self::canonical::{CanonicalRequest, PayloadHash};
+pub use self::credential::{Credential, Signature, SigningKey};
 pub use self::date::SdkDate;
-pub use self::explain::Difference;
-pub use self::explain::Explanation;
-pub use self::explain::Part;
-pub use self::explain::Stages;
-pub use self::explain::explain;
+pub use self::explain::{Difference, Explanation, Part, Stages, explain};
 pub use self::string_to_sign::StringToSign;
 
-use http::HeaderMap;
-use http::HeaderValue;
-use http::Method;
-use http::header;
+use http::{HeaderMap, HeaderValue, Method, header};
 use jiff::Timestamp;
 
 /// When the request was signed; its value is an [`SdkDate`].

@@ -13,35 +13,21 @@ mod text;
 mod trace;
 mod traceparent;
 
-pub use self::export::BATCH_DELAY;
-pub use self::export::BATCH_SPANS_MAX;
-pub use self::export::Collector;
-pub use self::export::QUEUE_SPANS_MAX;
+pub use self::export::{BATCH_DELAY, BATCH_SPANS_MAX, Collector, QUEUE_SPANS_MAX};
 pub use self::line::Format;
-pub use self::log::Config as LogConfig;
-pub use self::log::subscriber;
-pub use self::records::Entry;
-pub use self::records::Records;
-pub use self::records::Rejected;
-pub use self::records::Undelivered;
-pub use self::request::Summary;
-pub use self::request::span as request_span;
-pub use self::trace::Answer;
-pub use self::trace::Config as TraceConfig;
-pub use self::trace::Done;
-pub use self::trace::Running;
-pub use self::trace::STAGES_MAX;
-pub use self::trace::Stage;
-pub use self::trace::Trace;
-pub use self::trace::Tracer;
+pub use self::log::{Config as LogConfig, subscriber};
+pub use self::records::{Entry, Records, Rejected, Undelivered};
+pub use self::request::{Summary, span as request_span};
+pub use self::trace::{
+    Answer, Config as TraceConfig, Done, Running, STAGES_MAX, Stage, Trace, Tracer,
+};
 pub use self::traceparent::TRACEPARENT;
 
 use crate::client;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
-use std::io;
-use std::panic;
+use std::{io, panic};
 
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]

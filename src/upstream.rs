@@ -8,56 +8,32 @@ mod probe;
 mod projects;
 mod skew;
 
-pub use self::answer::Answer;
-pub use self::answer::BODY_BYTES_MAX;
-pub use self::error::DeleteError;
-pub use self::error::LookUpError;
+pub use self::answer::{Answer, BODY_BYTES_MAX};
+pub use self::error::{DeleteError, LookUpError};
 pub use self::key::Key;
-pub use self::projects::Config;
-pub use self::projects::Upstreams;
-pub use self::projects::claim;
+pub use self::projects::{Config, Upstreams, claim};
 
 use self::answer::Unusable;
 use self::key::Pass;
 
-use crate::client;
-use crate::client::Client;
-use crate::client::NotSent;
-use crate::client::chain;
+use crate::client::{self, Client, NotSent, chain};
 use crate::clock::Clock;
 use crate::ledger::Entry;
-use crate::metrics;
-use crate::metrics::Metrics;
-use crate::metrics::Operation;
-use crate::policy::Permit;
-use crate::policy::Query;
-use crate::sign;
-use crate::sign::Credential;
-use crate::telemetry;
-use crate::telemetry::Done;
-use crate::telemetry::Running;
-use crate::telemetry::Stage;
-use crate::telemetry::TRACEPARENT;
-use crate::telemetry::Trace;
+use crate::metrics::{self, Metrics, Operation};
+use crate::policy::{Permit, Query};
+use crate::sign::{self, Credential};
+use crate::telemetry::{self, Done, Running, Stage, TRACEPARENT, Trace};
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::Method;
-use http::Request;
-use http::Response;
-use http::StatusCode;
-use http::Uri;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
-use tokio::time::timeout;
-use tokio::time::timeout_at;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// What the gate calls itself towards the cloud.
 pub const USER_AGENT: &str = concat!("lychgate/", env!("CARGO_PKG_VERSION"));

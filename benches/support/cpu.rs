@@ -1,8 +1,7 @@
 //! CPU time of one call: thread CPU time over batches, the best of many. What else the machine does
 //! makes a batch slower and never faster, so the best is what the code costs.
 
-use rustix::time::ClockId;
-use rustix::time::clock_gettime;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Batches of each measurement.
 const BATCHES: u32 = 60;

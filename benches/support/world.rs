@@ -1,15 +1,9 @@
 //! An organisation to measure with: ten guardrails and any number of identity policies, five for each
 //! user; and the questions of its last user, each with its answer.
 
-use lychgate::policy::Attribute;
-use lychgate::policy::Attributes;
-use lychgate::policy::Decision;
-use lychgate::policy::Files;
-use lychgate::policy::Limits;
-use lychgate::policy::Method;
-use lychgate::policy::Principal;
-use lychgate::policy::Query;
-use lychgate::policy::Set;
+use lychgate::policy::{
+    Attribute, Attributes, Decision, Files, Limits, Method, Principal, Query, Set,
+};
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

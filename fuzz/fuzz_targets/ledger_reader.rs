@@ -4,8 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use lychgate::ledger;
-use lychgate::ledger::Unverified;
-use lychgate::ledger::Verified;
+use lychgate::ledger::{Unverified, Verified};
 use std::fs;
 use std::sync::LazyLock;
 use tempfile::TempDir;

@@ -4,17 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lychgate::policy::Attribute;
-use lychgate::policy::Attributes;
-use lychgate::policy::Decision;
-use lychgate::policy::Files;
-use lychgate::policy::Limits;
-use lychgate::policy::Method;
-use lychgate::policy::Principal;
-use lychgate::policy::Query;
-use lychgate::policy::Set;
-use lychgate::policy::Severity;
-use lychgate::policy::render;
+use lychgate::policy::{Attribute, Attributes, Decision, Files, Limits, Method, Principal, Query, Set, Severity, render};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

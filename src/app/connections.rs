@@ -4,11 +4,8 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::server::Admission;
 
-use ipnet::IpNet;
-use ipnet::Ipv4Net;
-use ipnet::Ipv6Net;
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Probes and one or two collectors of metrics, which the data listeners cannot crowd out.
 const ADMIN_CONNECTIONS_MAX: usize = 64;

@@ -2,8 +2,7 @@
 
 use crate::forward::Forwarder;
 use crate::gateway::Gateway;
-use crate::ledger;
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
 use crate::policies::Policies;
 use crate::server::admin::Check;

@@ -2,8 +2,7 @@
 //! ledger, so that no decision can refer to a version that the ledger does not hold.
 
 use crate::gateway::Version;
-use crate::ledger;
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::policies::Policies;
 
 use std::sync::Arc;

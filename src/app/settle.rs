@@ -4,31 +4,21 @@
 //! It runs beside the requests and never holds them up: readiness does not wait for it, its
 //! look-ups are few, and what it has not settled when the gate stops the next start hands out again.
 
-use crate::attributes;
-use crate::attributes::ANSWER_BYTES_MAX;
-use crate::attributes::PoolWords;
+use crate::attributes::{self, ANSWER_BYTES_MAX, PoolWords};
 use crate::clock::Clock;
-use crate::ledger::Ending;
-use crate::ledger::Ledger;
-use crate::ledger::PENDING_MAX;
-use crate::ledger::Pending;
+use crate::ledger::{Ending, Ledger, PENDING_MAX, Pending};
 use crate::metrics::Metrics;
-use crate::route;
-use crate::route::JobIds;
+use crate::route::{self, JobIds};
 use crate::telemetry::Tracer;
-use crate::upstream::Job;
-use crate::upstream::LookedUp;
-use crate::upstream::Upstreams;
+use crate::upstream::{Job, LookedUp, Upstreams};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::HeaderMap;
-use http::Method;
+use http::{HeaderMap, Method};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 /// The pause between the starts of two look-ups: at most five a second.

@@ -4,32 +4,18 @@
 //! later one. Both read the ledger's files, so that whoever takes the records can be slow or away
 //! for days, and no request waits for them.
 
-use crate::ledger::Line;
-use crate::ledger::Opened;
-use crate::ledger::Tail;
-use crate::ledger::TailError;
-use crate::ledger::Unshipped;
-use crate::metrics::LedgerFault;
-use crate::metrics::LedgerRecord;
-use crate::metrics::Metrics;
-use crate::telemetry;
-use crate::telemetry::Collector;
-use crate::telemetry::Entry;
-use crate::telemetry::Records;
-use crate::telemetry::Undelivered;
+use crate::ledger::{Line, Opened, Tail, TailError, Unshipped};
+use crate::metrics::{LedgerFault, LedgerRecord, Metrics};
+use crate::telemetry::{self, Collector, Entry, Records, Undelivered};
 
 use http::StatusCode;
-use std::io;
 use std::io::Write;
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::task::JoinError;
-use tokio::task::spawn_blocking;
-use tokio::time::Instant;
-use tokio::time::sleep;
-use tokio::time::timeout;
+use tokio::task::{JoinError, spawn_blocking};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 

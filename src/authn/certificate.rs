@@ -1,10 +1,8 @@
 //! A client certificate, verified by the listener → a principal. It is read by the parser that
 //! verified it, so that two parsers cannot disagree on what it says.
 
-use super::Error;
-use super::name;
-use crate::policy::Method;
-use crate::policy::Principal;
+use super::{Error, name};
+use crate::policy::{Method, Principal};
 
 use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;

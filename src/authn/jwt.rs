@@ -14,17 +14,12 @@ pub(super) mod support;
 mod tests;
 mod token;
 
-use self::cache::Cache;
-use self::cache::Digest;
-use self::cache::Verified;
+use self::cache::{Cache, Digest, Verified};
 use self::fetch::Fetcher;
 use self::issuer::Issuer;
 use self::jwks::Found;
 use self::token::Token;
-use super::Error;
-use super::Moment;
-use super::StartError;
-use super::config;
+use super::{Error, Moment, StartError, config};
 use crate::policy::Principal;
 
 use aws_lc_rs::digest;

@@ -6,17 +6,12 @@ mod watch;
 
 pub(super) use self::watch::watch;
 
-use super::Error;
-use super::Moment;
+use super::{Error, Moment};
 use crate::policy::Principal;
 use crate::secret::Secret;
-use crate::sign;
-use crate::sign::Credential;
-use crate::sign::PayloadHash;
-use crate::sign::SdkDate;
-use crate::sign::X_PROJECT_ID;
-use crate::sign::X_SDK_DATE;
-use crate::sign::X_SECURITY_TOKEN;
+use crate::sign::{
+    self, Credential, PayloadHash, SdkDate, X_PROJECT_ID, X_SDK_DATE, X_SECURITY_TOKEN,
+};
 
 use aws_lc_rs::rand;
 use http::request::Parts;

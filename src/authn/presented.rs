@@ -3,9 +3,7 @@
 use super::Error;
 use crate::sign;
 
-use http::HeaderMap;
-use http::HeaderValue;
-use http::header;
+use http::{HeaderMap, HeaderValue, header};
 
 const X_AUTH_TOKEN: &str = "x-auth-token";
 

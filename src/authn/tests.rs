@@ -5,8 +5,7 @@ use super::jwt::support;
 use super::*;
 use crate::clock::Clock;
 use crate::policy::Method;
-use crate::sign::SdkDate;
-use crate::sign::recorded;
+use crate::sign::{SdkDate, recorded};
 
 use http::HeaderValue;
 use tempfile::NamedTempFile;

@@ -8,18 +8,12 @@ mod text;
 mod verify;
 
 use super::Exit;
-use crate::ledger::Damage;
-use crate::ledger::Reader;
-use crate::ledger::Record;
-use crate::ledger::Unverified;
+use crate::ledger::{Damage, Reader, Record, Unverified};
 
-use clap::Subcommand;
-use clap::ValueEnum;
+use clap::{Subcommand, ValueEnum};
 use std::io;
-use std::io::ErrorKind;
-use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 /// Reads ledgers.
 #[derive(Debug, clap::Args)]

@@ -1,20 +1,16 @@
 //! `lychgate check`: everything that is wrong with a configuration, its policies and their suites.
 
-use super::Exit;
-use super::Format;
 use super::policies::Directory;
-use crate::config::Complaint;
-use crate::config::Config;
+use super::{Exit, Format};
+use crate::config::{Complaint, Config};
 use crate::policies;
-use crate::policy;
-use crate::policy::Severity;
+use crate::policy::{self, Severity};
 
 use serde::Serialize;
 use std::fmt::Write;
 use std::io;
 use std::io::IsTerminal;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Says what is wrong with policies and their suites, and what to do about it.
 #[derive(Debug, clap::Args)]

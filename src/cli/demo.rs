@@ -8,14 +8,11 @@
 mod call;
 mod setup;
 
-use super::Exit;
-use super::Format;
-use crate::app::App;
-use crate::app::StartError;
+use super::{Exit, Format};
+use crate::app::{App, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::emulator;
-use crate::emulator::Emulator;
+use crate::emulator::{self, Emulator};
 use crate::server::Place;
 use crate::telemetry;
 

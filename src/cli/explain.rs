@@ -5,25 +5,13 @@ mod save;
 mod text;
 
 use self::live::Asked;
-use super::Exit;
-use super::Format;
-use super::check;
-use super::policies::Directory;
-use super::policies::Position;
-use super::test;
+use super::policies::{Directory, Position};
+use super::{Exit, Format, check, test};
 use crate::config::Config;
-use crate::policy::Actual;
-use crate::policy::Case;
-use crate::policy::Change;
-use crate::policy::Explanation;
-use crate::policy::Judged;
-use crate::policy::Query;
-use crate::policy::Set;
-use crate::policy::Way;
+use crate::policy::{Actual, Case, Change, Explanation, Judged, Query, Set, Way};
 
 use serde::Serialize;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Says why a delete is allowed or not, and what would have to be otherwise: for a case of a suite,
 /// or for a job of the cloud, which is looked up and never deleted.

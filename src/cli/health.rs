@@ -3,10 +3,8 @@
 use super::Exit;
 
 use std::io;
-use std::io::Read;
-use std::io::Write;
-use std::net::TcpStream;
-use std::net::ToSocketAddrs;
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 /// How long connecting, asking and each part of the answer may take.

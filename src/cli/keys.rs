@@ -1,7 +1,6 @@
 //! `lychgate keys`: gateway access keys. This is one of the two places that print secrets.
 
-use super::Exit;
-use super::Format;
+use super::{Exit, Format};
 use crate::authn::keys;
 
 use clap::Subcommand;

@@ -1,14 +1,7 @@
 //! A policy directory as `check`, `test` and `explain` read it: its policies and its suites.
 
 use crate::policies;
-use crate::policy::Diagnostic;
-use crate::policy::Files;
-use crate::policy::Limits;
-use crate::policy::Place;
-use crate::policy::Set;
-use crate::policy::Severity;
-use crate::policy::Span;
-use crate::policy::Suites;
+use crate::policy::{Diagnostic, Files, Limits, Place, Set, Severity, Span, Suites};
 
 use serde::Serialize;
 use std::fmt;

@@ -1,8 +1,7 @@
 //! What `serve` asks of the system for its own process: that its memory stays its own, and files
 //! enough for its connections.
 
-use rustix::process::Resource;
-use rustix::process::Rlimit;
+use rustix::process::{Resource, Rlimit};
 
 /// Keeps the memory, which holds keys, from core dumps and from other processes of the same user.
 /// Root can still read it.

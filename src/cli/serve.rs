@@ -1,9 +1,7 @@
 //! `lychgate serve`: the gate.
 
-use super::Exit;
-use super::process;
-use crate::app::App;
-use crate::app::StartError;
+use super::{Exit, process};
+use crate::app::{App, StartError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::telemetry;

@@ -1,15 +1,10 @@
 //! `lychgate sign --explain`: why a signature is refused.
 
-use super::Exit;
-use super::Format;
+use super::{Exit, Format};
 use crate::authn::keys;
 use crate::clock::Clock;
 use crate::credentials;
-use crate::sign;
-use crate::sign::Authorization;
-use crate::sign::Credential;
-use crate::sign::Explanation;
-use crate::sign::SdkDate;
+use crate::sign::{self, Authorization, Credential, Explanation, SdkDate};
 
 use http::header;
 use http::request::Parts;
@@ -19,8 +14,7 @@ use std::fmt::Write;
 use std::fs::File;
 use std::io;
 use std::io::Read;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The largest request or key file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;

@@ -2,23 +2,14 @@
 
 mod junit;
 
-use super::Exit;
-use super::Format;
-use super::check;
-use super::policies::Directory;
-use super::policies::Position;
-use crate::policy;
-use crate::policy::Case;
-use crate::policy::Coverage;
-use crate::policy::Decision;
-use crate::policy::Set;
-use crate::policy::StatementName;
+use super::policies::{Directory, Position};
+use super::{Exit, Format, check};
+use crate::policy::{self, Case, Coverage, Decision, Set, StatementName};
 
 use serde::Serialize;
 use std::fmt::Write;
-use std::fs;
-use std::io;
 use std::path::PathBuf;
+use std::{fs, io};
 
 /// Runs the suites of a policy directory and says which statements decide none of their cases.
 #[derive(Debug, clap::Args)]

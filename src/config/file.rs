@@ -6,8 +6,7 @@
 mod defaults;
 mod tls;
 
-use super::unit::Size;
-use super::unit::Span;
+use super::unit::{Size, Span};
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;

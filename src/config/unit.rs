@@ -1,8 +1,7 @@
 //! Durations and sizes as they are written: a whole number and a unit.
 
-use serde::Deserialize;
-use serde::Deserializer;
 use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 
 const DURATIONS: &[(&str, u64)] =

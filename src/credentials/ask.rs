@@ -2,26 +2,15 @@
 //! agent of a cluster, the cloud's token service. The forms are those that the official
 //! SDKs send and read (huaweicloudsdkcore 3.1.219, auth/).
 
-use super::Issued;
-use super::Oidc;
-use super::PodIdentity;
-use crate::client;
-use crate::client::Client;
-use crate::client::Roots;
-use crate::mounted::Mounted;
-use crate::mounted::ReadError;
+use super::{Issued, Oidc, PodIdentity};
+use crate::client::{self, Client, Roots};
+use crate::mounted::{Mounted, ReadError};
 use crate::secret::Secret;
-use crate::sign;
-use crate::sign::Credential;
+use crate::sign::{self, Credential};
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::Method;
-use http::Request;
-use http::StatusCode;
-use http::Uri;
-use http::header;
 use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use jiff::Timestamp;
 use serde::Deserialize;

@@ -1,12 +1,9 @@
 //! A credential in a mounted file, such as a Kubernetes Secret.
 
-use super::Issued;
-use super::Publisher;
-use crate::mounted::Mounted;
-use crate::mounted::ReadError;
+use super::{Issued, Publisher};
+use crate::mounted::{Mounted, ReadError};
 use crate::secret::Secret;
-use crate::sign;
-use crate::sign::Credential;
+use crate::sign::{self, Credential};
 
 use serde::Deserialize;
 use std::path::PathBuf;

@@ -5,8 +5,7 @@ use super::Publisher;
 use super::ask::Asker;
 use crate::clock::Clock;
 
-use jiff::SignedDuration;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 use uuid::Uuid;
 

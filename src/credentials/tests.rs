@@ -5,8 +5,7 @@ use crate::metrics::Metrics;
 
 use jiff::SignedDuration;
 use std::sync::Mutex;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 

@@ -1,13 +1,8 @@
 //! What the service says, and how it refuses: the documented codes with their statuses.
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::HeaderName;
-use http::HeaderValue;
-use http::StatusCode;
-use http::header;
-use serde_json::Value;
-use serde_json::json;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Where the SDKs look for the request ID.

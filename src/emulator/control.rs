@@ -9,8 +9,7 @@ use super::service::Service;
 
 use http::StatusCode;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Answers a request to `path`, which starts with `/emulator/`.
 pub(super) fn answer(service: &Service, method: &str, path: &str, body: &[u8]) -> Answer {

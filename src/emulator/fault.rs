@@ -4,14 +4,9 @@ use super::answer::Answer;
 use super::journal::Operation;
 
 use bytes::Bytes;
-use http::HeaderName;
-use http::HeaderValue;
-use http::StatusCode;
-use http::header;
-use serde::Deserialize;
-use serde::Serialize;
-use serde_json::Value;
-use serde_json::json;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Something that goes wrong. As JSON:

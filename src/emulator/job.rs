@@ -1,10 +1,8 @@
 //! A training job as ModelArts describes it (ShowTrainingJobDetails, ShowTrainJobTags).
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::Serialize;
-use serde_json::Value;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// A training job: the details that ModelArts answers, and its tags, which it answers elsewhere.
 ///

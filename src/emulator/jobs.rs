@@ -2,8 +2,7 @@
 
 use super::job::Job;
 
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// All jobs by ID; the service's IDs are unique over projects.

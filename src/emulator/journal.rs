@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use tokio::time::Instant;
 

@@ -1,13 +1,10 @@
 //! Cloud access keys: who may sign for which project, and what too many bad signatures do.
 
 use super::signature;
-use super::signature::Authorization;
-use super::signature::Received;
+use super::signature::{Authorization, Received};
 
-use jiff::SignedDuration;
-use jiff::Timestamp;
-use jiff::civil;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, civil};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;

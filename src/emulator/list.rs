@@ -6,8 +6,7 @@ use super::jobs::Jobs;
 
 use http::StatusCode;
 use serde::Deserialize;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::cmp::Ordering;
 
 /// The longest page (ModelArts API reference, ListTrainingJobs).

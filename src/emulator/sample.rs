@@ -2,8 +2,7 @@
 
 use super::job::Job;
 
-use jiff::SignedDuration;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// The project of all sample jobs.
 pub const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";

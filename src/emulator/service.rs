@@ -1,38 +1,23 @@
 //! One request: what arrives, what goes wrong with it, what is answered.
 
-use super::Config;
-use super::DeleteBody;
 use super::answer::Answer;
-use super::control;
-use super::fault::Effect;
-use super::fault::Fault;
-use super::fault::Reset;
+use super::fault::{Effect, Fault, Reset};
 use super::jobs::Jobs;
-use super::journal::Journal;
-use super::journal::Operation;
-use super::journal::Request;
+use super::journal::{Journal, Operation, Request};
 use super::keys::Keys;
-use super::list;
 use super::signature::Received;
+use super::{Config, DeleteBody, control, list};
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::StatusCode;
-use http::header;
 use http::request::Parts;
-use http_body_util::BodyExt;
-use http_body_util::Full;
-use http_body_util::Limited;
+use http::{HeaderValue, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use jiff::SignedDuration;
-use jiff::Timestamp;
 use jiff::fmt::rfc2822;
-use serde_json::Value;
-use serde_json::json;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -5,9 +5,7 @@
 //! SDK-HMAC-SHA256 and V11-HMAC-SHA256. The service decodes the whole path first and splits it
 //! afterwards, so `%2F` and `/` sign alike.
 
-use aws_lc_rs::constant_time;
-use aws_lc_rs::digest;
-use aws_lc_rs::hmac;
+use aws_lc_rs::{constant_time, digest, hmac};
 
 /// A request as it arrived.
 #[derive(Clone, Copy, Debug)]

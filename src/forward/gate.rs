@@ -2,41 +2,23 @@
 //! from nothing: no header of the caller is copied.
 
 use super::Token;
-use crate::client;
-use crate::client::Client;
-use crate::client::NotSent;
+use crate::client::{self, Client, NotSent};
 use crate::gateway::ForwardFault;
-use crate::gateway::response::X_LYCHGATE_ORIGIN;
-use crate::gateway::response::X_LYCHGATE_REQUEST_ID;
-use crate::gateway::response::X_REQUEST_ID;
-use crate::metrics;
-use crate::metrics::Metrics;
+use crate::gateway::response::{X_LYCHGATE_ORIGIN, X_LYCHGATE_REQUEST_ID, X_REQUEST_ID};
+use crate::metrics::{self, Metrics};
 use crate::route::Operation;
-use crate::telemetry;
-use crate::telemetry::Running;
-use crate::telemetry::Stage;
-use crate::telemetry::TRACEPARENT;
-use crate::telemetry::Trace;
-use crate::upstream;
-use crate::upstream::Answer;
+use crate::telemetry::{self, Running, Stage, TRACEPARENT, Trace};
+use crate::upstream::{self, Answer};
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::Method;
-use http::Request;
-use http::Response;
-use http::StatusCode;
-use http::Uri;
-use http::header;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 
 /// How often a delete is tried: once more when the first provably did not leave.
 const ATTEMPTS_MAX: usize = 2;

@@ -1,8 +1,7 @@
 //! The token for the central gate, in a mounted file that is replaced while the forwarder runs, as
 //! a Kubernetes projected service-account token is.
 
-use crate::mounted::Mounted;
-use crate::mounted::ReadError;
+use crate::mounted::{Mounted, ReadError};
 use crate::secret::Secret;
 
 use http::HeaderValue;

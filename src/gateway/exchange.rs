@@ -2,20 +2,12 @@
 
 use super::Refusal;
 use crate::authn::Peer;
-use crate::metrics::Decision;
-use crate::metrics::InFlight;
-use crate::metrics::Metrics;
-use crate::metrics::Origin;
-use crate::telemetry::Summary;
-use crate::telemetry::Trace;
-use crate::telemetry::Tracer;
+use crate::metrics::{Decision, InFlight, Metrics, Origin};
+use crate::telemetry::{Summary, Trace, Tracer};
 
 use axum::body::Body;
-use http::HeaderMap;
-use http::Method;
-use http::Response;
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode};
 use jiff::Timestamp;
 use std::net::IpAddr;
 use tokio::sync::OwnedSemaphorePermit;

@@ -4,9 +4,7 @@
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::mem;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 

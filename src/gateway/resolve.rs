@@ -2,24 +2,11 @@
 
 use super::Version;
 use super::exchange::Exchange;
-use crate::attributes;
-use crate::attributes::ANSWER_BYTES_MAX;
-use crate::attributes::PoolWords;
-use crate::metrics;
-use crate::metrics::LookUp;
-use crate::metrics::LookUpResult;
-use crate::metrics::Metrics;
-use crate::policy::Attribute;
-use crate::policy::Attributes;
-use crate::policy::Decision;
-use crate::policy::Query;
-use crate::policy::Reason;
-use crate::policy::Sources;
+use crate::attributes::{self, ANSWER_BYTES_MAX, PoolWords};
+use crate::metrics::{self, LookUp, LookUpResult, Metrics};
+use crate::policy::{Attribute, Attributes, Decision, Query, Reason, Sources};
 use crate::telemetry::Stage;
-use crate::upstream::Answer;
-use crate::upstream::LookUpError;
-use crate::upstream::LookedUp;
-use crate::upstream::Upstream;
+use crate::upstream::{Answer, LookUpError, LookedUp, Upstream};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

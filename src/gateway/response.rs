@@ -4,12 +4,7 @@ use super::Refusal;
 use crate::upstream::Answer;
 
 use axum::body::Body;
-use http::HeaderMap;
-use http::HeaderName;
-use http::HeaderValue;
-use http::Response;
-use http::StatusCode;
-use http::header;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use uuid::Uuid;
 

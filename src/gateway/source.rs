@@ -68,9 +68,7 @@ fn forwarded_proto(headers: &HeaderMap, secure: bool) -> Attribute<bool> {
 mod tests {
     use super::*;
 
-    use Attribute::Absent;
-    use Attribute::Unavailable;
-    use Attribute::Value;
+    use Attribute::{Absent, Unavailable, Value};
 
     fn ask(peer: &str, headers: &[(&'static str, &str)]) -> (Attribute<String>, Attribute<bool>) {
         let peer = Peer {

@@ -7,28 +7,19 @@
 #[cfg(test)]
 mod tests;
 
-use super::line::Fault;
-use super::line::Frame;
-use super::line::Hash;
-use super::line::LedgerId;
+use super::line::{Fault, Frame, Hash, LedgerId};
 use super::record;
 use super::record::Body;
 use super::verify::Record;
 
-use aws_lc_rs::signature::ED25519;
-use aws_lc_rs::signature::Ed25519KeyPair;
-use aws_lc_rs::signature::KeyPair;
-use aws_lc_rs::signature::UnparsedPublicKey;
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use jiff::Timestamp;
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::pki_types::SubjectPublicKeyInfoDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use std::fmt::Write;
-use std::fs;
-use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 /// The largest key file, and the largest kept checkpoint, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;

@@ -1,23 +1,15 @@
 //! How far the records were shipped: a file beside the segments.
 
 use super::line::LedgerId;
-use super::tail::Line;
-use super::tail::Tail;
-use super::tail::TailError;
+use super::tail::{Line, Tail, TailError};
 
-use serde::Deserialize;
-use serde::Serialize;
-use std::fs;
+use serde::{Deserialize, Serialize};
 use std::fs::File;
-use std::io;
-use std::io::ErrorKind;
-use std::io::Read;
-use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::{fs, io};
 use tokio::sync::watch;
 
 /// The name of the file.

@@ -1,13 +1,9 @@
 //! The open end of a decision: whoever holds an [`Entry`] owes the ledger an outcome.
 
 use super::line::Kind;
-use super::queue::Item;
-use super::queue::Note;
-use super::queue::Queue;
+use super::queue::{Item, Note, Queue};
 use super::record;
-use super::record::Body;
-use super::record::Ending;
-use super::record::UPSTREAM_REQUEST_ID_MAX;
+use super::record::{Body, Ending, UPSTREAM_REQUEST_ID_MAX};
 
 use jiff::Timestamp;
 use std::sync::Arc;

@@ -2,12 +2,8 @@
 
 pub(super) mod disk;
 
-use super::Entry;
-use super::Error;
-use super::Judged;
-use super::Ledger;
-use super::Policies;
 use super::record::Body;
+use super::{Entry, Error, Judged, Ledger, Policies};
 
 use crate::policy;
 

@@ -1,15 +1,9 @@
 //! A decision on its way into the ledger.
 
-use super::Entry;
-use super::Error;
-use super::Pending;
-use super::Policies;
 use super::line::MEMBERS_BYTES_MAX;
 use super::queue::Submission;
-use super::record;
-use super::record::Body;
-use super::record::Fact;
-use super::record::Verdict;
+use super::record::{Body, Fact, Verdict};
+use super::{Entry, Error, Pending, Policies, record};
 
 use crate::policy;
 

@@ -13,8 +13,7 @@ use super::record;
 
 use aws_lc_rs::digest;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::fmt::Write;
 use std::io::Write as _;

@@ -4,13 +4,10 @@
 //! It reads every segment, which takes seconds for gigabytes, and so runs in a thread of its own
 //! while requests are served already. It checks nothing: `audit verify` does.
 
-use super::Ending;
-use super::Ledger;
-use super::Pending;
 use super::line::Kind;
-use super::reader::Lines;
-use super::reader::Piece;
+use super::reader::{Lines, Piece};
 use super::record::Verdict;
+use super::{Ending, Ledger, Pending};
 
 use serde::Deserialize;
 use std::borrow::Cow;

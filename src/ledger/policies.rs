@@ -1,11 +1,8 @@
 //! A policy version as the ledger keeps it: its text, cut into records.
 
-use super::Error;
 use super::line::MEMBERS_BYTES_MAX;
-use super::record;
-use super::record::Body;
-use super::record::PolicyText;
-use super::record::written_len;
+use super::record::{Body, PolicyText, written_len};
+use super::{Error, record};
 
 use crate::policy;
 

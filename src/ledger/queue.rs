@@ -1,18 +1,11 @@
 //! What waits for the writer. One lock, held for a push or a swap: the writer takes all that waits
 //! at once, which is what makes a group.
 
-use super::Entry;
-use super::Error;
-use super::Pending;
-use super::Policies;
 use super::line::Kind;
+use super::{Entry, Error, Pending, Policies};
 
 use std::mem;
-use std::sync::Arc;
-use std::sync::Condvar;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
 

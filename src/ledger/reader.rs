@@ -2,13 +2,10 @@
 
 use super::line::LINE_BYTES_MAX;
 
-use std::fs;
 use std::fs::File;
-use std::io;
-use std::io::BufRead;
-use std::io::BufReader;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::{fs, io};
 
 /// How much is read from a segment at once.
 const BUFFER_BYTES: usize = 128 * 1024;
@@ -122,8 +119,7 @@ impl<R: BufRead> Lines<R> {
 /// # Errors
 /// The file cannot be read.
 pub(super) fn last_line(directory: &Path, first: u64) -> io::Result<Option<Vec<u8>>> {
-    use std::io::Seek;
-    use std::io::SeekFrom;
+    use std::io::{Seek, SeekFrom};
 
     let mut file = File::open(directory.join(segment_name(first)))?;
     let length = file.metadata()?.len();
@@ -156,9 +152,7 @@ mod tests {
 
     #[test]
     fn files_fall_into_lines() {
-        use Piece::Line;
-        use Piece::Rest;
-        use Piece::TooLong;
+        use Piece::{Line, Rest, TooLong};
 
         check(b"", &[]);
         check(b"\n\n", &[Line(b""), Line(b"")]);

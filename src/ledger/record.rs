@@ -13,18 +13,14 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use self::text::is_deceptive;
-pub use self::text::serialize_time;
-pub use self::text::to_json;
+pub use self::text::{is_deceptive, serialize_time, to_json};
 
-pub(super) use self::text::to_members;
-pub(super) use self::text::written_len;
+pub(super) use self::text::{to_members, written_len};
 
 use crate::policy;
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -7,16 +7,8 @@
 #[cfg(test)]
 mod tests;
 
-use super::line::Fault;
-use super::line::Frame;
-use super::line::Head;
-use super::line::LedgerId;
-use super::line::is_line_beginning;
-use super::reader::Lines;
-use super::reader::Piece;
-use super::reader::last_line;
-use super::reader::segment_name;
-use super::reader::segments;
+use super::line::{Fault, Frame, Head, LedgerId, is_line_beginning};
+use super::reader::{Lines, Piece, last_line, segment_name, segments};
 
 use std::io;
 use std::io::BufRead;

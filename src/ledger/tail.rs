@@ -4,23 +4,14 @@
 //! It reads the segments and not the writer's memory, so that a reader that is slow, or that stands
 //! still for days, costs the gate nothing.
 
-use super::line::Fault;
-use super::line::Frame;
-use super::line::Kind;
-use super::line::LedgerId;
-use super::reader::Lines;
-use super::reader::Piece;
-use super::reader::segment_name;
-use super::reader::segments;
+use super::line::{Fault, Frame, Kind, LedgerId};
+use super::reader::{Lines, Piece, segment_name, segments};
 
 use jiff::Timestamp;
 use std::fs::File;
 use std::io;
-use std::io::BufReader;
-use std::io::Seek;
-use std::io::SeekFrom;
-use std::path::Path;
-use std::path::PathBuf;
+use std::io::{BufReader, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 
 /// The most records that [`Tail::read`] gives at once.

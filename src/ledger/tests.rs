@@ -2,25 +2,14 @@
 
 use super::*;
 
-use crate::ledger::fixture::NOON;
-use crate::ledger::fixture::policies;
-use crate::ledger::fixture::record;
-use crate::ledger::fixture::record_by;
-use crate::ledger::fixture::words;
-use crate::ledger::reader::segment_name;
-use crate::ledger::reader::segments;
-use crate::ledger::record::Attributes;
-use crate::ledger::record::AuthMethod;
-use crate::ledger::record::Context;
-use crate::ledger::record::Fact;
-use crate::ledger::record::Settlement;
-use crate::ledger::record::Verdict;
+use crate::ledger::fixture::{NOON, policies, record, record_by, words};
+use crate::ledger::reader::{segment_name, segments};
+use crate::ledger::record::{Attributes, AuthMethod, Context, Fact, Settlement, Verdict};
 
 use proptest::prelude::any;
-use proptest::prop_assert;
-use proptest::proptest;
 use proptest::sample::Index;
 use proptest::test_runner::Config as ProptestConfig;
+use proptest::{prop_assert, proptest};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs;

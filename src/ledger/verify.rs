@@ -1,29 +1,18 @@
 //! Checks a ledger from its first line to its last, as `audit verify` does.
 
 use super::checkpoint;
-use super::checkpoint::Kept;
-use super::checkpoint::PublicKey;
-use super::line::Fault;
-use super::line::Frame;
-use super::line::Head;
-use super::line::Kind;
-use super::line::LedgerId;
-use super::line::is_line_beginning;
-use super::reader::Lines;
-use super::reader::Piece;
-use super::reader::segment_name;
-use super::reader::segments;
+use super::checkpoint::{Kept, PublicKey};
+use super::line::{Fault, Frame, Head, Kind, LedgerId, is_line_beginning};
+use super::reader::{Lines, Piece, segment_name, segments};
 use super::record::Body;
 use super::recover::Damage;
 
 use jiff::Timestamp;
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::io::BufReader;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A chain without a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,31 +1,17 @@
 //! Where the ledger is kept: a directory of segments, locked for one process.
 
-use super::line::Frame;
-use super::line::Head;
-use super::line::LedgerId;
-use super::reader;
-use super::reader::Lines;
-use super::reader::Piece;
-use super::reader::segment_name;
-use super::recover;
-use super::recover::Damage;
-use super::recover::Plan;
-use super::recover::Repair;
+use super::line::{Frame, Head, LedgerId};
+use super::reader::{Lines, Piece, segment_name};
+use super::recover::{Damage, Plan, Repair};
+use super::{reader, recover};
 
 use jiff::Timestamp;
 use rustix::fs::fstatvfs;
-use std::fs;
-use std::fs::File;
-use std::fs::OpenOptions;
-use std::fs::TryLockError;
-use std::io;
-use std::io::ErrorKind;
-use std::io::Read;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 /// What the writer does to a disk; a trait so that tests can have disks that fail.
 pub(super) trait Volume: Send {

@@ -7,36 +7,22 @@
 #[cfg(test)]
 mod tests;
 
-use super::Entry;
-use super::Error;
-use super::LedgerId;
-use super::Pending;
-use super::Policies;
-use super::Status;
 use super::checkpoint::Signer;
 use super::cursor::Shipped;
-use super::line::Head;
-use super::line::Kind;
-use super::queue::Item;
-use super::queue::Note;
-use super::queue::Queue;
-use super::queue::Submission;
+use super::line::{Head, Kind};
+use super::queue::{Item, Note, Queue, Submission};
 use super::volume::Volume;
+use super::{Entry, Error, LedgerId, Pending, Policies, Status};
 
 use crate::clock::Clock;
-use crate::metrics::LedgerFault;
-use crate::metrics::LedgerRecord;
-use crate::metrics::Metrics;
+use crate::metrics::{LedgerFault, LedgerRecord, Metrics};
 
-use jiff::SignedDuration;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
-use std::io;
-use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
-use tokio::sync::watch;
+use std::{io, mem};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// A segment that is older than this gets no more records, so that retention can go by whole

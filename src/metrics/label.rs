@@ -1,9 +1,7 @@
 //! The labels: closed sets of words, and the sets of labels that one series has.
 
 use http::StatusCode;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::EncodeLabelValue;
-use prometheus_client::encoding::LabelValueEncoder;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;

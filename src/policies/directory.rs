@@ -1,14 +1,11 @@
 //! Reads a policy directory whole, or not at all.
 
-use crate::policy::Files;
-use crate::policy::Limits;
+use crate::policy::{Files, Limits};
 
-use std::fs;
-use std::io;
 use std::io::Read;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 /// The directories that a policy directory has.
 const DIRECTORIES: [&str; 3] = ["guardrails", "identity", "tests"];

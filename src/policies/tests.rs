@@ -2,11 +2,7 @@
 
 use super::*;
 
-use crate::policy::Attributes;
-use crate::policy::Decision;
-use crate::policy::Method;
-use crate::policy::Principal;
-use crate::policy::Query;
+use crate::policy::{Attributes, Decision, Method, Principal, Query};
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,21 +1,14 @@
 //! attachments.yaml: which identity policies hold for whom.
 
-use crate::policy::Limits;
-use crate::policy::Query;
-use crate::policy::diagnostic::Code;
-use crate::policy::diagnostic::Findings;
-use crate::policy::diagnostic::Span;
+use crate::policy::diagnostic::{Code, Findings, Span};
 use crate::policy::lint::Attached;
-use crate::policy::pattern;
 use crate::policy::pattern::Piece;
-use crate::policy::suggest;
-use crate::policy::yaml;
 use crate::policy::yaml::Texts;
+use crate::policy::{Limits, Query, pattern, suggest, yaml};
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// The longest project ID, in characters (ModelArts API reference, DeleteTrainingJob).
 const PROJECT_ID_MAX: usize = 64;

@@ -3,24 +3,14 @@
 mod conditions;
 mod statements;
 
-use crate::policy::Compiled;
-use crate::policy::Diagnostic;
-use crate::policy::Files;
-use crate::policy::Limits;
-use crate::policy::Set;
-use crate::policy::Severity;
-use crate::policy::attachments;
 use crate::policy::attachments::Attachments;
-use crate::policy::diagnostic::Code;
-use crate::policy::diagnostic::Findings;
-use crate::policy::diagnostic::Span;
-use crate::policy::document;
+use crate::policy::diagnostic::{Code, Findings, Span};
 use crate::policy::document::Effect;
-use crate::policy::lint;
-use crate::policy::lint::Attached;
-use crate::policy::lint::Scope;
-use crate::policy::lint::Source;
+use crate::policy::lint::{Attached, Scope, Source};
 use crate::policy::set::Policy;
+use crate::policy::{
+    Compiled, Diagnostic, Files, Limits, Set, Severity, attachments, document, lint,
+};
 
 use std::collections::BTreeMap;
 

@@ -2,20 +2,14 @@
 //! that the comments name are those of docs/policy-language.md.
 
 use crate::policy::document::Effect;
-use crate::policy::facts::Fact;
-use crate::policy::facts::Facts;
-use crate::policy::facts::Filled;
-use crate::policy::facts::Value;
+use crate::policy::facts::{Fact, Facts, Filled, Value};
 use crate::policy::key::Key;
-use crate::policy::operator::Comparison;
-use crate::policy::operator::Order;
-use crate::policy::operator::Qualifier;
-use crate::policy::pattern;
+use crate::policy::operator::{Comparison, Order, Qualifier};
 use crate::policy::pattern::Piece;
 use crate::policy::template::Part;
 use crate::policy::truth::Truth;
-use crate::policy::value;
 use crate::policy::value::Decimal;
+use crate::policy::{pattern, value};
 
 use ipnet::IpNet;
 use jiff::SignedDuration;

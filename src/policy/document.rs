@@ -1,13 +1,8 @@
 //! A document as written: JSON in, statements with positions out, before any meaning.
 
-use crate::policy::Limits;
-use crate::policy::diagnostic::Code;
-use crate::policy::diagnostic::Findings;
-use crate::policy::diagnostic::Span;
-use crate::policy::json;
-use crate::policy::json::Field;
-use crate::policy::json::Node;
-use crate::policy::suggest;
+use crate::policy::diagnostic::{Code, Findings, Span};
+use crate::policy::json::{Field, Node};
+use crate::policy::{Limits, json, suggest};
 
 /// A text and where it stands, quotes included.
 #[derive(Clone, Debug, PartialEq, Eq)]

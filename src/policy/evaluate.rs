@@ -5,19 +5,12 @@
 //! cost does not grow with the policies that are not. An allow without variables next to other text
 //! allocates nothing.
 
-use crate::policy::Attributes;
-use crate::policy::Decision;
-use crate::policy::Denial;
-use crate::policy::Doubt;
-use crate::policy::Permit;
-use crate::policy::Query;
-use crate::policy::Reason;
-use crate::policy::Set;
-use crate::policy::Sources;
-use crate::policy::StatementName;
 use crate::policy::facts::Facts;
 use crate::policy::set::Statement;
 use crate::policy::truth::Truth;
+use crate::policy::{
+    Attributes, Decision, Denial, Doubt, Permit, Query, Reason, Set, Sources, StatementName,
+};
 
 /// Some statement of a list matches: the first that does, and what the undecided ones name.
 struct Found<'a> {

@@ -6,29 +6,18 @@ mod change;
 mod tests;
 mod way;
 
-pub use self::change::Actual;
-pub use self::change::Change;
+pub use self::change::{Actual, Change};
 pub use self::way::Way;
 
-use crate::policy::Attributes;
-use crate::policy::Decision;
-use crate::policy::Limits;
-use crate::policy::Place;
-use crate::policy::Query;
-use crate::policy::Set;
-use crate::policy::Span;
-use crate::policy::StatementName;
 use crate::policy::diagnostic::Findings;
-use crate::policy::document;
-use crate::policy::document::Effect;
-use crate::policy::document::Text;
-use crate::policy::facts::Facts;
-use crate::policy::facts::Filled;
-use crate::policy::set::Policy;
-use crate::policy::set::Statement;
-use crate::policy::template;
+use crate::policy::document::{Effect, Text};
+use crate::policy::facts::{Facts, Filled};
+use crate::policy::set::{Policy, Statement};
 use crate::policy::template::Part;
 use crate::policy::truth::Truth;
+use crate::policy::{
+    Attributes, Decision, Limits, Place, Query, Set, Span, StatementName, document, template,
+};
 
 use std::collections::HashMap;
 

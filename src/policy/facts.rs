@@ -1,10 +1,8 @@
 //! What each key holds for one query.
 
-use crate::policy::Attribute;
-use crate::policy::Attributes;
-use crate::policy::Query;
 use crate::policy::key::Key;
 use crate::policy::template::Part;
+use crate::policy::{Attribute, Attributes, Query};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;

@@ -4,9 +4,7 @@
 //! surrogates), `jsonc-parser` then tells where everything stands and shows fields that come twice.
 
 use crate::policy::Limits;
-use crate::policy::diagnostic::Code;
-use crate::policy::diagnostic::Findings;
-use crate::policy::diagnostic::Span;
+use crate::policy::diagnostic::{Code, Findings, Span};
 use crate::policy::document::Text;
 
 use jsonc_parser::ast;

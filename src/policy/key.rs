@@ -1,7 +1,6 @@
 //! The condition keys: what each is called, what it holds, where it comes from.
 
-use crate::policy::Sources;
-use crate::policy::suggest;
+use crate::policy::{Sources, suggest};
 
 use std::fmt;
 

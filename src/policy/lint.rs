@@ -4,8 +4,7 @@ mod condition;
 mod directory;
 mod statement;
 
-use crate::policy::diagnostic::Diagnostic;
-use crate::policy::diagnostic::Findings;
+use crate::policy::diagnostic::{Diagnostic, Findings};
 use crate::policy::document;
 use crate::policy::document::Document;
 use crate::policy::key::Key;

@@ -1,17 +1,8 @@
 //! Findings for people: where, the source line underlined, what to do.
 
-use crate::policy::Code;
-use crate::policy::Diagnostic;
-use crate::policy::Files;
-use crate::policy::Severity;
-use crate::policy::Span;
+use crate::policy::{Code, Diagnostic, Files, Severity, Span};
 
-use annotate_snippets::AnnotationKind;
-use annotate_snippets::Element;
-use annotate_snippets::Level;
-use annotate_snippets::Origin;
-use annotate_snippets::Renderer;
-use annotate_snippets::Snippet;
+use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet};
 use std::fmt::Write;
 use std::ops::Range;
 

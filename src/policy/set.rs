@@ -1,16 +1,10 @@
 //! The policies in force: one version of a policy directory, compiled.
 
-use crate::policy::Diagnostic;
-use crate::policy::Files;
-use crate::policy::Limits;
-use crate::policy::Sources;
-use crate::policy::StatementName;
 use crate::policy::attachments::Attachments;
-use crate::policy::compile;
-use crate::policy::condition::Condition;
-use crate::policy::condition::Resource;
+use crate::policy::condition::{Condition, Resource};
 use crate::policy::diagnostic::Span;
 use crate::policy::document::Effect;
+use crate::policy::{Diagnostic, Files, Limits, Sources, StatementName, compile};
 
 /// One version of a policy directory, ready to judge. Immutable; share it behind an `Arc`.
 #[derive(Debug)]

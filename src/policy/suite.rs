@@ -9,22 +9,12 @@ mod written;
 pub use self::case::Case;
 pub use self::coverage::Coverage;
 
-use crate::policy::Diagnostic;
-use crate::policy::Files;
-use crate::policy::Limits;
-use crate::policy::Set;
-use crate::policy::compile;
-use crate::policy::decision;
-use crate::policy::diagnostic::Code;
-use crate::policy::diagnostic::Findings;
-use crate::policy::diagnostic::Span;
-use crate::policy::suggest;
-use crate::policy::yaml;
+use crate::policy::diagnostic::{Code, Findings, Span};
 use crate::policy::yaml::Texts;
+use crate::policy::{Diagnostic, Files, Limits, Set, compile, decision, suggest, yaml};
 
 use serde_saphyr::Spanned;
-use std::collections::BTreeSet;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 /// The suites of a policy directory.
 #[derive(Debug)]

@@ -1,7 +1,6 @@
 //! Texts with variables: `${key}` and `${key, 'default'}`.
 
-use crate::policy::key::Fault;
-use crate::policy::key::Key;
+use crate::policy::key::{Fault, Key};
 use crate::policy::pattern::Piece;
 
 /// A part of a text as written.

@@ -4,18 +4,10 @@ mod compiling;
 mod conditions;
 mod decisions;
 
-use crate::policy::Attribute;
-use crate::policy::Attributes;
-use crate::policy::Decision;
-use crate::policy::Diagnostic;
-use crate::policy::Files;
-use crate::policy::Limits;
-use crate::policy::Method;
-use crate::policy::Principal;
-use crate::policy::Query;
-use crate::policy::Reason;
-use crate::policy::Set;
-use crate::policy::Severity;
+use crate::policy::{
+    Attribute, Attributes, Decision, Diagnostic, Files, Limits, Method, Principal, Query, Reason,
+    Set, Severity,
+};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,18 +1,13 @@
 //! YAML with positions: no anchors, aliases, merges or tags' tricks, no field twice, texts as they
 //! are written.
 
-use crate::policy::diagnostic::Code;
-use crate::policy::diagnostic::Findings;
-use crate::policy::diagnostic::Span;
+use crate::policy::diagnostic::{Code, Findings, Span};
 use crate::policy::json;
 
-use serde::Deserialize;
-use serde::Deserializer;
 use serde::de::DeserializeOwned;
-use serde_saphyr::Location;
-use serde_saphyr::Spanned;
-use serde_saphyr::options::DuplicateKeyPolicy;
-use serde_saphyr::options::MergeKeyPolicy;
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
+use serde_saphyr::{Location, Spanned};
 
 const DEPTH_MAX: usize = 32;
 const EVENTS_MAX: usize = 4_000_000;

@@ -1,19 +1,15 @@
 //! The admin listener's router: `/livez`, `/readyz`, `/metrics`, to be read and not to be told
 //! anything. No names and no policy text are in the answers.
 
-use crate::gateway::HeadFault;
-use crate::gateway::Refusal;
+use crate::gateway::{HeadFault, Refusal};
 use crate::metrics;
 
-use axum::Router;
 use axum::extract::Request;
-use axum::middleware;
 use axum::middleware::Next;
-use axum::response::IntoResponse;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::StatusCode;
-use http::header;
+use axum::{Router, middleware};
+use http::{StatusCode, header};
 use serde::Serialize;
 
 /// One condition of readiness.

@@ -3,17 +3,12 @@
 //! One peer that opens connections without end must not keep the others out. An IPv6 peer counts by
 //! its /64: whoever has one address of that has all of them.
 
-use crate::metrics::ConnectionLimit;
-use crate::metrics::Metrics;
+use crate::metrics::{ConnectionLimit, Metrics};
 
 use ipnet::IpNet;
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::net::Ipv6Addr;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The bits of an IPv6 address that tell one peer from another.
 const IPV6_PEER_BITS: u32 = 64;
@@ -130,8 +125,7 @@ mod tests {
     /// attack 87
     #[test]
     fn one_peer_cannot_take_every_place() {
-        use ConnectionLimit::InAll;
-        use ConnectionLimit::Peer;
+        use ConnectionLimit::{InAll, Peer};
         for (peers, expected) in [
             (["192.0.2.1"; 5], [None, None, Some(Peer), Some(Peer), Some(Peer)]),
             (

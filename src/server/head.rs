@@ -12,8 +12,7 @@
 use crate::gateway::HeadFault;
 use crate::route;
 
-use std::net::Ipv4Addr;
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 #[cfg(test)]
 mod tests;

@@ -8,9 +8,8 @@
 use crate::gateway::HeadFault;
 use crate::server::head;
 
-use http::Method;
-use http::header;
 use http::request::Parts;
+use http::{Method, header};
 
 /// Judges a request; `ended` is whether its head was also its end.
 ///

@@ -1,22 +1,12 @@
 //! Where a listener listens: a TCP port, or a Unix socket that belongs to the gate's own user.
 
-use std::fmt;
-use std::fs;
 use std::fs::Permissions;
-use std::io;
-use std::net::IpAddr;
-use std::net::SocketAddr;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::fs::PermissionsExt;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::Path;
-use std::path::PathBuf;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
-use tokio::net::UnixListener;
-use tokio::net::UnixSocket;
-use tokio::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket, UnixStream};
 
 /// The longest path of a Unix socket, in bytes (`sun_path` of unix(7), with its zero).
 pub const SOCKET_PATH_BYTES_MAX: usize = 107;

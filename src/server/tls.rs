@@ -2,21 +2,14 @@
 //! the running gate.
 
 use crate::metrics::Metrics;
-use crate::mounted::Mounted;
-use crate::mounted::ReadError;
-use crate::mounted::Together;
+use crate::mounted::{Mounted, ReadError, Together};
 
-use rustls::RootCertStore;
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem;
 use rustls::pki_types::pem::PemObject;
-use rustls::server::NoServerSessionStorage;
-use rustls::server::VerifierBuilderError;
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;

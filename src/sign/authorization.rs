@@ -1,20 +1,14 @@
 //! The `Authorization` header of a signed request: writing one, reading one, and recomputing the
 //! signature of a request that came with one.
 
-use super::CanonicalRequest;
-use super::Credential;
-use super::Error;
-use super::PayloadHash;
-use super::SdkDate;
-use super::Signature;
-use super::SigningKey;
-use super::StringToSign;
 use super::credential::is_access_key_id;
 use super::string_to_sign::algorithm_name;
+use super::{
+    CanonicalRequest, Credential, Error, PayloadHash, SdkDate, Signature, SigningKey, StringToSign,
+};
 
-use http::HeaderMap;
-use http::header;
 use http::request::Parts;
+use http::{HeaderMap, header};
 use std::fmt;
 
 /// The longest `Authorization` value that is read, in bytes.

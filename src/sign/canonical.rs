@@ -1,8 +1,6 @@
 //! The first stage: the request in the one form that both sides can build.
 
-use super::X_SDK_CONTENT_SHA256;
-use super::X_SECURITY_TOKEN;
-use super::escape;
+use super::{X_SDK_CONTENT_SHA256, X_SECURITY_TOKEN, escape};
 
 use aws_lc_rs::digest;
 use http::HeaderMap;

@@ -1,13 +1,10 @@
 //! Access keys, the signing key that comes from one, and signatures.
 
-use super::Error;
-use super::StringToSign;
 use super::canonical::Hex;
+use super::{Error, StringToSign};
 use crate::secret::Secret;
 
-use aws_lc_rs::constant_time;
-use aws_lc_rs::hkdf;
-use aws_lc_rs::hmac;
+use aws_lc_rs::{constant_time, hkdf, hmac};
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,19 +1,11 @@
 //! Why a signature is not the expected one: the first part in which they differ, and for the
 //! signature itself what would make it fit.
 
-use super::Authorization;
-use super::CanonicalRequest;
-use super::Credential;
-use super::Error;
-use super::PayloadHash;
-use super::SdkDate;
-use super::Signature;
-use super::SigningKey;
-use super::StringToSign;
-use super::X_PROJECT_ID;
-use super::X_SDK_DATE;
-use super::X_SECURITY_TOKEN;
 use super::authorization::canonical_request;
+use super::{
+    Authorization, CanonicalRequest, Credential, Error, PayloadHash, SdkDate, Signature,
+    SigningKey, StringToSign, X_PROJECT_ID, X_SDK_DATE, X_SECURITY_TOKEN,
+};
 
 use http::header;
 use http::request::Parts;

@@ -1,8 +1,7 @@
 //! The second stage: what the signature is computed over.
 
-use super::CanonicalRequest;
-use super::SdkDate;
 use super::canonical::Hex;
+use super::{CanonicalRequest, SdkDate};
 
 use aws_lc_rs::digest;
 use std::fmt;

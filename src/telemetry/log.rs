@@ -1,9 +1,7 @@
 //! The set-up of the log: level, format, destination.
 
 use super::Error;
-use super::line::Fields;
-use super::line::Format;
-use super::line::Lines;
+use super::line::{Fields, Format, Lines};
 use crate::clock::Clock;
 
 use tracing::Subscriber;

@@ -1,11 +1,9 @@
 //! What is told about a finished request, in its log line and on its span: who asked for what, what
 //! was decided, how it ended. No groups, claims, tags, job names or tokens.
 
-use crate::metrics::Decision;
-use crate::metrics::Origin;
+use crate::metrics::{Decision, Origin};
 
-use http::Method;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;

@@ -2,29 +2,16 @@
 //! conventions for HTTP, and `lychgate.*` for what only a gate has.
 
 use super::request::Summary;
-use super::trace::Answer;
-use super::trace::Stage;
-use super::trace::Timed;
-use super::trace::Trace;
-use crate::metrics::Decision;
-use crate::metrics::Origin;
+use super::trace::{Answer, Stage, Timed, Trace};
+use crate::metrics::{Decision, Origin};
 
 use http::Method;
 use jiff::Timestamp;
-use opentelemetry::InstrumentationScope;
-use opentelemetry::KeyValue;
-use opentelemetry::trace::SpanContext;
-use opentelemetry::trace::SpanId;
-use opentelemetry::trace::SpanKind;
-use opentelemetry::trace::Status;
-use opentelemetry::trace::TraceFlags;
-use opentelemetry::trace::TraceState;
-use opentelemetry_sdk::trace::SpanData;
-use opentelemetry_sdk::trace::SpanEvents;
-use opentelemetry_sdk::trace::SpanLinks;
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use std::borrow::Cow;
-use std::time::Duration;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 const JOB: &str = "/v2/{project_id}/training-jobs/{training_job_id}";

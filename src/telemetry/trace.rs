@@ -1,27 +1,18 @@
 //! One trace per request. Every request has a trace ID; only a sampled one is timed stage by stage
 //! and becomes spans, when it is finished.
 
-use super::Error;
-use super::export::Collector;
-use super::export::Exporter;
-use super::request;
+use super::export::{Collector, Exporter};
 use super::request::Summary;
-use super::span;
 use super::traceparent::Traceparent;
+use super::{Error, request, span};
 use crate::metrics::Metrics;
 
-use http::HeaderMap;
-use http::HeaderValue;
-use http::StatusCode;
-use http::Uri;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use jiff::Timestamp;
-use opentelemetry::trace::SpanId;
-use opentelemetry::trace::TraceId;
-use opentelemetry_sdk::trace::IdGenerator;
-use opentelemetry_sdk::trace::RandomIdGenerator;
+use opentelemetry::trace::{SpanId, TraceId};
+use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;

@@ -1,10 +1,7 @@
 //! The `traceparent` header (W3C Trace Context, level 2).
 
-use http::HeaderMap;
-use http::HeaderName;
-use http::HeaderValue;
-use opentelemetry::trace::SpanId;
-use opentelemetry::trace::TraceId;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::trace::{SpanId, TraceId};
 
 /// The header's name.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

@@ -8,16 +8,11 @@
 
 use crate::sign::Credential;
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use tokio::sync::watch;
-use tokio::time::Instant;
-use tokio::time::timeout_at;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 /// An acceptance vouches for the key for this long.

@@ -1,15 +1,12 @@
 //! The breaker's gauge, and the probe of an open breaker: one look-up of a job that nobody has.
 
-use super::Call;
-use super::Upstream;
+use super::{Call, Upstream};
 use crate::metrics::Operation;
 
 use http::Method;
 use std::future::pending;
 use std::sync::Arc;
-use tokio::time::Instant;
-use tokio::time::sleep_until;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// The job that is asked for. A key that the cloud accepts is told that there is none.

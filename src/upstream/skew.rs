@@ -1,14 +1,12 @@
 //! How far the upstream's clock is from the gate's, as the `Date` of its answers tells.
 
-use super::Call;
-use super::Upstream;
 use super::key::Pass;
+use super::{Call, Upstream};
 
 use http::HeaderMap;
 use http::header::DATE;
-use jiff::SignedDuration;
-use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::{SignedDuration, Timestamp};
 use std::sync::atomic::Ordering;
 
 /// A warning beyond this.

@@ -1,16 +1,12 @@
 //! The admin listener.
 
-use crate::toy::World;
-use crate::toy::field;
-use crate::toy::limits;
-use crate::toy::read_to_end;
+use crate::toy::{World, field, limits, read_to_end};
 
 use lychgate::server::admin;
 use lychgate::server::admin::Check;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::AsyncWriteExt;
 
 /// Status, content type and body of one request.

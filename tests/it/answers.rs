@@ -2,19 +2,12 @@
 //! are passed on, at a whole gate.
 
 use crate::attacks::ALLOW_ALL;
-use crate::http;
-use crate::http::Answer;
-use crate::world::CLOUD_AK;
-use crate::world::FINISHED;
-use crate::world::World;
-use crate::world::poll;
+use crate::http::{self, Answer};
+use crate::world::{CLOUD_AK, FINISHED, World, poll};
 
 use jiff::SignedDuration;
 use lychgate::clock::Clock;
-use lychgate::emulator::Effect;
-use lychgate::emulator::Fault;
-use lychgate::emulator::Operation;
-use lychgate::emulator::Reset;
+use lychgate::emulator::{Effect, Fault, Operation, Reset};
 use std::time::Duration;
 
 const BY_POOL: &str = r#"{"StringEquals":{"modelarts:poolId":"pool-vision-1"}}"#;

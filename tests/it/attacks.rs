@@ -1,13 +1,8 @@
 //! attacks.md, row by row, as raw bytes at a whole gate whose policies allow everything: whatever
 //! got through would delete. Numbers are those of the list.
 
-use crate::http;
-use crate::http::Connection;
-use crate::world::CLOUD_AK;
-use crate::world::FINISHED;
-use crate::world::GATEWAY_AK;
-use crate::world::PROJECT;
-use crate::world::World;
+use crate::http::{self, Connection};
+use crate::world::{CLOUD_AK, FINISHED, GATEWAY_AK, PROJECT, World};
 
 pub(crate) const ALLOW_ALL: &[(&str, &str)] = &[
     (

@@ -1,16 +1,9 @@
 //! `lychgate audit` as an auditor runs it: the program, its exit codes, what it prints where.
 
-use crate::world::FINISHED;
-use crate::world::PROJECT;
-use crate::world::PROTECTED;
-use crate::world::World;
-use crate::world::poll;
+use crate::world::{FINISHED, PROJECT, PROTECTED, World, poll};
 
 use lychgate::cli::Exit;
-use lychgate::emulator::Effect;
-use lychgate::emulator::Fault;
-use lychgate::emulator::Operation;
-use lychgate::emulator::Reset;
+use lychgate::emulator::{Effect, Fault, Operation, Reset};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;

@@ -1,12 +1,7 @@
 //! The commands for policy authors, run as they run them: the real binary on real directories.
 
-use crate::toy::World;
-use crate::toy::limits;
-use crate::world;
-use crate::world::FINISHED;
-use crate::world::PROJECT;
-use crate::world::PROTECTED;
-use crate::world::UNKNOWN;
+use crate::toy::{World, limits};
+use crate::world::{self, FINISHED, PROJECT, PROTECTED, UNKNOWN};
 
 use lychgate::server::admin;
 use lychgate::server::admin::Check;

@@ -1,28 +1,16 @@
 //! The gate's own key: what happens when the cloud refuses it, and how it is changed.
 
 use crate::http::Answer;
-use crate::world::CLOUD_AK;
-use crate::world::CLOUD_SK;
-use crate::world::FINISHED;
-use crate::world::PATIENCE;
-use crate::world::PROJECT;
-use crate::world::UNKNOWN;
-use crate::world::World;
-use crate::world::poll;
+use crate::world::{CLOUD_AK, CLOUD_SK, FINISHED, PATIENCE, PROJECT, UNKNOWN, World, poll};
 
 use futures_util::future::join_all;
 use jiff::SignedDuration;
 use lychgate::clock::Clock;
-use lychgate::emulator::Effect;
-use lychgate::emulator::Fault;
-use lychgate::emulator::Key;
-use lychgate::emulator::Operation;
+use lychgate::emulator::{Effect, Fault, Key, Operation};
 use lychgate::mounted::READ_EVERY;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 

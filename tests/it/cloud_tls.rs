@@ -1,24 +1,13 @@
 //! TLS to the cloud: whom the gate trusts, and that nothing is sent to anybody else.
 
-use crate::pki::Authority;
-use crate::pki::Pair;
-use crate::pki::dns;
-use crate::pki::expired;
-use crate::pki::localhost;
-use crate::pki::named;
-use crate::pki::self_signed;
-use crate::world::FINISHED;
-use crate::world::World;
-use crate::world::poll;
+use crate::pki::{Authority, Pair, dns, expired, localhost, named, self_signed};
+use crate::world::{FINISHED, World, poll};
 
 use rustls::ServerConfig;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::Mutex;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;

@@ -1,8 +1,7 @@
 //! The configuration file: the example is complete and loads, and every mistake is told where it is.
 
 use lychgate::client::Roots;
-use lychgate::config::Config;
-use lychgate::config::Role;
+use lychgate::config::{Config, Role};
 
 use std::path::Path;
 

@@ -9,8 +9,7 @@ use self::reference::Setting;
 use self::types::Types;
 
 use lychgate::config::Config;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 

@@ -6,36 +6,23 @@
 
 mod account;
 
-use crate::process;
-use crate::process::Gate;
-use crate::world::PROJECT;
-use crate::world::Prepared;
-use crate::world::World;
-use crate::world::delete_head;
-use crate::world::read_ledger;
+use crate::process::{self, Gate};
+use crate::world::{PROJECT, Prepared, World, delete_head, read_ledger};
 
 use self::account::Figures;
 use lychgate::clock::Clock;
-use lychgate::emulator::Effect;
-use lychgate::emulator::Emulator;
-use lychgate::emulator::Fault;
-use lychgate::emulator::Job;
-use lychgate::emulator::Operation;
-use lychgate::emulator::Reset;
+use lychgate::emulator::{Effect, Emulator, Fault, Job, Operation, Reset};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 const ROUNDS: u64 = 20;

@@ -1,38 +1,25 @@
 //! Temporary cloud keys from emulated issuers: each source through the same life, over TLS, and at a
 //! whole gate; and who may read the files.
 
-use crate::collector::acceptor;
-use crate::collector::tls_file;
-use crate::world::FINISHED;
-use crate::world::PATIENCE;
-use crate::world::PROJECT;
-use crate::world::World;
-use crate::world::poll;
+use crate::collector::{acceptor, tls_file};
+use crate::world::{FINISHED, PATIENCE, PROJECT, World, poll};
 
 use jiff::SignedDuration;
 use lychgate::client::Roots;
 use lychgate::clock::Clock;
 use lychgate::credentials;
-use lychgate::credentials::Oidc;
-use lychgate::credentials::Parts;
-use lychgate::credentials::PodIdentity;
-use lychgate::credentials::Source;
+use lychgate::credentials::{Oidc, Parts, PodIdentity, Source};
 use lychgate::emulator::Key;
 use lychgate::metrics::Metrics;
 use lychgate::sign::Credential;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWrite;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;

@@ -3,10 +3,7 @@
 
 use crate::attacks::ALLOW_ALL;
 use crate::http;
-use crate::world::AUDIENCE;
-use crate::world::ISSUER;
-use crate::world::PROJECT;
-use crate::world::World;
+use crate::world::{AUDIENCE, ISSUER, PROJECT, World};
 
 use lychgate::clock::Clock;
 use lychgate::emulator::Job;

@@ -2,30 +2,14 @@
 
 #![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use crate::emulator::client::Answer;
-use crate::emulator::client::Call;
-use crate::emulator::client::KEY;
-use crate::emulator::client::PROJECT;
-use crate::emulator::client::now;
-use crate::emulator::client::send;
-use jiff::SignedDuration;
-use jiff::Timestamp;
+use crate::emulator::client::{Answer, Call, KEY, PROJECT, now, send};
+use jiff::{SignedDuration, Timestamp};
 use lychgate::clock::Clock;
-use lychgate::emulator::Config;
-use lychgate::emulator::DeleteBody;
-use lychgate::emulator::Effect;
-use lychgate::emulator::Emulator;
-use lychgate::emulator::FAILURES_MAX;
-use lychgate::emulator::Fault;
-use lychgate::emulator::Job;
-use lychgate::emulator::Key;
-use lychgate::emulator::LOCK;
-use lychgate::emulator::Operation;
-use lychgate::emulator::Reset;
-use lychgate::emulator::SKEW_MAX;
-use lychgate::emulator::sample;
-use serde_json::Value;
-use serde_json::json;
+use lychgate::emulator::{
+    Config, DeleteBody, Effect, Emulator, FAILURES_MAX, Fault, Job, Key, LOCK, Operation, Reset,
+    SKEW_MAX, sample,
+};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 mod client;

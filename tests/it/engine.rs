@@ -1,16 +1,9 @@
 //! The engine, asked like the reference interpreter and answering in its words.
 
-use crate::reference::Files;
-use crate::reference::Verdict;
+use crate::reference::{Files, Verdict};
 
 use lychgate::policy;
-use lychgate::policy::Attributes;
-use lychgate::policy::Decision;
-use lychgate::policy::Diagnostic;
-use lychgate::policy::Limits;
-use lychgate::policy::Query;
-use lychgate::policy::Reason;
-use lychgate::policy::Severity;
+use lychgate::policy::{Attributes, Decision, Diagnostic, Limits, Query, Reason, Severity};
 
 /// A policy directory that the engine has taken.
 pub(crate) struct Engine {

@@ -1,32 +1,19 @@
 //! Disks that are full, slow, bad or read-only, and clocks that jump, under a whole gate.
 
-use crate::http;
-use crate::http::Connection;
-use crate::process;
-use crate::process::Gate;
-use crate::world::FINISHED;
-use crate::world::PROJECT;
-use crate::world::PROTECTED;
-use crate::world::Prepared;
-use crate::world::UNKNOWN;
-use crate::world::World;
-use crate::world::delete_head;
-use crate::world::poll;
-use crate::world::read_ledger;
+use crate::http::{self, Connection};
+use crate::process::{self, Gate};
+use crate::world::{
+    FINISHED, PROJECT, PROTECTED, Prepared, UNKNOWN, World, delete_head, poll, read_ledger,
+};
 
 use jiff::SignedDuration;
 use lychgate::clock::Clock;
-use lychgate::emulator::Effect;
-use lychgate::emulator::Emulator;
-use lychgate::emulator::Fault;
-use lychgate::emulator::Operation;
-use lychgate::emulator::Reset;
+use lychgate::emulator::{Effect, Emulator, Fault, Operation, Reset};
 use serde_json::Value;
 use std::fs;
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;

@@ -3,13 +3,7 @@
 //! A case is `tests/data/policy/bad/<code>.txt`: files, each after a line `-- path --`. `<FF>` stands
 //! for a byte that is no UTF-8. The rendering is in `<code>.snap` beside it.
 
-use lychgate::policy::Code;
-use lychgate::policy::Files;
-use lychgate::policy::Limits;
-use lychgate::policy::Set;
-use lychgate::policy::Severity;
-use lychgate::policy::Suites;
-use lychgate::policy::render;
+use lychgate::policy::{Code, Files, Limits, Set, Severity, Suites, render};
 
 use std::collections::BTreeSet;
 use std::fs;

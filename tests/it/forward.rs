@@ -2,42 +2,26 @@
 //! front of something that stands in for the second, to see what goes out and what comes back.
 
 use crate::attacks;
-use crate::collector::Collector;
-use crate::collector::Mood;
-use crate::collector::tls_file;
-use crate::http;
-use crate::http::Answer;
-use crate::http::Connection;
+use crate::collector::{Collector, Mood, tls_file};
+use crate::http::{self, Answer, Connection};
 use crate::process;
-use crate::world;
-use crate::world::AUDIENCE;
-use crate::world::FINISHED;
-use crate::world::ISSUER;
-use crate::world::PATIENCE;
-use crate::world::PROJECT;
-use crate::world::PROTECTED;
-use crate::world::Running;
-use crate::world::UNKNOWN;
-use crate::world::World;
-use crate::world::poll;
+use crate::world::{
+    self, AUDIENCE, FINISHED, ISSUER, PATIENCE, PROJECT, PROTECTED, Running, UNKNOWN, World, poll,
+};
 
 use futures_util::future::join_all;
 use lychgate::cli::Exit;
 use lychgate::clock::Clock;
-use lychgate::upstream::BODY_BYTES_MAX;
-use lychgate::upstream::USER_AGENT;
+use lychgate::upstream::{BODY_BYTES_MAX, USER_AGENT};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 

@@ -2,21 +2,15 @@
 //! on, another client deletes as if nothing were the matter.
 
 use crate::attacks::ALLOW_ALL;
-use crate::siege::GROWTH_MAX;
-use crate::siege::UNLIMITED;
-use crate::siege::besieged;
+use crate::siege::{GROWTH_MAX, UNLIMITED, besieged};
 use crate::toy;
-use crate::world::FINISHED;
-use crate::world::PATIENCE;
-use crate::world::PROJECT;
-use crate::world::World;
+use crate::world::{FINISHED, PATIENCE, PROJECT, World};
 
 use lychgate::server::Limits;
 
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 

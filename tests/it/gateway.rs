@@ -1,24 +1,13 @@
 //! The main job, end to end: what is asked of the cloud, what is answered, what is recorded.
 
-use crate::collector::Collector;
-use crate::collector::Mood;
-use crate::http;
-use crate::http::Connection;
-use crate::world::FINISHED;
-use crate::world::PROJECT;
-use crate::world::PROTECTED;
-use crate::world::UNKNOWN;
-use crate::world::World;
-use crate::world::poll;
+use crate::collector::{Collector, Mood};
+use crate::http::{self, Connection};
+use crate::world::{FINISHED, PROJECT, PROTECTED, UNKNOWN, World, poll};
 
 use jiff::SignedDuration;
 use lychgate::cli::Exit;
 use lychgate::clock::Clock;
-use lychgate::emulator::DeleteBody;
-use lychgate::emulator::Effect;
-use lychgate::emulator::Fault;
-use lychgate::emulator::Operation;
-use lychgate::emulator::Reset;
+use lychgate::emulator::{DeleteBody, Effect, Fault, Operation, Reset};
 use std::time::Duration;
 
 /// Allows what a condition says, to everybody.

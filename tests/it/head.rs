@@ -1,17 +1,11 @@
 //! Request heads as raw bytes over a socket. Numbers are those of the attack list.
 
-use crate::toy::GOOD;
-use crate::toy::World;
-use crate::toy::limits;
-use crate::toy::read_one;
-use crate::toy::read_to_end;
-use crate::toy::within;
+use crate::toy::{GOOD, World, limits, read_one, read_to_end, within};
 
 use lychgate::server::Limits;
 
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const BODY: &str = "400 Lychgate.4007";
 const LARGE: &str = "431 Lychgate.4311";

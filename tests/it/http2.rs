@@ -1,23 +1,17 @@
 //! HTTP/2 with prior knowledge. Numbers are those of the attack list.
 
-use crate::toy::World;
-use crate::toy::limits;
-use crate::toy::within;
+use crate::toy::{World, limits, within};
 
 use lychgate::server::Limits;
 
 use bytes::Bytes;
-use http::Method;
-use http::Request;
 use http::request::Builder;
-use http_body_util::BodyExt;
-use http_body_util::Full;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::SendRequest;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::time::Duration;
-use tokio::io::AsyncRead;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A client on `stream` whose driver runs on the world's tracker.
 pub(crate) async fn connect<IO>(world: &World, stream: IO) -> SendRequest<Full<Bytes>>

@@ -1,8 +1,7 @@
 //! Every link of the documentation leads somewhere: to a file that is there, to a heading in it.
 
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

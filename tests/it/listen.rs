@@ -3,25 +3,14 @@
 mod local;
 mod rotation;
 
-use crate::http::Answer;
-use crate::http::Connection;
-use crate::pki::Authority;
-use crate::pki::dns;
-use crate::pki::expired;
-use crate::pki::localhost;
-use crate::pki::named;
-use crate::pki::uri;
-use crate::world::Builder;
-use crate::world::FINISHED;
-use crate::world::PROJECT;
-use crate::world::World;
+use crate::http::{Answer, Connection};
+use crate::pki::{Authority, dns, expired, localhost, named, uri};
+use crate::world::{Builder, FINISHED, PROJECT, World};
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use serde_json::Value;
 use std::net::SocketAddr;

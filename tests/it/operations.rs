@@ -3,12 +3,10 @@
 
 use crate::config_docs::assert_current;
 
-use lychgate::metrics::DEFINITIONS;
-use lychgate::metrics::Kind;
+use lychgate::metrics::{DEFINITIONS, Kind};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const DOCUMENT: &str = "docs/operations.md";
 const METRICS_BEGIN: &str = "LYCHGATE_ACCEPT=1 cargo test --test it operations -->\n";

@@ -13,26 +13,14 @@
 mod generate;
 mod table;
 
-use self::generate::World;
-use self::generate::fill_attributes;
-use self::generate::fill_query;
+use self::generate::{World, fill_attributes, fill_query};
 
 use crate::engine::Engine;
-use crate::reference::Files;
-use crate::reference::Policies;
-use crate::reference::Verdict;
-use crate::reference::judge;
+use crate::reference::{Files, Policies, Verdict, judge};
 
-use lychgate::policy::Attribute;
-use lychgate::policy::Attributes;
-use lychgate::policy::Query;
-use lychgate::policy::Sources;
+use lychgate::policy::{Attribute, Attributes, Query, Sources};
 use proptest::prelude::Strategy;
-use proptest::test_runner::Config;
-use proptest::test_runner::RngAlgorithm;
-use proptest::test_runner::TestCaseError;
-use proptest::test_runner::TestError;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRunner};
 use std::fmt::Write as _;
 
 /// Directories for each of proptest's cases (256 unless `PROPTEST_CASES` says otherwise).

@@ -4,17 +4,10 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use crate::engine::Engine;
-use crate::reference::Case;
-use crate::reference::Files;
-use crate::reference::Policies;
-use crate::reference::Suite;
-use crate::reference::Verdict;
-use crate::reference::judge;
+use crate::reference::{Case, Files, Policies, Suite, Verdict, judge};
 
 use serde::Deserialize;
-use serde_json::Map;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 const DOCUMENT: &str = include_str!("../../docs/policy-language.md");

@@ -2,10 +2,7 @@
 //! suites comes out as it says, each statement decides at least one of them, and `check` finds nothing.
 
 use crate::engine::Engine;
-use crate::reference::Files;
-use crate::reference::Policies;
-use crate::reference::Suite;
-use crate::reference::judge;
+use crate::reference::{Files, Policies, Suite, judge};
 
 use std::collections::BTreeSet;
 use std::fs;

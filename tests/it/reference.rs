@@ -15,21 +15,13 @@ mod case;
 mod document;
 mod value;
 
-pub(crate) use self::case::Case;
-pub(crate) use self::case::Suite;
-pub(crate) use self::document::Files;
-pub(crate) use self::document::Policies;
+pub(crate) use self::case::{Case, Suite};
+pub(crate) use self::document::{Files, Policies};
 
-use self::document::Condition;
-use self::document::Effect;
-use self::document::List;
-use self::document::Statement;
+use self::document::{Condition, Effect, List, Statement};
 use self::value::Piece;
 
-use lychgate::policy::Attribute;
-use lychgate::policy::Attributes;
-use lychgate::policy::Query;
-use lychgate::policy::Sources;
+use lychgate::policy::{Attribute, Attributes, Query, Sources};
 
 /// What the policies say. `by` is the name of the deciding statement, `ceiling` or `none`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,20 +1,10 @@
 //! Several upstreams: whose project goes where, with which key, and whose breaker opens.
 
 use crate::attacks::ALLOW_ALL;
-use crate::http;
-use crate::http::Answer;
-use crate::world::ACCOUNT;
-use crate::world::Builder;
-use crate::world::CLOUD_AK;
-use crate::world::FINISHED;
-use crate::world::PROJECT;
-use crate::world::REGION;
-use crate::world::World;
+use crate::http::{self, Answer};
+use crate::world::{ACCOUNT, Builder, CLOUD_AK, FINISHED, PROJECT, REGION, World};
 
-use lychgate::emulator::Config;
-use lychgate::emulator::Emulator;
-use lychgate::emulator::Key;
-use lychgate::emulator::Request;
+use lychgate::emulator::{Config, Emulator, Key, Request};
 use std::fs;
 use tempfile::TempDir;
 

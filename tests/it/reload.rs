@@ -2,10 +2,7 @@
 //! record.
 
 use crate::http::Connection;
-use crate::world::FINISHED;
-use crate::world::PATIENCE;
-use crate::world::World;
-use crate::world::put;
+use crate::world::{FINISHED, PATIENCE, World, put};
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -2,28 +2,18 @@
 //! talkative.
 
 use crate::attacks::ALLOW_ALL;
-use crate::collector::Collector;
-use crate::collector::Mood;
-use crate::http;
-use crate::http::Answer;
-use crate::world::AUDIENCE;
-use crate::world::CLOUD_AK;
-use crate::world::CLOUD_SK;
-use crate::world::FINISHED;
-use crate::world::GATEWAY_AK;
-use crate::world::GATEWAY_SK;
-use crate::world::ISSUER;
-use crate::world::PROJECT;
-use crate::world::World;
+use crate::collector::{Collector, Mood};
+use crate::http::{self, Answer};
+use crate::world::{
+    AUDIENCE, CLOUD_AK, CLOUD_SK, FINISHED, GATEWAY_AK, GATEWAY_SK, ISSUER, PROJECT, World,
+};
 
 use ::http::Method;
 use lychgate::clock::Clock;
-use lychgate::emulator::Effect;
-use lychgate::emulator::Fault;
+use lychgate::emulator::{Effect, Fault};
 use lychgate::secret::Secret;
 use lychgate::sign;
-use lychgate::sign::Algorithm;
-use lychgate::sign::Credential;
+use lychgate::sign::{Algorithm, Credential};
 use serde_json::json;
 use std::fs;
 

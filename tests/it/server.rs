@@ -1,18 +1,11 @@
 //! Connections as a whole: limits, time-outs, panics, drain.
 
-use crate::toy::GOOD;
-use crate::toy::World;
-use crate::toy::limits;
-use crate::toy::read_one;
-use crate::toy::read_to_end;
-use crate::toy::split;
-use crate::toy::within;
+use crate::toy::{GOOD, World, limits, read_one, read_to_end, split, within};
 
 use lychgate::server::Limits;
 
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const SHORT: Duration = Duration::from_millis(50);

@@ -1,15 +1,9 @@
 //! Deletes whose outcome nobody saw: they are looked after until the ledger says how they ended.
 
 use crate::http;
-use crate::world::FINISHED;
-use crate::world::World;
-use crate::world::poll;
+use crate::world::{FINISHED, World, poll};
 
-use lychgate::emulator::Effect;
-use lychgate::emulator::Emulator;
-use lychgate::emulator::Fault;
-use lychgate::emulator::Operation;
-use lychgate::emulator::Reset;
+use lychgate::emulator::{Effect, Emulator, Fault, Operation, Reset};
 use serde_json::Value;
 
 /// Deletes without a look-up, so that each look-up is one that looks after a delete.

@@ -1,13 +1,9 @@
 //! The ledger's copies: shipped to a collector that comes and goes, and echoed on stdout.
 
-use crate::collector::Collector;
-use crate::collector::Mood;
+use crate::collector::{Collector, Mood};
 use crate::http::Connection;
 use crate::process::Gate;
-use crate::world::Builder;
-use crate::world::PROTECTED;
-use crate::world::World;
-use crate::world::poll;
+use crate::world::{Builder, PROTECTED, World, poll};
 
 use ::http::StatusCode;
 use lychgate::cli::Exit;

@@ -4,24 +4,15 @@
 use crate::attacks::ALLOW_ALL;
 use crate::binary;
 use crate::http::Connection;
-use crate::world::FINISHED;
-use crate::world::PATIENCE;
-use crate::world::World;
-use crate::world::poll;
+use crate::world::{FINISHED, PATIENCE, World, poll};
 
-use rustix::process::Resource;
-use rustix::process::Rlimit;
-use rustix::process::Signal;
-use rustix::process::getrlimit;
-use rustix::process::setrlimit;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use std::collections::VecDeque;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Connections whose heads dribble in.
 const SLOW: usize = 1000;

@@ -1,14 +1,12 @@
 //! `lychgate sign --explain`, run as somebody runs it whom the cloud has refused.
 
-use crate::cli::Ran;
-use crate::cli::lychgate;
+use crate::cli::{Ran, lychgate};
 use crate::world::put;
 
 use lychgate::clock::Clock;
 use lychgate::secret::Secret;
 use lychgate::sign;
-use lychgate::sign::Algorithm;
-use lychgate::sign::Credential;
+use lychgate::sign::{Algorithm, Credential};
 use serde_json::Value;
 use std::fs::File;
 use std::process::Command;

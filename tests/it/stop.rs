@@ -2,18 +2,11 @@
 
 use crate::http::Connection;
 use crate::process::verify;
-use crate::siege::UNLIMITED;
-use crate::siege::besieged;
-use crate::world::FINISHED;
-use crate::world::PATIENCE;
-use crate::world::World;
-use crate::world::poll;
-use crate::world::read_ledger;
+use crate::siege::{UNLIMITED, besieged};
+use crate::world::{FINISHED, PATIENCE, World, poll, read_ledger};
 
 use lychgate::cli::Exit;
-use lychgate::emulator::Effect;
-use lychgate::emulator::Fault;
-use lychgate::emulator::Operation;
+use lychgate::emulator::{Effect, Fault, Operation};
 
 use rustix::process::Signal;
 use serde_json::Value;

@@ -2,31 +2,18 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use crate::collector::Collector;
-use crate::collector::Mood;
-use crate::collector::tls_file;
+use crate::collector::{Collector, Mood, tls_file};
 
-use http::HeaderMap;
-use http::HeaderValue;
-use http::Method;
-use http::StatusCode;
-use http::Uri;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use lychgate::client::Roots;
-use lychgate::metrics::Decision;
-use lychgate::metrics::Metrics;
-use lychgate::metrics::Origin;
+use lychgate::metrics::{Decision, Metrics, Origin};
 use lychgate::telemetry;
-use lychgate::telemetry::Answer;
-use lychgate::telemetry::Stage;
-use lychgate::telemetry::Summary;
-use lychgate::telemetry::TraceConfig;
-use lychgate::telemetry::Tracer;
+use lychgate::telemetry::{Answer, Stage, Summary, TraceConfig, Tracer};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
-use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode as SpanStatus;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;

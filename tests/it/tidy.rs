@@ -3,8 +3,7 @@
 //! The check is lexical: it reads lines, not syntax. It keeps honest people honest.
 
 use std::fs;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Modules that know no other and that everyone above the pure core may use.
 const LEAVES: &[&str] = &["client", "clock", "metrics", "mounted", "secret"];

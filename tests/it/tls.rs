@@ -1,34 +1,22 @@
 //! A listener that speaks TLS.
 
-use crate::toy::World;
-use crate::toy::limits;
-use crate::toy::loopback;
-use crate::toy::within;
+use crate::toy::{World, limits, loopback, within};
 
 use lychgate::authn::Peer;
 use lychgate::gateway::HeadFault;
 use lychgate::metrics::Metrics;
-use lychgate::server::Limits;
-use lychgate::server::Listener;
-use lychgate::server::tls::Files;
-use lychgate::server::tls::Setting;
-use lychgate::server::tls::Tls;
+use lychgate::server::tls::{Files, Setting, Tls};
+use lychgate::server::{Limits, Listener};
 
 use axum::Router;
 use axum::extract::Request;
-use rustls::ClientConfig;
-use rustls::HandshakeKind;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
-use std::path::Path;
-use std::path::PathBuf;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;

@@ -2,28 +2,19 @@
 //! load, two issuers.
 
 use crate::attacks::ALLOW_ALL;
-use crate::http;
-use crate::http::Connection;
-use crate::world::AUDIENCE;
-use crate::world::FINISHED;
-use crate::world::ISSUER;
-use crate::world::UNKNOWN;
-use crate::world::World;
-use crate::world::delete_head;
+use crate::http::{self, Connection};
+use crate::world::{AUDIENCE, FINISHED, ISSUER, UNKNOWN, World, delete_head};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future::join_all;
-use jsonwebtoken::Algorithm;
-use jsonwebtoken::EncodingKey;
 use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey};
 use lychgate::clock::Clock;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the issuer writes.
 const HEADER: &str = r#"{"alg":"EdDSA","kid":"test"}"#;

@@ -1,14 +1,9 @@
 //! A real listener on the loopback with a router that says what reached it.
 
 use lychgate::authn::Peer;
-use lychgate::gateway::HeadFault;
-use lychgate::gateway::Refusal;
+use lychgate::gateway::{HeadFault, Refusal};
 use lychgate::metrics::Metrics;
-use lychgate::server::Admission;
-use lychgate::server::Limits;
-use lychgate::server::Listener;
-use lychgate::server::Place;
-use lychgate::server::Serving;
+use lychgate::server::{Admission, Limits, Listener, Place, Serving};
 
 use axum::Router;
 use axum::body::Body;
@@ -16,11 +11,9 @@ use axum::extract::Request;
 use http::Response;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;

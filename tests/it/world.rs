@@ -1,26 +1,21 @@
 //! A whole gate on free ports, started from a configuration file as `serve` would start it, with an
 //! emulated ModelArts behind it.
 
-use crate::binary;
-use crate::binary::Process;
-use crate::http;
-use crate::http::Answer;
+use crate::binary::{self, Process};
+use crate::http::{self, Answer};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Algorithm;
-use jsonwebtoken::EncodingKey;
-use jsonwebtoken::Header;
 use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use lychgate::app::App;
 use lychgate::cli::Exit;
 use lychgate::clock::Clock;
 use lychgate::config::Config;
 use lychgate::emulator;
 use lychgate::emulator::Emulator;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;

@@ -12,17 +12,7 @@ mod cpu;
 #[path = "../../support/world.rs"]
 mod world;
 
-use cedar_policy::Authorizer;
-use cedar_policy::Context;
-use cedar_policy::Decision;
-use cedar_policy::Entities;
-use cedar_policy::Entity;
-use cedar_policy::EntityUid;
-use cedar_policy::Policy;
-use cedar_policy::PolicyId;
-use cedar_policy::PolicySet;
-use cedar_policy::Request;
-use cedar_policy::RestrictedExpression as Value;
+use cedar_policy::{Authorizer, Context, Decision, Entities, Entity, EntityUid, Policy, PolicyId, PolicySet, Request, RestrictedExpression as Value};
 use std::collections::HashSet;
 use std::hint::black_box;
 use std::process::ExitCode;

@@ -7,9 +7,7 @@ use crate::policy::Principal;
 
 use std::collections::HashMap;
 use std::mem;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The most tokens in each of the two halves.
 const HALF_MAX: usize = 2048;

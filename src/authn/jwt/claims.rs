@@ -1,18 +1,12 @@
 //! From the payload of a token with a good signature to a principal. The types of all claims that
 //! matter are checked here: a claim of a wrong type is refused, never taken for absent.
 
-use crate::authn::Error;
-use crate::authn::Moment;
-use crate::authn::config::ClaimPath;
-use crate::authn::config::Issuer;
-use crate::authn::name;
-use crate::policy::Method;
-use crate::policy::Principal;
+use crate::authn::config::{ClaimPath, Issuer};
+use crate::authn::{Error, Moment, name};
+use crate::policy::{Method, Principal};
 
-use jiff::SignedDuration;
-use jiff::Timestamp;
-use serde_json::Map;
-use serde_json::Value;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// How far the issuer's clock and the gate's may be apart.

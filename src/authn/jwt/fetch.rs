@@ -3,22 +3,15 @@
 
 use super::json;
 use crate::authn::config;
-use crate::authn::config::Jwks;
-use crate::authn::config::Remote;
-use crate::client;
-use crate::client::Client;
+use crate::authn::config::{Jwks, Remote};
+use crate::client::{self, Client};
 
 use bytes::Bytes;
-use http::HeaderValue;
-use http::Request;
-use http::StatusCode;
-use http::Uri;
-use http::header;
+use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use serde_json::Value;
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;

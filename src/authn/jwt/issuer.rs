@@ -2,25 +2,17 @@
 //! names a key that is not there.
 
 use super::fetch;
-use super::fetch::FETCH_MAX;
-use super::fetch::Fetcher;
-use super::jwks::Found;
-use super::jwks::KeySet;
+use super::fetch::{FETCH_MAX, Fetcher};
+use super::jwks::{Found, KeySet};
 use super::token::Token;
-use crate::authn::Error;
-use crate::authn::config;
-use crate::authn::config::Jwks;
-use crate::authn::config::STALE_KEYS;
+use crate::authn::config::{Jwks, STALE_KEYS};
+use crate::authn::{Error, config};
 
 use futures_util::FutureExt;
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::sync::Semaphore;
-use tokio::sync::watch;
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 /// The most requests that wait for a look at the keys of one issuer.

@@ -1,13 +1,8 @@
 //! JSON that says each thing once. With a repeated name, two readers could see two tokens.
 
-use serde::Deserialize;
-use serde::Deserializer;
-use serde::de::Error;
-use serde::de::MapAccess;
-use serde::de::SeqAccess;
-use serde::de::Visitor;
-use serde_json::Map;
-use serde_json::Value;
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 use std::fmt;
 
 /// An object without a repeated name, at any depth; depth is bounded by `serde_json` (128).

@@ -5,10 +5,8 @@ use super::token::KEY_ID_BYTES_MAX;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::Algorithm;
-use jsonwebtoken::DecodingKey;
-use serde_json::Map;
-use serde_json::Value;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde_json::{Map, Value};
 use std::fmt;
 
 /// The most keys of a set.

@@ -1,22 +1,16 @@
 //! Issuers and tokens made for a test, with real keys.
 
 use crate::authn::Moment;
-use crate::authn::config::ClaimPath;
-use crate::authn::config::Claims;
-use crate::authn::config::Issuer;
-use crate::authn::config::Jwks;
+use crate::authn::config::{ClaimPath, Claims, Issuer, Jwks};
 
 use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rsa;
-use aws_lc_rs::signature;
+use aws_lc_rs::{rsa, signature};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use jsonwebtoken::Algorithm;
-use jsonwebtoken::EncodingKey;
 use jsonwebtoken::jwk::Jwk;
-use serde_json::Value;
-use serde_json::json;
+use jsonwebtoken::{Algorithm, EncodingKey};
+use serde_json::{Value, json};
 use std::sync::LazyLock;
 
 /// The time at which the tokens of [`claims`] are good.

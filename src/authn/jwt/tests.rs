@@ -2,11 +2,9 @@
 
 use super::support::*;
 use super::*;
-use crate::authn::config::ClaimPath;
-use crate::authn::config::Jwks;
+use crate::authn::config::{ClaimPath, Jwks};
 
-use jsonwebtoken::Algorithm;
-use jsonwebtoken::EncodingKey;
+use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 use std::path::Path;
 use tempfile::NamedTempFile;

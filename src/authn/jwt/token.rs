@@ -6,8 +6,7 @@ use super::json;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
-use serde_json::Map;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The longest key ID, in bytes.
 pub(super) const KEY_ID_BYTES_MAX: usize = 256;

@@ -1,19 +1,15 @@
 //! The key file: as written, then as checked. No message repeats what the file says, because the
 //! wrong line may hold a secret.
 
-use super::Key;
-use super::Keys;
-use super::SOURCE;
+use super::{Key, Keys, SOURCE};
 use crate::authn::name;
-use crate::policy::Method;
-use crate::policy::Principal;
+use crate::policy::{Method, Principal};
 use crate::secret::Secret;
 use crate::sign::Credential;
 
 use serde::Deserialize;
 use serde_saphyr::Spanned;
-use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The most keys of a gate.

@@ -2,11 +2,9 @@
 
 use super::*;
 use crate::authn::StartError;
-use crate::sign::Algorithm;
-use crate::sign::Request;
+use crate::sign::{Algorithm, Request};
 
-use http::HeaderValue;
-use http::Method;
+use http::{HeaderValue, Method};
 use jiff::Timestamp;
 use std::path::Path;
 use std::time::Duration;

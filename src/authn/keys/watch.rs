@@ -3,8 +3,7 @@
 use super::Keys;
 use super::file::Fault;
 use crate::authn::StartError;
-use crate::mounted::Mounted;
-use crate::mounted::ReadError;
+use crate::mounted::{Mounted, ReadError};
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,16 +1,8 @@
 //! `lychgate audit pending`: the decisions of which the ledger does not say how they ended.
 
-use super::Directories;
-use super::Exit;
-use super::Format;
-use super::text;
-use crate::ledger::Damage;
-use crate::ledger::Kind;
-use crate::ledger::LedgerId;
-use crate::ledger::Record;
-use crate::ledger::record;
-use crate::ledger::record::Body;
-use crate::ledger::record::Verdict;
+use super::{Directories, Exit, Format, text};
+use crate::ledger::record::{Body, Verdict};
+use crate::ledger::{Damage, Kind, LedgerId, Record, record};
 
 use jiff::Timestamp;
 use serde::Serialize;

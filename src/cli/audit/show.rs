@@ -1,15 +1,8 @@
 //! `lychgate audit show`: decisions, each with how it ended.
 
-use super::Directories;
-use super::Exit;
-use super::text;
-use crate::ledger::Damage;
-use crate::ledger::Kind;
-use crate::ledger::LedgerId;
-use crate::ledger::Record;
-use crate::ledger::record;
-use crate::ledger::record::Body;
-use crate::ledger::record::Verdict;
+use super::{Directories, Exit, text};
+use crate::ledger::record::{Body, Verdict};
+use crate::ledger::{Damage, Kind, LedgerId, Record, record};
 
 use clap::ValueEnum;
 use jiff::Timestamp;

@@ -1,16 +1,8 @@
 //! `lychgate audit stats`: how many decisions, by what came of them and by whom.
 
-use super::Directories;
-use super::Exit;
-use super::Format;
-use super::text;
-use crate::ledger::Damage;
-use crate::ledger::Ending;
-use crate::ledger::Kind;
-use crate::ledger::Record;
-use crate::ledger::record;
-use crate::ledger::record::Body;
-use crate::ledger::record::Verdict;
+use super::{Directories, Exit, Format, text};
+use crate::ledger::record::{Body, Verdict};
+use crate::ledger::{Damage, Ending, Kind, Record, record};
 
 use jiff::Timestamp;
 use serde::Serialize;

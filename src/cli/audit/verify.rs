@@ -1,21 +1,13 @@
 //! `lychgate audit verify`: is the ledger what the gate wrote, from its first record to its last?
 
-use super::Directories;
-use super::Exit;
-use super::Format;
-use crate::ledger;
-use crate::ledger::Kept;
-use crate::ledger::PublicKey;
-use crate::ledger::Trust;
-use crate::ledger::Verified;
-use crate::ledger::record;
+use super::{Directories, Exit, Format};
+use crate::ledger::{self, Kept, PublicKey, Trust, Verified, record};
 
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Checks that no record was edited, removed, swapped or added, and names the first that is no good.
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,6 @@
 //! The calls of the demo: what to send, what will be answered, and why.
 
-use super::setup::AccessKey;
-use super::setup::Files;
-use super::setup::KEY_PRINCIPAL;
-use super::setup::Secrets;
+use super::setup::{AccessKey, Files, KEY_PRINCIPAL, Secrets};
 use crate::app::App;
 use crate::emulator::Emulator;
 use crate::emulator::sample::PROJECT;

@@ -5,18 +5,13 @@ use crate::emulator;
 use crate::emulator::sample::PROJECT;
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use jiff::SignedDuration;
-use jiff::Timestamp;
-use jsonwebtoken::Algorithm;
-use jsonwebtoken::EncodingKey;
-use jsonwebtoken::Header;
+use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 use uuid::Uuid;
 
 pub(super) const REGION: &str = "cn-north-4";

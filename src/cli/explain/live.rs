@@ -1,24 +1,14 @@
 //! A case from a job of the cloud: looked up, never deleted.
 
-use crate::app;
-use crate::app::StartError;
-use crate::attributes;
-use crate::attributes::ANSWER_BYTES_MAX;
+use crate::app::{self, StartError};
+use crate::attributes::{self, ANSWER_BYTES_MAX};
 use crate::clock::Clock;
 use crate::config::Gate;
 use crate::metrics::Metrics;
-use crate::policy::Attribute;
-use crate::policy::Attributes;
-use crate::policy::Method;
-use crate::policy::Principal;
-use crate::policy::Query;
-use crate::route;
-use crate::route::JobIds;
-use crate::telemetry;
-use crate::telemetry::TraceConfig;
-use crate::telemetry::Tracer;
-use crate::upstream::Job;
-use crate::upstream::LookedUp;
+use crate::policy::{Attribute, Attributes, Method, Principal, Query};
+use crate::route::{self, JobIds};
+use crate::telemetry::{self, TraceConfig, Tracer};
+use crate::upstream::{Job, LookedUp};
 
 use http::HeaderMap;
 use std::collections::BTreeMap;

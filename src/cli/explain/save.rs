@@ -1,19 +1,10 @@
 //! A question and its answer as a case at the end of a suite.
 
-use crate::policy::Attribute;
-use crate::policy::Attributes;
-use crate::policy::Decision;
-use crate::policy::Files;
-use crate::policy::Limits;
-use crate::policy::Query;
-use crate::policy::Suites;
+use crate::policy::{Attribute, Attributes, Decision, Files, Limits, Query, Suites};
 
-use serde_json::Map;
-use serde_json::Value;
-use serde_json::json;
-use std::fs;
-use std::io;
+use serde_json::{Map, Value, json};
 use std::path::Path;
+use std::{fs, io};
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {

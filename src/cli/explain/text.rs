@@ -1,9 +1,6 @@
 //! An explanation for people: the answer, the way to an allow, then the tree of statements.
 
-use super::Check;
-use super::Held;
-use super::Report;
-use super::WayReport;
+use super::{Check, Held, Report, WayReport};
 
 use std::fmt::Write;
 

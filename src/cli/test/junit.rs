@@ -1,7 +1,6 @@
 //! Results in JUnit's XML, as CI systems read it: one `testsuite` per file of tests/.
 
-use super::Outcome;
-use super::Report;
+use super::{Outcome, Report};
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

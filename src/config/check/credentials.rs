@@ -1,11 +1,8 @@
 //! The setting `credentials` of an upstream.
 
-use super::Checker;
-use super::is_loopback;
+use super::{Checker, is_loopback};
 use crate::config::file;
-use crate::credentials::Oidc;
-use crate::credentials::PodIdentity;
-use crate::credentials::Source;
+use crate::credentials::{Oidc, PodIdentity, Source};
 use crate::secret::Secret;
 use crate::sign::Credential;
 

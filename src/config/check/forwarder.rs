@@ -1,15 +1,12 @@
 //! The configuration of a forwarder, whose only upstream is of kind `gate`. What would do nothing
 //! there is refused, so that nobody relies on it.
 
-use super::Checker;
-use super::place;
-use crate::config::Forwarder;
-use crate::config::file;
+use super::{Checker, place};
 use crate::config::file::File;
+use crate::config::{Forwarder, file};
 use crate::forward;
 
-use serde_saphyr::Location;
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
 /// The default of `projects`: the central gate knows which ones it serves.
 const EVERY_PROJECT: &str = "*";

@@ -1,16 +1,10 @@
 //! The section `identity`.
 
-use super::Checker;
-use super::place;
+use super::{Checker, place};
 use crate::authn;
-use crate::authn::config::ClaimPath;
-use crate::authn::config::Claims;
-use crate::authn::config::Issuer;
-use crate::authn::config::Jwks;
-use crate::authn::config::Remote;
+use crate::authn::config::{ClaimPath, Claims, Issuer, Jwks, Remote};
 use crate::client::Roots;
-use crate::config::Listen;
-use crate::config::file;
+use crate::config::{Listen, file};
 
 use http::Uri;
 use jsonwebtoken::Algorithm;

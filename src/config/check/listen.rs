@@ -1,15 +1,10 @@
 //! The section `listen`.
 
 use super::Checker;
-use crate::config::Listen;
-use crate::config::Tls;
-use crate::config::TlsPlaces;
-use crate::config::file;
-use crate::policy::Method;
-use crate::policy::Principal;
-use crate::server::Place;
-use crate::server::SOCKET_PATH_BYTES_MAX;
+use crate::config::{Listen, Tls, TlsPlaces, file};
+use crate::policy::{Method, Principal};
 use crate::server::tls::Files;
+use crate::server::{Place, SOCKET_PATH_BYTES_MAX};
 
 use serde_saphyr::Spanned;
 use std::path::PathBuf;

@@ -1,10 +1,7 @@
 //! The section `upstreams`.
 
-use super::Checker;
-use super::is_name;
-use crate::config::Upstream;
-use crate::config::environment;
-use crate::config::file;
+use super::{Checker, is_name};
+use crate::config::{Upstream, environment, file};
 use crate::route::PROJECT_ID_MAX;
 use crate::sign::Algorithm;
 use crate::upstream;

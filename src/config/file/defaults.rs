@@ -1,17 +1,11 @@
 //! What holds where the configuration file says nothing.
 
-use super::Attributes;
-use super::Limits;
-use super::PerPrincipal;
-use super::PoolTypes;
-use super::Settle;
-use super::Timeouts;
+use super::{Attributes, Limits, PerPrincipal, PoolTypes, Settle, Timeouts};
 use crate::attributes::PoolWords;
 use crate::config::unit::Span;
 use crate::gateway::Rate;
 
-use serde_saphyr::Location;
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 use std::time::Duration;
 
 /// A default has no place in the file.

@@ -1,15 +1,10 @@
 //! How `tls` is read: by hand, because serde's untagged enums lose the places.
 
-use super::Tls;
-use super::TlsFiles;
+use super::{Tls, TlsFiles};
 
-use serde::Deserialize;
-use serde::Deserializer;
-use serde::de;
-use serde::de::MapAccess;
-use serde::de::Unexpected;
-use serde::de::Visitor;
 use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, de};
 use std::fmt;
 
 impl<'de> Deserialize<'de> for Tls {

@@ -3,23 +3,14 @@
 use super::*;
 
 use crate::clock::Clock;
-use crate::ledger::Config;
-use crate::ledger::Ending;
-use crate::ledger::Kind;
-use crate::ledger::OpenError;
-use crate::ledger::Status;
-use crate::ledger::Trust;
-use crate::ledger::Unverified;
-use crate::ledger::fixture::NOON;
 use crate::ledger::fixture::disk::Disk;
-use crate::ledger::fixture::record;
+use crate::ledger::fixture::{NOON, record};
 use crate::ledger::line::Head;
-use crate::ledger::open;
-use crate::ledger::reader::segment_name;
-use crate::ledger::reader::segments;
-use crate::ledger::start;
-use crate::ledger::verify_signed;
+use crate::ledger::reader::{segment_name, segments};
 use crate::ledger::writer::Limits;
+use crate::ledger::{
+    Config, Ending, Kind, OpenError, Status, Trust, Unverified, open, start, verify_signed,
+};
 use crate::metrics::Metrics;
 
 use jiff::SignedDuration;

@@ -1,10 +1,7 @@
 //! The member `peer`: an address, or the word for a Unix socket.
 
-use serde::Deserialize;
-use serde::Deserializer;
-use serde::Serialize;
-use serde::Serializer;
 use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::net::IpAddr;
 

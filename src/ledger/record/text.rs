@@ -2,8 +2,7 @@
 //! terminal or an editor show something else than what is there.
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde::Serializer;
+use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
 use std::io;
 
@@ -87,9 +86,8 @@ pub(in crate::ledger) fn written_len(it: char) -> usize {
 /// Times as RFC 3339 in UTC with all their digits.
 pub(super) mod timestamp {
     use jiff::Timestamp;
-    use serde::Deserialize;
-    use serde::Deserializer;
     use serde::de::Error;
+    use serde::{Deserialize, Deserializer};
     use std::borrow::Cow;
 
     pub(in crate::ledger::record) use super::serialize_time as serialize;

@@ -2,9 +2,7 @@
 
 use super::*;
 
-use crate::ledger::volume::Directory;
-use crate::ledger::volume::LOCK;
-use crate::ledger::volume::Unopened;
+use crate::ledger::volume::{Directory, LOCK, Unopened};
 
 use std::fs;
 use tempfile::TempDir;

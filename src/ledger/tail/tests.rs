@@ -3,12 +3,8 @@
 use super::*;
 
 use crate::clock::Clock;
-use crate::ledger::Config;
-use crate::ledger::Ending;
-use crate::ledger::Opened;
-use crate::ledger::fixture::NOON;
-use crate::ledger::fixture::record;
-use crate::ledger::open;
+use crate::ledger::fixture::{NOON, record};
+use crate::ledger::{Config, Ending, Opened, open};
 use crate::metrics::Metrics;
 
 use jiff::SignedDuration;

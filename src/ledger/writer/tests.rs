@@ -2,28 +2,14 @@
 
 use super::*;
 
-use crate::ledger;
-use crate::ledger::Ending;
-use crate::ledger::Judged;
-use crate::ledger::Ledger;
-use crate::ledger::Opened;
-use crate::ledger::Outcome;
-use crate::ledger::QUEUE_MAX;
-use crate::ledger::fixture::NOON;
-use crate::ledger::fixture::disk::Disk;
-use crate::ledger::fixture::disk::State;
-use crate::ledger::fixture::policies;
-use crate::ledger::fixture::query;
-use crate::ledger::fixture::record;
-use crate::ledger::fixture::record_by;
-use crate::ledger::fixture::words;
-use crate::ledger::record::Body;
-use crate::ledger::record::Verdict;
+use crate::ledger::fixture::disk::{Disk, State};
+use crate::ledger::fixture::{NOON, policies, query, record, record_by, words};
+use crate::ledger::record::{Body, Verdict};
+use crate::ledger::{self, Ending, Judged, Ledger, Opened, Outcome, QUEUE_MAX};
 use crate::policy;
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::task::JoinSet;
 
 struct World {

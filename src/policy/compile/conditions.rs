@@ -1,27 +1,13 @@
 //! Conditions: operators, keys, values, variables.
 
-use crate::policy::Sources;
-use crate::policy::condition::Condition;
-use crate::policy::condition::Listed;
-use crate::policy::condition::Operand;
-use crate::policy::condition::Operands;
-use crate::policy::condition::Test;
-use crate::policy::diagnostic::Code;
-use crate::policy::diagnostic::Findings;
-use crate::policy::diagnostic::Span;
-use crate::policy::document;
-use crate::policy::document::Effect;
-use crate::policy::document::Text;
-use crate::policy::key;
-use crate::policy::key::Key;
-use crate::policy::key::Kind;
-use crate::policy::operator;
-use crate::policy::operator::Comparison;
-use crate::policy::operator::Operator;
-use crate::policy::template;
+use crate::policy::condition::{Condition, Listed, Operand, Operands, Test};
+use crate::policy::diagnostic::{Code, Findings, Span};
+use crate::policy::document::{Effect, Text};
+use crate::policy::key::{Key, Kind};
+use crate::policy::operator::{Comparison, Operator};
 use crate::policy::template::Part;
-use crate::policy::value;
 use crate::policy::value::Decimal;
+use crate::policy::{Sources, document, key, operator, template, value};
 
 use std::collections::HashSet;
 

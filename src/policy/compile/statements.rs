@@ -1,26 +1,12 @@
 //! Statements: actions, resources, names.
 
-use crate::policy::ACTION;
-use crate::policy::Sources;
-use crate::policy::StatementName;
 use crate::policy::compile::conditions;
-use crate::policy::condition::Operand;
-use crate::policy::condition::Resource;
-use crate::policy::condition::Urn;
-use crate::policy::diagnostic::Code;
-use crate::policy::diagnostic::Findings;
-use crate::policy::document;
-use crate::policy::document::Choice;
-use crate::policy::document::Document;
-use crate::policy::document::Effect;
-use crate::policy::document::Text;
-use crate::policy::pattern;
-use crate::policy::set::Place;
-use crate::policy::set::Policy;
-use crate::policy::set::Statement;
-use crate::policy::suggest;
-use crate::policy::template;
+use crate::policy::condition::{Operand, Resource, Urn};
+use crate::policy::diagnostic::{Code, Findings};
+use crate::policy::document::{Choice, Document, Effect, Text};
+use crate::policy::set::{Place, Policy, Statement};
 use crate::policy::template::Part;
+use crate::policy::{ACTION, Sources, StatementName, document, pattern, suggest, template};
 
 use std::collections::HashSet;
 

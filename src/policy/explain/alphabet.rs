@@ -18,18 +18,11 @@
 //! * absent, for every key but `g:CurrentTime`.
 
 use super::change;
-use super::change::Actual;
 pub(super) use super::change::Setting;
-use super::change::World;
-use crate::policy::condition::Condition;
-use crate::policy::condition::Operand;
-use crate::policy::condition::Operands;
-use crate::policy::condition::Test;
-use crate::policy::condition::Urn;
-use crate::policy::facts::Facts;
-use crate::policy::facts::Filled;
-use crate::policy::key::Key;
-use crate::policy::key::Kind;
+use super::change::{Actual, World};
+use crate::policy::condition::{Condition, Operand, Operands, Test, Urn};
+use crate::policy::facts::{Facts, Filled};
+use crate::policy::key::{Key, Kind};
 use crate::policy::operator::Comparison;
 use crate::policy::pattern::Piece;
 use crate::policy::set::Statement;
@@ -37,8 +30,7 @@ use crate::policy::template::Part;
 use crate::policy::value;
 
 use ipnet::IpNet;
-use jiff::SignedDuration;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::slice;

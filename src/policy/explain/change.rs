@@ -1,12 +1,8 @@
 //! Facts that could be otherwise: what a key holds, and the same request with a key changed.
 
-use crate::policy::Attribute;
-use crate::policy::Attributes;
-use crate::policy::Principal;
-use crate::policy::Query;
-use crate::policy::facts::Fact;
-use crate::policy::facts::Facts;
+use crate::policy::facts::{Fact, Facts};
 use crate::policy::key::Key;
+use crate::policy::{Attribute, Attributes, Principal, Query};
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;

@@ -1,15 +1,10 @@
 //! The way to an allow, against examples and against plain search.
 
-use super::alphabet;
 use super::change::World;
-use super::way;
 use super::*;
-use crate::policy::Answer;
-use crate::policy::Attribute;
-use crate::policy::Files;
-use crate::policy::Method;
-use crate::policy::Principal;
+use super::{alphabet, way};
 use crate::policy::key::Key;
+use crate::policy::{Answer, Attribute, Files, Method, Principal};
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;

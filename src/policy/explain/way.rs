@@ -1,22 +1,13 @@
 //! The way from a no to a yes: the smallest set of keys that would have to hold something else.
 
 use super::alphabet;
-use super::change::Change;
-use super::change::Setting;
-use super::change::World;
-use crate::policy::Answer;
-use crate::policy::Attributes;
-use crate::policy::Query;
-use crate::policy::Set;
-use crate::policy::condition::Operand;
-use crate::policy::condition::Operands;
-use crate::policy::condition::Test;
-use crate::policy::decision;
+use super::change::{Change, Setting, World};
+use crate::policy::condition::{Operand, Operands, Test};
 use crate::policy::facts::Facts;
 use crate::policy::key::Key;
-use crate::policy::set::Policy;
-use crate::policy::set::Statement;
+use crate::policy::set::{Policy, Statement};
 use crate::policy::truth::Truth;
+use crate::policy::{Answer, Attributes, Query, Set, decision};
 
 /// The largest set of changes that is looked for.
 const CHANGES_MAX: usize = 3;

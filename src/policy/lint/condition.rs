@@ -1,20 +1,12 @@
 //! One condition: keys and values that never meet, absence that nobody thought of.
 
-use crate::policy::diagnostic::Code;
-use crate::policy::diagnostic::Findings;
-use crate::policy::document::Effect;
-use crate::policy::document::Text;
+use crate::policy::diagnostic::{Code, Findings};
+use crate::policy::document::{Effect, Text};
 use crate::policy::key::Key;
-use crate::policy::lint::Condition;
-use crate::policy::lint::statement;
-use crate::policy::operator::Comparison;
-use crate::policy::operator::Qualifier;
-use crate::policy::operator::Test;
-use crate::policy::pattern;
-use crate::policy::suggest;
-use crate::policy::template;
+use crate::policy::lint::{Condition, statement};
+use crate::policy::operator::{Comparison, Qualifier, Test};
 use crate::policy::template::Part;
-use crate::policy::value;
+use crate::policy::{pattern, suggest, template, value};
 
 /// `all` are the conditions of the same statement, this one included.
 pub(super) fn check(

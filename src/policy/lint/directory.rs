@@ -1,25 +1,13 @@
 //! Statements and documents side by side: repeated, overruled, inert, attached to nobody.
 
-use crate::policy::diagnostic::Code;
-use crate::policy::diagnostic::Diagnostic;
-use crate::policy::diagnostic::Findings;
-use crate::policy::diagnostic::Severity;
-use crate::policy::diagnostic::Span;
-use crate::policy::document::Effect;
-use crate::policy::document::Statement;
-use crate::policy::document::Text;
+use crate::policy::diagnostic::{Code, Diagnostic, Findings, Severity, Span};
+use crate::policy::document::{Effect, Statement, Text};
 use crate::policy::key::Key;
-use crate::policy::lint;
-use crate::policy::lint::Attached;
-use crate::policy::lint::Scope;
-use crate::policy::lint::Source;
-use crate::policy::template;
+use crate::policy::lint::{Attached, Scope, Source};
 use crate::policy::template::Part;
+use crate::policy::{lint, template};
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 pub(super) fn check(sources: &[Source<'_>], attached: &[Attached], found: &mut Vec<Diagnostic>) {
     let live_ceiling = sources

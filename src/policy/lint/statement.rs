@@ -1,19 +1,12 @@
 //! One statement: what an Allow leaves open, resources that match nothing.
 
-use crate::policy::diagnostic::Code;
-use crate::policy::diagnostic::Findings;
-use crate::policy::document::Effect;
-use crate::policy::document::Statement;
-use crate::policy::document::Text;
+use crate::policy::diagnostic::{Code, Findings};
+use crate::policy::document::{Effect, Statement, Text};
 use crate::policy::key::Key;
-use crate::policy::lint;
-use crate::policy::lint::Condition;
-use crate::policy::lint::condition;
-use crate::policy::operator;
+use crate::policy::lint::{Condition, condition};
 use crate::policy::operator::Comparison;
-use crate::policy::pattern;
-use crate::policy::template;
 use crate::policy::template::Part;
+use crate::policy::{lint, operator, pattern, template};
 
 /// `everywhere`: an identity policy that some attachment grants for all projects.
 pub(super) fn check(raw: &Statement, everywhere: bool, findings: &mut Findings<'_>) {

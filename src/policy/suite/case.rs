@@ -1,21 +1,11 @@
 //! One case: from what is written to a question and the answer that is expected.
 
 use super::written;
-use super::written::Facts;
-use super::written::Job;
-use crate::policy::Answer;
-use crate::policy::Attribute;
-use crate::policy::Attributes;
-use crate::policy::Decision;
-use crate::policy::Method;
-use crate::policy::Principal;
-use crate::policy::Query;
-use crate::policy::Span;
-use crate::policy::diagnostic::Code;
-use crate::policy::diagnostic::Findings;
-use crate::policy::suggest;
-use crate::policy::value;
-use crate::policy::yaml;
+use super::written::{Facts, Job};
+use crate::policy::diagnostic::{Code, Findings};
+use crate::policy::{
+    Answer, Attribute, Attributes, Decision, Method, Principal, Query, Span, suggest, value, yaml,
+};
 
 use jiff::Timestamp;
 use serde_saphyr::Spanned;

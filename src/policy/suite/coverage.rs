@@ -1,12 +1,8 @@
 //! Which statements the cases of the suites have put to the test.
 
-use crate::policy::Attributes;
-use crate::policy::Decision;
-use crate::policy::Query;
-use crate::policy::Set;
-use crate::policy::StatementName;
 use crate::policy::facts::Facts;
 use crate::policy::truth::Truth;
+use crate::policy::{Attributes, Decision, Query, Set, StatementName};
 
 use std::collections::HashSet;
 

@@ -1,10 +1,7 @@
 //! Suites from text to cases.
 
 use super::*;
-use crate::policy::Answer;
-use crate::policy::Attribute;
-use crate::policy::Attributes;
-use crate::policy::Method;
+use crate::policy::{Answer, Attribute, Attributes, Method};
 
 use std::collections::BTreeMap;
 

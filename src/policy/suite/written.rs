@@ -2,12 +2,9 @@
 
 use crate::policy::yaml;
 
-use serde::Deserialize;
-use serde::Deserializer;
-use serde::de;
-use serde::de::MapAccess;
-use serde::de::Visitor;
 use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, de};
 use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
 use std::fmt;

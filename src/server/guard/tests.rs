@@ -3,9 +3,7 @@
 use super::*;
 
 use proptest::prelude::*;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 const GOOD: &str = "DELETE /v2/p/training-jobs/j HTTP/1.1\r\nHost: gate\r\n\r\n";
 const BAD: &str = "DELETE /v2/p/training-jobs/j#f HTTP/1.1\r\nHost: gate\r\n\r\n";

@@ -2,10 +2,7 @@
 
 use super::*;
 
-use http::HeaderName;
-use http::HeaderValue;
-use http::Method;
-use http::Uri;
+use http::{HeaderName, HeaderValue, Method, Uri};
 use proptest::prelude::*;
 
 const GOOD: &str = "DELETE /v2/p/training-jobs/j HTTP/1.1\r\nHost: gate:8480\r\n\r\n";

@@ -1,22 +1,12 @@
 //! Whole lines, as they reach stderr.
 
 use super::*;
-use crate::metrics::Decision;
-use crate::metrics::Metrics;
-use crate::metrics::Origin;
-use crate::telemetry::Summary;
-use crate::telemetry::TraceConfig;
-use crate::telemetry::Tracer;
-use crate::telemetry::request_span;
+use crate::metrics::{Decision, Metrics, Origin};
+use crate::telemetry::{Summary, TraceConfig, Tracer, request_span};
 
-use http::HeaderMap;
-use http::HeaderValue;
-use http::Method;
-use http::StatusCode;
-use std::io;
-use std::panic;
-use std::sync::Arc;
-use std::sync::Mutex;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use std::sync::{Arc, Mutex};
+use std::{io, panic};
 
 #[derive(Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);

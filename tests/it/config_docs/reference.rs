@@ -1,14 +1,8 @@
 //! The types of the configuration file → the reference for people and the schema for editors.
 
-use super::types::Definition;
-use super::types::Field;
-use super::types::Form;
-use super::types::Shape;
-use super::types::Types;
+use super::types::{Definition, Field, Form, Shape, Types};
 
-use serde_json::Map;
-use serde_json::Value;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// The type of the whole file.

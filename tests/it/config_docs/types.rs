@@ -3,16 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use syn::Attribute;
-use syn::Expr;
-use syn::Fields;
-use syn::GenericArgument;
-use syn::Item;
-use syn::Lit;
-use syn::LitStr;
-use syn::Meta;
-use syn::PathArguments;
-use syn::Type;
+use syn::{Attribute, Expr, Fields, GenericArgument, Item, Lit, LitStr, Meta, PathArguments, Type};
 
 /// The structs and enums by name.
 pub(super) struct Types(BTreeMap<String, Definition>);

@@ -1,7 +1,6 @@
 //! The three accounts side by side.
 
-use super::Emulator;
-use super::Operation;
+use super::{Emulator, Operation};
 
 use jiff::Timestamp;
 use serde_json::Value;

@@ -1,13 +1,11 @@
 //! A client that writes requests by hand, so that nothing stands between a test and the bytes.
 
-use aws_lc_rs::digest;
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 use jiff::Timestamp;
 use lychgate::emulator::Emulator;
 use serde_json::Value;
 use std::io;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 pub(crate) const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";

@@ -1,18 +1,11 @@
 //! The emulator's own reading of the signing rules, against what the official SDKs computed.
 
-use crate::emulator::client::KEY;
-use crate::emulator::client::PROJECT;
-use crate::emulator::client::exchange;
+use crate::emulator::client::{KEY, PROJECT, exchange};
 use jiff::civil;
 use jiff::tz::TimeZone;
 use lychgate::clock::Clock;
-use lychgate::emulator::Config;
-use lychgate::emulator::Emulator;
-use lychgate::emulator::Job;
-use lychgate::emulator::Key;
-use lychgate::emulator::signature;
-use lychgate::emulator::signature::Authorization;
-use lychgate::emulator::signature::Received;
+use lychgate::emulator::signature::{Authorization, Received};
+use lychgate::emulator::{Config, Emulator, Job, Key, signature};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

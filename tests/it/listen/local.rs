@@ -1,19 +1,11 @@
 //! Listeners that vouch for whoever reaches them: fixed principals on loopback and Unix sockets.
 
-use super::ALLOW_ALL;
-use super::LISTEN;
-use super::code;
-use super::delete;
-use super::delete_h2;
-use super::is_accepted;
-use super::said;
+use super::{ALLOW_ALL, LISTEN, code, delete, delete_h2, is_accepted, said};
 use crate::http::Connection;
 use crate::world::World;
 
 use lychgate::cli::Exit;
-use lychgate::server::Limits;
-use lychgate::server::Listener;
-use lychgate::server::Place;
+use lychgate::server::{Limits, Listener, Place};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;

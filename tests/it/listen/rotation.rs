@@ -1,18 +1,9 @@
 //! TLS files that change under the running gate.
 
-use super::behind_tls;
-use super::delete;
-use super::is_accepted;
-use super::said;
+use super::{behind_tls, delete, is_accepted, said};
 use crate::http::Connection;
-use crate::pki::Authority;
-use crate::pki::Pair;
-use crate::pki::dns;
-use crate::pki::localhost;
-use crate::pki::named;
-use crate::world::PATIENCE;
-use crate::world::World;
-use crate::world::put;
+use crate::pki::{Authority, Pair, dns, localhost, named};
+use crate::world::{PATIENCE, World, put};
 
 use lychgate::mounted::READ_EVERY;
 use rustls::ClientConfig;

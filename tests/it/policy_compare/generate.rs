@@ -3,22 +3,13 @@
 
 use crate::reference::Files;
 
-use lychgate::policy::Attribute;
-use lychgate::policy::Attributes;
-use lychgate::policy::Method;
-use lychgate::policy::Principal;
-use lychgate::policy::Query;
+use lychgate::policy::{Attribute, Attributes, Method, Principal, Query};
 use proptest::collection::vec;
-use proptest::option;
-use proptest::prelude::Just;
-use proptest::prelude::Strategy;
-use proptest::prop_oneof;
-use proptest::sample::select;
-use proptest::sample::subsequence;
+use proptest::prelude::{Just, Strategy};
+use proptest::sample::{select, subsequence};
 use proptest::strategy::BoxedStrategy;
-use serde_json::Map;
-use serde_json::Value;
-use serde_json::json;
+use proptest::{option, prop_oneof};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

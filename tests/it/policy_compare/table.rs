@@ -1,18 +1,11 @@
 //! Every operator, in a Deny and in an Allow, with every qualifier and suffix, over absent, unknown,
 //! one and several values, against lists of every kind of value.
 
-use super::load;
-use super::show;
+use super::{load, show};
 
-use crate::reference::Files;
-use crate::reference::Policies;
-use crate::reference::judge;
+use crate::reference::{Files, Policies, judge};
 
-use lychgate::policy::Attribute;
-use lychgate::policy::Attributes;
-use lychgate::policy::Method;
-use lychgate::policy::Principal;
-use lychgate::policy::Query;
+use lychgate::policy::{Attribute, Attributes, Method, Principal, Query};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,10 +1,6 @@
 //! Suites and cases as written, and the question that a case asks.
 
-use lychgate::policy::Attribute;
-use lychgate::policy::Attributes;
-use lychgate::policy::Method;
-use lychgate::policy::Principal;
-use lychgate::policy::Query;
+use lychgate::policy::{Attribute, Attributes, Method, Principal, Query};
 
 use serde::Deserialize;
 use std::collections::BTreeMap;

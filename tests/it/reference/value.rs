@@ -1,8 +1,7 @@
 //! How texts are read and compared: patterns, numbers, dates, truth values, addresses.
 
 use std::cmp::Ordering;
-use std::net::IpAddr;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A text with what is special in it.
 #[derive(Clone, Debug, PartialEq, Eq)]

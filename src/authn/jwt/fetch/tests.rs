@@ -1,13 +1,11 @@
 //! Fetching over real connections: attacks.md 46, 50.
 
 use super::*;
-use crate::authn::config::Remote;
-use crate::authn::config::STALE_KEYS;
+use crate::authn::config::{Remote, STALE_KEYS};
 use crate::authn::jwt::support;
 use crate::client::Roots;
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;

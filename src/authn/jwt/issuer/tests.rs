@@ -1,8 +1,7 @@
 //! The pace of looks at an issuer's keys, in paused time, and what callers are told meanwhile.
 
 use super::*;
-use crate::authn::config::Remote;
-use crate::authn::config::STALE_KEYS_MIN;
+use crate::authn::config::{Remote, STALE_KEYS_MIN};
 use crate::authn::jwt::fetch::Script;
 use crate::authn::jwt::support;
 use crate::authn::jwt::support::Signer;
