@@ -1,16 +1,16 @@
 //! From the files of a directory to a [`Set`]: every finding at once.
 
 mod conditions;
+mod lint;
 mod statements;
 
-use crate::policy::attachments::Attachments;
-use crate::policy::diagnostic::{Code, Findings, Span};
-use crate::policy::document::Effect;
-use crate::policy::lint::{Attached, Scope, Source};
-use crate::policy::set::Policy;
-use crate::policy::{
-    Compiled, Diagnostic, Files, Limits, Set, Severity, attachments, document, lint,
-};
+use self::lint::{Scope, Source};
+use crate::policy::engine::set::Policy;
+use crate::policy::language::attachments::{Attached, Attachments};
+use crate::policy::language::diagnostic::{Code, Findings, Span};
+use crate::policy::language::document::Effect;
+use crate::policy::language::{attachments, document};
+use crate::policy::{Compiled, Diagnostic, Files, Limits, Set, Severity};
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,15 @@ pub(super) fn is_suite(path: &str) -> bool {
     matches!(Place::of(path), Place::Suite)
 }
 
-pub(super) fn compile(files: &Files, limits: &Limits) -> Compiled {
+impl Set {
+    /// Compiles the image of a directory: all or nothing, with every finding at once.
+    #[must_use]
+    pub fn compile(files: &Files, limits: &Limits) -> Compiled {
+        compile(files, limits)
+    }
+}
+
+fn compile(files: &Files, limits: &Limits) -> Compiled {
     let mut found = Vec::new();
     if !counted(files, limits, &mut found) {
         return Compiled { files: files.clone(), set: None, diagnostics: found };

@@ -1,13 +1,15 @@
 //! Conditions: operators, keys, values, variables.
 
-use crate::policy::condition::{Condition, Listed, Operand, Operands, Test};
-use crate::policy::diagnostic::{Code, Findings, Span};
-use crate::policy::document::{Effect, Text};
-use crate::policy::key::{Key, Kind};
-use crate::policy::operator::{Comparison, Operator};
-use crate::policy::template::Part;
-use crate::policy::value::Decimal;
-use crate::policy::{Sources, document, key, operator, template, value};
+use crate::policy::Sources;
+use crate::policy::engine::condition::{Condition, Listed, Operand, Operands, Test};
+use crate::policy::language::diagnostic::{Code, Findings, Span};
+use crate::policy::language::document::Effect;
+use crate::policy::language::json::Text;
+use crate::policy::language::key::{Key, Kind};
+use crate::policy::language::operator::{Comparison, Operator};
+use crate::policy::language::template::Part;
+use crate::policy::language::value::Decimal;
+use crate::policy::language::{document, key, operator, template, value};
 
 use std::collections::HashSet;
 

@@ -1,12 +1,14 @@
 //! Statements: actions, resources, names.
 
 use crate::policy::compile::conditions;
-use crate::policy::condition::{Operand, Resource, Urn};
-use crate::policy::diagnostic::{Code, Findings};
-use crate::policy::document::{Choice, Document, Effect, Text};
-use crate::policy::set::{Place, Policy, Statement};
-use crate::policy::template::Part;
-use crate::policy::{ACTION, Sources, StatementName, document, pattern, suggest, template};
+use crate::policy::engine::condition::{Operand, Resource, Urn};
+use crate::policy::engine::set::{Place, Policy, Statement};
+use crate::policy::language::diagnostic::{Code, Findings};
+use crate::policy::language::document::{Choice, Document, Effect};
+use crate::policy::language::json::Text;
+use crate::policy::language::template::Part;
+use crate::policy::language::{document, pattern, suggest, template};
+use crate::policy::{ACTION, Sources, StatementName};
 
 use std::collections::HashSet;
 

@@ -1,0 +1,234 @@
+//! A decision with its reasons: what every statement says, and for a no the way to a yes.
+
+mod alphabet;
+mod change;
+#[cfg(test)]
+mod tests;
+mod way;
+
+pub use self::change::{Actual, Change};
+pub use self::way::Way;
+
+use crate::policy::engine::facts::{Facts, Filled};
+use crate::policy::engine::set::{Policy, Statement};
+use crate::policy::engine::truth::Truth;
+use crate::policy::language::diagnostic::Findings;
+use crate::policy::language::document::Effect;
+use crate::policy::language::json::Text;
+use crate::policy::language::template::Part;
+use crate::policy::language::{document, template};
+use crate::policy::{Attributes, Decision, Limits, Place, Query, Set, Span, StatementName};
+
+use std::collections::HashMap;
+
+/// A decision with its reasons. It holds values of the request and the job: nothing for callers.
+#[derive(Debug)]
+pub struct Explanation {
+    /// What the policies say.
+    pub decision: Decision,
+    /// Every statement that could matter: the guardrails, then what is attached to the caller for
+    /// the project, by file and place.
+    pub statements: Vec<Judged>,
+    /// How it would be allowed; `None` if it is.
+    pub way: Option<Way>,
+}
+
+/// A statement, judged.
+#[derive(Debug)]
+pub struct Judged {
+    /// Its name.
+    pub name: StatementName,
+    /// Where it stands.
+    pub place: Place,
+    /// It denies; otherwise it allows.
+    pub denies: bool,
+    /// It is a guardrail; otherwise it is attached to the caller.
+    pub is_guardrail: bool,
+    /// Whether it matches: all its checks hold.
+    pub holds: Holds,
+    /// What it asks for, as written: `Resource` or `NotResource` if there is one, then conditions.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that a statement asks for.
+#[derive(Debug)]
+pub struct Check {
+    /// The operator as written, `Resource` or `NotResource`.
+    pub operator: String,
+    /// The key as written; the resource of the request for `Resource` and `NotResource`.
+    pub key: Option<String>,
+    /// Where key or `Resource` stand in the file.
+    pub span: Span,
+    /// What it asks for.
+    pub expected: Vec<Expected>,
+    /// What is there.
+    pub actual: Actual,
+    /// Whether it holds.
+    pub holds: Holds,
+}
+
+/// One listed value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// As written.
+    pub written: String,
+    /// With its variables filled in; `None` if it has none, or they cannot be filled in.
+    pub filled: Option<String>,
+}
+
+/// Whether something holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// It does not.
+    No,
+    /// Facts that are unavailable would tell.
+    Unknown,
+    /// It does.
+    Yes,
+}
+
+impl Holds {
+    /// The word for reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Unknown => "unknown",
+            Self::Yes => "yes",
+        }
+    }
+}
+
+impl From<Truth> for Holds {
+    fn from(it: Truth) -> Self {
+        match it {
+            Truth::False => Self::No,
+            Truth::Unknown => Self::Unknown,
+            Truth::True => Self::Yes,
+        }
+    }
+}
+
+impl Set {
+    /// Judges like [`Set::evaluate`] and says why. Looks at everything that could matter and for
+    /// other facts that would be allowed, so it costs a great deal more.
+    #[must_use]
+    pub fn explain(&self, query: &Query, attributes: &Attributes) -> Explanation {
+        let decision = self.evaluate(query, attributes);
+        let way = match &decision {
+            Decision::Allow(_) => None,
+            Decision::Deny(_) | Decision::Indeterminate(_) => {
+                Some(way::find(self, query, attributes))
+            }
+        };
+        let facts = Facts { query, attributes };
+        let mut written = Written { set: self, documents: HashMap::new() };
+        let mut statements = Vec::new();
+        judge(&self.guardrails, true, facts, &mut written, &mut statements);
+        for policy in self.attached(query) {
+            judge(policy, false, facts, &mut written, &mut statements);
+        }
+        Explanation { decision, statements, way }
+    }
+
+    /// The identity policies of the caller for the project, each once, in the order of their files.
+    pub(in crate::policy) fn attached(&self, query: &Query) -> Vec<&Policy> {
+        let mut numbers = Vec::new();
+        self.attachments.each(query, |number| numbers.push(number));
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.iter().filter_map(|it| self.identity.get(*it as usize)).collect()
+    }
+}
+
+fn judge<'a>(
+    policy: &'a Policy,
+    is_guardrail: bool,
+    facts: Facts<'_>,
+    written: &mut Written<'a>,
+    res: &mut Vec<Judged>,
+) {
+    let start = res.len();
+    for statement in policy.denies.iter().chain(&policy.allows) {
+        res.push(Judged {
+            name: statement.name.clone(),
+            place: statement.place.clone(),
+            denies: statement.effect == Effect::Deny,
+            is_guardrail,
+            holds: statement.matches(facts).into(),
+            checks: written.checks(statement, facts),
+        });
+    }
+    if let Some(added) = res.get_mut(start..) {
+        added.sort_by(|a, b| (&a.place.path, a.place.span).cmp(&(&b.place.path, b.place.span)));
+    }
+}
+
+/// The documents that the statements come from, read again for how they are written.
+struct Written<'a> {
+    set: &'a Set,
+    documents: HashMap<&'a str, Vec<document::Statement>>,
+}
+
+impl<'a> Written<'a> {
+    fn checks(&mut self, statement: &'a Statement, facts: Facts<'_>) -> Vec<Check> {
+        let (set, place) = (self.set, &statement.place);
+        let document = self.documents.entry(&place.path).or_insert_with(|| read(set, &place.path));
+        // The set compiled, so each statement is there with all its conditions.
+        let Some(raw) = document.iter().find(|it| it.span == place.span) else {
+            return Vec::new();
+        };
+        let mut res = Vec::new();
+        if let (Some(resource), Some(choice)) = (&statement.resource, &raw.resource) {
+            let query = facts.query;
+            let (region, account) = (&query.region, &query.account);
+            let urn = format!("modelarts:{region}:{account}:trainJob:{}", query.training_job_id);
+            res.push(Check {
+                operator: (if choice.negated { "NotResource" } else { "Resource" }).to_owned(),
+                key: None,
+                span: choice.name,
+                expected: expected(&choice.values, facts),
+                actual: Actual::Values(vec![urn]),
+                holds: resource.holds(statement.effect, facts).into(),
+            });
+        }
+        let conditions = statement.conditions.iter().zip(&raw.conditions);
+        res.extend(conditions.map(|(condition, raw)| Check {
+            operator: raw.operator.value.clone(),
+            key: Some(raw.key.value.clone()),
+            span: raw.key.span,
+            expected: expected(&raw.values, facts),
+            actual: facts.get(&condition.key).into(),
+            holds: condition.holds(statement.effect, facts).into(),
+        }));
+        res
+    }
+}
+
+fn read(set: &Set, path: &str) -> Vec<document::Statement> {
+    // It has been within the limits before.
+    let limits = Limits {
+        attachments_bytes: usize::MAX,
+        depth: usize::MAX,
+        document_bytes: usize::MAX,
+        documents: usize::MAX,
+        statements: usize::MAX,
+        text_bytes: usize::MAX,
+        values: usize::MAX,
+    };
+    let mut findings = Findings { path, found: &mut Vec::new() };
+    document::read(set.files.get(path).unwrap_or_default(), &limits, &mut findings).statements
+}
+
+fn expected(values: &[Text], facts: Facts<'_>) -> Vec<Expected> {
+    let filled = |text: &str| {
+        let parts = template::parse(text, true).ok()?;
+        let variable = parts.iter().any(|it| matches!(it, Part::Variable(_)));
+        match facts.fill(&parts) {
+            Filled::Done(it) if variable => Some(it.into_owned()),
+            _ => None,
+        }
+    };
+    let values = values.iter().map(|it| it.value.as_str());
+    values.map(|it| Expected { written: it.to_owned(), filled: filled(it) }).collect()
+}

@@ -1,0 +1,384 @@
+//! What each key could hold instead: a finite alphabet of witness values.
+//!
+//! It is made of the values that the statements list, and of the case's own:
+//!
+//! * equality: the listed value; `StringMatch`: the pattern with nothing for `*` and `x` for `?`;
+//!   `StringStartWith`, `StringEndWith`: the listed text, and each start with each end of one
+//!   statement put together;
+//! * numbers and dates: the listed one, one less, one more (a second for dates);
+//! * the time, where a condition reads the clock or the calendar (`lychgate:timeOfDay`,
+//!   `lychgate:dayOfWeek`): on each of the seven days from now and from each listed date, midnight and
+//!   the listed times of day, one minute less and one more;
+//! * addresses: the first and the last of the listed range, and their neighbours outside;
+//! * every value of a key whose values are a closed list; `true` and `false`; for texts `other`;
+//! * where a key fills in a variable: what would make the filled-in text the one that is there;
+//! * for `modelarts:poolId` and `modelarts:poolType`: each of these alone, and added to what is there;
+//! * for `lychgate:groups`: each group of the caller's source that a condition or an attachment names,
+//!   added to the caller's;
+//! * absent, for every key but `g:CurrentTime`.
+
+use super::change;
+pub(super) use super::change::Setting;
+use super::change::{Actual, World};
+use crate::policy::engine::condition::{Condition, Operand, Operands, Test, Urn};
+use crate::policy::engine::facts::{Facts, Filled};
+use crate::policy::engine::set::Statement;
+use crate::policy::language::key::{Key, Kind};
+use crate::policy::language::operator::Comparison;
+use crate::policy::language::pattern::Piece;
+use crate::policy::language::template::Part;
+use crate::policy::language::value;
+
+use ipnet::IpNet;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::slice;
+
+/// What a text key holds in a case of nobody's.
+const OTHER: &str = "other";
+
+/// In seconds.
+const DAY: i64 = 24 * 60 * 60;
+
+/// The keys other than groups that the statements ask for and that could hold something else.
+pub(super) fn keys(statements: &[&Statement]) -> Vec<Key> {
+    let mut res: Vec<Key> = Vec::new();
+    for statement in statements {
+        let conditions = statement.conditions.iter();
+        res.extend(conditions.clone().map(|it| it.key.origin().clone()));
+        let templates = conditions.flat_map(|it| templates(&it.test)).chain(urns(statement));
+        res.extend(templates.flat_map(variables).cloned());
+    }
+    let mut seen = HashSet::new();
+    res.retain(|it| *it != Key::Groups && change::is_changeable(it) && seen.insert(it.clone()));
+    res
+}
+
+/// The keys that a condition depends on.
+pub(super) fn dependencies(condition: &Condition) -> Vec<&Key> {
+    let templates = templates(&condition.test);
+    [condition.key.origin()].into_iter().chain(templates.into_iter().flat_map(variables)).collect()
+}
+
+/// The keys that the resources of a statement depend on.
+pub(super) fn resource_dependencies(statement: &Statement) -> Vec<&Key> {
+    urns(statement).into_iter().flat_map(variables).collect()
+}
+
+/// What `key` could hold instead of what it does, the likeliest first.
+pub(super) fn settings(key: &Key, statements: &[&Statement], world: &World) -> Vec<Setting> {
+    let mut found = Found { facts: world.facts(), texts: Vec::new(), settings: Vec::new() };
+    for statement in statements {
+        found.statement(key, statement);
+    }
+    if *key == Key::CurrentTime {
+        found.calendar(statements);
+    }
+    let mut res = std::mem::take(&mut found.settings);
+    let texts = found.texts.into_iter();
+    let texts = texts.chain(key.closed_list().into_iter().flatten().map(|it| (*it).to_owned()));
+    let texts = texts.chain([OTHER.to_owned()]);
+    match (key.kind(), key.is_several()) {
+        (Kind::Text, false) => res.extend(texts.map(Setting::Text)),
+        (Kind::Text, true) => {
+            let texts: Vec<_> = texts.collect();
+            res.extend(texts.iter().map(|it| Setting::Texts(vec![it.clone()])));
+            if let Actual::Values(them) = world.holds(key) {
+                let more = texts.iter().map(|it| [them.as_slice(), slice::from_ref(it)].concat());
+                res.extend(more.map(Setting::Texts));
+            }
+        }
+        (Kind::Boolean, _) => res.extend([true, false].map(Setting::Boolean)),
+        (Kind::Address | Kind::Date | Kind::Number, _) => (),
+    }
+    if *key != Key::CurrentTime {
+        res.push(Setting::Absent);
+    }
+    let now = world.holds(key);
+    let mut unique: Vec<Setting> = Vec::new();
+    for it in res {
+        if !unique.contains(&it) && world.with(key, &it).holds(key) != now {
+            unique.push(it);
+        }
+    }
+    unique
+}
+
+struct Found<'a> {
+    facts: Facts<'a>,
+    texts: Vec<String>,
+    settings: Vec<Setting>,
+}
+
+impl Found<'_> {
+    fn statement(&mut self, key: &Key, statement: &Statement) {
+        let (mut starts, mut ends) = (Vec::new(), Vec::new());
+        for condition in &statement.conditions {
+            if condition.key == *key
+                && let Test::Listed(it) = &condition.test
+            {
+                let listed = self.operands(&it.operands);
+                match &it.operands {
+                    Operands::Text(Comparison::StartWith, _) => starts.extend(listed.clone()),
+                    Operands::Text(Comparison::EndWith, _) => ends.extend(listed.clone()),
+                    _ => (),
+                }
+                self.texts.extend(listed);
+            }
+            for parts in templates(&condition.test) {
+                if let Actual::Values(them) = self.facts.get(&condition.key).into() {
+                    let fitting = them.iter().filter_map(|it| self.fitting(key, parts, it));
+                    let fitting: Vec<_> = fitting.collect();
+                    self.texts.extend(fitting);
+                }
+            }
+        }
+        for parts in urns(statement) {
+            let job = &self.facts.query.training_job_id;
+            self.texts.extend(self.fitting(key, parts, job));
+        }
+        for start in &starts {
+            self.texts.extend(ends.iter().map(|end| format!("{start}{end}")));
+        }
+    }
+
+    /// When the clock and the calendar could show what the statements ask of them.
+    fn calendar(&mut self, statements: &[&Statement]) {
+        let conditions = statements.iter().flat_map(|it| &it.conditions);
+        let reads = |it: &&Key| matches!(it, Key::DayOfWeek | Key::TimeOfDay);
+        let asked: Vec<_> = conditions.filter(|it| reads(&&it.key)).collect();
+        if asked.is_empty() {
+            return;
+        }
+        let mut minutes = vec![0];
+        for condition in asked.iter().filter(|it| it.key == Key::TimeOfDay) {
+            if let Test::Listed(it) = &condition.test
+                && let Operands::Number(_, them) = &it.operands
+            {
+                let listed = self.read(them, minute_of_day).into_iter();
+                minutes.extend(listed.flat_map(|it| [it, it - 1, it + 1]));
+            }
+        }
+        let listed = self.settings.iter().filter_map(|it| match it {
+            Setting::Date(it) => Some(*it),
+            _ => None,
+        });
+        let now = self.facts.query.now;
+        let mut dates = Vec::new();
+        for from in [now].into_iter().chain(listed) {
+            let midnight = from.as_second() - from.as_second().rem_euclid(DAY);
+            for minute in (0..7).flat_map(|day| minutes.iter().map(move |it| day * 1440 + it)) {
+                dates.extend(Timestamp::from_second(midnight + minute * 60));
+            }
+        }
+        dates.retain(|it| now < *it);
+        dates.sort_unstable();
+        self.settings.extend(dates.into_iter().map(Setting::Date));
+    }
+
+    /// The texts that are listed; what is listed of another type goes to the settings too.
+    fn operands(&mut self, operands: &Operands) -> Vec<String> {
+        let mut texts = Vec::new();
+        match operands {
+            Operands::Address(them) => {
+                for net in self.read(them, value::range) {
+                    for it in addresses(&net) {
+                        texts.push(it.to_string());
+                        self.settings.push(Setting::Address(it));
+                    }
+                }
+            }
+            Operands::Boolean(_) => texts.extend(["true", "false"].map(str::to_owned)),
+            Operands::Date(_, them) => {
+                let date = |it: &str| Timestamp::from_duration(value::date(it)?).ok();
+                for date in self.read(them, date) {
+                    for it in dates(date) {
+                        texts.push(it.to_string());
+                        self.settings.push(Setting::Date(it));
+                    }
+                }
+            }
+            Operands::Number(_, them) => {
+                for number in self.read(them, |it| Some(it.to_owned())) {
+                    texts.push(number.clone());
+                    for it in numbers(&number) {
+                        texts.push(it.to_string());
+                        // No job is younger than nothing.
+                        if 0 <= it {
+                            self.settings.push(Setting::Number(it));
+                        }
+                    }
+                }
+            }
+            Operands::Match(them) => texts.extend(them.iter().filter_map(|it| self.pattern(it))),
+            Operands::Text(_, them) => {
+                texts.extend(self.read(them, |it| Some(it.to_owned())));
+            }
+        }
+        texts
+    }
+
+    fn read<T: Listed, U>(&self, them: &[Operand<T>], read: impl Fn(&str) -> Option<U>) -> Vec<U> {
+        let text = |it: &Operand<T>| match it {
+            Operand::Known(it) => Some(it.text()),
+            Operand::Template(parts) => match self.facts.fill(parts) {
+                Filled::Done(it) => Some(it.into_owned()),
+                Filled::Unfillable | Filled::Unknown => None,
+            },
+        };
+        them.iter().filter_map(|it| read(&text(it)?)).collect()
+    }
+
+    fn pattern(&self, operand: &Operand<Vec<Piece<'static>>>) -> Option<String> {
+        let mut res = String::new();
+        match operand {
+            Operand::Known(pieces) => {
+                for it in pieces {
+                    match it {
+                        Piece::Any => res.push('x'),
+                        Piece::Star => (),
+                        Piece::Text(it) => res.push_str(it),
+                    }
+                }
+                Some(res)
+            }
+            Operand::Template(parts) => {
+                let filled = self.facts.each(parts, |part, it| match part {
+                    Part::Any => res.push('x'),
+                    Part::Star => (),
+                    Part::Text(_) | Part::Variable(_) => res.push_str(&it),
+                });
+                matches!(filled, Filled::Done(())).then_some(res)
+            }
+        }
+    }
+
+    /// What `key` must hold for the template to become `text`, if it is the only variable in it.
+    fn fitting(&self, key: &Key, parts: &[Part], text: &str) -> Option<String> {
+        let at = parts.iter().position(|it| matches!(it, Part::Variable(it) if it.key == *key))?;
+        let (before, after) = parts.split_at(at);
+        let (_, after) = after.split_first()?;
+        let fill = |parts| match self.facts.fill(parts) {
+            Filled::Done(it) => Some(it.into_owned()),
+            Filled::Unfillable | Filled::Unknown => None,
+        };
+        // Nothing stands for `*` here as well.
+        let plain = |parts: &[Part]| {
+            parts.iter().filter(|it| **it != Part::Star).cloned().collect::<Vec<_>>()
+        };
+        let (before, after) = (plain(before), plain(after));
+        let rest = text.strip_prefix(fill(&before)?.as_str())?;
+        rest.strip_suffix(fill(&after)?.as_str()).map(str::to_owned)
+    }
+}
+
+/// A listed value, as text that reads as the same value.
+trait Listed {
+    fn text(&self) -> String;
+}
+
+impl Listed for IpNet {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Listed for String {
+    fn text(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Listed for SignedDuration {
+    /// Empty, which is no date, beyond what a request's time can be.
+    fn text(&self) -> String {
+        Timestamp::from_duration(*self).map(|it| it.to_string()).unwrap_or_default()
+    }
+}
+
+impl Listed for value::Decimal<'_> {
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// First and last of a range, and their neighbours.
+fn addresses(net: &IpNet) -> Vec<IpAddr> {
+    let (first, last) = (net.network(), net.broadcast());
+    let step = |it: IpAddr, by: i128| match it {
+        IpAddr::V4(it) => {
+            let moved = i128::from(it.to_bits()) + by;
+            u32::try_from(moved).ok().map(|it| IpAddr::V4(it.into()))
+        }
+        IpAddr::V6(it) => {
+            let bits = it.to_bits();
+            let moved = if by < 0 { bits.checked_sub(1) } else { bits.checked_add(1) };
+            moved.map(|it| IpAddr::V6(it.into()).to_canonical())
+        }
+    };
+    [Some(first), Some(last), step(first, -1), step(last, 1)].into_iter().flatten().collect()
+}
+
+fn dates(it: Timestamp) -> Vec<Timestamp> {
+    let second = SignedDuration::from_secs(1);
+    let moved = [it.checked_sub(second).ok(), it.checked_add(second).ok()];
+    [Some(it)].into_iter().chain(moved).flatten().collect()
+}
+
+/// The whole part of a number and its neighbours.
+fn numbers(text: &str) -> Vec<i64> {
+    let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
+    let Ok(it) = whole.parse::<i64>() else {
+        return Vec::new();
+    };
+    let all = [Some(it), it.checked_sub(1), it.checked_add(1)];
+    all.into_iter().flatten().collect()
+}
+
+/// The minute of the day that a listed time of day, `hhmm` as a number, names.
+fn minute_of_day(text: &str) -> Option<i64> {
+    let time = text.parse::<i64>().ok()?;
+    Some(time / 100 * 60 + time % 100)
+}
+
+/// The listed values that have variables.
+fn templates(test: &Test) -> Vec<&[Part]> {
+    fn of<T>(them: &[Operand<T>]) -> Vec<&[Part]> {
+        let parts = them.iter().filter_map(|it| match it {
+            Operand::Template(parts) => Some(parts.as_slice()),
+            Operand::Known(_) => None,
+        });
+        parts.collect()
+    }
+    match test {
+        Test::Listed(it) => match &it.operands {
+            Operands::Address(them) => of(them),
+            Operands::Boolean(them) => of(them),
+            Operands::Date(_, them) => of(them),
+            Operands::Match(them) => of(them),
+            Operands::Number(_, them) => of(them),
+            Operands::Text(_, them) => of(them),
+        },
+        Test::Null { .. } | Test::Unknowable => Vec::new(),
+    }
+}
+
+/// The job IDs of the statement's resources that have variables.
+fn urns(statement: &Statement) -> Vec<&[Part]> {
+    let patterns = statement.resource.iter().flat_map(|it| &it.patterns);
+    let parts = patterns.filter_map(|it| match it {
+        Urn::Job { id: Operand::Template(parts), .. } => Some(parts.as_slice()),
+        Urn::Any | Urn::Other | Urn::Job { .. } => None,
+    });
+    parts.collect()
+}
+
+/// The keys that fill in something. What may hold several values never does.
+fn variables(parts: &[Part]) -> impl Iterator<Item = &Key> {
+    let keys = parts.iter().filter_map(|it| match it {
+        Part::Variable(it) => Some(it.key.origin()),
+        Part::Any | Part::Star | Part::Text(_) => None,
+    });
+    keys.filter(|it| !it.is_several())
+}

@@ -1,0 +1,300 @@
+//! The way from a no to a yes: the smallest set of keys that would have to hold something else.
+
+use super::alphabet;
+use super::change::{Change, Setting, World};
+use crate::policy::engine::condition::{Operand, Operands, Test};
+use crate::policy::engine::decision;
+use crate::policy::engine::facts::Facts;
+use crate::policy::engine::set::{Policy, Statement};
+use crate::policy::engine::truth::Truth;
+use crate::policy::language::key::Key;
+use crate::policy::{Answer, Attributes, Query, Set};
+
+/// The largest set of changes that is looked for.
+const CHANGES_MAX: usize = 3;
+
+/// How often statements are judged in search of one, all changes together.
+const JUDGEMENTS_MAX: usize = 200_000;
+
+/// How a request that is not allowed would be.
+///
+/// A change lets one key hold something else. Every key may change but those that say who asks for
+/// which job (`g:UserName`, `g:UserId`, `g:PrincipalUrn`, `lychgate:issuer`, `lychgate:authMethod`,
+/// account, region, project, job ID). One more group is one change of `lychgate:groups`, and changes
+/// what is attached too. `g:CurrentTime` changes only if nothing else leads to an allow.
+///
+/// What a key may change to is a finite alphabet: the values that the guardrails and the identity
+/// policies of the caller (of the caller in the added group) name, values next to them, values of
+/// the case that a variable would have to become, one text that is none of them, and absent. “No
+/// smaller set” is exact over this alphabet, up to three changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// With these changes it would be allowed, and with fewer it would not.
+    Changes(Vec<Change>),
+    /// More than three changes are needed.
+    Far,
+    /// The policies leave so much open that the search was given up.
+    GivenUp,
+    /// No change helps: a Deny, `ceiling` or `none` depends on nothing that could be otherwise.
+    Never {
+        /// The statement, or what suites say in its place.
+        decider: String,
+    },
+}
+
+/// Looks for the way; the request is not allowed as it is.
+pub(super) fn find(set: &Set, query: &Query, attributes: &Attributes) -> Way {
+    find_within(JUDGEMENTS_MAX, set, query, attributes)
+}
+
+/// Looks for the way until statements have been judged so often.
+pub(super) fn find_within(
+    judgements: usize,
+    set: &Set,
+    query: &Query,
+    attributes: &Attributes,
+) -> Way {
+    let case = World { query: query.clone(), attributes: attributes.clone() };
+    let groups = groups(set, &case);
+    if let Some(decider) = never(set, &case, &groups) {
+        return Way::Never { decider };
+    }
+    let mut search = Search { set, left: judgements };
+    for time in [false, true] {
+        for size in 1..=CHANGES_MAX {
+            if let Some(changed) = search.size(&case, &groups, size, time) {
+                let change = |key: &Key, world: &World| Change {
+                    key: key.to_string(),
+                    from: case.holds(key),
+                    to: world.holds(key),
+                };
+                let (keys, world) = changed;
+                return Way::Changes(keys.iter().map(|key| change(key, &world)).collect());
+            }
+        }
+    }
+    if search.left == 0 { Way::GivenUp } else { Way::Far }
+}
+
+/// The groups that the caller could be in too: those that attachments and conditions name.
+pub(super) fn groups(set: &Set, case: &World) -> Vec<Setting> {
+    let principal = &case.query.principal;
+    let mut names: Vec<&str> = set.attachments.groups().collect();
+    for condition in set.statements().flat_map(|it| &it.conditions) {
+        if let (Key::Groups, Test::Listed(it)) = (&condition.key, &condition.test)
+            && let Operands::Text(_, them) = &it.operands
+        {
+            names.extend(them.iter().filter_map(|it| match it {
+                Operand::Known(it) => Some(it.as_str()),
+                Operand::Template(_) => None,
+            }));
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    let prefix = format!("{}/", principal.source());
+    let possible = |it: &&str| it.strip_prefix(&prefix).is_some_and(|it| !it.is_empty());
+    let new = |it: &&str| principal.groups().iter().all(|group| group != it);
+    let names = names.into_iter().filter(possible).filter(new);
+    names.map(|it| Setting::Group(it.to_owned())).collect()
+}
+
+/// The statements that hold for the caller.
+pub(super) fn statements<'a>(set: &'a Set, query: &Query) -> Vec<&'a Statement> {
+    let policies = [&set.guardrails].into_iter().chain(set.attached(query));
+    policies.flat_map(|it| it.denies.iter().chain(&it.allows)).collect()
+}
+
+/// What decides whatever changes.
+fn never(set: &Set, case: &World, groups: &[Setting]) -> Option<String> {
+    let mut last = None;
+    let worlds = groups.iter().map(|it| case.with(&Key::Groups, it));
+    for world in [case.clone()].into_iter().chain(worlds) {
+        let keys = alphabet::keys(&statements(set, &world.query));
+        match Judgement::of(set, &world, &keys) {
+            Judgement::Denied(name) => last = last.or(Some(name)),
+            Judgement::Open => return None,
+        }
+    }
+    last
+}
+
+/// What is certain while some keys are free to change.
+enum Judgement {
+    /// It is denied, whatever they hold.
+    Denied(String),
+    Open,
+}
+
+impl Judgement {
+    fn of(set: &Set, world: &World, free: &[Key]) -> Self {
+        let open = |key: &Key| free.contains(key);
+        let facts = world.facts();
+        let attached = set.attached(&world.query);
+        let any = |them: &[&Policy]| {
+            let allows = them.iter().flat_map(|it| &it.allows);
+            Truth::any(allows.map(|it| judge(it, facts, &open)))
+        };
+        let denies = set.guardrails.denies.iter().chain(attached.iter().flat_map(|it| &it.denies));
+        for statement in denies {
+            if judge(statement, facts, &open) == Truth::True {
+                return Self::Denied(statement.name.to_string());
+            }
+        }
+        if set.has_ceiling && any(&[&set.guardrails]) == Truth::False {
+            return Self::Denied(decision::CEILING.to_owned());
+        }
+        match any(&attached) {
+            Truth::False => Self::Denied(decision::NONE.to_owned()),
+            Truth::Unknown | Truth::True => Self::Open,
+        }
+    }
+}
+
+/// Whether a statement matches, as far as it is certain while some keys are open.
+fn judge(statement: &Statement, facts: Facts<'_>, open: &impl Fn(&Key) -> bool) -> Truth {
+    let mut res = Truth::True;
+    if let Some(resource) = &statement.resource {
+        let depends = alphabet::resource_dependencies(statement).into_iter().any(open);
+        res =
+            res.min(if depends { Truth::Unknown } else { resource.holds(statement.effect, facts) });
+    }
+    for condition in &statement.conditions {
+        // What only Huawei Cloud knows holds, whatever else it depends on.
+        let depends = !matches!(condition.test, Test::Unknowable)
+            && alphabet::dependencies(condition).into_iter().any(open);
+        res = res.min(if depends {
+            Truth::Unknown
+        } else {
+            condition.holds(statement.effect, facts)
+        });
+        if res == Truth::False {
+            break;
+        }
+    }
+    res
+}
+
+struct Search<'a> {
+    set: &'a Set,
+    left: usize,
+}
+
+/// The keys that change, and the world in which they have.
+type Found = (Vec<Key>, World);
+
+impl Search<'_> {
+    /// A way of exactly this many changes, the time among them or not.
+    fn size(&mut self, case: &World, groups: &[Setting], size: usize, time: bool) -> Option<Found> {
+        if let Some(found) = self.others(case, size, time, &[]) {
+            return Some(found);
+        }
+        for group in groups {
+            let world = case.with(&Key::Groups, group);
+            if let Some(found) = self.others(&world, size - 1, time, &[Key::Groups]) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
+    /// A way of this many changes of keys other than groups.
+    fn others(&mut self, world: &World, size: usize, time: bool, before: &[Key]) -> Option<Found> {
+        let statements = statements(self.set, &world.query);
+        let keys = alphabet::keys(&statements);
+        // Nothing to find in so many sets if nothing is even if everything may change.
+        if let Judgement::Denied(_) = Judgement::of(self.set, world, &keys) {
+            return None;
+        }
+        let keys: Vec<_> = keys.into_iter().filter(|it| time || *it != Key::CurrentTime).collect();
+        let settings: Vec<_> = keys
+            .into_iter()
+            .map(|key| {
+                let settings = alphabet::settings(&key, &statements, world);
+                let settings = classes(&key, settings, &statements, world);
+                (key, settings)
+            })
+            .collect();
+        let mut chosen = before.to_vec();
+        let found = self.choose(world, &settings, size, &mut Vec::new())?;
+        let (keys, world) = found;
+        chosen.extend(keys);
+        Some((chosen, world))
+    }
+
+    /// Chooses `size` of `options`, in their order, besides those `chosen`.
+    fn choose<'o>(
+        &mut self,
+        world: &World,
+        options: &'o [(Key, Vec<Setting>)],
+        size: usize,
+        chosen: &mut Vec<&'o (Key, Vec<Setting>)>,
+    ) -> Option<Found> {
+        if size == 0 {
+            return self.fill(world, chosen);
+        }
+        for (at, option) in options.iter().enumerate() {
+            chosen.push(option);
+            let rest = options.get(at + 1..).unwrap_or_default();
+            let found = self.choose(world, rest, size - 1, chosen);
+            chosen.pop();
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// Tries every setting of the keys left.
+    fn fill(&mut self, world: &World, left: &[&(Key, Vec<Setting>)]) -> Option<Found> {
+        self.left = self.left.checked_sub(1)?;
+        let Some(((key, settings), rest)) = left.split_first().map(|(it, rest)| (*it, rest)) else {
+            let decision = self.set.evaluate(&world.query, &world.attributes);
+            return (decision.answer() == Answer::Allow).then(|| (Vec::new(), world.clone()));
+        };
+        let free: Vec<_> = left.iter().map(|(key, _)| key.clone()).collect();
+        if let Judgement::Denied(_) = Judgement::of(self.set, world, &free) {
+            return None;
+        }
+        for setting in settings {
+            if let Some((keys, world)) = self.fill(&world.with(key, setting), rest) {
+                return Some(([vec![key.clone()], keys].concat(), world));
+            }
+        }
+        None
+    }
+}
+
+/// One setting of each class: those that all statements judge alike, whatever else changes.
+fn classes(
+    key: &Key,
+    settings: Vec<Setting>,
+    statements: &[&Statement],
+    world: &World,
+) -> Vec<Setting> {
+    let depends = |it: &&Key| *it == key;
+    let mut conditions = Vec::new();
+    for statement in statements {
+        if alphabet::resource_dependencies(statement).iter().any(depends) {
+            return settings;
+        }
+        for condition in &statement.conditions {
+            let dependencies = alphabet::dependencies(condition);
+            match (dependencies.iter().any(depends), dependencies.iter().all(depends)) {
+                (false, _) => (),
+                (true, true) => conditions.push((condition, statement.effect)),
+                (true, false) => return settings,
+            }
+        }
+    }
+    let mut seen = Vec::new();
+    let new = |setting: &Setting| {
+        let world = world.with(key, setting);
+        let holds = conditions.iter().map(|(it, effect)| it.holds(*effect, world.facts()));
+        let signature: Vec<_> = holds.collect();
+        let new = !seen.contains(&signature);
+        seen.push(signature);
+        new
+    };
+    settings.into_iter().filter(new).collect()
+}

@@ -1,0 +1,249 @@
+//! One case: from what is written to a question and the answer that is expected.
+
+use super::written;
+use super::written::{Facts, Job};
+use crate::policy::language::diagnostic::{Code, Findings};
+use crate::policy::language::{suggest, value, yaml};
+use crate::policy::{Answer, Attribute, Attributes, Decision, Method, Principal, Query, Span};
+
+use jiff::Timestamp;
+use serde_saphyr::Spanned;
+use std::sync::Arc;
+
+/// The longest project ID and the longest job ID, in characters. They are those of the route.
+const ID_MAX: usize = 64;
+
+const METHODS: [Method; 4] = [Method::Jwt, Method::Key, Method::Local, Method::Mtls];
+const ANSWERS: [Answer; 3] = [Answer::Allow, Answer::Deny, Answer::Indeterminate];
+
+/// One case of a suite.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The suite's file, as in [`Files`](crate::policy::Files).
+    pub path: String,
+    /// Where the name stands in it.
+    pub span: Span,
+    /// Unique in its file.
+    pub name: String,
+    /// What is asked.
+    pub query: Query,
+    /// What is known of the job.
+    pub attributes: Attributes,
+    /// What must come out.
+    pub expected: Answer,
+    /// Who must have decided, if that is promised too.
+    pub by: Option<String>,
+}
+
+impl Case {
+    /// The decision is the expected one. Where nothing is decided, nobody did, and `by` does not
+    /// count.
+    #[must_use]
+    pub fn is_met_by(&self, decision: &Decision) -> bool {
+        let by = match (&self.by, decision.decider()) {
+            (Some(expected), Some(decider)) => expected == decider,
+            _ => true,
+        };
+        self.expected == decision.answer() && by
+    }
+}
+
+/// `None` after a complaint that leaves nothing to ask.
+pub(super) fn read(written: &written::Case, findings: &mut Findings<'_>) -> Option<Case> {
+    let before = findings.found.len();
+    let expected = word(&written.expect, &ANSWERS, Answer::as_str, findings);
+    let query = query(&written.principal, &written.request, findings);
+    let attributes = match &written.job {
+        Job::Unavailable => Attributes::default(),
+        Job::Known(facts) => attributes(facts, findings),
+    };
+    let added = findings.found.get(before..).unwrap_or_default();
+    if added.iter().any(|it| it.code != Code::PoolWithoutType) {
+        return None;
+    }
+    Some(Case {
+        path: findings.path.to_owned(),
+        span: yaml::span(&written.name),
+        name: written.name.value.clone(),
+        query: query?,
+        attributes,
+        expected: expected?,
+        by: written.by.as_ref().map(|it| it.value.clone()),
+    })
+}
+
+fn query(
+    principal: &written::Principal,
+    request: &written::Request,
+    findings: &mut Findings<'_>,
+) -> Option<Query> {
+    let principal = self::principal(principal, findings)?;
+    ids(request, findings);
+    let now = value::date(&request.time.value).and_then(|it| Timestamp::from_duration(it).ok());
+    if now.is_none() {
+        let hint = "write a date and time with its zone, such as `2026-01-15T12:00:00Z`";
+        impossible(&request.time, "time", hint, findings);
+    }
+    let source_ip = request.source_ip.as_ref().and_then(|text| {
+        let address = value::address(&text.value);
+        if address.is_none() {
+            impossible(text, "address", "write an IPv4 or IPv6 address", findings);
+        }
+        address
+    });
+    let stated = [("secure", request.secure.is_some()), ("source_ip", request.source_ip.is_some())];
+    let unavailable = unavailable(&request.unavailable, &stated, &[], findings);
+    Some(Query {
+        principal: Arc::new(principal),
+        project_id: request.project.value.clone(),
+        training_job_id: request.job.value.clone(),
+        region: request.region.clone(),
+        account: request.account.clone().unwrap_or_default(),
+        now: now?,
+        source_ip: attribute(source_ip, unavailable.contains(&"source_ip")),
+        secure_transport: attribute(request.secure, unavailable.contains(&"secure")),
+        user_agent: attribute(request.user_agent.clone(), false),
+    })
+}
+
+fn principal(it: &written::Principal, findings: &mut Findings<'_>) -> Option<Principal> {
+    let (source, name) = (it.source.value.as_str(), it.name.value.as_str());
+    if source.is_empty() || source.contains('/') {
+        let hint = "write the name of an identity source, such as `corp`";
+        impossible(&it.source, "source", hint, findings);
+    }
+    if name.is_empty() {
+        impossible(&it.name, "name", "write the caller's name at its source", findings);
+    }
+    let method = match &it.method {
+        Some(text) => word(text, &METHODS, Method::as_str, findings)?,
+        None => Method::Jwt,
+    };
+    Some(Principal::new(source, name, it.groups.iter().cloned(), it.tags.clone(), method))
+}
+
+/// What no route accepts is a mistake. Which job IDs this gate's route accepts is a setting that a
+/// policy directory does not know, so the widest counts.
+fn ids(request: &written::Request, findings: &mut Findings<'_>) {
+    let sized = |it: &str| (1..=ID_MAX).contains(&it.len());
+    let (project, job) = (request.project.value.as_str(), request.job.value.as_str());
+    if !sized(project) || !project.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-') {
+        let hint = format!("a project ID has 1 to {ID_MAX} letters, digits and hyphens");
+        impossible(&request.project, "project ID", &hint, findings);
+    }
+    let fits = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+    if !sized(job) || !job.bytes().all(fits) || job == "batch-delete" {
+        let hint = match job.bytes().any(|it| it.is_ascii_uppercase()) {
+            true => "write its letters in lower case, as ModelArts issues them",
+            false => "write a UUID such as `3faf5c03-aaa1-4cbe-879d-24b05d997347`",
+        };
+        impossible(&request.job, "job ID", hint, findings);
+    }
+}
+
+fn attributes(facts: &Facts, findings: &mut Findings<'_>) -> Attributes {
+    let stated = [
+        ("age", facts.age.is_some()),
+        ("kind", facts.kind.is_some()),
+        ("name", facts.name.is_some()),
+        ("owner", facts.owner.is_some()),
+        ("phase", facts.phase.is_some()),
+        ("pool_id", facts.pool_id.is_some()),
+        ("pool_type", facts.pool_type.is_some()),
+        ("tags", facts.tags.is_some()),
+        ("workspace", facts.workspace.is_some()),
+    ];
+    let named = unavailable(&facts.unavailable, &stated, &["details"], findings);
+    let details = named.contains(&"details");
+    // What is stated stands, even where the rest of the details is unavailable.
+    let unknown = |field: &str| details || named.contains(&field);
+    let text = |it: &Option<String>, field: &str| attribute(it.clone(), unknown(field));
+    let list = |it: Option<&Vec<String>>, field: &str| {
+        attribute(it.filter(|it| !it.is_empty()).cloned(), unknown(field))
+    };
+    let res = Attributes {
+        pool_id: list(facts.pool_id.as_ref().map(|it| &it.value), "pool_id"),
+        pool_type: list(facts.pool_type.as_ref(), "pool_type"),
+        phase: text(&facts.phase, "phase"),
+        kind: text(&facts.kind, "kind"),
+        name: text(&facts.name, "name"),
+        owner: text(&facts.owner, "owner"),
+        age: attribute(facts.age, unknown("age")),
+        workspace_id: text(&facts.workspace, "workspace"),
+        tags: match named.contains(&"tags") {
+            true => Attribute::Unavailable,
+            false => Attribute::Value(facts.tags.clone().unwrap_or_default()),
+        },
+    };
+    if let (Some(pool_id), Attribute::Value(_), Attribute::Absent) =
+        (&facts.pool_id, &res.pool_id, &res.pool_type)
+    {
+        findings.hint(
+            Code::PoolWithoutType,
+            yaml::span(pool_id),
+            "a job with a pool has a type of pool too",
+            "add `pool_type: [dedicated]`",
+        );
+    }
+    res
+}
+
+/// The fields called unavailable. `stated` are all that could be, and whether each is stated; `also`
+/// are further words.
+fn unavailable(
+    words: &[Spanned<String>],
+    stated: &[(&'static str, bool)],
+    also: &[&'static str],
+    findings: &mut Findings<'_>,
+) -> Vec<&'static str> {
+    let known: Vec<_> = also.iter().copied().chain(stated.iter().map(|(it, _)| *it)).collect();
+    let mut res = Vec::new();
+    for text in words {
+        let Some(field) = word(text, &known, |it| it, findings) else {
+            continue;
+        };
+        if stated.contains(&(field, true)) {
+            findings.hint(
+                Code::StatedAndUnavailable,
+                yaml::span(text),
+                format!("`{field}` is stated and cannot be unavailable too"),
+                "take one of both out",
+            );
+        }
+        res.push(field);
+    }
+    res
+}
+
+/// The one of `words` that is written; `None` after a complaint.
+fn word<T: Copy>(
+    text: &Spanned<String>,
+    words: &[T],
+    name: impl Fn(T) -> &'static str,
+    findings: &mut Findings<'_>,
+) -> Option<T> {
+    let found = words.iter().copied().find(|it| name(*it) == text.value);
+    if found.is_none() {
+        let names: Vec<_> = words.iter().map(|it| name(*it)).collect();
+        let hint = match suggest::nearest(&text.value, names.iter().copied()) {
+            Some(it) => format!("did you mean `{it}`?"),
+            None => format!("the words are {}", names.join(", ")),
+        };
+        let message = format!("`{}` means nothing here", text.value);
+        findings.hint(Code::UnknownWord, yaml::span(text), message, hint);
+    }
+    found
+}
+
+fn impossible(text: &Spanned<String>, what: &str, hint: &str, findings: &mut Findings<'_>) {
+    let message = format!("`{}` is no {what}", text.value);
+    findings.hint(Code::ImpossibleCase, yaml::span(text), message, hint);
+}
+
+fn attribute<T>(value: Option<T>, unavailable: bool) -> Attribute<T> {
+    match value {
+        Some(it) => Attribute::Value(it),
+        None if unavailable => Attribute::Unavailable,
+        None => Attribute::Absent,
+    }
+}

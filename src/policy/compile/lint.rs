@@ -1,0 +1,88 @@
+//! What is allowed to be written and is hardly meant: findings that do not stop a load.
+
+mod condition;
+mod directory;
+mod statement;
+
+use crate::policy::language::attachments::Attached;
+use crate::policy::language::diagnostic::{Code, Diagnostic, Findings};
+use crate::policy::language::document;
+use crate::policy::language::document::Document;
+use crate::policy::language::json::Text;
+use crate::policy::language::key::Key;
+use crate::policy::language::operator::Operator;
+use crate::policy::language::template::Part;
+
+/// A document as the lints see it.
+#[derive(Debug)]
+pub(super) struct Source<'a> {
+    pub(super) path: &'a str,
+    pub(super) scope: Scope,
+    pub(super) document: Document,
+    /// Which of its statements can cover the delete of a training job.
+    pub(super) live: Vec<bool>,
+}
+
+/// For whom a document holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    Guardrail,
+    /// An identity policy and its number.
+    Identity(u32),
+}
+
+/// Looks for what is hardly meant. `attached` is by policy number.
+pub(super) fn check(sources: &[Source<'_>], attached: &[Attached], found: &mut Vec<Diagnostic>) {
+    for source in sources {
+        let mut findings = Findings { path: source.path, found };
+        let everywhere = match source.scope {
+            Scope::Guardrail => false,
+            Scope::Identity(number) => attached.get(number as usize) == Some(&Attached::Everywhere),
+        };
+        for (raw, _) in source.statements().filter(|(_, live)| *live) {
+            statement::check(raw, everywhere, &mut findings);
+        }
+    }
+    directory::check(sources, attached, found);
+}
+
+impl Source<'_> {
+    /// The statements, and whether each is live.
+    fn statements(&self) -> impl Iterator<Item = (&document::Statement, bool)> {
+        self.document.statements.iter().zip(self.live.iter().copied())
+    }
+}
+
+/// A condition whose operator and key are known.
+struct Condition<'a> {
+    raw: &'a document::Condition,
+    operator: Operator,
+    key: Key,
+}
+
+/// The conditions of a statement, without those that are errors anyway.
+fn conditions(raw: &document::Statement) -> Vec<Condition<'_>> {
+    let known = raw.conditions.iter().filter_map(|raw| {
+        let operator = Operator::parse(&raw.operator.value).ok()?;
+        let key = Key::parse(&raw.key.value).ok()?;
+        operator.takes(key.kind()).then_some(Condition { raw, operator, key })
+    });
+    known.collect()
+}
+
+/// Reports variables that can never be filled in.
+fn several_valued(parts: &[Part], text: &Text, findings: &mut Findings<'_>) {
+    for part in parts {
+        if let Part::Variable(variable) = part
+            && variable.key.is_several()
+        {
+            let key = &variable.key;
+            findings.hint(
+                Code::SeveralValued,
+                text.span,
+                format!("`{key}` may hold several values and is never filled in"),
+                format!("turn the condition round: ask for `{key}`, with this as its value"),
+            );
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! One condition: keys and values that never meet, absence that nobody thought of.
+
+use crate::policy::compile::lint::{self, Condition};
+use crate::policy::language::diagnostic::{Code, Findings};
+use crate::policy::language::document::Effect;
+use crate::policy::language::json::Text;
+use crate::policy::language::key::Key;
+use crate::policy::language::operator::{Comparison, Qualifier, Test};
+use crate::policy::language::template::Part;
+use crate::policy::language::{pattern, suggest, template, value};
+
+/// `all` are the conditions of the same statement, this one included.
+pub(super) fn check(
+    it: &Condition<'_>,
+    effect: Effect,
+    all: &[Condition<'_>],
+    findings: &mut Findings<'_>,
+) {
+    if matches!(it.key, Key::Unknowable(_)) {
+        return;
+    }
+    if it.key == Key::EnterpriseProjectId {
+        let message = "`g:EnterpriseProjectId` is always absent";
+        let hint = "use `lychgate:projectId` or `lychgate:workspaceId`";
+        findings.hint(Code::AbsentKey, it.raw.key.span, message, hint);
+    }
+    if it.operator.if_exists && it.key.is_always_there() {
+        let message = format!("`{}` is always there: IfExists changes nothing", it.key);
+        findings.add(Code::NeedlessIfExists, it.raw.operator.span, message);
+    }
+    match it.operator.test {
+        Test::Null => null(it, all, findings),
+        _ => {
+            constant(it, findings);
+            values(it, findings);
+        }
+    }
+    match effect {
+        Effect::Allow => allow(it, all, findings),
+        Effect::Deny => deny(it, all, findings),
+    }
+    literal_wildcards(it, findings);
+}
+
+fn null(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>) {
+    let (absent, present) = null_values(it);
+    let (span, key) = (it.raw.key.span, &it.key);
+    if absent && present {
+        findings.add(Code::AlwaysTrue, span, "`Null` of both `true` and `false` always holds");
+    } else if present && key.is_always_there() {
+        findings.add(Code::AlwaysTrue, span, format!("`{key}` is always there"));
+    } else if absent && key.is_always_there() {
+        let message = format!("this never holds: `{key}` is always there");
+        findings.add(Code::NeverMatches, span, message);
+    } else if absent && all.iter().any(|other| other.key == *key && needs(other)) {
+        let message = format!("this never holds: another condition needs `{key}`");
+        let hint = "conditions of one statement must all hold; write two statements, or IfExists";
+        findings.hint(Code::NeverMatches, span, message, hint);
+    }
+}
+
+/// Whether a `Null` asks for an absent and for a present key.
+fn null_values(it: &Condition<'_>) -> (bool, bool) {
+    let says = |truth| it.raw.values.iter().any(|it| value::boolean(&it.value) == Some(truth));
+    (says(true), says(false))
+}
+
+/// The condition does not hold when its key is absent, in an Allow as in a Deny.
+fn needs(it: &Condition<'_>) -> bool {
+    match it.operator.test {
+        Test::Null => null_values(it) == (false, true),
+        _ => {
+            let all = it.operator.qualifier == Some(Qualifier::All);
+            !it.operator.negated && !it.operator.if_exists && !all
+        }
+    }
+}
+
+/// A pattern of nothing but `*`.
+fn constant(it: &Condition<'_>, findings: &mut Findings<'_>) {
+    let anything = it.operator.test == Test::Text(Comparison::Match)
+        && it
+            .raw
+            .values
+            .iter()
+            .any(|it| !it.value.is_empty() && it.value.bytes().all(|it| it == b'*'));
+    if !anything || !(it.operator.if_exists || it.key.is_always_there()) {
+        return;
+    }
+    let (key, span) = (&it.key, it.raw.key.span);
+    match it.operator.negated {
+        false => findings.add(Code::AlwaysTrue, span, format!("`*` matches every `{key}`")),
+        true if it.key.is_always_there() => {
+            let message = format!("this never holds: `*` matches every `{key}`");
+            findings.add(Code::NeverMatches, span, message);
+        }
+        true => (),
+    }
+}
+
+fn values(it: &Condition<'_>, findings: &mut Findings<'_>) {
+    let Test::Text(comparison) = it.operator.test else {
+        return;
+    };
+    for text in &it.raw.values {
+        let Ok(parts) = template::parse(&text.value, comparison == Comparison::Match) else {
+            continue;
+        };
+        lint::several_valued(&parts, text, findings);
+        if parts.iter().any(|it| matches!(it, Part::Variable(_))) {
+            continue;
+        }
+        if comparison == Comparison::EqualsIgnoreCase
+            && text.value.chars().any(|it| !it.is_ascii() && it.is_alphabetic())
+        {
+            let message = "only ASCII letters are compared without regard to case";
+            findings.hint(
+                Code::NonAsciiCase,
+                text.span,
+                message,
+                "list every spelling that counts",
+            );
+        }
+        impossible(it, comparison, text, &parts, findings);
+    }
+}
+
+fn impossible(
+    it: &Condition<'_>,
+    comparison: Comparison,
+    text: &Text,
+    parts: &[Part],
+    findings: &mut Findings<'_>,
+) {
+    let pieces = template::constant(parts).unwrap_or_default();
+    let listed = match parts {
+        [Part::Text(it)] => it.as_str(),
+        _ => "",
+    };
+    let (key, written) = (&it.key, &text.value);
+    let mut impossible = |why: String, hint: String| {
+        let message = format!("`{key}` is never `{written}`: {why}");
+        findings.hint(Code::ImpossibleValue, text.span, message, hint);
+    };
+    if let Some(list) = key.closed_list() {
+        let met = list.iter().any(|it| match comparison {
+            Comparison::EndWith => it.ends_with(listed),
+            Comparison::Equals => *it == listed,
+            Comparison::EqualsIgnoreCase => it.eq_ignore_ascii_case(listed),
+            Comparison::Match => pattern::matches(&pieces, it),
+            Comparison::StartWith => it.starts_with(listed),
+        });
+        if !met {
+            let hint = match suggest::nearest(listed, list.iter().copied()) {
+                Some(it) => format!("did you mean `{it}`?"),
+                None => format!("its values are {}", list.join(", ")),
+            };
+            impossible("it is none of its values".to_owned(), hint);
+        }
+        return;
+    }
+    if !matches!(comparison, Comparison::Equals | Comparison::EqualsIgnoreCase) {
+        return;
+    }
+    match key {
+        Key::Groups | Key::UserId if !listed.contains('/') => {
+            let hint = format!("write `<source>/{listed}`");
+            impossible("names are qualified by their identity source".to_owned(), hint);
+        }
+        Key::ProjectId => {
+            let known = |it: u8| it.is_ascii_alphanumeric() || it == b'-';
+            let fits = (1..=64).contains(&listed.len()) && listed.bytes().all(known);
+            // A wildcard has a finding of its own.
+            if !fits && !listed.contains(['*', '?']) {
+                let hint = "a project ID has 1 to 64 letters, digits and hyphens".to_owned();
+                impossible("it is no project ID".to_owned(), hint);
+            }
+        }
+        _ => (),
+    }
+}
+
+fn allow(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>) {
+    let (span, key, name) = (it.raw.operator.span, &it.key, &it.raw.operator.value);
+    if it.operator.qualifier == Some(Qualifier::Any) && key.is_several() {
+        let message = format!("one value of `{key}` is enough for this Allow");
+        let hint = "without `ForAnyValue:` an Allow asks all values";
+        findings.hint(Code::AllowForAnyValue, span, message, hint);
+    }
+    if !it.operator.negated || key.is_always_there() {
+        return;
+    }
+    if it.operator.if_exists {
+        let message = format!("`{name}` allows when `{key}` is absent");
+        let hint = "leave out IfExists, or list what is allowed";
+        findings.hint(Code::AllowNegatedIfExists, span, message, hint);
+    } else if !all.iter().any(|other| other.key == *key && needs(other)) {
+        let message = format!("this allows every `{key}` that is not listed");
+        let hint = format!(
+            "list what is allowed, or say that the key must be there: `\"Null\": {{\"{key}\": \
+             \"false\"}}`"
+        );
+        findings.hint(Code::AllowNegated, span, message, hint);
+    }
+}
+
+fn deny(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>) {
+    let bounded = match it.operator.test {
+        Test::Address | Test::Date(_) | Test::Number(_) => true,
+        // That an absent mark is no mark needs no saying.
+        Test::Boolean => it.raw.values.iter().any(|it| value::boolean(&it.value) == Some(false)),
+        Test::Null | Test::Text(_) => false,
+    };
+    let asked = |it: &Condition<'_>| it.operator.test == Test::Null;
+    if !bounded
+        || !needs(it)
+        || it.key.is_always_there()
+        || it.key == Key::EnterpriseProjectId
+        || all.iter().any(|other| other.key == it.key && asked(other))
+    {
+        return;
+    }
+    let (name, key) = (&it.raw.operator.value, &it.key);
+    let message = format!("this does not deny when `{key}` is absent");
+    let hint = format!("to deny then too, write `{name}IfExists`");
+    findings.hint(Code::DenyWhenAbsent, it.raw.operator.span, message, hint);
+}
+
+/// Wildcards where they are plain characters.
+fn literal_wildcards(it: &Condition<'_>, findings: &mut Findings<'_>) {
+    let (Key::PrincipalTag(tag) | Key::ResourceTag(tag)) = &it.key else {
+        return values_with_wildcards(it, findings);
+    };
+    if tag.contains(['*', '?']) {
+        let message = format!("a wildcard in a tag key is a plain character: `{tag}`");
+        findings.add(Code::LiteralWildcard, it.raw.key.span, message);
+    }
+    values_with_wildcards(it, findings);
+}
+
+fn values_with_wildcards(it: &Condition<'_>, findings: &mut Findings<'_>) {
+    let Test::Text(comparison) = it.operator.test else {
+        return;
+    };
+    let hint = match comparison {
+        Comparison::Match => return,
+        Comparison::Equals | Comparison::EqualsIgnoreCase => {
+            "did you mean `StringMatch` or `StringNotMatch`? A plain one is written `${*}` or `${?}`"
+        }
+        Comparison::EndWith | Comparison::StartWith => {
+            "leave it out: the operator looks at one end only. A plain one is written `${*}` or \
+             `${?}`"
+        }
+    };
+    for text in &it.raw.values {
+        let parts = template::parse(&text.value, true).unwrap_or_default();
+        if parts.iter().any(|it| matches!(it, Part::Any | Part::Star)) {
+            let operator = &it.raw.operator.value;
+            let message = format!("under `{operator}` a wildcard is a plain character");
+            findings.hint(Code::LiteralWildcard, text.span, message, hint);
+        }
+    }
+}

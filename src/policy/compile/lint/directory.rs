@@ -1,0 +1,250 @@
+//! Statements and documents side by side: repeated, overruled, inert, attached to nobody.
+
+use crate::policy::compile::lint;
+use crate::policy::compile::lint::{Scope, Source};
+use crate::policy::language::attachments::Attached;
+use crate::policy::language::diagnostic::{Code, Diagnostic, Findings, Severity, Span};
+use crate::policy::language::document::{Effect, Statement};
+use crate::policy::language::json::Text;
+use crate::policy::language::key::Key;
+use crate::policy::language::template;
+use crate::policy::language::template::Part;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+pub(super) fn check(sources: &[Source<'_>], attached: &[Attached], found: &mut Vec<Diagnostic>) {
+    let live_ceiling = sources
+        .iter()
+        .filter(|it| it.scope == Scope::Guardrail)
+        .any(|it| it.statements().any(|(it, live)| live && it.effect == Effect::Allow));
+    // What is broken says nothing yet that could be compared.
+    let errors = found.iter().filter(|it| it.severity() == Severity::Error);
+    let broken: HashSet<_> = errors.map(|it| it.path.clone()).collect();
+    for source in sources {
+        let mut findings = Findings { path: source.path, found };
+        if let Scope::Identity(number) = source.scope
+            && attached.get(number as usize).copied().unwrap_or_default() == Attached::Nowhere
+        {
+            let message = "this policy is attached to nobody";
+            let hint = "name it in attachments.yaml";
+            findings.hint(Code::Unattached, Span::new(0, 1), message, hint);
+        }
+        inert(source, live_ceiling, &mut findings);
+        numeric_sids(source, &mut findings);
+        if !broken.contains(source.path) {
+            shadowed(source, &mut findings);
+        }
+    }
+    confusable(sources, found);
+}
+
+fn inert(source: &Source<'_>, live_ceiling: bool, findings: &mut Findings<'_>) {
+    let inert: Vec<_> = source.statements().filter(|(_, live)| !live).map(|(it, _)| it).collect();
+    let Some(first) = inert.first() else {
+        return;
+    };
+    let message = match inert.len() {
+        1 => "this statement is about other actions and does nothing here".to_owned(),
+        n => format!("{n} statements, this one first, are about other actions and do nothing here"),
+    };
+    findings.add(Code::InertStatements, action_name(first), message);
+    if source.scope != Scope::Guardrail || live_ceiling {
+        return;
+    }
+    for statement in inert.iter().filter(|it| it.effect == Effect::Allow) {
+        findings.hint(
+            Code::InertCeiling,
+            action_name(statement),
+            "guardrails that allow something allow nothing else, and none of them allows deletes",
+            "if deletes shall be possible, allow `modelarts:trainJob:delete` in a guardrail too",
+        );
+    }
+}
+
+fn action_name(statement: &Statement) -> Span {
+    statement.action.as_ref().map_or(statement.span.head(), |it| it.name)
+}
+
+fn numeric_sids(source: &Source<'_>, findings: &mut Findings<'_>) {
+    for (index, (statement, _)) in source.statements().enumerate() {
+        if let Some(sid) = &statement.sid
+            && sid.value.bytes().all(|it| it.is_ascii_digit())
+            && sid.value != (index + 1).to_string()
+        {
+            let message = format!("`{}` could be taken for the place of a statement", sid.value);
+            findings.hint(Code::NumericSid, sid.span, message, "use a word");
+        }
+    }
+}
+
+/// What a statement says, in a form that can be compared.
+#[derive(PartialEq, Eq)]
+struct Meaning<'a> {
+    /// `None` for everything.
+    resource: Option<(bool, BTreeSet<&'a str>)>,
+    /// Operator, key, values.
+    conditions: BTreeSet<(&'a str, String, BTreeSet<&'a str>)>,
+}
+
+impl<'a> Meaning<'a> {
+    fn of(raw: &'a Statement) -> Self {
+        let texts = |them: &'a [Text]| them.iter().map(|it| it.value.as_str()).collect();
+        let resource = raw.resource.as_ref().map(|it| (it.negated, texts(&it.values)));
+        let everything = |it: &(bool, BTreeSet<&str>)| !it.0 && it.1.contains("*");
+        let conditions = raw.conditions.iter().map(|it| {
+            let key = Key::parse(&it.key.value).map_or(it.key.value.clone(), |it| it.to_string());
+            (it.operator.value.as_str(), key, texts(&it.values))
+        });
+        Self { resource: resource.filter(|it| !everything(it)), conditions: conditions.collect() }
+    }
+
+    /// Whenever `other` matches, so does this.
+    fn covers(&self, other: &Self) -> bool {
+        (self.resource.is_none() || self.resource == other.resource)
+            && self.conditions.is_subset(&other.conditions)
+    }
+}
+
+fn shadowed(source: &Source<'_>, findings: &mut Findings<'_>) {
+    let live = source.statements().filter(|(_, live)| *live);
+    let all: Vec<_> = live.map(|(it, _)| (it, Meaning::of(it))).collect();
+    for (index, (statement, meaning)) in all.iter().enumerate() {
+        let by = all.iter().enumerate().find(|(other_index, (other, other_meaning))| {
+            *other_index != index
+                && other_meaning.covers(meaning)
+                && match other.effect == statement.effect {
+                    // Of two that say the same the later one is too many.
+                    true => other_meaning != meaning || *other_index < index,
+                    false => other.effect == Effect::Deny,
+                }
+        });
+        let Some((_, (other, _))) = by else {
+            continue;
+        };
+        let message = match other.effect == statement.effect {
+            true => "another statement of this document already says this",
+            false => "another statement of this document denies all that this one allows",
+        };
+        let hint = "leave it out, or make the other one narrower";
+        findings.hint(Code::Shadowed, statement.span.head(), message, hint);
+    }
+}
+
+/// Where a tag key is used first.
+type Uses<'a> = BTreeMap<String, (&'a str, Span)>;
+
+fn confusable(sources: &[Source<'_>], found: &mut Vec<Diagnostic>) {
+    let mut uses = Uses::new();
+    for source in sources {
+        for (statement, _) in source.statements().filter(|(_, live)| *live) {
+            tag_keys(statement, |key, span| {
+                uses.entry(key.to_string()).or_insert((source.path, span));
+            });
+        }
+    }
+    let mut seen: HashMap<String, (&String, &str)> = HashMap::new();
+    let mut in_order: Vec<_> = uses.iter().collect();
+    in_order.sort_by_key(|(_, place)| **place);
+    for (key, (path, span)) in in_order {
+        let Some((other, other_path)) = seen.get(&skeleton(key)) else {
+            seen.insert(skeleton(key), (key, path));
+            continue;
+        };
+        Findings { path, found }.hint(
+            Code::ConfusableTagKeys,
+            *span,
+            format!("`{key}` looks like `{other}` of {other_path} and is another key"),
+            "tag keys are exact: use one spelling",
+        );
+    }
+}
+
+fn tag_keys(statement: &Statement, mut visit: impl FnMut(&Key, Span)) {
+    let mut tag = |key: &Key, span| {
+        if matches!(key, Key::PrincipalTag(_) | Key::ResourceTag(_)) {
+            visit(key, span);
+        }
+    };
+    for condition in lint::conditions(statement) {
+        tag(&condition.key, condition.raw.key.span);
+    }
+    let values = statement.conditions.iter().flat_map(|it| &it.values);
+    for text in values.chain(statement.resource.iter().flat_map(|it| &it.values)) {
+        for part in template::parse(&text.value, false).unwrap_or_default() {
+            if let Part::Variable(it) = part {
+                tag(&it.key, text.span);
+            }
+        }
+    }
+}
+
+/// What a tag key looks like: letter case, blanks, `-`, `_` and accents aside, with Greek and
+/// Cyrillic letters that look like Latin ones replaced.
+fn skeleton(key: &str) -> String {
+    const ALIKE: [(char, char); 24] = [
+        ('а', 'a'),
+        ('е', 'e'),
+        ('о', 'o'),
+        ('р', 'p'),
+        ('с', 'c'),
+        ('у', 'y'),
+        ('х', 'x'),
+        ('і', 'i'),
+        ('ј', 'j'),
+        ('ѕ', 's'),
+        ('к', 'k'),
+        ('м', 'm'),
+        ('т', 't'),
+        ('в', 'b'),
+        ('н', 'h'),
+        ('ο', 'o'),
+        ('α', 'a'),
+        ('ν', 'v'),
+        ('ρ', 'p'),
+        ('τ', 't'),
+        ('υ', 'u'),
+        ('κ', 'k'),
+        ('ι', 'i'),
+        ('ε', 'e'),
+    ];
+    let plain = key.chars().flat_map(char::to_lowercase);
+    let plain = plain.filter(|it| {
+        !it.is_whitespace()
+            && !matches!(it, '-' | '_' | '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200d}')
+    });
+    let plain = plain.map(|it| match ALIKE.iter().find(|(other, _)| *other == it) {
+        Some((_, latin)) => *latin,
+        None => match it {
+            'à'..='å' => 'a',
+            'ç' => 'c',
+            'è'..='ë' => 'e',
+            'ì'..='ï' => 'i',
+            'ñ' => 'n',
+            'ò'..='ö' => 'o',
+            'ù'..='ü' => 'u',
+            'ý' | 'ÿ' => 'y',
+            it => it,
+        },
+    });
+    plain.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn skeletons() {
+        for (a, b, alike) in [
+            ("env", "Env", true),
+            ("cost-center", "cost_center", true),
+            ("env", "еnv", true),
+            ("café", "cafe\u{301}", true),
+            ("env ", "env", true),
+            ("env", "environment", false),
+            ("team", "teams", false),
+        ] {
+            assert_eq!(skeleton(a) == skeleton(b), alike, "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The answer to a [`Query`](crate::policy::Query).
+
+use crate::policy::Sources;
+
+use std::fmt;
+use std::sync::Arc;
+
+/// What the policies say: `¬D ∧ C ∧ A` in Kleene's three-valued logic, where D = some Deny matches,
+/// C = some guardrail Allow matches (or there is none), A = some attached identity Allow matches.
+#[derive(Debug)]
+pub enum Decision {
+    /// The formula is true.
+    Allow(Permit),
+    /// The formula is false.
+    Deny(Denial),
+    /// The formula is unknown.
+    Indeterminate(Doubt),
+}
+
+/// A decision in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Allowed.
+    Allow,
+    /// Denied.
+    Deny,
+    /// Not decided.
+    Indeterminate,
+}
+
+impl Answer {
+    /// The word that suites and reports use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Indeterminate => "indeterminate",
+        }
+    }
+}
+
+impl Decision {
+    /// The decision in one word.
+    #[must_use]
+    pub fn answer(&self) -> Answer {
+        match self {
+            Self::Allow(_) => Answer::Allow,
+            Self::Deny(_) => Answer::Deny,
+            Self::Indeterminate(_) => Answer::Indeterminate,
+        }
+    }
+
+    /// What a suite calls the decider: the deciding statement, `ceiling` outside the guardrails,
+    /// `none` where nothing allows; nothing where nothing is decided.
+    #[must_use]
+    pub fn decider(&self) -> Option<&str> {
+        match self {
+            Self::Allow(permit) => Some(permit.statement().as_str()),
+            Self::Deny(Denial { statement: Some(name), .. }) => Some(name.as_str()),
+            Self::Deny(Denial { reason: Reason::OutsideGuardrails, .. }) => Some(CEILING),
+            Self::Deny(_) => Some(NONE),
+            Self::Indeterminate(_) => None,
+        }
+    }
+}
+
+/// The decider of a request outside the guardrails.
+pub(in crate::policy) const CEILING: &str = "ceiling";
+
+/// The decider of a request that nothing allows.
+pub(in crate::policy) const NONE: &str = "none";
+
+/// Proof that the policies allow one delete. Only an evaluation makes one, and sending spends it:
+///
+/// ```compile_fail,E0451
+/// # use lychgate::policy::{Permit, StatementName};
+/// fn forged(statement: StatementName) -> Permit {
+///     Permit { statement }
+/// }
+/// ```
+///
+/// ```compile_fail,E0382
+/// # fn send(_: lychgate::policy::Permit) {}
+/// fn twice(permit: lychgate::policy::Permit) {
+///     send(permit);
+///     send(permit);
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "a permit is there to be spent"]
+pub struct Permit {
+    statement: StatementName,
+}
+
+impl Permit {
+    pub(in crate::policy) fn new(statement: StatementName) -> Self {
+        Self { statement }
+    }
+
+    /// The identity statement that allows it.
+    #[must_use]
+    pub fn statement(&self) -> &StatementName {
+        &self.statement
+    }
+}
+
+/// A decided no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// The first reason that is certain.
+    pub reason: Reason,
+    /// The deciding Deny; `None` unless the reason is [`Reason::ExplicitDeny`].
+    pub statement: Option<StatementName>,
+}
+
+/// Why a no is a no, in the order in which reasons are given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Some Deny statement matches.
+    ExplicitDeny,
+    /// The guardrails contain Allows and none of them matches.
+    OutsideGuardrails,
+    /// No attached identity Allow matches.
+    NothingAllows,
+}
+
+/// The policies cannot tell without facts that are unavailable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// The sources that the undecided statements name. Asking those again that have been asked
+    /// already cannot help; empty when only facts of the request itself are unavailable.
+    pub wanted: Sources,
+}
+
+/// Names a statement: `guardrails/protect#NoProd`, or `guardrails/protect#2` for the second
+/// statement of a document when it has no `Sid`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StatementName(Arc<str>);
+
+impl StatementName {
+    pub(in crate::policy) fn new(name: &str) -> Self {
+        Self(Arc::from(name))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StatementName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,128 @@
+//! Evaluation: `¬D ∧ C ∧ A` in Kleene's three-valued logic.
+//!
+//! D = some Deny matches, C = some guardrail Allow matches (or there is none), A = some attached
+//! identity Allow matches. What is attached to the principal is found by hash look-ups, so that the
+//! cost does not grow with the policies that are not. An allow without variables next to other text
+//! allocates nothing.
+
+use crate::policy::engine::facts::Facts;
+use crate::policy::engine::set::Statement;
+use crate::policy::engine::truth::Truth;
+use crate::policy::{
+    Attributes, Decision, Denial, Doubt, Permit, Query, Reason, Set, Sources, StatementName,
+};
+
+/// Some statement of a list matches: the first that does, and what the undecided ones name.
+struct Found<'a> {
+    truth: Truth,
+    /// The number of the policy and the statement that makes it true.
+    first: Option<(u32, &'a Statement)>,
+    wanted: Sources,
+}
+
+impl Set {
+    /// Judges `query` with what is known of the job. Total: whatever is not known makes the answer
+    /// [`Decision::Indeterminate`] where it could change it, and nothing else does.
+    ///
+    /// If several statements would decide, the one named is the first: guardrails before identity,
+    /// files by their bytes, statements as written.
+    #[must_use]
+    pub fn evaluate(&self, query: &Query, attributes: &Attributes) -> Decision {
+        let facts = Facts { query, attributes };
+
+        let mut deny = Found::new();
+        deny.look(0, &self.guardrails.denies, facts);
+        if let Some(denied) = deny.denied() {
+            return denied;
+        }
+        let mut allow = Found::new();
+        self.attachments.each(query, |number| {
+            if let Some(policy) = self.identity.get(number as usize) {
+                deny.look(number, &policy.denies, facts);
+                allow.look(number, &policy.allows, facts);
+            }
+        });
+        if let Some(denied) = deny.denied() {
+            return denied;
+        }
+        let mut ceiling = Found::new();
+        match self.has_ceiling {
+            true => ceiling.look(0, &self.guardrails.allows, facts),
+            false => ceiling.truth = Truth::True,
+        }
+
+        let denial = |reason| Decision::Deny(Denial { reason, statement: None });
+        match (deny.truth, ceiling.truth, allow.truth) {
+            (_, Truth::False, _) => denial(Reason::OutsideGuardrails),
+            (_, _, Truth::False) => denial(Reason::NothingAllows),
+            (Truth::False, Truth::True, Truth::True) => match allow.name() {
+                Some(name) => Decision::Allow(Permit::new(name)),
+                None => denial(Reason::NothingAllows),
+            },
+            _ => {
+                let wanted = deny.wanted.union(ceiling.unsettled()).union(allow.unsettled());
+                Decision::Indeterminate(Doubt { wanted })
+            }
+        }
+    }
+}
+
+impl<'a> Found<'a> {
+    fn new() -> Self {
+        Self { truth: Truth::False, first: None, wanted: Sources::default() }
+    }
+
+    /// Looks for a match in the policy with this number, unless one before it has matched.
+    fn look(&mut self, number: u32, statements: &'a [Statement], facts: Facts<'_>) {
+        if self.first.is_some_and(|(first, _)| first <= number) {
+            return;
+        }
+        for statement in statements {
+            match statement.matches(facts) {
+                Truth::True => {
+                    self.truth = Truth::True;
+                    self.first = Some((number, statement));
+                    break;
+                }
+                Truth::Unknown => {
+                    self.truth = self.truth.max(Truth::Unknown);
+                    self.wanted = self.wanted.union(statement.sources);
+                }
+                Truth::False => (),
+            }
+        }
+    }
+
+    fn name(&self) -> Option<StatementName> {
+        self.first.map(|(_, it)| it.name.clone())
+    }
+
+    fn denied(&self) -> Option<Decision> {
+        let statement = Some(self.name()?);
+        Some(Decision::Deny(Denial { reason: Reason::ExplicitDeny, statement }))
+    }
+
+    /// What could still make it true or false.
+    fn unsettled(&self) -> Sources {
+        match self.truth {
+            Truth::Unknown => self.wanted,
+            Truth::False | Truth::True => Sources::default(),
+        }
+    }
+}
+
+impl Statement {
+    /// Whether resource and conditions all hold; the action does, or the statement would not be
+    /// here.
+    pub(in crate::policy) fn matches(&self, facts: Facts<'_>) -> Truth {
+        let resource = match &self.resource {
+            Some(it) => it.holds(self.effect, facts),
+            None => Truth::True,
+        };
+        if resource == Truth::False {
+            return Truth::False;
+        }
+        let conditions = self.conditions.iter().map(|it| it.holds(self.effect, facts));
+        resource.min(Truth::all(conditions))
+    }
+}

@@ -1,0 +1,107 @@
+//! The authorization question: who asks to delete which job, under which circumstances, and what
+//! is known of the job.
+
+use crate::policy::Principal;
+
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A fact that a condition may ask for. Unknown is not absent: a condition on an unavailable
+/// attribute is neither true nor false.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Attribute<T> {
+    /// Known, and there.
+    Value(T),
+    /// Known not to be there.
+    Absent,
+    /// Not known: not asked for yet, or not to be found out.
+    #[default]
+    Unavailable,
+}
+
+impl<T> Attribute<T> {
+    /// The value, if there is one.
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Self::Value(it) => Some(it),
+            Self::Absent | Self::Unavailable => None,
+        }
+    }
+}
+
+/// One request to delete one training job; the action is always `modelarts:trainJob:delete`.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Who asks.
+    pub principal: Arc<Principal>,
+    /// `lychgate:projectId`.
+    pub project_id: String,
+    /// The fifth part of the resource's URN.
+    pub training_job_id: String,
+    /// `g:RequestedRegion`, and the second part of the resource's URN: the upstream's region.
+    pub region: String,
+    /// `g:PrincipalAccount`, `g:DomainId`, and the third part of the URN: the upstream's account.
+    pub account: String,
+    /// `g:CurrentTime`.
+    pub now: Timestamp,
+    /// `g:SourceIp`.
+    pub source_ip: Attribute<IpAddr>,
+    /// `g:SecureTransport`.
+    pub secure_transport: Attribute<bool>,
+    /// `g:UserAgent`.
+    pub user_agent: Attribute<String>,
+}
+
+/// What is known of the job. `default()` is the state before anything was asked: all unavailable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// `modelarts:poolId`; several for a heterogeneous job, never an empty list.
+    pub pool_id: Attribute<Vec<String>>,
+    /// `modelarts:poolType`; several for a heterogeneous job, never an empty list.
+    pub pool_type: Attribute<Vec<String>>,
+    /// `lychgate:jobPhase`.
+    pub phase: Attribute<String>,
+    /// `lychgate:jobKind`.
+    pub kind: Attribute<String>,
+    /// `lychgate:jobName`.
+    pub name: Attribute<String>,
+    /// `lychgate:jobOwner`, a Huawei user name.
+    pub owner: Attribute<String>,
+    /// `lychgate:jobAge`, whole seconds since creation.
+    pub age: Attribute<i64>,
+    /// `lychgate:workspaceId`.
+    pub workspace_id: Attribute<String>,
+    /// `g:ResourceTag/<key>`; a job without tags has an empty map, not `Absent`.
+    pub tags: Attribute<BTreeMap<String, String>>,
+}
+
+/// The two places where attributes come from, as a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The job's details: everything but the tags.
+    pub details: bool,
+    /// The job's tags.
+    pub tags: bool,
+}
+
+impl Sources {
+    /// Nothing is wanted.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        !self.details && !self.tags
+    }
+
+    /// What is in `self` and not in `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self { details: self.details && !other.details, tags: self.tags && !other.tags }
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self { details: self.details || other.details, tags: self.tags || other.tags }
+    }
+}

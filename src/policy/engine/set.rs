@@ -1,0 +1,88 @@
+//! The policies in force: one version of a policy directory, compiled.
+
+use crate::policy::engine::condition::{Condition, Resource};
+use crate::policy::language::attachments::Attachments;
+use crate::policy::language::diagnostic::Span;
+use crate::policy::language::document::Effect;
+use crate::policy::{Diagnostic, Files, Sources, StatementName};
+
+/// One version of a policy directory, ready to judge. Immutable; share it behind an `Arc`.
+#[derive(Debug)]
+pub struct Set {
+    pub(in crate::policy) files: Files,
+    pub(in crate::policy) digest: String,
+    /// All guardrails as one policy, in the byte order of their files.
+    pub(in crate::policy) guardrails: Policy,
+    /// The guardrails contain an Allow, live or not: what none of them allows is denied.
+    pub(in crate::policy) has_ceiling: bool,
+    /// The identity policies in the byte order of their files.
+    pub(in crate::policy) identity: Vec<Policy>,
+    pub(in crate::policy) attachments: Attachments,
+}
+
+/// What compiling a directory came to.
+#[derive(Debug)]
+pub struct Compiled {
+    /// What was compiled, for the places of the diagnostics.
+    pub files: Files,
+    /// `None` if any of the diagnostics is an error.
+    pub set: Option<Set>,
+    /// Every finding, by file and place.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// The live statements of a document.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct Policy {
+    pub(in crate::policy) denies: Vec<Statement>,
+    pub(in crate::policy) allows: Vec<Statement>,
+}
+
+/// A statement that can cover the delete of a training job.
+#[derive(Debug)]
+pub(in crate::policy) struct Statement {
+    pub(in crate::policy) name: StatementName,
+    pub(in crate::policy) effect: Effect,
+    /// `None` covers everything.
+    pub(in crate::policy) resource: Option<Resource>,
+    pub(in crate::policy) conditions: Vec<Condition>,
+    /// What the conditions and variables name.
+    pub(in crate::policy) sources: Sources,
+    /// Where it stands in its file.
+    pub(in crate::policy) place: Place,
+}
+
+/// Where a statement stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as in [`Files`].
+    pub path: String,
+    /// From brace to brace.
+    pub span: Span,
+}
+
+impl Set {
+    /// The files that this version was compiled from.
+    #[must_use]
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// The digest of the files, see [`Files::digest`].
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Where the statement of this name stands. For reports: looks through all statements.
+    #[must_use]
+    pub fn place(&self, name: &StatementName) -> Option<&Place> {
+        self.statements().find(|it| it.name == *name).map(|it| &it.place)
+    }
+
+    /// Every live statement.
+    pub(in crate::policy) fn statements(&self) -> impl Iterator<Item = &Statement> {
+        let policies = [&self.guardrails].into_iter().chain(&self.identity);
+        policies.flat_map(|it| it.denies.iter().chain(&it.allows))
+    }
+}

@@ -1,0 +1,15 @@
+//! What authors write: the files of a policy directory, their grammar, and what is said of mistakes.
+
+pub(super) mod attachments;
+pub(super) mod diagnostic;
+pub(super) mod document;
+pub(super) mod files;
+pub(super) mod json;
+pub(super) mod key;
+pub(super) mod limits;
+pub(super) mod operator;
+pub(super) mod pattern;
+pub(super) mod suggest;
+pub(super) mod template;
+pub(super) mod value;
+pub(super) mod yaml;

@@ -1,0 +1,236 @@
+//! attachments.yaml: which identity policies hold for whom.
+
+use crate::policy::language::diagnostic::{Code, Findings, Span};
+use crate::policy::language::pattern::Piece;
+use crate::policy::language::yaml::Texts;
+use crate::policy::language::{pattern, suggest, yaml};
+use crate::policy::{Limits, Query};
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+use std::collections::{BTreeMap, HashMap};
+
+/// To what extent an identity policy is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::policy) enum Attached {
+    #[default]
+    Nowhere,
+    /// Only with `projects`.
+    Projects,
+    Everywhere,
+}
+
+/// The longest project ID, in characters (ModelArts API reference, DeleteTrainingJob).
+const PROJECT_ID_MAX: usize = 64;
+
+/// Policies by whom they are attached to.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct Attachments {
+    any: Grants,
+    groups: HashMap<String, Grants>,
+    sources: HashMap<String, Grants>,
+    users: HashMap<String, Grants>,
+}
+
+/// The numbers of the policies attached to one target.
+#[derive(Debug, Default)]
+struct Grants {
+    everywhere: Vec<u32>,
+    /// By project ID.
+    exact: HashMap<String, Vec<u32>>,
+    patterns: Vec<(Vec<Piece<'static>>, u32)>,
+}
+
+/// An entry as written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    to: Spanned<Vec<Spanned<String>>>,
+    #[serde(default, deserialize_with = "yaml::present")]
+    projects: Option<Spanned<Vec<Spanned<String>>>>,
+    policies: Spanned<Vec<Spanned<String>>>,
+}
+
+impl Attachments {
+    /// Calls `visit` with the number of each policy that is attached to the principal for the
+    /// project; with the same number again if it is attached in several ways.
+    pub(in crate::policy) fn each(&self, query: &Query, mut visit: impl FnMut(u32)) {
+        let principal = &query.principal;
+        let groups = principal.groups().iter().filter_map(|it| self.groups.get(it));
+        let grants = [self.users.get(principal.id()), self.sources.get(principal.source())];
+        for grants in grants.into_iter().flatten().chain(groups).chain([&self.any]) {
+            grants.each(&query.project_id, &mut visit);
+        }
+    }
+
+    /// The groups that something is attached to, qualified, in no order.
+    pub(in crate::policy) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.keys().map(String::as_str)
+    }
+
+    fn to(&mut self, target: &Target<'_>) -> &mut Grants {
+        match target {
+            Target::Any => &mut self.any,
+            Target::Group(it) => self.groups.entry((*it).to_owned()).or_default(),
+            Target::Source(it) => self.sources.entry((*it).to_owned()).or_default(),
+            Target::User(it) => self.users.entry((*it).to_owned()).or_default(),
+        }
+    }
+}
+
+impl Grants {
+    fn each(&self, project_id: &str, visit: &mut impl FnMut(u32)) {
+        let exact = match self.exact.is_empty() {
+            true => None,
+            false => self.exact.get(project_id),
+        };
+        let patterns = self.patterns.iter().filter(|(it, _)| pattern::matches(it, project_id));
+        let numbers = self.everywhere.iter().chain(exact.into_iter().flatten());
+        numbers.chain(patterns.map(|(_, number)| number)).copied().for_each(visit);
+    }
+
+    fn add(&mut self, projects: Option<&[String]>, policy: u32) {
+        let Some(projects) = projects else {
+            self.everywhere.push(policy);
+            return;
+        };
+        for project in projects {
+            match project.contains('*') {
+                true => self.patterns.push((pattern::parse(project), policy)),
+                false => self.exact.entry(project.clone()).or_default().push(policy),
+            }
+        }
+    }
+}
+
+/// Whom an entry is for; names are qualified, such as `corp/alice`.
+enum Target<'a> {
+    Any,
+    Group(&'a str),
+    Source(&'a str),
+    User(&'a str),
+}
+
+impl<'a> Target<'a> {
+    /// Everything after the first colon is the name, whatever is in it but wildcards.
+    fn parse(text: &'a str) -> Result<Self, &'static str> {
+        if text == "any" {
+            return Ok(Self::Any);
+        }
+        let Some((kind, name)) = text.split_once(':') else {
+            return Err("write `user:<source>/<name>`, `group:<source>/<name>`, \
+                        `source:<source>` or `any`");
+        };
+        if name.contains(['*', '?']) {
+            return Err("wildcards are not possible here; attach to a group, a source or `any`");
+        }
+        let qualified = match name.split_once('/') {
+            Some((source, name)) => !source.is_empty() && !name.is_empty(),
+            None => false,
+        };
+        let unqualified = "the name needs its identity source: `<source>/<name>`";
+        match kind {
+            "user" if qualified => Ok(Self::User(name)),
+            "group" if qualified => Ok(Self::Group(name)),
+            "user" | "group" => Err(unqualified),
+            "source" if name.is_empty() => Err("the name of the source is missing"),
+            "source" if name.contains('/') => Err("the name of a source has no slash"),
+            "source" => Ok(Self::Source(name)),
+            _ => Err("the kinds of targets are `user:`, `group:`, `source:` and `any`"),
+        }
+    }
+}
+
+/// Reads attachments.yaml. `policies` are the numbers of the policies of identity/ by file stem;
+/// `attached` says by number to what extent each is attached.
+pub(in crate::policy) fn read(
+    bytes: &[u8],
+    policies: &BTreeMap<&str, u32>,
+    limits: &Limits,
+    attached: &mut [Attached],
+    findings: &mut Findings<'_>,
+) -> Attachments {
+    let mut res = Attachments::default();
+    let entries: Vec<Entry> =
+        yaml::parse(bytes, limits.attachments_bytes, Texts::AsWritten, findings)
+            .unwrap_or_default();
+    for entry in &entries {
+        let projects = entry.projects.as_ref().map(|it| projects(it, findings));
+        let numbers = numbers(&entry.policies, policies, findings);
+        let extent = match projects {
+            Some(_) => Attached::Projects,
+            None => Attached::Everywhere,
+        };
+        for number in &numbers {
+            if let Some(it) = attached.get_mut(*number as usize) {
+                *it = extent.max(*it);
+            }
+        }
+        not_empty(&entry.to, "to", findings);
+        for text in &entry.to.value {
+            match Target::parse(&text.value) {
+                Ok(target) => {
+                    let grants = res.to(&target);
+                    numbers.iter().for_each(|it| grants.add(projects.as_deref(), *it));
+                }
+                Err(hint) => {
+                    let message = format!("`{}` is no target of an attachment", text.value);
+                    findings.hint(Code::MalformedTarget, yaml::span(text), message, hint);
+                }
+            }
+        }
+    }
+    res
+}
+
+fn numbers(
+    names: &Spanned<Vec<Spanned<String>>>,
+    policies: &BTreeMap<&str, u32>,
+    findings: &mut Findings<'_>,
+) -> Vec<u32> {
+    not_empty(names, "policies", findings);
+    let mut res = Vec::new();
+    for name in &names.value {
+        match policies.get(name.value.as_str()) {
+            Some(number) => res.push(*number),
+            None => {
+                let message = format!("there is no identity/{}.json", name.value);
+                let stem = name.value.trim_start_matches("identity/").trim_end_matches(".json");
+                let hint = match suggest::nearest(stem, policies.keys().copied()) {
+                    Some(it) => format!("did you mean `{it}`?"),
+                    None => "name the policy by its file in identity/, without `.json`".to_owned(),
+                };
+                findings.hint(Code::UnknownPolicy, yaml::span(name), message, hint);
+            }
+        }
+    }
+    res
+}
+
+fn projects(patterns: &Spanned<Vec<Spanned<String>>>, findings: &mut Findings<'_>) -> Vec<String> {
+    not_empty(patterns, "projects", findings);
+    for pattern in &patterns.value {
+        let text = pattern.value.as_str();
+        let possible = |it: char| it.is_ascii_alphanumeric() || it == '-' || it == '*';
+        let fixed = text.chars().filter(|it| *it != '*').count();
+        if text.is_empty() || !text.chars().all(possible) || PROJECT_ID_MAX < fixed {
+            findings.hint(
+                Code::MalformedProject,
+                yaml::span(pattern),
+                format!("no project ID matches `{text}`"),
+                format!(
+                    "a project ID has 1 to {PROJECT_ID_MAX} letters, digits and hyphens; \
+                         `*` stands for any of them"
+                ),
+            );
+        }
+    }
+    patterns.value.iter().map(|it| it.value.clone()).collect()
+}
+
+fn not_empty(list: &Spanned<Vec<Spanned<String>>>, name: &str, findings: &mut Findings<'_>) {
+    if list.value.is_empty() {
+        let span: Span = yaml::span(list);
+        findings.add(Code::Empty, span, format!("`{name}`: the list is empty"));
+    }
+}

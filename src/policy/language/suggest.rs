@@ -1,0 +1,70 @@
+//! Which known word the author may have meant.
+
+/// The candidate nearest to `word`, if it is near: letter case aside, at most a third of its
+/// characters (and at least two) inserted, deleted, replaced or swapped with a neighbour.
+pub(in crate::policy) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let near = |candidate: &'a str| {
+        let distance = distance(word, candidate);
+        (distance <= (candidate.chars().count() / 3).max(2)).then_some((distance, candidate))
+    };
+    candidates.into_iter().filter_map(near).min().map(|(_, candidate)| candidate)
+}
+
+/// How many characters must be inserted, deleted, replaced or swapped with a neighbour to make one
+/// text the other, ASCII case aside.
+pub(in crate::policy) fn distance(a: &str, b: &str) -> usize {
+    let fold = |it: &str| it.chars().map(|it| it.to_ascii_lowercase()).collect::<Vec<_>>();
+    let (a, b) = (fold(a), fold(b));
+    let mut before = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for (row, x) in a.iter().enumerate() {
+        let mut current = vec![row + 1];
+        for (column, y) in b.iter().enumerate() {
+            let get = |line: &[usize], at: usize| line.get(at).copied().unwrap_or(usize::MAX - 1);
+            let replaced = get(&above, column) + usize::from(x != y);
+            let deleted = get(&above, column + 1) + 1;
+            let inserted = get(&current, column) + 1;
+            let swapped =
+                row > 0 && column > 0 && a.get(row - 1) == Some(y) && b.get(column - 1) == Some(x);
+            let swapped = match swapped {
+                true => get(&before, column - 1) + 1,
+                false => usize::MAX,
+            };
+            current.push(replaced.min(deleted).min(inserted).min(swapped));
+        }
+        before = std::mem::replace(&mut above, current);
+    }
+    above.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("abc", "", 3),
+            ("", "abc", 3),
+            ("Delete", "delete", 0),
+            ("deltee", "delete", 1),
+            ("delet", "delete", 1),
+            ("trainJobs", "trainJob", 1),
+            ("poolId", "poolType", 4),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn only_near_words_are_suggested() {
+        let words = ["StringEquals", "StringNotEquals", "Bool"];
+        assert_eq!(nearest("StringEqual", words), Some("StringEquals"));
+        assert_eq!(nearest("bool", words), Some("Bool"));
+        assert_eq!(nearest("Frobnicate", words), None);
+    }
+}
