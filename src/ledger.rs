@@ -8,19 +8,9 @@
 pub mod record;
 
 mod checkpoint;
-mod cursor;
-mod entry;
-mod judged;
 mod line;
-mod pending;
-mod policies;
-mod queue;
-mod reader;
-mod recover;
-mod tail;
-mod verify;
-mod volume;
-mod writer;
+mod read;
+mod write;
 
 #[cfg(test)]
 mod fixture;
@@ -28,25 +18,25 @@ mod fixture;
 mod tests;
 
 pub use self::checkpoint::{Checkpoints, Kept, KeyError, PublicKey};
-pub use self::cursor::Unshipped;
-pub use self::entry::{Entry, Outcome, Pending};
-pub use self::judged::Judged;
 pub use self::line::{Fault, Kind, LINE_BYTES_MAX, LedgerId};
-pub use self::policies::Policies;
-pub use self::queue::QUEUE_MAX;
+pub use self::read::cursor::Unshipped;
+pub use self::read::recover::Damage;
+pub use self::read::tail::{Line, TAIL_BYTES_MAX, TAIL_RECORDS_MAX, Tail, TailError};
+pub use self::read::verify::{Reader, Record, Trust, Unverified, Verified, verify, verify_signed};
 pub use self::record::Ending;
-pub use self::recover::Damage;
-pub use self::tail::{Line, TAIL_BYTES_MAX, TAIL_RECORDS_MAX, Tail, TailError};
-pub use self::verify::{Reader, Record, Trust, Unverified, Verified, verify, verify_signed};
-pub use self::writer::SEGMENT_AGE_MAX;
+pub use self::write::entry::{Entry, Outcome, Pending};
+pub use self::write::judged::Judged;
+pub use self::write::policies::Policies;
+pub use self::write::queue::QUEUE_MAX;
+pub use self::write::writer::SEGMENT_AGE_MAX;
 
 use self::checkpoint::Signer;
-use self::cursor::Shipped;
 use self::line::Head;
-use self::queue::{Item, Note, Queue};
+use self::read::cursor::Shipped;
 use self::record::{Body, written_len};
-use self::volume::{Directory, Found, Unopened, Volume};
-use self::writer::{Ends, Limits, Writer};
+use self::write::queue::{Item, Note, Queue};
+use self::write::volume::{Directory, Found, Unopened, Volume};
+use self::write::writer::{Ends, Limits, Writer};
 
 use crate::clock::Clock;
 use crate::metrics::{LedgerFault, Metrics};
@@ -232,7 +222,7 @@ pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Opened, 
     }
     if !segments.is_empty() {
         let (ledger, path) = (opened.ledger.clone(), path());
-        let hand_out = move || pending::hand_out(&path, &segments, &ledger, &pending);
+        let hand_out = move || write::pending::hand_out(&path, &segments, &ledger, &pending);
         thread::Builder::new().name("ledger-pending".to_owned()).spawn(hand_out).map_err(io)?;
     }
     Ok(opened)

@@ -13,7 +13,7 @@ pub mod attributes;
 pub mod authn;
 pub mod credentials;
 pub mod ledger;
-pub mod policies;
+pub mod reload;
 pub mod upstream;
 
 pub mod sign;

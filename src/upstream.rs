@@ -2,19 +2,19 @@
 //! makes there. Every call is built from nothing and signed anew; no header of the client is copied.
 
 mod answer;
+mod breaker;
 mod error;
-mod key;
 mod probe;
 mod projects;
 mod skew;
 
 pub use self::answer::{Answer, BODY_BYTES_MAX};
+pub use self::breaker::Key;
 pub use self::error::{DeleteError, LookUpError};
-pub use self::key::Key;
 pub use self::projects::{Config, Upstreams, claim};
 
 use self::answer::Unusable;
-use self::key::Pass;
+use self::breaker::Pass;
 
 use crate::client::{self, Client, NotSent, chain};
 use crate::clock::Clock;

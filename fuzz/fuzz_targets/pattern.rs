@@ -4,7 +4,7 @@
 //! variables of a template make them.
 #![no_main]
 
-#[path = "../../src/policy/pattern.rs"]
+#[path = "../../src/policy/language/pattern.rs"]
 mod pattern;
 
 use libfuzzer_sys::fuzz_target;

@@ -4,7 +4,7 @@ use crate::forward::Forwarder;
 use crate::gateway::Gateway;
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
-use crate::policies::Policies;
+use crate::reload::Policies;
 use crate::server::admin::Check;
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 
 use crate::gateway::Version;
 use crate::ledger::{self, Ledger};
-use crate::policies::Policies;
+use crate::reload::Policies;
 
 use std::sync::Arc;
 use tokio::sync::watch;

@@ -3,8 +3,8 @@
 use super::policies::Directory;
 use super::{Exit, Format};
 use crate::config::{Complaint, Config};
-use crate::policies;
 use crate::policy::{self, Severity};
+use crate::reload;
 
 use serde::Serialize;
 use std::fmt::Write;
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 /// A directory that cannot be read is as invalid as one that does not compile.
-pub(super) fn refuse(error: &policies::Error) -> Exit {
+pub(super) fn refuse(error: &reload::Error) -> Exit {
     super::complain(error, Exit::Invalid)
 }
 

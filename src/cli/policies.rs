@@ -1,7 +1,7 @@
 //! A policy directory as `check`, `test` and `explain` read it: its policies and its suites.
 
-use crate::policies;
 use crate::policy::{Diagnostic, Files, Limits, Place, Set, Severity, Span, Suites};
+use crate::reload;
 
 use serde::Serialize;
 use std::fmt;
@@ -33,9 +33,9 @@ impl fmt::Display for Position<'_> {
 }
 
 impl Directory {
-    pub(super) fn read(path: &Path) -> Result<Self, policies::Error> {
+    pub(super) fn read(path: &Path) -> Result<Self, reload::Error> {
         let limits = Limits::default();
-        let compiled = Set::compile(&policies::read(path, &limits)?, &limits);
+        let compiled = Set::compile(&reload::read(path, &limits)?, &limits);
         let suites = Suites::read(&compiled.files, compiled.set.as_ref(), &limits);
         let mut diagnostics = compiled.diagnostics;
         diagnostics.extend(suites.diagnostics.iter().cloned());

@@ -8,9 +8,9 @@
 mod tests;
 
 use super::line::{Fault, Frame, Hash, LedgerId};
+use super::read::verify::Record;
 use super::record;
 use super::record::Body;
-use super::verify::Record;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use jiff::Timestamp;

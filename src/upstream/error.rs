@@ -1,6 +1,6 @@
 //! Why a call to the cloud has no answer that can be used.
 
-use super::key::Shut;
+use super::breaker::Shut;
 
 use http::StatusCode;
 

@@ -1,6 +1,6 @@
 //! How far the upstream's clock is from the gate's, as the `Date` of its answers tells.
 
-use super::key::Pass;
+use super::breaker::Pass;
 use super::{Call, Upstream};
 
 use http::HeaderMap;

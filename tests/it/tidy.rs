@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("authn", &[LEAF, "policy", "sign"]),
     ("credentials", &[LEAF, "sign"]),
     ("ledger", &[LEAF, "policy"]),
-    ("policies", &[LEAF, "policy"]),
+    ("reload", &[LEAF, "policy"]),
     ("telemetry", &[LEAF]),
     ("upstream", &[LEAF, "ledger", "policy", "sign", "telemetry"]),
     (

@@ -6,8 +6,8 @@ use crate::clock::Clock;
 use crate::ledger::fixture::disk::Disk;
 use crate::ledger::fixture::{NOON, record};
 use crate::ledger::line::Head;
-use crate::ledger::reader::{segment_name, segments};
-use crate::ledger::writer::Limits;
+use crate::ledger::read::reader::{segment_name, segments};
+use crate::ledger::write::writer::Limits;
 use crate::ledger::{
     Config, Ending, Kind, OpenError, Status, Trust, Unverified, open, start, verify_signed,
 };

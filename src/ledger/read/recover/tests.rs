@@ -2,7 +2,7 @@
 
 use super::*;
 
-use crate::ledger::volume::{Directory, LOCK, Unopened};
+use crate::ledger::write::volume::{Directory, LOCK, Unopened};
 
 use std::fs;
 use tempfile::TempDir;

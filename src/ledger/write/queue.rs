@@ -1,8 +1,8 @@
 //! What waits for the writer. One lock, held for a push or a swap: the writer takes all that waits
 //! at once, which is what makes a group.
 
-use super::line::Kind;
-use super::{Entry, Error, Pending, Policies};
+use crate::ledger::line::Kind;
+use crate::ledger::{Entry, Error, Pending, Policies};
 
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ pub const QUEUE_MAX: usize = 1024;
 
 /// Work for the writer.
 #[derive(Debug)]
-pub(super) enum Item {
+pub(in crate::ledger) enum Item {
     Decision(Submission),
     Note(Note),
     /// A policy version that came into force. Not lost if it is: the first decision by it brings it
@@ -24,27 +24,27 @@ pub(super) enum Item {
 
 /// A decision whose request waits.
 #[derive(Debug)]
-pub(super) struct Submission {
+pub(in crate::ledger) struct Submission {
     /// The members of its record.
-    pub(super) members: Vec<u8>,
-    pub(super) policies: Arc<Policies>,
-    pub(super) pending: Pending,
-    pub(super) reply: oneshot::Sender<Result<Entry, Error>>,
+    pub(in crate::ledger) members: Vec<u8>,
+    pub(in crate::ledger) policies: Arc<Policies>,
+    pub(in crate::ledger) pending: Pending,
+    pub(in crate::ledger) reply: oneshot::Sender<Result<Entry, Error>>,
 }
 
 /// A record that nobody waits for and that is not given up while the process lives. There is no
 /// limit of their own: an outcome needs an entry, of which there are only as many as requests in
 /// flight; settlements and suppressions come at a bounded rate.
 #[derive(Debug)]
-pub(super) struct Note {
-    pub(super) kind: Kind,
-    pub(super) members: Vec<u8>,
+pub(in crate::ledger) struct Note {
+    pub(in crate::ledger) kind: Kind,
+    pub(in crate::ledger) members: Vec<u8>,
     /// The decision, if it is still to be settled after this record.
-    pub(super) pending: Option<Pending>,
+    pub(in crate::ledger) pending: Option<Pending>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(in crate::ledger) struct Queue {
     state: Mutex<State>,
     work: Condvar,
 }
@@ -61,10 +61,10 @@ struct State {
 
 /// What the writer took.
 #[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) items: Vec<Item>,
+pub(in crate::ledger) struct Taken {
+    pub(in crate::ledger) items: Vec<Item>,
     /// No decision comes after these.
-    pub(super) closing: bool,
+    pub(in crate::ledger) closing: bool,
 }
 
 impl Queue {
@@ -72,7 +72,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::Closed`], [`Error::Failed`].
-    pub(super) fn submit(&self, submission: Submission) -> Result<(), Error> {
+    pub(in crate::ledger) fn submit(&self, submission: Submission) -> Result<(), Error> {
         let mut state = self.lock();
         if state.ended {
             return Err(Error::Failed);
@@ -89,7 +89,7 @@ impl Queue {
     }
 
     /// Adds what nobody waits for. After the writer's end it is lost, and recovery finds the gap.
-    pub(super) fn add(&self, item: Item) {
+    pub(in crate::ledger) fn add(&self, item: Item) {
         let state = self.lock();
         if !state.ended {
             self.push(state, item);
@@ -106,7 +106,7 @@ impl Queue {
     }
 
     /// All that waits; waits for it up to `wait`.
-    pub(super) fn take(&self, wait: Duration) -> Taken {
+    pub(in crate::ledger) fn take(&self, wait: Duration) -> Taken {
         let mut state = self.lock();
         if state.items.is_empty() && !state.closing {
             state.idle = true;
@@ -122,13 +122,13 @@ impl Queue {
     }
 
     /// No more decisions.
-    pub(super) fn close(&self) {
+    pub(in crate::ledger) fn close(&self) {
         self.lock().closing = true;
         self.work.notify_one();
     }
 
     /// The writer is gone; whoever waits is told by the loss of the reply.
-    pub(super) fn end(&self) {
+    pub(in crate::ledger) fn end(&self) {
         let mut state = self.lock();
         state.ended = true;
         let items = mem::take(&mut state.items);
@@ -138,7 +138,7 @@ impl Queue {
 
     /// How many decisions wait.
     #[cfg(test)]
-    pub(super) fn decisions(&self) -> usize {
+    pub(in crate::ledger) fn decisions(&self) -> usize {
         self.lock().decisions
     }
 

@@ -1,9 +1,9 @@
 //! Where the ledger is kept: a directory of segments, locked for one process.
 
-use super::line::{Frame, Head, LedgerId};
-use super::reader::{Lines, Piece, segment_name};
-use super::recover::{Damage, Plan, Repair};
-use super::{reader, recover};
+use crate::ledger::line::{Frame, Head, LedgerId};
+use crate::ledger::read::reader::{Lines, Piece, segment_name};
+use crate::ledger::read::recover::{Damage, Plan, Repair};
+use crate::ledger::read::{reader, recover};
 
 use jiff::Timestamp;
 use rustix::fs::fstatvfs;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// What the writer does to a disk; a trait so that tests can have disks that fail.
-pub(super) trait Volume: Send {
+pub(in crate::ledger) trait Volume: Send {
     /// Starts the segment whose first record will be number `first`; later calls mean it.
     fn create(&mut self, first: u64) -> io::Result<()>;
 
@@ -36,7 +36,7 @@ pub(super) trait Volume: Send {
 }
 
 /// The name of the file that is locked by the process that writes, and holds the ledger's ID.
-pub(super) const LOCK: &str = "ledger.lock";
+pub(in crate::ledger) const LOCK: &str = "ledger.lock";
 
 /// More than the lock file ever holds: a UUID and LF.
 const LOCK_BYTES_MAX: u64 = 64;
@@ -50,7 +50,7 @@ const FILE_MODE: u32 = 0o640;
 
 /// A directory on a real disk.
 #[derive(Debug)]
-pub(super) struct Directory {
+pub(in crate::ledger) struct Directory {
     path: PathBuf,
     /// The directory itself, for `fsync` and `fstatvfs`.
     handle: File,
@@ -64,12 +64,12 @@ pub(super) struct Directory {
 
 /// How a directory was opened.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) directory: Directory,
+pub(in crate::ledger) struct Found {
+    pub(in crate::ledger) directory: Directory,
     /// Where the chain stands.
-    pub(super) head: Head,
+    pub(in crate::ledger) head: Head,
     /// The segments that were there.
-    pub(super) segments: Vec<u64>,
+    pub(in crate::ledger) segments: Vec<u64>,
 }
 
 impl Directory {
@@ -78,7 +78,7 @@ impl Directory {
     ///
     /// # Errors
     /// The lock is held by another process, the ledger is damaged, or the system's error.
-    pub(super) fn open(path: &Path) -> Result<Found, Unopened> {
+    pub(in crate::ledger) fn open(path: &Path) -> Result<Found, Unopened> {
         fs::create_dir_all(path)?;
         let handle = File::open(path)?;
         let mut lock = OpenOptions::new()
@@ -104,7 +104,7 @@ impl Directory {
     }
 
     /// The ledger's ID.
-    pub(super) fn id(&self) -> &LedgerId {
+    pub(in crate::ledger) fn id(&self) -> &LedgerId {
         &self.id
     }
 
@@ -218,7 +218,7 @@ fn first_time(path: &Path, first: u64) -> io::Result<Option<Timestamp>> {
 
 /// Why a directory was not opened.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unopened {
+pub(in crate::ledger) enum Unopened {
     #[error(transparent)]
     Damaged(#[from] Damage),
     #[error(transparent)]

@@ -4,8 +4,8 @@
 //! It reads the segments and not the writer's memory, so that a reader that is slow, or that stands
 //! still for days, costs the gate nothing.
 
-use super::line::{Fault, Frame, Kind, LedgerId};
 use super::reader::{Lines, Piece, segment_name, segments};
+use crate::ledger::line::{Fault, Frame, Kind, LedgerId};
 
 use jiff::Timestamp;
 use std::fs::File;
@@ -76,7 +76,7 @@ struct Place {
 
 impl Tail {
     /// Reads what follows the record number `after` of the ledger `id` in `directory`.
-    pub(super) fn new(
+    pub(in crate::ledger) fn new(
         directory: &Path,
         id: LedgerId,
         after: u64,

@@ -7,8 +7,8 @@
 #[cfg(test)]
 mod tests;
 
-use super::line::{Fault, Frame, Head, LedgerId, is_line_beginning};
 use super::reader::{Lines, Piece, last_line, segment_name, segments};
+use crate::ledger::line::{Fault, Frame, Head, LedgerId, is_line_beginning};
 
 use std::io;
 use std::io::BufRead;
@@ -16,28 +16,28 @@ use std::path::Path;
 
 /// What was seen of a directory: enough to continue it, not a verification of all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Survey {
+pub(in crate::ledger) struct Survey {
     /// What the lock file says; nothing before the first record.
-    pub(super) id: Option<LedgerId>,
+    pub(in crate::ledger) id: Option<LedgerId>,
     /// The last segment.
-    pub(super) last: Option<Last>,
+    pub(in crate::ledger) last: Option<Last>,
     /// The end of the segment before it.
-    pub(super) before: Option<Before>,
+    pub(in crate::ledger) before: Option<Before>,
 }
 
 /// The last segment, read from end to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Last {
+pub(in crate::ledger) struct Last {
     /// The number in its name.
-    pub(super) first: u64,
+    pub(in crate::ledger) first: u64,
     /// Its records, if it has any.
-    pub(super) records: Option<Records>,
-    pub(super) end: End,
+    pub(in crate::ledger) records: Option<Records>,
+    pub(in crate::ledger) end: End,
 }
 
 /// The good lines of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Records {
+pub(in crate::ledger) struct Records {
     id: LedgerId,
     /// The line that the first of them says it follows.
     start: Start,
@@ -56,7 +56,7 @@ struct Start {
 
 /// What follows the good lines of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::ledger) enum End {
     /// Nothing.
     Clean,
     /// Bytes without a line end.
@@ -76,26 +76,26 @@ pub(super) enum End {
 
 /// The end of the segment before the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Before {
-    pub(super) first: u64,
+pub(in crate::ledger) struct Before {
+    pub(in crate::ledger) first: u64,
     /// Its last line.
-    pub(super) end: Result<(LedgerId, Head), Fault>,
+    pub(in crate::ledger) end: Result<(LedgerId, Head), Fault>,
 }
 
 /// How to go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(in crate::ledger) struct Plan {
     /// The ledger's.
-    pub(super) id: LedgerId,
+    pub(in crate::ledger) id: LedgerId,
     /// The last good line.
-    pub(super) head: Head,
+    pub(in crate::ledger) head: Head,
     /// To be done before.
-    pub(super) repair: Option<Repair>,
+    pub(in crate::ledger) repair: Option<Repair>,
 }
 
 /// What undoes a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repair {
+pub(in crate::ledger) enum Repair {
     /// Cut the segment to so many bytes.
     Cut { first: u64, bytes: u64 },
     /// Remove the segment: no record of it was ever complete.
@@ -138,7 +138,7 @@ pub enum Damage {
 ///
 /// # Errors
 /// It cannot be read.
-pub(super) fn survey(directory: &Path, id: Option<LedgerId>) -> io::Result<Survey> {
+pub(in crate::ledger) fn survey(directory: &Path, id: Option<LedgerId>) -> io::Result<Survey> {
     let mut firsts = segments(directory)?;
     let Some(first) = firsts.pop() else { return Ok(Survey { id, last: None, before: None }) };
     let (records, end) = scan(Lines::open(directory, first)?)?;
@@ -201,7 +201,7 @@ fn take(records: &mut Option<Records>, line: &[u8]) -> Result<(), Fault> {
 ///
 /// # Errors
 /// Whatever a crash of this program cannot have left.
-pub(super) fn plan(survey: &Survey, fresh: LedgerId) -> Result<Plan, Damage> {
+pub(in crate::ledger) fn plan(survey: &Survey, fresh: LedgerId) -> Result<Plan, Damage> {
     let Some(last) = &survey.last else {
         return match &survey.id {
             Some(id) => Err(Damage::AllMissing(id.clone())),

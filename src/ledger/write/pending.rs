@@ -4,10 +4,10 @@
 //! It reads every segment, which takes seconds for gigabytes, and so runs in a thread of its own
 //! while requests are served already. It checks nothing: `audit verify` does.
 
-use super::line::Kind;
-use super::reader::{Lines, Piece};
-use super::record::Verdict;
-use super::{Ending, Ledger, Pending};
+use crate::ledger::line::Kind;
+use crate::ledger::read::reader::{Lines, Piece};
+use crate::ledger::record::Verdict;
+use crate::ledger::{Ending, Ledger, Pending};
 
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -19,15 +19,15 @@ use tokio::sync::mpsc;
 
 /// A decision that is still open.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Open {
+pub(in crate::ledger) struct Open {
     verdict: Verdict,
-    pub(super) pending: Pending,
+    pub(in crate::ledger) pending: Pending,
 }
 
 /// Hands out the open decisions of `segments` in `directory`: those that were allowed to whoever
 /// settles them, in the order in which they were made; the others are settled here, for nothing was
 /// sent.
-pub(super) fn hand_out(
+pub(in crate::ledger) fn hand_out(
     directory: &Path,
     segments: &[u64],
     ledger: &Ledger,
@@ -59,7 +59,10 @@ pub(super) fn hand_out(
 }
 
 /// The open decisions of `segments`, by their `seq`.
-pub(super) fn open(directory: &Path, segments: &[u64]) -> io::Result<BTreeMap<u64, Open>> {
+pub(in crate::ledger) fn open(
+    directory: &Path,
+    segments: &[u64],
+) -> io::Result<BTreeMap<u64, Open>> {
     let mut res = BTreeMap::new();
     for first in segments {
         let mut lines = match Lines::open(directory, *first) {

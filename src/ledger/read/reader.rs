@@ -1,6 +1,6 @@
 //! Reading segments: which there are, and their lines, each with its limit.
 
-use super::line::LINE_BYTES_MAX;
+use crate::ledger::line::LINE_BYTES_MAX;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -11,7 +11,7 @@ use std::{fs, io};
 const BUFFER_BYTES: usize = 128 * 1024;
 
 /// The file of the segment whose first record is number `first`.
-pub(super) fn segment_name(first: u64) -> String {
+pub(in crate::ledger) fn segment_name(first: u64) -> String {
     format!("{first:020}.jsonl")
 }
 
@@ -19,7 +19,7 @@ pub(super) fn segment_name(first: u64) -> String {
 ///
 /// # Errors
 /// The directory cannot be read.
-pub(super) fn segments(directory: &Path) -> io::Result<Vec<u64>> {
+pub(in crate::ledger) fn segments(directory: &Path) -> io::Result<Vec<u64>> {
     let mut res = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name();
@@ -36,7 +36,7 @@ pub(super) fn segments(directory: &Path) -> io::Result<Vec<u64>> {
 
 /// The lines of a file from its beginning.
 #[derive(Debug)]
-pub(super) struct Lines<R> {
+pub(in crate::ledger) struct Lines<R> {
     reader: R,
     line: Vec<u8>,
     bytes: u64,
@@ -44,7 +44,7 @@ pub(super) struct Lines<R> {
 
 /// What comes next in a file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece<'a> {
+pub(in crate::ledger) enum Piece<'a> {
     /// A line, without its LF.
     Line(&'a [u8]),
     /// The end of the file, without LF; NULs at its end, which a file system may leave there after
@@ -59,19 +59,19 @@ impl Lines<BufReader<File>> {
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub(super) fn open(directory: &Path, first: u64) -> io::Result<Self> {
+    pub(in crate::ledger) fn open(directory: &Path, first: u64) -> io::Result<Self> {
         let file = File::open(directory.join(segment_name(first)))?;
         Ok(Self::new(BufReader::with_capacity(BUFFER_BYTES, file)))
     }
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn new(reader: R) -> Self {
+    pub(in crate::ledger) fn new(reader: R) -> Self {
         Self { reader, line: Vec::new(), bytes: 0 }
     }
 
     /// How many bytes the lines so far took, with their LF.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in crate::ledger) fn bytes(&self) -> u64 {
         self.bytes
     }
 
@@ -79,7 +79,7 @@ impl<R: BufRead> Lines<R> {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(super) fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
+    pub(in crate::ledger) fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
         self.line.clear();
         let limit = u64::try_from(LINE_BYTES_MAX + 1).unwrap_or(u64::MAX);
         self.reader.by_ref().take(limit).read_until(b'\n', &mut self.line)?;
@@ -118,7 +118,7 @@ impl<R: BufRead> Lines<R> {
 ///
 /// # Errors
 /// The file cannot be read.
-pub(super) fn last_line(directory: &Path, first: u64) -> io::Result<Option<Vec<u8>>> {
+pub(in crate::ledger) fn last_line(directory: &Path, first: u64) -> io::Result<Option<Vec<u8>>> {
     use std::io::{Seek, SeekFrom};
 
     let mut file = File::open(directory.join(segment_name(first)))?;

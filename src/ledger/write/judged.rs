@@ -1,9 +1,9 @@
 //! A decision on its way into the ledger.
 
-use super::line::MEMBERS_BYTES_MAX;
 use super::queue::Submission;
-use super::record::{Body, Fact, Verdict};
-use super::{Entry, Error, Pending, Policies, record};
+use crate::ledger::line::MEMBERS_BYTES_MAX;
+use crate::ledger::record::{Body, Fact, Verdict};
+use crate::ledger::{Entry, Error, Pending, Policies, record};
 
 use crate::policy;
 
@@ -41,7 +41,7 @@ impl Judged<'_> {
     ///
     /// # Errors
     /// [`Error::TooLarge`].
-    pub(super) fn submission(
+    pub(in crate::ledger) fn submission(
         &self,
         reply: oneshot::Sender<Result<Entry, Error>>,
     ) -> Result<Submission, Error> {
@@ -62,7 +62,7 @@ impl Judged<'_> {
     }
 
     /// What is recorded of it.
-    pub(super) fn record(&self) -> record::Decision<'_> {
+    pub(in crate::ledger) fn record(&self) -> record::Decision<'_> {
         let query = self.query;
         let principal = &query.principal;
         let (region, account, job) = (&query.region, &query.account, &query.training_job_id);

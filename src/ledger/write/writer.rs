@@ -7,12 +7,12 @@
 #[cfg(test)]
 mod tests;
 
-use super::checkpoint::Signer;
-use super::cursor::Shipped;
-use super::line::{Head, Kind};
 use super::queue::{Item, Note, Queue, Submission};
 use super::volume::Volume;
-use super::{Entry, Error, LedgerId, Pending, Policies, Status};
+use crate::ledger::checkpoint::Signer;
+use crate::ledger::line::{Head, Kind};
+use crate::ledger::read::cursor::Shipped;
+use crate::ledger::{Entry, Error, LedgerId, Pending, Policies, Status};
 
 use crate::clock::Clock;
 use crate::metrics::{LedgerFault, LedgerRecord, Metrics};
@@ -38,7 +38,7 @@ const IDLE: Duration = Duration::from_secs(5);
 /// A buffer larger than this is given back after its group.
 const BUFFER_BYTES_KEPT: usize = 256 * 1024;
 
-pub(super) struct Writer {
+pub(in crate::ledger) struct Writer {
     id: LedgerId,
     head: Head,
     clock: Clock,
@@ -63,14 +63,14 @@ pub(super) struct Writer {
     closing: bool,
 }
 
-/// Settings of the writer; see [`Config`](super::Config).
+/// Settings of the writer; see [`Config`](crate::ledger::Config).
 #[derive(Debug)]
-pub(super) struct Limits {
-    pub(super) reserve_bytes: u64,
-    pub(super) segment_bytes: u64,
-    pub(super) retain: SignedDuration,
+pub(in crate::ledger) struct Limits {
+    pub(in crate::ledger) reserve_bytes: u64,
+    pub(in crate::ledger) segment_bytes: u64,
+    pub(in crate::ledger) retain: SignedDuration,
     /// Signs checkpoints.
-    pub(super) signer: Option<Signer>,
+    pub(in crate::ledger) signer: Option<Signer>,
 }
 
 /// The segment that is written to.
@@ -104,19 +104,19 @@ enum Fault {
     Final(io::Error),
 }
 
-/// The ends of the channels that [`open`](super::open) hands to a writer.
-pub(super) struct Ends {
-    pub(super) queue: Arc<Queue>,
-    pub(super) status: watch::Sender<Status>,
-    pub(super) pending: mpsc::Sender<Pending>,
-    pub(super) committed: watch::Sender<u64>,
-    pub(super) shipped: Shipped,
-    pub(super) metrics: Metrics,
+/// The ends of the channels that [`open`](crate::ledger::open) hands to a writer.
+pub(in crate::ledger) struct Ends {
+    pub(in crate::ledger) queue: Arc<Queue>,
+    pub(in crate::ledger) status: watch::Sender<Status>,
+    pub(in crate::ledger) pending: mpsc::Sender<Pending>,
+    pub(in crate::ledger) committed: watch::Sender<u64>,
+    pub(in crate::ledger) shipped: Shipped,
+    pub(in crate::ledger) metrics: Metrics,
 }
 
 impl Writer {
     /// Continues the chain of `id` after `head`, in a new segment.
-    pub(super) fn new(
+    pub(in crate::ledger) fn new(
         (id, head): (LedgerId, Head),
         clock: Clock,
         volume: Box<dyn Volume>,
@@ -146,7 +146,7 @@ impl Writer {
     }
 
     /// Writes groups until the queue is closed and empty, or a sync fails.
-    pub(super) fn run(mut self) {
+    pub(in crate::ledger) fn run(mut self) {
         loop {
             let wait = if self.backlog.is_empty() { IDLE } else { RETRY };
             let taken = self.queue.take(wait);

@@ -1,7 +1,7 @@
 //! How far the records were shipped: a file beside the segments.
 
-use super::line::LedgerId;
 use super::tail::{Line, Tail, TailError};
+use crate::ledger::line::LedgerId;
 
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -23,7 +23,7 @@ const CURSOR_BYTES_MAX: u64 = 256;
 
 /// How far the records were shipped, as the ledger's thread sees it: what comes after is kept.
 #[derive(Clone, Debug)]
-pub(super) struct Shipped(Arc<AtomicU64>);
+pub(in crate::ledger) struct Shipped(Arc<AtomicU64>);
 
 impl Default for Shipped {
     /// Nothing waits to be shipped.
@@ -34,7 +34,7 @@ impl Default for Shipped {
 
 impl Shipped {
     /// The number of the last record that was shipped, which a restart knows.
-    pub(super) fn seq(&self) -> u64 {
+    pub(in crate::ledger) fn seq(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 
@@ -60,7 +60,7 @@ struct Written {
 
 impl Unshipped {
     /// Goes on where an earlier run was, or starts with the oldest record that is there.
-    pub(super) fn open(
+    pub(in crate::ledger) fn open(
         directory: &Path,
         id: LedgerId,
         committed: watch::Receiver<u64>,
@@ -112,7 +112,7 @@ impl Unshipped {
 
     /// The reader itself.
     #[cfg(test)]
-    pub(super) fn tail_mut(&mut self) -> &mut Tail {
+    pub(in crate::ledger) fn tail_mut(&mut self) -> &mut Tail {
         &mut self.tail
     }
 

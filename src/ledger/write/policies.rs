@@ -1,8 +1,8 @@
 //! A policy version as the ledger keeps it: its text, cut into records.
 
-use super::line::MEMBERS_BYTES_MAX;
-use super::record::{Body, PolicyText, written_len};
-use super::{Error, record};
+use crate::ledger::line::MEMBERS_BYTES_MAX;
+use crate::ledger::record::{Body, PolicyText, written_len};
+use crate::ledger::{Error, record};
 
 use crate::policy;
 
@@ -36,7 +36,7 @@ impl Policies {
     }
 
     /// Takes the version `digest`, SHA-256 in hex.
-    pub(super) fn of(digest: &str, files: &policy::Files) -> Result<Self, Error> {
+    pub(in crate::ledger) fn of(digest: &str, files: &policy::Files) -> Result<Self, Error> {
         let parts = split(files)?;
         let count = u32::try_from(parts.len()).map_err(|_| Error::TooLarge)?;
         let parts = (1..).zip(parts).map(|(part, files)| {
@@ -53,12 +53,12 @@ impl Policies {
         &self.digest
     }
 
-    pub(super) fn shared_digest(&self) -> Arc<str> {
+    pub(in crate::ledger) fn shared_digest(&self) -> Arc<str> {
         Arc::clone(&self.digest)
     }
 
     /// The members of its records, in order.
-    pub(super) fn parts(&self) -> &[Vec<u8>] {
+    pub(in crate::ledger) fn parts(&self) -> &[Vec<u8>] {
         &self.parts
     }
 }

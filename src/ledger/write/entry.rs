@@ -1,9 +1,9 @@
 //! The open end of a decision: whoever holds an [`Entry`] owes the ledger an outcome.
 
-use super::line::Kind;
 use super::queue::{Item, Note, Queue};
-use super::record;
-use super::record::{Body, Ending, UPSTREAM_REQUEST_ID_MAX};
+use crate::ledger::line::Kind;
+use crate::ledger::record;
+use crate::ledger::record::{Body, Ending, UPSTREAM_REQUEST_ID_MAX};
 
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ struct Open {
 /// A decision whose effect is not known: whether the job is still there has to be looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
-    /// The decision's `seq`, for [`Ledger::settle`](super::Ledger::settle).
+    /// The decision's `seq`, for [`Ledger::settle`](crate::ledger::Ledger::settle).
     pub seq: u64,
     /// When it was committed.
     pub time: Timestamp,
@@ -80,7 +80,7 @@ impl From<Ending> for Outcome {
 }
 
 impl Entry {
-    pub(super) fn new(pending: Pending, queue: Arc<Queue>) -> Self {
+    pub(in crate::ledger) fn new(pending: Pending, queue: Arc<Queue>) -> Self {
         let seq = pending.seq;
         Self { opened: Instant::now(), sending: false, open: Some(Open { pending, queue }), seq }
     }

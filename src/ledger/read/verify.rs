@@ -1,11 +1,11 @@
 //! Checks a ledger from its first line to its last, as `audit verify` does.
 
-use super::checkpoint;
-use super::checkpoint::{Kept, PublicKey};
-use super::line::{Fault, Frame, Head, Kind, LedgerId, is_line_beginning};
 use super::reader::{Lines, Piece, segment_name, segments};
-use super::record::Body;
 use super::recover::Damage;
+use crate::ledger::checkpoint;
+use crate::ledger::checkpoint::{Kept, PublicKey};
+use crate::ledger::line::{Fault, Frame, Head, Kind, LedgerId, is_line_beginning};
+use crate::ledger::record::Body;
 
 use jiff::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
@@ -154,7 +154,7 @@ impl Record {
     }
 
     /// That this record is no good.
-    pub(super) fn damage(&self, fault: Fault) -> Damage {
+    pub(in crate::ledger) fn damage(&self, fault: Fault) -> Damage {
         Damage::Line { file: self.file.clone(), line: self.line, fault }
     }
 }
