@@ -15,30 +15,29 @@
 )]
 
 #[expect(dead_code, reason = "what the tests need besides")]
-#[path = "../tests/it/binary.rs"]
-mod binary;
-#[expect(dead_code, reason = "what the tests need besides")]
-#[path = "../tests/it/http.rs"]
-mod http;
-#[expect(dead_code, reason = "what the tests need besides")]
-#[path = "../tests/it/process.rs"]
-mod process;
-#[expect(dead_code, reason = "what the tests need besides")]
-#[path = "../tests/it/world.rs"]
-mod world;
+mod support {
+    #[path = "../../tests/it/support/binary.rs"]
+    pub(crate) mod binary;
+    #[path = "../../tests/it/support/http.rs"]
+    pub(crate) mod http;
+    #[path = "../../tests/it/support/process.rs"]
+    pub(crate) mod process;
+    #[path = "../../tests/it/support/world.rs"]
+    pub(crate) mod world;
+}
 
-use http::Connection;
-use process::Gate;
+use crate::support::http::Connection;
+use crate::support::process::Gate;
 use std::fs;
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+use support::world::{FINISHED, World};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use world::{FINISHED, World};
 
 /// Of each measurement, after a tenth of it to warm up.
 const TIME: Duration = Duration::from_secs(6);
@@ -121,12 +120,12 @@ async fn measure(directory: &TempDir, off: bool, clients: usize) -> Vec<Duration
         .config("{log: human}", "{log: json, level: 'warn,lychgate::app=info'}")
         .prepare()
         .await;
-    let shim = process::disk(prepared.directory.path());
+    let shim = support::process::disk(prepared.directory.path());
     let environment = [("LD_PRELOAD", shim.to_str().unwrap()), ("DISK_OFF", "")];
     let environment = if off { &environment[..] } else { &[] };
     let mut gate = Gate::start(prepared.directory.path(), environment);
     let address = gate.address().await;
-    let head = world::delete_head(&prepared.issuer.token("alice"), FINISHED);
+    let head = support::world::delete_head(&prepared.issuer.token("alice"), FINISHED);
     let mut tasks = JoinSet::new();
     let begin = Instant::now() + TIME / 10;
     for _ in 0..clients {

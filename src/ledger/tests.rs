@@ -5,8 +5,8 @@ use super::*;
 use crate::ledger::fixture::{NOON, policies, record, record_by, words};
 use crate::ledger::read::reader::{segment_name, segments};
 use crate::ledger::read::recover;
-use crate::ledger::write::pending;
 use crate::ledger::record::{Attributes, AuthMethod, Context, Fact, Settlement, Verdict};
+use crate::ledger::write::pending;
 
 use proptest::prelude::any;
 use proptest::sample::Index;

@@ -1,4 +1,5 @@
-//! The one integration test binary.
+//! The one integration test binary, by what is looked at. `support` is what tests are made of: start a
+//! whole gate with `support::world::World`, the real binary with `support::process` or `binary`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,52 +9,10 @@
     reason = "a test fails by panicking"
 )]
 
-mod admin;
-mod answers;
-mod attacks;
-mod audit;
-mod binary;
-mod cli;
-mod cloud;
-mod cloud_tls;
-mod collector;
-mod config;
-mod config_docs;
-mod crash;
-mod credentials;
-mod deceit;
-mod emulator;
-mod engine;
-mod faults;
-mod findings;
-mod forward;
-mod frames;
-mod gateway;
-mod head;
-mod http;
-mod http2;
-mod links;
-mod listen;
-mod numbers;
-mod operations;
-mod pki;
-mod policy_compare;
-mod policy_docs;
-mod policy_library;
-mod process;
-mod reference;
-mod regions;
-mod reload;
-mod secrets;
-mod server;
-mod settle;
-mod ship;
-mod siege;
-mod sign;
-mod stop;
-mod telemetry;
-mod tidy;
-mod tls;
-mod tokens;
-mod toy;
-mod world;
+mod front;
+mod gate;
+mod house;
+mod ledger;
+mod policy;
+mod support;
+mod upstream;

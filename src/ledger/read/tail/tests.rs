@@ -86,10 +86,7 @@ async fn what_is_shipped_is_what_was_written_over_segments_and_restarts() {
         }
     }
     assert_eq!(shipped, written(&directory));
-    assert!(
-        crate::ledger::verify(directory.path()).unwrap().is_some(),
-        "no file disturbs it"
-    );
+    assert!(crate::ledger::verify(directory.path()).unwrap().is_some(), "no file disturbs it");
 }
 
 #[tokio::test]

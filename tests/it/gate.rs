@@ -1,0 +1,10 @@
+//! The main job, end to end, under faults, kills and reloads; the forwarder.
+
+pub(crate) mod crash;
+pub(crate) mod faults;
+pub(crate) mod forward;
+pub(crate) mod gateway;
+pub(crate) mod reload;
+pub(crate) mod secrets;
+pub(crate) mod stop;
+pub(crate) mod telemetry;

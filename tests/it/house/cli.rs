@@ -1,0 +1,327 @@
+//! The commands for policy authors, run as they run them: the real binary on real directories.
+
+use crate::support::toy::{World, limits};
+use crate::support::world::{self, FINISHED, PROJECT, PROTECTED, UNKNOWN};
+
+use lychgate::server::admin;
+use lychgate::server::admin::Check;
+
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Every directory of policies that is shipped.
+const SHIPPED: [&str; 2] = ["policies", "examples/policies"];
+
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs the command line from the root of the repository.
+pub(crate) fn lychgate(arguments: &[&str]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_lychgate"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Compares exit code and both streams with the golden file of this name.
+#[track_caller]
+fn golden(name: &str, arguments: &[&str]) {
+    let Ran { code, stdout, stderr } = lychgate(arguments);
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../../data/cli");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let command = arguments.join(" ");
+    let text = format!("lychgate {command}\nexit code {code:?}\n\n{stdout}--- stderr\n{stderr}");
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+#[test]
+fn shipped_policies_have_no_error_and_no_security_warning() {
+    for directory in SHIPPED {
+        let ran = lychgate(&["check", "--policies", directory, "--format", "json"]);
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(report["errors"], 0, "{directory}: {}", ran.stdout);
+        assert_eq!(report["security"], 0, "{directory}: {}", ran.stdout);
+        assert_eq!(ran.code, Some(0), "{directory}");
+    }
+}
+
+#[test]
+fn shipped_suites_pass_and_every_statement_decides() {
+    for directory in SHIPPED {
+        let ran = lychgate(&["test", "--policies", directory, "--format", "json"]);
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(report["failed"], 0, "{directory}: {}", ran.stdout);
+        assert_ne!(report["passed"], 0, "{directory}");
+        assert_eq!(report["undecided"], Value::Array(vec![]), "{directory}");
+        assert_eq!(ran.code, Some(0), "{directory}");
+    }
+}
+
+#[test]
+fn check_tells_everything_about_policies_and_suites() {
+    golden("check", &["check", "--policies", "tests/data/cli/faulty"]);
+    golden("check-json", &["check", "--policies", "tests/data/cli/faulty", "--format", "json"]);
+    golden("check-nothing", &["check", "--policies", "tests/data/cli/nowhere"]);
+}
+
+#[test]
+fn check_tells_which_tls_file_is_missing() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("lychgate.yaml");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = fs::read_to_string(root.join("lychgate.example.yaml")).unwrap();
+    let policies = format!("directory: {}", root.join("policies").display());
+    fs::write(&file, example.replace("directory: policies", &policies)).unwrap();
+    let ran = lychgate(&["check", "--config", file.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
+    let line = 1 + example.lines().position(|it| it.contains("certificate: ")).unwrap();
+    let certificate = directory.path().join("tls/tls.crt");
+    let place =
+        format!("{}:{line}:20: {}: it cannot be read", file.display(), certificate.display());
+    assert!(ran.stdout.contains(&place), "{place} is not in\n{}", ran.stdout);
+}
+
+#[test]
+fn a_forwarder_is_checked_without_policies_and_explains_nothing() {
+    let config = "lychgate.forwarder.example.yaml";
+    let ran = lychgate(&["check", "--config", config]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    let ran = lychgate(&[
+        "explain",
+        "--config",
+        config,
+        "--project",
+        "0a1b",
+        "--job",
+        UNKNOWN,
+        "--as",
+        "corp/alice",
+    ]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
+    assert!(ran.stderr.contains("a forwarder, which judges nothing"), "{}", ran.stderr);
+}
+
+#[test]
+fn check_tells_what_is_wrong_with_a_configuration() {
+    golden("check-config", &["check", "--config", "tests/data/cli/faulty.yaml"]);
+    let ran = lychgate(&["check", "--config", "tests/data/cli/faulty.yaml", "--format", "json"]);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(report["findings"][0]["code"], "configuration");
+    assert_eq!(ran.code, Some(3));
+}
+
+#[test]
+fn test_shows_what_failed_and_what_decided_nothing() {
+    golden("test", &["test", "--policies", "tests/data/cli/team"]);
+    golden("test-json", &["test", "--policies", "tests/data/cli/team", "--format", "json"]);
+    golden("test-faulty", &["test", "--policies", "tests/data/cli/faulty"]);
+}
+
+#[test]
+fn test_writes_junit() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("junit.xml");
+    let junit = path.to_str().unwrap();
+    let ran = lychgate(&["test", "--policies", "tests/data/cli/team", "--junit", junit]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../../data/cli");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("junit", fs::read_to_string(&path).unwrap()));
+    let nowhere = Path::new("tests/data/cli/nowhere/junit.xml").to_str().unwrap();
+    let ran = lychgate(&["test", "--policies", "tests/data/cli/team", "--junit", nowhere]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("cannot write"), "{}", ran.stderr);
+}
+
+const TEAM: &str = "tests/data/cli/team";
+
+#[test]
+fn explain_shows_why_and_the_way_to_an_allow() {
+    for (name, case) in [
+        ("explain-allowed", "tests/team.yaml#a pool of the team"),
+        ("explain-deny", "team.yaml#prod stays"),
+        ("explain-one", "team#a pool of others"),
+        ("explain-two", "team#a pool of others from outside"),
+        ("explain-ceiling", "team#a region of others"),
+        ("explain-unknown", "team#nobody knows the tags"),
+    ] {
+        golden(name, &["explain", "--policies", TEAM, "--case", case]);
+    }
+    let case = "team#a pool of others from outside";
+    golden("explain-json", &["explain", "--policies", TEAM, "--case", case, "--format", "json"]);
+}
+
+#[test]
+fn explain_says_which_cases_there_are() {
+    golden("explain-no-case", &["explain", "--policies", TEAM, "--case", "team#nothing"]);
+    for case in ["nowhere#nothing", "team"] {
+        let ran = lychgate(&["explain", "--policies", TEAM, "--case", case]);
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(64), ""), "{case}");
+    }
+    let faulty = ["explain", "--policies", "tests/data/cli/faulty", "--case", "protect#prod stays"];
+    assert_eq!(lychgate(&faulty).code, Some(3));
+}
+
+/// The suggestion, put into the case, is allowed: from the output of one run to the next.
+#[test]
+fn what_explain_suggests_is_allowed() {
+    let from = "source_ip: 192.0.2.1, time: 2026-01-15T12:00:00Z}\n    job: {pool_id: [pool-c]";
+    let to = "source_ip: 10.0.0.0, time: 2026-01-15T12:00:00Z}\n    job: {pool_id: [pool-a]";
+    let directory = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(TEAM);
+    for place in ["", "guardrails", "identity", "tests"] {
+        fs::create_dir_all(directory.path().join(place)).unwrap();
+        for entry in fs::read_dir(root.join(place)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                let text = fs::read_to_string(&path).unwrap().replace(from, to);
+                let name = path.strip_prefix(&root).unwrap();
+                fs::write(directory.path().join(name), text).unwrap();
+            }
+        }
+    }
+    let case = "team#a pool of others from outside";
+    let policies = directory.path().to_str().unwrap();
+    let ran = lychgate(&["explain", "--policies", policies, "--case", case, "--format", "json"]);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((ran.code, &report["answer"]), (Some(0), &Value::from("allow")), "{}", ran.stdout);
+    let before = ["explain", "--policies", TEAM, "--case", case, "--format", "json"];
+    let report: Value = serde_json::from_str(&lychgate(&before).stdout).unwrap();
+    let changes = report["way"]["changes"].as_array().unwrap();
+    let values = changes.iter().map(|it| &it["to"]["values"][0]);
+    assert_eq!(values.collect::<Vec<_>>(), ["pool-a", "10.0.0.0"]);
+}
+
+#[tokio::test]
+async fn explain_looks_a_job_up_and_saves_it_as_a_case() {
+    let gate = world::World::start().await;
+    let path = |name: &str| gate.directory.path().join(name).to_str().unwrap().to_owned();
+    let (config, suite) = (path("lychgate.yaml"), path("policies/tests/saved.yaml"));
+    fs::create_dir(path("policies/tests")).unwrap();
+    let explain =
+        async |job: &'static str, more: &'static [&'static str], suite: Option<&String>| {
+            let mut arguments: Vec<String> = ["explain", "--config", &config, "--project", PROJECT]
+                .into_iter()
+                .chain(["--job", job, "--as", "corp/alice", "--format", "json"])
+                .chain(more.iter().copied())
+                .map(str::to_owned)
+                .collect();
+            if let Some(suite) = suite {
+                arguments.extend(["--save".to_owned(), suite.clone()]);
+            }
+            let run = move || lychgate(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+            tokio::task::spawn_blocking(run).await.unwrap()
+        };
+    let who = &["--group", "ml-research", "--tag", "team=vision"];
+    for (job, code, answer) in [(FINISHED, 0, "allow"), (PROTECTED, 2, "deny")] {
+        let ran = explain(job, who, Some(&suite)).await;
+        assert_eq!(ran.code, Some(code), "{}{}", ran.stdout, ran.stderr);
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(report["answer"], answer);
+    }
+    // What was saved is a suite that passes, and nothing was deleted.
+    let policies = path("policies");
+    let run = move || lychgate(&["test", "--policies", &policies, "--format", "json"]);
+    let ran = tokio::task::spawn_blocking(run).await.unwrap();
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let cases = report["cases"].as_array().unwrap();
+    let saved = cases.iter().filter(|it| it["file"] == "tests/saved.yaml");
+    let saved: Vec<_> = saved.map(|it| it["passed"] == true).collect();
+    assert_eq!((saved, ran.code), (vec![true, true], Some(0)), "{}", ran.stdout);
+    assert_eq!(explain(FINISHED, who, None).await.code, Some(0));
+
+    let ran = explain(UNKNOWN, who, None).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stderr.contains("no such job"), "{}", ran.stderr);
+    fs::write(&suite, "cases: []\n").unwrap();
+    let ran = explain(FINISHED, who, Some(&suite)).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert_eq!(fs::read_to_string(&suite).unwrap(), "cases: []\n");
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = lychgate(&["completions", shell]);
+        assert_eq!(ran.code, Some(0), "{shell}");
+        for word in ["explain", "--junit", "create"] {
+            let word = if shell == "fish" { word.trim_start_matches("--") } else { word };
+            assert!(ran.stdout.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(lychgate(&["completions", "cmd"]).code, Some(64));
+}
+
+#[test]
+fn every_key_pair_is_new() {
+    let create = || {
+        let ran = lychgate(&["keys", "create", "--format", "json"]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+        let pair: Value = serde_json::from_str(&ran.stdout).unwrap();
+        ["ak", "sk"].map(|it| pair[it].as_str().unwrap().to_owned())
+    };
+    let [[ak, sk], [other_ak, other_sk]] = [create(), create()];
+    assert_eq!((ak.len(), sk.len()), (20, 40));
+    assert!(ak != other_ak && sk != other_sk);
+    let lines = lychgate(&["keys", "create"]).stdout;
+    assert!(lines.starts_with("ak: ") && lines.contains("\nsk: "), "{}", lines.len());
+}
+
+#[tokio::test]
+async fn health_asks_the_admin_listener() {
+    let checks = || vec![Check { name: "ledger", ok: false, counted: true, detail: None }];
+    let router = admin::router(checks, |_| "# EOF\n".to_owned());
+    let world = World::serve(router, limits()).await;
+    let address = world.address.to_string();
+    let ask = async |more: &'static [&'static str]| {
+        let address = address.clone();
+        let ran = move || {
+            let mut arguments = vec!["health", "--admin", &address];
+            arguments.extend(more);
+            lychgate(&arguments)
+        };
+        tokio::task::spawn_blocking(ran).await.unwrap()
+    };
+    let alive = ask(&[]).await;
+    assert_eq!((alive.code, alive.stdout.as_str()), (Some(0), "ok\n"), "{}", alive.stderr);
+    // Of the addresses of a name, one answers.
+    let name = format!("localhost:{}", world.address.port());
+    let ran = move || lychgate(&["health", "--admin", &name]).code;
+    assert_eq!(tokio::task::spawn_blocking(ran).await.unwrap(), Some(0));
+    let ready = ask(&["--ready"]).await;
+    assert_eq!(ready.code, Some(1));
+    assert!(ready.stderr.contains("503"), "{}", ready.stderr);
+    // Nobody listens on port 1.
+    assert_eq!(lychgate(&["health", "--admin", "127.0.0.1:1"]).code, Some(1));
+}
+
+#[test]
+fn a_wrong_command_line_is_usage() {
+    for arguments in [
+        &["check"][..],
+        &["check", "--config", "a", "--policies", "b"],
+        &["explain"],
+        &["explain", "--policies", "policies"],
+        &["explain", "--config", "lychgate.yaml", "--case", "a#b"],
+        &["explain", "--config", "lychgate.yaml", "--project", "p", "--job", "j"],
+        &["test"],
+        &["test", "--policies", "policies", "--format", "xml"],
+    ] {
+        assert_eq!(lychgate(arguments).code, Some(64), "{arguments:?}");
+    }
+}

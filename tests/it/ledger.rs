@@ -1,0 +1,4 @@
+//! What reads the ledger: audit, shipping.
+
+pub(crate) mod audit;
+pub(crate) mod ship;

@@ -1,0 +1,241 @@
+//! `lychgate audit` as an auditor runs it: the program, its exit codes, what it prints where.
+
+use crate::support::world::{FINISHED, PROJECT, PROTECTED, World, poll};
+
+use lychgate::cli::Exit;
+use lychgate::emulator::{Effect, Fault, Operation, Reset};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Exit code, stdout, stderr.
+struct Ran {
+    exit: i32,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn json(&self) -> Vec<Value> {
+        self.out.lines().map(|it| serde_json::from_str(it).unwrap()).collect()
+    }
+}
+
+fn audit(arguments: &[&str], directories: &[&Path]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_lychgate"))
+        .arg("audit")
+        .args(arguments)
+        .args(directories)
+        .output()
+        .unwrap();
+    Ran {
+        exit: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn ledger(world: &World) -> std::path::PathBuf {
+    world.directory.path().join("ledger")
+}
+
+/// A gate that runs, with an allowed, two denied and an unsettled delete in its ledger.
+async fn world() -> World {
+    let world = World::start().await;
+    assert_eq!(world.delete("alice", FINISHED).await.status, 202);
+    assert_eq!(world.delete("alice", PROTECTED).await.status, 403);
+    assert_eq!(world.delete("carol", PROTECTED).await.status, 403);
+    let reset = Effect::Reset { when: Reset::Arrived };
+    world.emulator.fault(Fault::new(reset).at(Operation::Delete).times(1));
+    assert_eq!(world.delete("dave", PROTECTED).await.status, 504);
+    poll(|| Some(()).filter(|()| world.records("outcome").len() == 4)).await;
+    world
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_written_to_can_be_read() {
+    let world = world().await;
+    let directory = ledger(&world);
+    let ran = audit(&["verify"], &[&directory]);
+    assert_eq!((ran.exit, ran.err.as_str()), (0, ""));
+    assert!(ran.out.contains("records 1 to 9 are whole (4 decision, 4 outcome, 1 policies)"));
+    let ran = audit(&["verify", "--format", "json"], &[&directory]);
+    assert_eq!(ran.json()[0]["records"]["decision"], 4);
+
+    let ran = audit(&["pending", "--format", "json"], &[&directory]);
+    let pending = ran.json();
+    assert_eq!((ran.exit, pending.len()), (0, 1), "{}", ran.out);
+    assert_eq!(pending[0]["principal"], "corp/dave");
+    assert_eq!(pending[0]["unknown"], true);
+    assert!(audit(&["pending"], &[&directory]).out.contains("sent, effect unknown"));
+
+    let ran = audit(&["stats", "--format", "json"], &[&directory]);
+    let stats = &ran.json()[0];
+    assert_eq!(stats["decisions"]["allow"], 2);
+    assert_eq!(stats["decisions"]["deny explicit_deny"], 1);
+    assert_eq!(stats["decisions"]["deny nothing_allows"], 1);
+    assert_eq!(stats["endings"]["denied"], 2);
+    assert_eq!(stats["principals"]["corp/alice"]["allow"], 1);
+    assert_eq!(stats["records"], 9);
+    let text = audit(&["stats"], &[&directory]).out;
+    assert!(text.contains("deny nothing_allows  1\n"), "{text}");
+}
+
+#[tokio::test]
+async fn show_finds_what_is_asked_for() {
+    let world = world().await;
+    let directory = ledger(&world);
+    for (filter, found) in [
+        (vec![], vec!["corp/alice", "corp/alice", "corp/carol", "corp/dave"]),
+        (vec!["--principal", "corp/alice"], vec!["corp/alice", "corp/alice"]),
+        (vec!["--principal", "alice"], vec![]),
+        (vec!["--job", FINISHED], vec!["corp/alice"]),
+        (vec!["--decision", "deny"], vec!["corp/alice", "corp/carol"]),
+        (vec!["--decision", "indeterminate"], vec![]),
+        (vec!["--project", PROJECT, "--decision", "allow"], vec!["corp/alice", "corp/dave"]),
+        (vec!["--project", "other"], vec![]),
+        (vec!["--since", "2020-01-01", "--principal", "corp/dave"], vec!["corp/dave"]),
+        (vec!["--until", "2020-01-01"], vec![]),
+    ] {
+        let arguments = [vec!["show", "--format", "json"], filter.clone()].concat();
+        let ran = audit(&arguments, &[&directory]);
+        assert_eq!((ran.exit, ran.err.as_str()), (0, ""), "{filter:?}");
+        let rows = ran.json();
+        let principals: Vec<_> = rows.iter().map(|it| it["principal"].as_str().unwrap()).collect();
+        assert_eq!(principals, found, "{filter:?}");
+    }
+    let ran = audit(&["show", "--format", "json", "--job", FINISHED], &[&directory]);
+    let row = &ran.json()[0];
+    assert_eq!((&row["result"], &row["outcome"]["result"]), (&"allow".into(), &"sent".into()));
+    assert_eq!(row["outcome"]["status"], 202);
+    assert!(row["settlement"].is_null());
+    // Everything that was judged by is there.
+    assert_eq!(row["attributes"]["tags"]["value"]["team"], "vision");
+
+    let csv = audit(&["show", "--format", "csv"], &[&directory]).out;
+    let mut lines = csv.lines();
+    assert!(lines.next().unwrap().starts_with("time,ledger_id,seq,"));
+    assert!(lines.next().unwrap().ends_with(",sent,202"));
+    let table = audit(&["show"], &[&directory]).out;
+    let row = table.lines().find(|it| it.contains("corp/dave")).unwrap();
+    assert!(row.contains("allow") && row.contains("unknown"), "{row}");
+}
+
+#[tokio::test]
+async fn several_ledgers_are_one_story() {
+    let (first, second) = (World::start().await, World::start().await);
+    // Taking turns, so that no order of directories is the order of time.
+    for (world, name) in [(&first, "alice"), (&second, "bob"), (&first, "carol")] {
+        assert_eq!(world.delete(name, PROTECTED).await.status, 403);
+    }
+    let (one, two) = (ledger(&first), ledger(&second));
+    for directories in [[&*one, &*two], [&*two, &*one]] {
+        let ran = audit(&["show", "--format", "json"], &directories);
+        let rows = ran.json();
+        let principals: Vec<_> = rows.iter().map(|it| it["principal"].as_str().unwrap()).collect();
+        assert_eq!(principals, ["corp/alice", "corp/bob", "corp/carol"]);
+        assert_eq!(audit(&["verify"], &directories).out.lines().count(), 2);
+    }
+}
+
+#[tokio::test]
+async fn the_first_bad_record_is_named() {
+    let world = world().await;
+    let copy = TempDir::new().unwrap();
+    let segment = "00000000000000000001.jsonl";
+    let text = fs::read_to_string(ledger(&world).join(segment)).unwrap();
+    fs::write(copy.path().join(segment), text.replacen("corp/alice", "corp/mallory", 1)).unwrap();
+    let good = ledger(&world);
+    let ran = audit(&["verify"], &[copy.path(), &good]);
+    assert_eq!(ran.exit, 1);
+    assert!(ran.err.contains(&format!("{segment}:2: the line was changed")), "{}", ran.err);
+    assert!(ran.out.contains("are whole"), "the other one is");
+    for command in ["show", "stats", "pending"] {
+        let ran = audit(&[command], &[copy.path()]);
+        assert_eq!(ran.exit, 1, "{command}");
+        assert!(ran.err.contains(&format!("{segment}:2:")), "{command}: {}", ran.err);
+    }
+}
+
+/// Made for this test; it signs nothing else.
+const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIHF1LcC5D1qICN139iXB0iJ3IGrJxJQD7KM+j11eQx/g
+-----END PRIVATE KEY-----
+";
+const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAFkwMdC5ch7wczieKidOECVCbfxhbWGzBTuLOqzNmFGw=
+-----END PUBLIC KEY-----
+";
+
+#[tokio::test]
+async fn a_kept_checkpoint_shows_that_the_end_was_cut_off() {
+    let keys = TempDir::new().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = keys.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (private, public) = (put("private.pem", PRIVATE), put("public.pem", PUBLIC));
+    let settings = format!("directory: ledger, checkpoint_key: {private}, checkpoint_records: 1");
+    let world = World::builder().config("directory: ledger", &settings).start().await;
+    for _ in 0..3 {
+        assert_eq!(world.delete("carol", FINISHED).await.status, 403);
+    }
+    let (exit, root) = world.stop().await;
+    assert_eq!(exit, Exit::Ok);
+    let directory = root.path().join("ledger");
+    let segment = directory.join("00000000000000000001.jsonl");
+    let text = fs::read_to_string(&segment).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let is_checkpoint = |it: &&&str| it.contains(r#""kind":"checkpoint""#);
+    let kept = lines.iter().rfind(is_checkpoint).unwrap();
+    assert_eq!(Some(kept), lines.last(), "a stop in good order ends with one");
+    let kept = put("kept.json", &format!("{kept}\n"));
+    let verify = |arguments: &[&str]| audit(&[&["verify"], arguments].concat(), &[&directory]);
+    let ran = verify(&["--key", &public, "--checkpoint", &kept]);
+    assert_eq!((ran.exit, ran.err.as_str()), (0, ""));
+    assert!(ran.out.contains(&format!("signed up to {}", lines.len())), "{}", ran.out);
+
+    // As short as somebody likes, at the end of a line, it is a whole chain.
+    for length in 1..lines.len() {
+        fs::write(&segment, lines[..length].join("\n") + "\n").unwrap();
+        assert_eq!(verify(&[]).exit, 0, "{length}");
+        let ran = verify(&["--key", &public, "--checkpoint", &kept]);
+        assert_eq!(ran.exit, 1, "{length}");
+        assert!(ran.err.contains("its end was cut off"), "{length}: {}", ran.err);
+    }
+    fs::write(&segment, text.clone()).unwrap();
+    let other = put("other.pem", &PUBLIC.replace("FkwMdC5c", "GkwMdC5c"));
+    let ran = verify(&["--key", &other]);
+    assert_eq!(ran.exit, 1);
+    assert!(ran.err.contains(".jsonl:") && ran.err.contains("was not given"), "{}", ran.err);
+    assert_eq!(verify(&["--key", &private]).exit, 1);
+    assert_eq!(verify(&["--checkpoint", &public]).exit, 1);
+    let other = World::start().await;
+    assert_eq!(other.delete("carol", FINISHED).await.status, 403);
+    let ran = audit(&["verify", "--checkpoint", &kept], &[&ledger(&other)]);
+    assert_eq!(ran.exit, 1);
+    assert!(ran.err.contains("no such ledger here"), "{}", ran.err);
+}
+
+#[test]
+fn what_cannot_be_read_is_not_verified() {
+    let empty = TempDir::new().unwrap();
+    let missing = empty.path().join("missing");
+    for (arguments, directory, exit, message) in [
+        (&["verify"][..], empty.path(), 1, "no records here"),
+        (&["verify"], &missing, 1, "No such file"),
+        (&["show"], &missing, 1, "No such file"),
+        (&["show", "--since", "yesterday"], empty.path(), 64, "no time"),
+        (&["show", "--decision", "maybe"], empty.path(), 64, "maybe"),
+        (&["shred"], empty.path(), 64, "shred"),
+    ] {
+        let ran = audit(arguments, &[directory]);
+        assert_eq!(ran.exit, exit, "{arguments:?}");
+        assert!(ran.err.contains(message), "{arguments:?}: {}", ran.err);
+        assert!(!ran.out.contains("error"), "messages go to stderr");
+    }
+    assert_eq!(audit(&["verify"], &[]).exit, 64);
+}

@@ -1,0 +1,54 @@
+//! The shipped policies, judged by the engine and by the reference interpreter: each case of their
+//! suites comes out as it says, each statement decides at least one of them, and `check` finds nothing.
+
+use crate::support::engine::Engine;
+use crate::support::reference::{Files, Policies, Suite, judge};
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn shipped_cases_come_out_as_they_say() {
+    for directory in ["policies", "examples/policies"] {
+        check(directory);
+    }
+}
+
+#[track_caller]
+fn check(directory: &str) {
+    let files = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory));
+    let policies = Policies::load(&files);
+    let engine = Engine::load(&files).unwrap_or_else(|it| panic!("{directory}: {it:?}"));
+    assert!(engine.findings.is_empty(), "{directory}: {:?}", engine.findings);
+    let mut undecided: BTreeSet<_> = policies.deciders().into_iter().collect();
+    let mut wrong = Vec::new();
+    for (path, bytes) in files.iter().filter(|(path, _)| path.starts_with("tests/")) {
+        let suite: Suite = serde_saphyr::from_slice(bytes).unwrap();
+        for case in suite.cases {
+            let (query, attributes) = (case.query(), case.attributes());
+            let verdict = judge(&policies, &query, &attributes);
+            assert_eq!(engine.judge(&query, &attributes), verdict, "{path}: {}", case.name);
+            let by = verdict.by();
+            undecided.retain(|it| Some(it.as_str()) != by);
+            if verdict.word() != case.expect || case.by.is_some() && by != case.by.as_deref() {
+                wrong.push(format!("{directory}/{path}: {}: {verdict:?}", case.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+    assert!(undecided.is_empty(), "{directory}: decided nothing: {undecided:?}");
+}
+
+fn read(root: &Path) -> Files {
+    let mut files = Files::new();
+    for name in ["guardrails", "identity", "tests"] {
+        for entry in fs::read_dir(root.join(name)).unwrap() {
+            let path = entry.unwrap().path();
+            let file = path.file_name().unwrap().to_str().unwrap();
+            files.insert(format!("{name}/{file}"), fs::read(&path).unwrap());
+        }
+    }
+    files.insert("attachments.yaml".into(), fs::read(root.join("attachments.yaml")).unwrap());
+    files
+}
