@@ -19,6 +19,9 @@ pub const SOURCE_NAME_MAX: usize = 32;
 /// The most steps of a [`ClaimPath`].
 pub const CLAIM_DEPTH_MAX: usize = 8;
 
+/// The longest that a token of an issuer may be good, unless set otherwise.
+pub const MAX_LIFETIME: Duration = Duration::from_hours(24);
+
 /// How long a token issuer's keys stay in use after the last good look, unless set otherwise.
 pub const STALE_KEYS: Duration = Duration::from_secs(3600);
 
@@ -45,6 +48,9 @@ pub struct Issuer {
     pub audience: Vec<String>,
     /// Asymmetric signature algorithms that this issuer may use.
     pub algorithms: Vec<Algorithm>,
+    /// How long a token may be good, from `iat` to `exp`: for so long it outlives the account that
+    /// it was issued to. More than zero; [`MAX_LIFETIME`] is a good value.
+    pub max_lifetime: Duration,
     /// Where its public keys are.
     pub jwks: Jwks,
     /// What a principal is made of.
@@ -173,6 +179,9 @@ impl Config {
                     "HS256, HS384 and HS512 are not possible: whoever can \
                      verify such a token can also make one",
                 );
+            }
+            if it.max_lifetime.is_zero() {
+                complain("max_lifetime", "`max_lifetime` must be more than zero");
             }
             if let Err(message) = it.jwks.check(&it.issuer) {
                 complain("jwks", message);

@@ -154,6 +154,8 @@ pub(super) struct Issuer {
     pub(super) jwks: Spanned<Jwks>,
     /// The accepted signature algorithms, asymmetric ones only.
     pub(super) algorithms: Spanned<Vec<Spanned<String>>>,
+    /// How long a token may be good, from `iat` to `exp`. Default: `24h`.
+    pub(super) max_lifetime: Option<Spanned<Span>>,
     /// What is taken from a token.
     #[serde(default)]
     pub(super) claims: Claims,

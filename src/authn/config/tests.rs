@@ -16,6 +16,7 @@ fn issuer() -> Issuer {
         issuer: "https://id.example".to_owned(),
         audience: vec!["lychgate".to_owned()],
         algorithms: vec![Algorithm::RS256],
+        max_lifetime: MAX_LIFETIME,
         jwks: Jwks::Discovery(remote()),
         claims: Claims {
             name: ClaimPath::dotted("sub").unwrap(),
@@ -45,6 +46,7 @@ fn every_fault_is_named() {
         ("audience", Box::new(|it| it.audience = vec![String::new()])),
         ("algorithms", Box::new(|it| it.algorithms = Vec::new())),
         ("algorithms", Box::new(|it| it.algorithms.push(Algorithm::HS256))),
+        ("max_lifetime", Box::new(|it| it.max_lifetime = Duration::ZERO)),
         ("jwks", Box::new(|it| it.issuer = "http://id.example".to_owned())),
         ("jwks", Box::new(|it| it.issuer = "corp".to_owned())),
         ("jwks", Box::new(|it| it.issuer = "https://id.example?x".to_owned())),

@@ -8,6 +8,7 @@ use crate::policy::{Method, Principal};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How far the issuer's clock and the gate's may be apart.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
@@ -32,7 +33,7 @@ pub(super) fn judge(
         return Err(invalid("`sub` is empty"));
     }
     check_audience(payload, &issuer.audience)?;
-    let validity = check_times(payload, moment)?;
+    let validity = check_times(payload, issuer.max_lifetime, moment)?;
     Ok((principal(payload, issuer)?, validity))
 }
 
@@ -62,10 +63,15 @@ fn check_audience(payload: &Map<String, Value>, accepted: &[String]) -> Result<(
     }
 }
 
-fn check_times(payload: &Map<String, Value>, moment: Moment) -> Result<Validity, Error> {
+fn check_times(
+    payload: &Map<String, Value>,
+    max_lifetime: Duration,
+    moment: Moment,
+) -> Result<Validity, Error> {
     let Moment { now, latest } = moment;
     let expires = time(payload, "exp")?.ok_or_else(|| invalid("`exp` is missing"))?;
-    let not_before = time(payload, "nbf")?.max(time(payload, "iat")?).unwrap_or(Timestamp::MIN);
+    let (from, issued) = (time(payload, "nbf")?, time(payload, "iat")?);
+    let not_before = from.max(issued).unwrap_or(Timestamp::MIN);
     // Measured from the latest time seen: a clock that is set back revives no token.
     if expires.duration_since(latest) <= -LEEWAY {
         return Err(Error::Expired(format!(
@@ -75,6 +81,14 @@ fn check_times(payload: &Map<String, Value>, moment: Moment) -> Result<Validity,
     if LEEWAY < not_before.duration_since(now) {
         return Err(Error::Expired(format!(
             "it is good from {not_before}, and the gate's clock says {now}"
+        )));
+    }
+    // A token that does not say since when it is good has at most that time left.
+    let lifetime = expires.duration_since(issued.or(from).unwrap_or(now));
+    let max = SignedDuration::try_from(max_lifetime).unwrap_or(SignedDuration::MAX);
+    if max < lifetime {
+        return Err(invalid(&format!(
+            "it is good for {lifetime:#}, and this gate takes none that is good for more than {max:#}"
         )));
     }
     Ok(Validity { not_before, expires })

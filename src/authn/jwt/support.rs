@@ -1,7 +1,7 @@
 //! Issuers and tokens made for a test, with real keys.
 
 use crate::authn::Moment;
-use crate::authn::config::{ClaimPath, Claims, Issuer, Jwks};
+use crate::authn::config::{ClaimPath, Claims, Issuer, Jwks, MAX_LIFETIME};
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::{rsa, signature};
@@ -131,6 +131,7 @@ pub(crate) fn issuer(jwks: Jwks) -> Issuer {
         issuer: ISSUER.to_owned(),
         audience: vec!["lychgate".to_owned(), "gate".to_owned()],
         algorithms: vec![RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA],
+        max_lifetime: MAX_LIFETIME,
         jwks,
         claims: Claims {
             name: ClaimPath::dotted("name").unwrap(),

@@ -223,6 +223,46 @@ async fn claims_have_a_type_and_a_check() {
     world.end().await;
 }
 
+/// A token outlives the account that it was issued to, but not for long.
+#[tokio::test]
+async fn a_token_is_good_for_a_limited_time() {
+    const DAY: i64 = 86_400;
+    let signer = Signer::p256("a");
+    for (hours, changes, refusal) in [
+        (24, json!({"exp": NOW + DAY}), ""),
+        (24, json!({"exp": NOW + DAY + 1}), "good for 24h 1s, and"),
+        (24, json!({"exp": NOW + 365 * DAY}), "good for 8760h, and"),
+        (8760, json!({"exp": NOW + 365 * DAY}), ""),
+        (1, json!({"exp": NOW + 3601}), "more than 1h"),
+        // It counts from the issue, however much of the time is over.
+        (24, json!({"exp": NOW + 60, "iat": NOW + 60 - DAY}), ""),
+        (24, json!({"exp": NOW + 60, "iat": NOW + 59 - DAY}), "24h 1s"),
+        (24, json!({"exp": NOW + 60, "iat": NOW + 59 - DAY, "nbf": null}), "24h 1s"),
+        (24, json!({"exp": NOW + 60, "nbf": NOW + 59 - DAY}), ""),
+        (24, json!({"exp": NOW + 60, "nbf": NOW + 59 - DAY, "iat": null}), "24h 1s"),
+        (24, json!({"exp": NOW + DAY, "nbf": null, "iat": null}), ""),
+        (24, json!({"exp": NOW + DAY + 1, "nbf": null, "iat": null}), "24h 1s"),
+        (24, json!({"exp": 253_402_207_200_i64, "iat": 0}), "more than 24h"),
+        (u64::MAX / 3600, json!({"exp": 253_402_207_200_i64, "iat": 0}), ""),
+    ] {
+        let max_lifetime = std::time::Duration::from_hours(hours);
+        let issuer = |path: &Path| issuer(Jwks::File(path.to_owned()));
+        let world = World::new(&set(&[&signer]), |path| {
+            vec![config::Issuer { max_lifetime, ..issuer(path) }]
+        })
+        .await;
+        let result = world.verify(&signer.token(&claims_with(&changes))).await;
+        match refusal {
+            "" => assert!(result.is_ok(), "{changes}: {result:?}"),
+            _ => {
+                let text = refused(result);
+                assert!(text.contains(refusal), "{changes}: {text}");
+            }
+        }
+        world.end().await;
+    }
+}
+
 async fn assert_claims_refused(world: &World, signer: &Signer, changes: &Value, expected: &Error) {
     let result = world.verify(&signer.token(&claims_with(changes))).await;
     let error = result.map(|it| it.id().to_owned()).unwrap_err();

@@ -79,6 +79,7 @@ impl Checker<'_> {
             issuer: written.issuer.value,
             audience: written.audience.value,
             algorithms,
+            max_lifetime: written.max_lifetime.map_or(authn::config::MAX_LIFETIME, |it| it.value.0),
             jwks: jwks?,
             claims: Claims {
                 name: name?,
@@ -128,11 +129,13 @@ impl Checker<'_> {
 
 /// Where each field of an issuer stands, by the name that `authn` gives it.
 fn places(issuer: &file::Issuer) -> BTreeMap<&'static str, Spanned<()>> {
-    BTreeMap::from([
+    let mut places = BTreeMap::from([
         ("algorithms", place(&issuer.algorithms)),
         ("audience", place(&issuer.audience)),
         ("issuer", place(&issuer.issuer)),
         ("jwks", place(&issuer.jwks)),
         ("name", place(&issuer.name)),
-    ])
+    ]);
+    places.extend(issuer.max_lifetime.as_ref().map(|it| ("max_lifetime", place(it))));
+    places
 }

@@ -129,6 +129,11 @@ fn a_mistake_is_told_where_it_is() {
         &[("none]", "`none` is no algorithm: use RS256, PS256, ES256, EdDSA or the like")],
     );
     check(
+        "max_lifetime: 24h",
+        "max_lifetime: 0h",
+        &[("0h", "`max_lifetime` must be more than zero")],
+    );
+    check(
         "file: secrets/jwks.json",
         "file: a\n        discovery: true",
         &[("file: a\n", "write exactly one of `discovery: true`, `file` and `url`")],
