@@ -3,8 +3,11 @@
 use super::json;
 use super::token::KEY_ID_BYTES_MAX;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -26,6 +29,12 @@ const RSA: &[Algorithm] = &[
     Algorithm::PS384,
     Algorithm::PS512,
 ];
+
+/// Base64url, padded or not: some publish the padding that RFC 7515 §2 leaves out.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Why an answer is no key set to work with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -169,30 +178,36 @@ fn material(
 ) -> Result<(&'static [Algorithm], DecodingKey), &'static str> {
     const BROKEN: &str = "a member of a key is not base64url";
     let must = |name| member(published, name)?.ok_or("a member of a key is missing");
-    let coordinate = |name, length| match must(name) {
-        Ok(it) if bytes(it) == Some(length) => Ok(it),
-        Ok(_) => Err("a coordinate has another length than its curve"),
-        Err(error) => Err(error),
+    let point = |length, curve| {
+        let (x, y) = (coordinate(must("x")?, length)?, coordinate(must("y")?, length)?);
+        let uncompressed = [[4].as_slice(), &x, &y].concat();
+        match ParsedPublicKey::new(curve, uncompressed) {
+            Ok(_) => Ok((URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y))),
+            Err(_) => Err("a key is no point of its curve"),
+        }
     };
     let curve = member(published, "crv")?;
     let (fitting, key): (&[_], _) = match (must("kty")?, curve) {
         ("RSA", None) => {
-            let (n, e) = (must("n")?, must("e")?);
-            if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits(n).ok_or(BROKEN)?) {
+            let (n, e) = (number(must("n")?).ok_or(BROKEN)?, number(must("e")?).ok_or(BROKEN)?);
+            if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits(&n)) {
                 return Err("an RSA key has less than 2048 or more than 8192 bits");
             }
-            (RSA, DecodingKey::from_rsa_components(n, e))
+            (RSA, Ok(DecodingKey::from_rsa_raw_components(&n, &e)))
         }
         ("EC", Some("P-256")) => {
-            let (x, y) = (coordinate("x", 32)?, coordinate("y", 32)?);
-            (&[Algorithm::ES256], DecodingKey::from_ec_components(x, y))
+            let (x, y) = point(32, &ECDSA_P256_SHA256_FIXED)?;
+            (&[Algorithm::ES256], DecodingKey::from_ec_components(&x, &y))
         }
         ("EC", Some("P-384")) => {
-            let (x, y) = (coordinate("x", 48)?, coordinate("y", 48)?);
-            (&[Algorithm::ES384], DecodingKey::from_ec_components(x, y))
+            let (x, y) = point(48, &ECDSA_P384_SHA384_FIXED)?;
+            (&[Algorithm::ES384], DecodingKey::from_ec_components(&x, &y))
         }
         ("OKP", Some("Ed25519")) => {
-            (&[Algorithm::EdDSA], DecodingKey::from_ed_components(coordinate("x", 32)?))
+            let x = BASE64.decode(must("x")?).ok().filter(|it| it.len() == 32);
+            let x =
+                URL_SAFE_NO_PAD.encode(x.ok_or("a coordinate has another length than its curve")?);
+            (&[Algorithm::EdDSA], DecodingKey::from_ed_components(&x))
         }
         _ => return Err("the type or curve of a key is not known here"),
     };
@@ -207,15 +222,27 @@ fn member<'a>(key: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>
     }
 }
 
-fn bytes(text: &str) -> Option<usize> {
-    URL_SAFE_NO_PAD.decode(text).ok().map(|it| it.len())
+/// A coordinate in the length of its curve, whether zero octets before it were left out or added.
+fn coordinate(text: &str, length: usize) -> Result<Vec<u8>, &'static str> {
+    let mut coordinate = number(text).unwrap_or_default();
+    let missing = length.checked_sub(coordinate.len());
+    let missing = missing.ok_or("a coordinate has another length than its curve")?;
+    coordinate.splice(..0, std::iter::repeat_n(0, missing));
+    Ok(coordinate)
 }
 
-fn bits(text: &str) -> Option<usize> {
-    let number = URL_SAFE_NO_PAD.decode(text).ok()?;
-    let start = number.iter().position(|it| *it != 0)?;
-    let zeros = number.get(start)?.leading_zeros();
-    Some(8 * (number.len() - start) - usize::try_from(zeros).ok()?)
+/// A Base64urlUInt (RFC 7518 §2) in its shortest form. Some publish a zero octet before it, which
+/// the verifier would refuse with every token. `None` for zero, and for what is not base64url.
+fn number(text: &str) -> Option<Vec<u8>> {
+    let mut number = BASE64.decode(text).ok()?;
+    let zeros = number.iter().position(|it| *it != 0)?;
+    number.drain(..zeros);
+    Some(number)
+}
+
+fn bits(number: &[u8]) -> usize {
+    let zeros = number.first().map_or(0, |it| it.leading_zeros());
+    8 * number.len() - usize::try_from(zeros).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -51,8 +51,9 @@ fn keys_that_should_not_verify_are_left_out() {
         (with(&rsa, &json!({"kty": "EC"})), "type or curve"),
         (with(&ec, &json!({"crv": "P-521"})), "type or curve"),
         (with(&ec, &json!({"crv": "secp256k1"})), "type or curve"),
-        (with(&ec, &json!({"crv": "P-384"})), "length"),
-        (with(&ec, &json!({"x": "AAAA"})), "length"),
+        (with(&ec, &json!({"crv": "P-384"})), "no point"),
+        (with(&ec, &json!({"x": "AAAA"})), "no point"),
+        (with(&Signer::p384("e").jwk(), &json!({"crv": "P-256"})), "length"),
         (with(&ed, &json!({"crv": "X25519"})), "type or curve"),
         (with(&ed, &json!({"x": "AAAA"})), "length"),
         (json!({"kty": "oct", "k": "AAAA", "kid": "r", "alg": "HS256"}), "symmetric"),
@@ -72,6 +73,42 @@ fn keys_that_should_not_verify_are_left_out() {
         ed,
     ] {
         assert_eq!(parse(std::slice::from_ref(&key)).unwrap().0.len(), 1, "{key}");
+    }
+}
+
+/// The same number with zero octets before it, without those that belong there, and padded.
+#[test]
+fn a_number_counts_however_it_is_written() {
+    let spelt = |key: &Value, name: &str, spell: fn(Vec<u8>) -> Vec<u8>| {
+        let number = URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
+        with(key, &json!({name: URL_SAFE_NO_PAD.encode(spell(number))}))
+    };
+    let longer: fn(Vec<u8>) -> Vec<u8> = |it| [vec![0, 0], it].concat();
+    let shorter: fn(Vec<u8>) -> Vec<u8> = |it| it.into_iter().skip_while(|it| *it == 0).collect();
+    let rsa = Signer::rsa("r", Algorithm::RS256);
+    let mut short = Signer::p256("e");
+    for _ in 0..10_000 {
+        let x = URL_SAFE_NO_PAD.decode(short.jwk()["x"].as_str().unwrap()).unwrap();
+        if x.starts_with(&[0]) {
+            break;
+        }
+        short = Signer::p256("e");
+    }
+    let ed = Signer::ed25519("d");
+    let padded = format!("{}=", ed.jwk()["x"].as_str().unwrap());
+    for (signer, jwk) in [
+        (&rsa, spelt(&rsa.jwk(), "n", longer)),
+        (&rsa, spelt(&rsa.jwk(), "e", longer)),
+        (&short, spelt(&short.jwk(), "x", longer)),
+        (&short, spelt(&short.jwk(), "x", shorter)),
+        (&short, spelt(&short.jwk(), "y", longer)),
+        (&ed, with(&ed.jwk(), &json!({"x": padded}))),
+    ] {
+        let set = parse(std::slice::from_ref(&jwk)).unwrap();
+        let token = signer.token(&json!({"sub": "a"}));
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let algorithm = signer.header()["alg"].as_str().unwrap().parse().unwrap();
+        assert!(set.0[0].verifies(signature, message, algorithm), "{jwk}");
     }
 }
 
