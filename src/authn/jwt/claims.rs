@@ -138,13 +138,13 @@ fn principal(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Principal,
 
 fn groups(payload: &Map<String, Value>, path: &ClaimPath) -> Result<Vec<String>, Error> {
     let list = match find(payload, path) {
-        None => {
-            check_left_out(payload, path)?;
-            return Ok(Vec::new());
-        }
+        None => &[],
         Some(Value::Array(list)) => list.as_slice(),
         Some(one) => std::slice::from_ref(one),
     };
+    if list.is_empty() {
+        check_left_out(payload, path)?;
+    }
     if name::GROUPS_MAX < list.len() {
         return Err(about(path, "has more than 256 groups"));
     }
@@ -164,15 +164,27 @@ fn find<'a>(payload: &'a Map<String, Value>, path: &ClaimPath) -> Option<&'a Val
     (!found.is_null()).then_some(found)
 }
 
-/// Issuers leave out claims that would be too long and say so in `_claim_names` (OpenID Connect
-/// Core §5.6.2). Such a claim is not absent but unknown, and a Deny may hang on it.
+/// Issuers leave out claims that would be too long. They say so in `_claim_names` (OpenID Connect
+/// Core §5.6.2) or, Entra ID for one, by a claim `hasgroups` beside it. Such a claim is not absent
+/// but unknown, and a Deny may hang on it.
 fn check_left_out(payload: &Map<String, Value>, path: &ClaimPath) -> Result<(), Error> {
-    let left_out = payload.get("_claim_names").zip(path.as_slice().first());
-    match left_out {
-        Some((names, first)) if names.get(first).is_some() => {
-            Err(about(path, "was left out by the issuer, which stores it elsewhere"))
-        }
-        _ => Ok(()),
+    let is_in = |step: &String| match payload.get("_claim_names") {
+        Some(Value::Object(names)) => names.contains_key(step),
+        Some(Value::Array(names)) => names.iter().any(|it| it == step),
+        _ => false,
+    };
+    let has = |step: &String| {
+        let named = |claim: &str| {
+            let rest =
+                claim.split_at_checked(3).filter(|(head, _)| head.eq_ignore_ascii_case("has"));
+            rest.is_some_and(|(_, it)| it.trim_start_matches('_').eq_ignore_ascii_case(step))
+        };
+        let says_no = |it: &Value| matches!(it, Value::Null | Value::Bool(false)) || it == "false";
+        payload.iter().any(|(claim, value)| named(claim) && !says_no(value))
+    };
+    match path.as_slice().iter().any(|it| is_in(it) || has(it)) {
+        true => Err(about(path, "was left out by the issuer, which stores it elsewhere")),
+        false => Ok(()),
     }
 }
 

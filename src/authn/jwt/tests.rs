@@ -289,6 +289,14 @@ async fn names_groups_and_tags_come_from_their_claims() {
         // Left out because there are too many: unknown, not absent.
         json!({"groups": null, "_claim_names": {"groups": "src1"}}),
         json!({"attributes": null, "_claim_names": {"attributes": "src1"}}),
+        json!({"groups": [], "_claim_names": {"groups": "src1"}}),
+        json!({"groups": null, "_claim_names": ["groups"]}),
+        json!({"groups": null, "hasgroups": true}),
+        json!({"groups": [], "hasgroups": true}),
+        json!({"groups": null, "hasGroups": "true"}),
+        json!({"groups": null, "has_groups": 1}),
+        json!({"attributes": {}, "hasattributes": true}),
+        json!({"attributes": null, "hasdept": true}),
     ] {
         let expected = Error::Token(String::new());
         assert_claims_refused(&world, &signer, &changes, &expected).await;
@@ -299,6 +307,8 @@ async fn names_groups_and_tags_come_from_their_claims() {
         (json!({"aud": ["other", "gate"]}), 2, 1),
         (json!({"groups": "one"}), 1, 1),
         (json!({"groups": null}), 0, 1),
+        (json!({"groups": null, "hasgroups": false}), 0, 1),
+        (json!({"hasgroups": true}), 2, 1),
         (json!({"groups": ["a", "a"]}), 1, 1),
         (json!({"attributes": {}}), 2, 0),
         (json!({"attributes": "none"}), 2, 0),
