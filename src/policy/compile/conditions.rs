@@ -61,6 +61,12 @@ fn folded(name: &str) -> String {
 }
 
 fn key(name: &str, span: Span, effect: Effect, findings: &mut Findings<'_>) -> Option<Key> {
+    if name.contains("${") {
+        let message = "a key is taken as written: it has no variables";
+        let hint = "name the tag's key, and put the variable into the value";
+        findings.hint(Code::MalformedVariable, span, message, hint);
+        return None;
+    }
     match Key::parse(name) {
         Ok(Key::Unknowable(_)) if effect == Effect::Allow => {
             findings.hint(
@@ -155,6 +161,7 @@ fn malformed_variable(error: template::Error, span: Span, findings: &mut Finding
             unknown_key(Code::MalformedVariable, &name, fault, span, findings);
             return;
         }
+        template::Error::Nested => "a variable names one key, and no variable stands in a key",
         template::Error::Unclosed => "a variable is not closed by `}`",
     };
     findings.hint(Code::MalformedVariable, span, message, hint);

@@ -114,23 +114,50 @@ fn action(text: &Text, findings: &mut Findings<'_>) -> Option<bool> {
         .split(':')
         .zip(&parts)
         .all(|(name, part)| pattern::matches(&pattern::parse(&fold(part)), &fold(name)));
-    let misspelt = !covered
-        && !action.contains(['*', '?'])
-        && (suggest::distance(action, ACTION) <= 2
-            || fold(action).starts_with("modelarts:trainingjob:"));
-    if misspelt {
-        findings.hint(
-            Code::MisspeltAction,
-            text.span,
-            format!("ModelArts has no action `{action}`"),
-            match fold(action).starts_with("modelarts:trainingjob:") {
-                true => format!("the type is called `trainJob`: `{ACTION}`"),
-                false => format!("did you mean `{ACTION}`?"),
-            },
-        );
+    if !covered && is_nearly_the_delete(&parts) {
+        let message = format!("ModelArts has no action `{action}`");
+        let hint = format!("did you mean `{ACTION}`? As written it covers no delete");
+        findings.hint(Code::MisspeltAction, text.span, message, hint);
         return None;
     }
     Some(covered)
+}
+
+/// Each part is the delete's or looks like it: another spelling, an abbreviation, a plural, or a
+/// wildcard beside one. A guardrail with such an action would protect nothing.
+fn is_nearly_the_delete(parts: &[&str]) -> bool {
+    const SERVICES: &[&str] = &["ma", "modelart", "modelarts"];
+    const TYPES: &[&str] = &[
+        "job",
+        "jobs",
+        "train",
+        "training",
+        "trainings",
+        "trainingjob",
+        "trainingtask",
+        "trainjob",
+        "traintask",
+    ];
+    const OPERATIONS: &[&str] = &[
+        "batchdel",
+        "del",
+        "delete",
+        "deletejob",
+        "deletetrainingjob",
+        "deletetrainjob",
+        "destroy",
+        "remove",
+        "rm",
+    ];
+    let looks_like = |(part, words): (&&str, &[&str])| {
+        let plain = |it: &char| !matches!(it, '-' | '_' | '*' | '?' | '.' | ' ');
+        let part: String = part.chars().filter(plain).collect::<String>().to_ascii_lowercase();
+        part.is_empty()
+            || words
+                .iter()
+                .any(|it| *it == part || 4 < it.len() && suggest::distance(&part, it) <= 2)
+    };
+    parts.iter().zip([SERVICES, TYPES, OPERATIONS]).all(looks_like)
 }
 
 /// Reads one value of `Resource` or `NotResource`.

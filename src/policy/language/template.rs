@@ -28,6 +28,8 @@ pub(in crate::policy) enum Error {
     Default,
     /// `${}`.
     Empty,
+    /// `${` within a variable's name.
+    Nested,
     /// The name is no key.
     Key(String, Fault),
     /// No `}`.
@@ -91,6 +93,9 @@ fn variable(text: &str) -> Result<(Part, &str), Error> {
     let end = text.find(['}', ',']).ok_or(Error::Unclosed)?;
     let (name, tail) = text.split_at(end);
     let name = name.trim_matches(BLANKS);
+    if name.contains(['$', '{']) && name != "$" {
+        return Err(Error::Nested);
+    }
     let (default, tail) = match tail.strip_prefix(',') {
         Some(tail) => {
             let (default, tail) = quoted(tail.trim_start_matches(BLANKS))?;
@@ -178,6 +183,15 @@ mod tests {
         check("${ }", Err(Error::Empty));
         check("${, 'x'}", Err(Error::Empty));
         check("${*, 'x'}", unknown("*"));
+        for nested in [
+            "${g:ResourceTag/${g:UserName}}",
+            "${${g:UserName}}",
+            "${g:ResourceTag/a${*}}",
+            "${g:ResourceTag/{x}}",
+            "${g:PrincipalTag/$x}",
+        ] {
+            check(nested, Err(Error::Nested));
+        }
         check("${ecs:flavor}", unknown("ecs:flavor"));
         check("${g:ResourceTag/}", Err(Error::Key("g:ResourceTag/".to_owned(), Fault::NoTagKey)));
     }
