@@ -17,6 +17,7 @@ mod tests;
 pub use self::certificate::named_by;
 pub use self::config::Config;
 pub use self::error::{Error, StartError};
+pub use self::name::check_principal;
 
 use self::jwt::Tokens;
 use self::keys::Keys;

@@ -17,6 +17,7 @@ mod test;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::telemetry;
+use crate::text;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -137,13 +138,14 @@ fn log(config: &Config, clock: &Clock) -> Result<(), telemetry::Error> {
 
 /// Tells `error` with its causes on stderr.
 fn complain(error: &(dyn Error + 'static), exit: Exit) -> Exit {
-    let mut text = format!("error: {error}");
+    let mut message = format!("error: {error}");
     let mut source = error.source();
     while let Some(error) = source {
-        text.push_str(&format!(": {error}"));
+        message.push_str(&format!(": {error}"));
         source = error.source();
     }
-    tell(&format!("{text}\n"));
+    let lines: Vec<_> = message.lines().map(text::escaped).collect();
+    tell(&(lines.join("\n") + "\n"));
     exit
 }
 
@@ -163,7 +165,7 @@ fn print(text: &str, exit: Exit) -> Exit {
 /// Writes data to stdout as one JSON document.
 fn print_json(data: &impl Serialize, exit: Exit) -> Exit {
     match serde_json::to_string_pretty(data) {
-        Ok(text) => print(&format!("{text}\n"), exit),
+        Ok(text) => print(&format!("{}\n", text::escaped_json(&text)), exit),
         Err(error) => complain(&error, Exit::Failed),
     }
 }

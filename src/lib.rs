@@ -29,6 +29,7 @@ pub mod clock;
 pub mod metrics;
 pub mod mounted;
 pub mod secret;
+pub mod text;
 
 #[cfg(feature = "emulator")]
 pub mod emulator;

@@ -1,6 +1,10 @@
 //! What may be a name of a principal, a group or a tag: names end up in policies, records and
 //! terminals, where an unprintable character could make one look like another.
 
+use crate::text::is_deceptive;
+
+use std::collections::BTreeMap;
+
 /// The longest name, group, tag key or tag value, in bytes.
 pub(super) const NAME_BYTES_MAX: usize = 256;
 
@@ -21,8 +25,34 @@ pub(super) fn check(text: &str) -> Result<(), &'static str> {
     if text.trim() != text {
         return Err("starts or ends with a space");
     }
-    if text.chars().any(is_unprintable) {
-        return Err("has control characters or ones that change the direction of text");
+    if text.chars().any(|it| is_deceptive(it) || (it.is_whitespace() && it != ' ')) {
+        return Err("has characters that are not seen or change the direction of text");
+    }
+    Ok(())
+}
+
+/// Says what is wrong with the name, groups and tags of a principal that a file describes.
+///
+/// # Errors
+/// The first of what is wrong, in words.
+pub fn check_principal(
+    name: &str,
+    groups: &[String],
+    tags: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    check(name).map_err(|it| format!("the name of a principal {it}"))?;
+    if GROUPS_MAX < groups.len() {
+        return Err(format!("`{name}` has more than {GROUPS_MAX} groups"));
+    }
+    for group in groups {
+        check(group).map_err(|it| format!("a group of `{name}` {it}"))?;
+    }
+    if TAGS_MAX < tags.len() {
+        return Err(format!("`{name}` has more than {TAGS_MAX} tags"));
+    }
+    for (key, value) in tags {
+        check(key).map_err(|it| format!("a tag key of `{name}` {it}"))?;
+        check_value(value).map_err(|it| format!("a tag of `{name}` {it}"))?;
     }
     Ok(())
 }
@@ -33,11 +63,6 @@ pub(super) fn check_value(text: &str) -> Result<(), &'static str> {
         "" => Ok(()),
         _ => check(text),
     }
-}
-
-fn is_unprintable(it: char) -> bool {
-    it.is_control()
-        || matches!(it, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -51,7 +76,30 @@ mod tests {
             assert_eq!(check(good), Ok(()), "{good}");
         }
         let long = "a".repeat(NAME_BYTES_MAX + 1);
-        for bad in ["", " a", "a\n", "a\u{0}b", "a\u{202e}b", "a\u{200b}", "\u{feff}a", &long] {
+        for bad in [
+            "a\u{ad}b",
+            "a\u{61c}",
+            "\u{34f}a",
+            "\u{115f}",
+            "a\u{180e}b",
+            "a\u{2800}b",
+            "\u{3164}",
+            "a\u{fe0f}",
+            "a\u{fffa}b",
+            "a\u{e0041}b",
+            "a\u{a0}b",
+            "a\u{3000}b",
+            "a\u{2003}b",
+            "a\u{9b}b",
+            "",
+            " a",
+            "a\n",
+            "a\u{0}b",
+            "a\u{202e}b",
+            "a\u{200b}",
+            "\u{feff}a",
+            &long,
+        ] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
     }

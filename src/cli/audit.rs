@@ -105,12 +105,12 @@ fn complain(directory: &Path, error: &Unverified) {
 /// Tells what is wrong on stderr.
 fn tell(text: &str) {
     // Without a stderr there is nobody to tell; the exit code still says it.
-    let _ = writeln!(io::stderr(), "error: {}", text::escaped(text));
+    let _ = writeln!(io::stderr(), "error: {}", crate::text::escaped(text));
 }
 
 /// Tells what is worth knowing on stderr.
 fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "note: {}", text::escaped(text));
+    let _ = writeln!(io::stderr(), "note: {}", crate::text::escaped(text));
 }
 
 /// Writes `text` to stdout.

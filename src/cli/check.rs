@@ -5,6 +5,7 @@ use super::{Exit, Format};
 use crate::config::{Complaint, Config};
 use crate::policy::{self, Severity};
 use crate::reload;
+use crate::text::escaped;
 
 use serde::Serialize;
 use std::fmt::Write;
@@ -135,9 +136,11 @@ impl<'a> Report<'a> {
         let mut res = String::new();
         // Writing into a String cannot fail.
         for Complaint { line, column, message } in complaints {
+            let (config, message) = (config.display().to_string(), escaped(message));
+            let config = escaped(&config);
             let _ = match line {
-                0 => writeln!(res, "error: {}: {message}\n", config.display()),
-                _ => writeln!(res, "error: {}:{line}:{column}: {message}\n", config.display()),
+                0 => writeln!(res, "error: {config}: {message}\n"),
+                _ => writeln!(res, "error: {config}:{line}:{column}: {message}\n"),
             };
         }
         if let Some(it) = directory {

@@ -9,6 +9,7 @@ use super::policies::{Directory, Position};
 use super::{Exit, Format, check, test};
 use crate::config::Config;
 use crate::policy::{Actual, Case, Change, Explanation, Judged, Query, Set, Way};
+use crate::text::escaped;
 
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -244,7 +245,7 @@ fn find<'a>(named: &str, cases: &'a [Case]) -> Result<&'a Case, Error> {
     }
     let found = of_file.iter().find(|it| it.name == name).copied();
     found.ok_or_else(|| {
-        let names: Vec<_> = of_file.iter().map(|it| format!("`{}`", it.name)).collect();
+        let names: Vec<_> = of_file.iter().map(|it| format!("`{}`", escaped(&it.name))).collect();
         Error::Name { file: path, name: name.to_owned(), cases: names.join(", ") }
     })
 }

@@ -2,6 +2,7 @@
 
 use crate::policy::{Diagnostic, Files, Limits, Place, Set, Severity, Span, Suites};
 use crate::reload;
+use crate::text;
 
 use serde::Serialize;
 use std::fmt;
@@ -28,7 +29,7 @@ pub(super) struct Position<'a> {
 
 impl fmt::Display for Position<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        write!(f, "{}:{}:{}", text::escaped(self.file), self.line, self.column)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::authn::keys;
 use crate::clock::Clock;
 use crate::credentials;
 use crate::sign::{self, Authorization, Credential, Explanation, SdkDate};
+use crate::text::escaped;
 
 use http::header;
 use http::request::Parts;
@@ -257,18 +258,18 @@ fn text(report: &Report) -> String {
         for line in text.split('\n') {
             let _ = match line {
                 "" => writeln!(res, "  |"),
-                _ => writeln!(res, "  | {line}"),
+                _ => writeln!(res, "  | {}", escaped(line)),
             };
         }
     }
     for note in &report.notes {
-        let _ = writeln!(res, "note: {note}");
+        let _ = writeln!(res, "note: {}", escaped(note));
     }
     match (&report.difference, report.same) {
         (Some(Difference { part, message, hints }), _) => {
-            let _ = writeln!(res, "differs: {part}: {message}");
+            let _ = writeln!(res, "differs: {part}: {}", escaped(message));
             for hint in hints {
-                let _ = writeln!(res, "  hint: {hint}");
+                let _ = writeln!(res, "  hint: {}", escaped(hint));
             }
         }
         (None, Some(_)) => res.push_str("same: this is the signature that the key makes\n"),

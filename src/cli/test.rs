@@ -5,6 +5,7 @@ mod junit;
 use super::policies::{Directory, Position};
 use super::{Exit, Format, check};
 use crate::policy::{self, Case, Coverage, Decision, Set, StatementName};
+use crate::text::escaped;
 
 use serde::Serialize;
 use std::fmt::Write;
@@ -143,14 +144,15 @@ impl<'a> Report<'a> {
         let mut res = String::new();
         // Writing into a String cannot fail.
         for it in self.cases.iter().filter(|it| !it.passed) {
-            let _ = writeln!(res, "FAILED {}: {}\n{}", it.position, it.name, it.difference());
+            let _ =
+                writeln!(res, "FAILED {}: {}\n{}", it.position, escaped(it.name), it.difference());
         }
         if !self.undecided.is_empty() {
             res.push_str("These statements decided no case:\n");
             for it in &self.undecided {
                 let _ = match &it.position {
-                    Some(position) => writeln!(res, "  {} ({position})", it.name),
-                    None => writeln!(res, "  {}", it.name),
+                    Some(position) => writeln!(res, "  {} ({position})", escaped(it.name)),
+                    None => writeln!(res, "  {}", escaped(it.name)),
                 };
             }
             res.push('\n');
@@ -174,8 +176,8 @@ impl Answer<'_> {
     fn text(&self) -> String {
         match (&self.by, &self.place) {
             (None, _) => self.answer.to_owned(),
-            (Some(by), None) => format!("{} by {by}", self.answer),
-            (Some(by), Some(place)) => format!("{} by {by} ({place})", self.answer),
+            (Some(by), None) => format!("{} by {}", self.answer, escaped(by)),
+            (Some(by), Some(place)) => format!("{} by {} ({place})", self.answer, escaped(by)),
         }
     }
 }

@@ -13,7 +13,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
-pub use self::text::{is_deceptive, serialize_time, to_json};
+pub use self::text::{serialize_time, to_json};
 
 pub(super) use self::text::{to_members, written_len};
 

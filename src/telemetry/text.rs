@@ -1,6 +1,8 @@
 //! How a value is written into a log line, so that it can neither end the line, nor colour the
 //! terminal, nor turn its direction.
 
+use crate::text::{escaped, is_deceptive};
+
 use std::fmt;
 use std::fmt::Write;
 
@@ -9,7 +11,7 @@ use std::fmt::Write;
 pub(super) fn json(out: &mut dyn Write, value: &str) -> fmt::Result {
     out.write_char('"')?;
     let mut rest = value;
-    while let Some(at) = rest.find(|it| matches!(it, '"' | '\\') || is_invisible(it)) {
+    while let Some(at) = rest.find(|it| matches!(it, '"' | '\\') || is_deceptive(it)) {
         let (plain, special) = rest.split_at(at);
         out.write_str(plain)?;
         let mut characters = special.chars();
@@ -34,7 +36,7 @@ pub(super) fn json(out: &mut dyn Write, value: &str) -> fmt::Result {
 
 /// Writes `value` bare when it is a plain word, else like [`json`].
 pub(super) fn word(out: &mut dyn Write, value: &str) -> fmt::Result {
-    let plain = |it: char| !matches!(it, ' ' | '"' | '\\' | '=') && !is_invisible(it);
+    let plain = |it: char| !matches!(it, ' ' | '"' | '\\' | '=') && !is_deceptive(it);
     if value.is_empty() || !value.chars().all(plain) {
         return json(out, value);
     }
@@ -43,42 +45,7 @@ pub(super) fn word(out: &mut dyn Write, value: &str) -> fmt::Result {
 
 /// Writes `value` as running text: what is invisible is escaped, nothing is quoted.
 pub(super) fn prose(out: &mut dyn Write, value: &str) -> fmt::Result {
-    for it in value.chars() {
-        if is_invisible(it) {
-            write!(out, "{}", it.escape_unicode())?;
-        } else {
-            out.write_char(it)?;
-        }
-    }
-    Ok(())
-}
-
-/// Control characters, line and paragraph separators, and Unicode's format characters (category
-/// Cf): joiners, direction marks and overrides, tags, the byte order mark.
-fn is_invisible(it: char) -> bool {
-    it.is_control()
-        || matches!(
-            it,
-            '\u{ad}'
-                | '\u{600}'..='\u{605}'
-                | '\u{61c}'
-                | '\u{6dd}'
-                | '\u{70f}'
-                | '\u{890}'..='\u{891}'
-                | '\u{8e2}'
-                | '\u{180e}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{110bd}'
-                | '\u{110cd}'
-                | '\u{13430}'..='\u{1343f}'
-                | '\u{1bca0}'..='\u{1bca3}'
-                | '\u{1d173}'..='\u{1d17a}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
+    out.write_str(&escaped(value))
 }
 
 #[cfg(test)]

@@ -93,20 +93,7 @@ impl Keys {
 impl Entry {
     fn check(self) -> Result<Key, String> {
         let Self { ak, sk, principal, groups, tags } = self;
-        name::check(&principal).map_err(|it| format!("`principal` {it}"))?;
-        if name::GROUPS_MAX < groups.len() {
-            return Err(format!("`{principal}` has more than {} groups", name::GROUPS_MAX));
-        }
-        for group in &groups {
-            name::check(group).map_err(|it| format!("a group of `{principal}` {it}"))?;
-        }
-        if name::TAGS_MAX < tags.len() {
-            return Err(format!("`{principal}` has more than {} tags", name::TAGS_MAX));
-        }
-        for (key, value) in &tags {
-            name::check(key).map_err(|it| format!("a tag key of `{principal}` {it}"))?;
-            name::check_value(value).map_err(|it| format!("a tag of `{principal}` {it}"))?;
-        }
+        name::check_principal(&principal, &groups, &tags)?;
         if sk.len() < SECRET_BYTES_MIN {
             return Err(format!(
                 "`sk` is shorter than {SECRET_BYTES_MIN} characters: make a pair with `lychgate \

@@ -186,7 +186,7 @@ fn a_wrong_file_is_refused_without_quoting_it() {
         (&yaml(&[&row("AK1", &format!("{one}, sk: x"))]), "2:", "keys"),
         (&yaml(&["{ak: AK1, sk: short, principal: a}"]), "2:", "shorter than 32"),
         (&yaml(&[&row("'A,K'", one)]), "2:", "access key ID"),
-        (&yaml(&[&row("AK1", "principal: ''")]), "2:", "`principal` is empty"),
+        (&yaml(&[&row("AK1", "principal: ''")]), "2:", "the name of a principal is empty"),
         (&yaml(&[&row("AK1", &format!("{one}, groups: [{long}]"))]), "2:", "a group of `a`"),
         (&yaml(&[&row("AK1", one), &row("AK1", one)]), "3:", "`AK1` is listed twice"),
         (&yaml(&[&row("AK1", one), &row("AK2", "principal: a, groups: [g]")]), "3:", "differ"),

@@ -1,24 +1,9 @@
 //! Records as text for people: tables and CSV in which no value can pass for something else.
 
-use crate::ledger::record;
+use crate::text::escaped;
 
 use serde::Serialize;
 use std::fmt::Write;
-
-/// `text` with its control and invisible characters as `\u{…}`, so that it cannot move the cursor,
-/// turn the direction of writing, or look like another text.
-pub(super) fn escaped(text: &str) -> String {
-    let mut res = String::with_capacity(text.len());
-    for it in text.chars() {
-        if record::is_deceptive(it) {
-            // Writing to a string cannot fail.
-            let _ = write!(res, "\\u{{{:x}}}", u32::from(it));
-        } else {
-            res.push(it);
-        }
-    }
-    res
-}
 
 /// The word of the ledger for one of its enumerations.
 pub(super) fn word(it: &impl Serialize) -> String {
@@ -31,7 +16,7 @@ pub(super) fn word(it: &impl Serialize) -> String {
 /// Rows under their heads, in columns; the last one has no limit.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let heads = heads.iter().map(|it| (*it).to_owned()).collect();
-    let rows = rows.iter().map(|row| row.iter().map(|it| escaped(it)).collect());
+    let rows = rows.iter().map(|row| row.iter().map(|it| escaped(it).into_owned()).collect());
     let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -55,7 +40,7 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
 /// formula for one; an apostrophe before it makes it text.
 pub(super) fn csv(heads: &[&str], rows: &[Vec<String>]) -> String {
     let field = |it: &str| {
-        let mut it = escaped(it);
+        let mut it = escaped(it).into_owned();
         if it.starts_with(['=', '+', '-', '@']) {
             it.insert(0, '\'');
         }

@@ -122,7 +122,7 @@ impl Report {
         let signed = signed.map(|it| format!("; signed up to {it}")).unwrap_or_default();
         format!(
             "{}: ledger {ledger_id}: records {first} to {last} are whole ({}){signed}{end}\n",
-            super::text::escaped(directory),
+            crate::text::escaped(directory),
             kinds.join(", ")
         )
     }

@@ -1,6 +1,7 @@
 //! An explanation for people: the answer, the way to an allow, then the tree of statements.
 
 use super::{Check, Held, Report, WayReport};
+use crate::text::escaped;
 
 use std::fmt::Write;
 
@@ -9,8 +10,9 @@ pub(super) fn render(report: &Report<'_>) -> String {
     let Report { case, principal, project, job, .. } = report;
     // Writing into a String cannot fail.
     if let Some(case) = case {
-        let _ = writeln!(res, "case {} ({})", case.name, case.position);
+        let _ = writeln!(res, "case {} ({})", escaped(case.name), case.position);
     }
+    let [principal, job, project] = [*principal, *job, *project].map(escaped);
     let _ = writeln!(res, "{principal} deletes job {job} of project {project}\n");
     let _ = writeln!(res, "{}", answer(report));
     if let Some(way) = &report.way {
@@ -22,7 +24,7 @@ pub(super) fn render(report: &Report<'_>) -> String {
             "no" => "does not match",
             _ => "unknown",
         };
-        let _ = writeln!(res, "\n{} {}: {matches}  ({})", it.effect, it.name, it.position);
+        let _ = writeln!(res, "\n{} {}: {matches}  ({})", it.effect, escaped(it.name), it.position);
         for it in &it.checks {
             let _ = writeln!(res, "  {}", check(it));
         }
@@ -33,12 +35,12 @@ pub(super) fn render(report: &Report<'_>) -> String {
 fn answer(report: &Report<'_>) -> String {
     let place = report.place.as_ref().map(|it| format!(" ({it})")).unwrap_or_default();
     match (report.answer, report.by) {
-        ("allow", Some(by)) => format!("allowed by {by}{place}"),
+        ("allow", Some(by)) => format!("allowed by {}{place}", escaped(by)),
         ("deny", Some("ceiling")) => {
             "denied: outside the guardrails, none of which allows it".into()
         }
         ("deny", Some("none")) => "denied: no attached policy allows it".into(),
-        ("deny", Some(by)) => format!("denied by {by}{place}"),
+        ("deny", Some(by)) => format!("denied by {}{place}", escaped(by)),
         (answer, _) => format!("{answer}: what is unavailable could change the answer"),
     }
 }
@@ -48,7 +50,7 @@ fn way(way: &WayReport<'_>, answer: &str) -> String {
         WayReport::Changes { changes } => {
             let changes = changes.iter().map(|it| {
                 let (from, to) = (held(&it.from), held(&it.to));
-                format!("{} were {to} (now {from})", it.key)
+                format!("{} were {to} (now {from})", escaped(it.key))
             });
             let changes: Vec<_> = changes.collect();
             format!("allowed if {}\n", changes.join("\n       and "))
@@ -66,9 +68,9 @@ fn way(way: &WayReport<'_>, answer: &str) -> String {
             "never allowed: no policy of this caller could allow it\n".into()
         }
         WayReport::Never { decider } if answer == "deny" => {
-            format!("never allowed: explicit deny {decider}\n")
+            format!("never allowed: explicit deny {}\n", escaped(decider))
         }
-        WayReport::Never { decider } => format!("never allowed: {decider}\n"),
+        WayReport::Never { decider } => format!("never allowed: {}\n", escaped(decider)),
     }
 }
 
@@ -79,11 +81,11 @@ fn check(it: &Check<'_>) -> String {
         _ => "unknown",
     };
     let expected = it.expected.iter().map(|it| match it.filled {
-        Some(filled) => format!("`{}` = `{filled}`", it.written),
-        None => format!("`{}`", it.written),
+        Some(filled) => format!("`{}` = `{}`", escaped(it.written), escaped(filled)),
+        None => format!("`{}`", escaped(it.written)),
     });
     let expected: Vec<_> = expected.collect();
-    let key = it.key.map(|it| format!(" {it}")).unwrap_or_default();
+    let key = it.key.map(|it| format!(" {}", escaped(it))).unwrap_or_default();
     let (list, actual) = (expected.join(", "), held(&it.actual));
     format!("{holds} {}{key}: expected {list}; actual {actual}", it.operator)
 }
@@ -93,7 +95,7 @@ fn held(it: &Held<'_>) -> String {
         Held::Absent => "absent".to_owned(),
         Held::Unavailable => "unavailable".to_owned(),
         Held::Value(them) => {
-            let them: Vec<_> = them.iter().map(|it| format!("`{it}`")).collect();
+            let them: Vec<_> = them.iter().map(|it| format!("`{}`", escaped(it))).collect();
             them.join(", ")
         }
     }

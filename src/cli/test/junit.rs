@@ -1,6 +1,7 @@
 //! Results in JUnit's XML, as CI systems read it: one `testsuite` per file of tests/.
 
 use super::{Outcome, Report};
+use crate::text::escaped;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -16,11 +17,11 @@ pub(super) fn render(report: &Report<'_>) -> String {
     let _ = writeln!(res, "<testsuites tests=\"{tests}\" failures=\"{failures}\">");
     for (file, outcomes) in suites {
         let failures = outcomes.iter().filter(|it| !it.passed).count();
-        let (file, tests) = (escape(file), outcomes.len());
+        let (file, tests) = (escape(&escaped(file)), outcomes.len());
         let head = format!("name=\"{file}\" tests=\"{tests}\" failures=\"{failures}\"");
         let _ = writeln!(res, "  <testsuite {head}>");
         for it in outcomes {
-            let (name, line) = (escape(it.name), it.position.line);
+            let (name, line) = (escape(&escaped(it.name)), it.position.line);
             let head =
                 format!("classname=\"{file}\" name=\"{name}\" file=\"{file}\" line=\"{line}\"");
             let _ = match it.passed {

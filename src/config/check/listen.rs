@@ -1,6 +1,7 @@
 //! The section `listen`.
 
 use super::Checker;
+use crate::authn;
 use crate::config::{Listen, Tls, TlsPlaces, file};
 use crate::policy::{Method, Principal};
 use crate::server::tls::Files;
@@ -109,8 +110,8 @@ impl Checker<'_> {
 
     fn principal(&mut self, written: file::FixedPrincipal) -> Arc<Principal> {
         let file::FixedPrincipal { name, groups, tags } = written;
-        if name.value.is_empty() {
-            self.complain(&name, "an empty name");
+        if let Err(message) = authn::check_principal(&name.value, &groups, &tags) {
+            self.complain(&name, message);
         }
         Arc::new(Principal::new(LOCAL, &name.value, groups, tags, Method::Local))
     }

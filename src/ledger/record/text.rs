@@ -1,6 +1,8 @@
 //! Records as JSON text: one line whatever a value holds, and nothing in it that could make a
 //! terminal or an editor show something else than what is there.
 
+use crate::text::is_deceptive;
+
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::ser::Formatter;
@@ -61,17 +63,6 @@ impl Formatter for Inert {
         }
         Ok(())
     }
-}
-
-/// Control and format characters (Unicode categories Cc, Cf, Zl, Zp): they move the cursor, turn
-/// the direction of writing, or are not seen at all.
-#[must_use]
-pub fn is_deceptive(it: char) -> bool {
-    it.is_control()
-        || matches!(it,
-            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180e}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// How many bytes `it` takes in a text as written here.

@@ -2,6 +2,8 @@
 
 use crate::policy::{Code, Diagnostic, Files, Severity, Span};
 
+use crate::text::escaped;
+
 use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet};
 use std::fmt::Write;
 use std::ops::Range;
@@ -22,10 +24,10 @@ pub fn render(diagnostics: &[Diagnostic], files: &Files, colored: bool) -> Strin
             Severity::Warning => Level::WARNING,
             Severity::Suggestion => Level::INFO.with_name("suggestion"),
         };
-        let title = level.primary_title(&it.message).id(it.code.as_str());
+        let title = level.primary_title(escaped(&it.message)).id(it.code.as_str());
         let mut group = title.element(place(it, files));
         if let Some(hint) = &it.hint {
-            group = group.element(Level::HELP.message(hint));
+            group = group.element(Level::HELP.message(escaped(hint)));
         }
         // Writing into a String cannot fail.
         let _ = write!(res, "{}\n\n", renderer.render(&[group]));
@@ -35,23 +37,33 @@ pub fn render(diagnostics: &[Diagnostic], files: &Files, colored: bool) -> Strin
 
 fn place<'a>(it: &'a Diagnostic, files: &'a Files) -> Element<'a> {
     let Some(bytes) = files.get(&it.path) else {
-        return Origin::path(if it.path.is_empty() { "policies" } else { &it.path }).into();
+        let path = if it.path.is_empty() { "policies" } else { &it.path };
+        return Origin::path(escaped(path)).into();
     };
     let shown = str::from_utf8(bytes).ok().and_then(|text| {
         let (number, line) = line(text, it.span.start);
         let shown = text.get(line.clone()).filter(|it| it.len() <= LINE_BYTES_MAX)?;
         let start = shown.floor_char_boundary(it.span.start.saturating_sub(line.start));
         let end = shown.ceil_char_boundary(it.span.end.saturating_sub(line.start)).max(start);
-        let annotation = AnnotationKind::Primary.span(start..end);
-        Some(Snippet::source(shown).path(&it.path).line_start(number).annotation(annotation))
+        let (before, rest) = shown.split_at_checked(start)?;
+        let (marked, after) = rest.split_at_checked(end - start)?;
+        let [before, marked, after] = [before, marked, after].map(source);
+        let annotation = AnnotationKind::Primary.span(before.len()..before.len() + marked.len());
+        let snippet = Snippet::source(before + &marked + &after).path(escaped(&it.path));
+        Some(snippet.line_start(number).annotation(annotation))
     });
     match shown {
         Some(it) => it.into(),
         None => {
             let (line, column) = it.line_and_column(files);
-            Origin::path(&it.path).line(line).char_column(column).into()
+            Origin::path(escaped(&it.path)).line(line).char_column(column).into()
         }
     }
+}
+
+/// A part of a source line as it can be shown; a tab is white space and stays.
+fn source(part: &str) -> String {
+    part.split('\t').map(escaped).collect::<Vec<_>>().join("\t")
 }
 
 /// The number of the line at this byte, and its bytes without its end.

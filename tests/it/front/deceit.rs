@@ -7,8 +7,10 @@ use crate::support::world::{AUDIENCE, ISSUER, PROJECT, World};
 
 use lychgate::clock::Clock;
 use lychgate::emulator::Job;
+use lychgate::text::is_deceptive;
 use serde_json::json;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 const JOB: &str = "00000000-0000-4000-8000-000000000083";
@@ -38,11 +40,7 @@ fn check_plain(what: &str, text: &str) {
     assert!(!text.is_empty(), "{what} is empty");
     for line in text.lines() {
         assert!(!line.starts_with("FORGED"), "{what}: {line}");
-        let hidden = |it: char| {
-            it.is_control()
-                || matches!(it, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        };
-        assert!(!line.contains(hidden), "{what}: {line:?}");
+        assert!(!line.contains(is_deceptive), "{what}: {line:?}");
     }
 }
 
@@ -116,5 +114,67 @@ async fn callers_make_no_series() {
     let series = ask(0).await;
     for at in 1..30 {
         assert_eq!(ask(at).await, series, "{at}");
+    }
+}
+
+/// What a tagger or the author of a merge request writes reaches the terminal of who checks it.
+#[test]
+fn no_command_prints_text_that_moves_a_terminal() {
+    const EVIL: &str = r"a\n::error file=x::FORGED \u001b]0;x\u0007\u009b2J\u202e\u2028";
+    let directory = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: String| {
+        let path = directory.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text.replace("EVIL", EVIL)).unwrap();
+    };
+    let statement = r#"{"Sid":"EVIL","Effect":"Deny","Action":["modelarts:trainJob:delete"],"Condition":{"StringEquals":{"g:ResourceTag/EVIL":"EVIL"}}}"#;
+    write("guardrails/g.json", format!(r#"{{"Version":"5.0","Statement":[{statement}]}}"#));
+    write(
+        "tests/t.yaml",
+        r#"cases:
+  - name: "EVIL"
+    principal: {source: corp, name: alice}
+    request: {project: p, job: 00000000-0000-4000-8000-000000000083, region: r, account: "1", time: 2026-01-15T12:00:00Z}
+    job: {tags: {"EVIL": "EVIL"}, name: "EVIL"}
+    expect: allow
+"#
+        .to_owned(),
+    );
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_lychgate"))
+            .args(arguments)
+            .arg("--policies")
+            .arg(directory.path())
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap()).concat();
+        check_plain(&arguments.join(" "), &text);
+        assert!(!text.lines().any(|it| it.starts_with("::")), "{text}");
+        text
+    };
+    let results = tempfile::tempdir().unwrap();
+    let junit = results.path().join("junit.xml");
+    let case = format!("t#{}", serde_json::from_str::<String>(&format!("\"{EVIL}\"")).unwrap());
+    for format in ["human", "json"] {
+        assert!(
+            run(&["test", "--format", format, "--junit", junit.to_str().unwrap()])
+                .contains("FORGED")
+        );
+        check_plain("junit", &fs::read_to_string(&junit).unwrap());
+        let explained = run(&["explain", "--format", format, "--case", &case]);
+        assert!(explained.contains("FORGED"), "{explained}");
+        assert!(run(&["explain", "--format", format, "--case", "t#other"]).contains("FORGED"));
+    }
+    // Errors and their source lines: the characters themselves, in a text, a name and a file's name.
+    let raw = serde_json::from_str::<String>(&format!("\"{EVIL}\"")).unwrap().replace('\n', "");
+    let broken = format!(
+        r#"{{"Version":"5.0","Statement":[{{"Effect":"Deny","Action":["{raw}"],"{raw}":1}}]}}"#
+    );
+    fs::write(directory.path().join("guardrails/h.json"), broken).unwrap();
+    let named = directory.path().join(Path::new("identity").join(format!("{raw}.txt")));
+    fs::create_dir_all(named.parent().unwrap()).unwrap();
+    fs::write(named, "").unwrap();
+    for format in ["human", "json"] {
+        assert!(run(&["check", "--format", format]).contains("FORGED"));
     }
 }

@@ -106,10 +106,16 @@ async fn a_certificate_is_a_principal_where_nothing_else_is_presented() {
     let mut decisions = 0;
     for (names, expected) in [
         (vec![uri(SPIFFE)], Ok(SPIFFE)),
-        (vec![dns("a.corp.example"), uri("urn:x"), uri(SPIFFE)], Ok(SPIFFE)),
+        (vec![dns("a.corp.example"), uri(SPIFFE)], Ok(SPIFFE)),
+        (vec![uri("urn:x"), uri(SPIFFE)], Err("a SPIFFE ID and another URI")),
+        (vec![uri("SPIFFE://a/b"), uri(SPIFFE)], Err("a SPIFFE ID and another URI")),
+        (vec![uri("SPIFFE://corp.example/a")], Err("not of the form")),
+        (vec![uri("spiffe://")], Err("not of the form")),
+        (vec![dns("a.corp.example"), uri("spiffe://corp.example")], Err("not of the form")),
+        (vec![uri("spiffe://corp.example/a/../b")], Err("not of the form")),
         (vec![uri("urn:x"), dns("a.corp.example"), dns("b.corp.example")], Ok("a.corp.example")),
         (vec![mail.clone(), uri("urn:x")], Ok("urn:x")),
-        (vec![uri(SPIFFE), uri("spiffe://corp.example/other")], Err("more than one SPIFFE ID")),
+        (vec![uri(SPIFFE), uri("spiffe://corp.example/other")], Err("a SPIFFE ID and another URI")),
         (vec![dns("*.corp.example")], Err("`*`")),
         (vec![mail], Err("it names nobody")),
         (vec![], Err("it names nobody")),
@@ -142,7 +148,7 @@ async fn a_certificate_is_a_principal_where_nothing_else_is_presented() {
     }
     world.measures(r#"lychgate_authentications_total{method="mtls",result="accepted"} 8"#).await;
     world
-        .measures(r#"lychgate_authentications_total{method="mtls",result="Lychgate.4013"} 10"#)
+        .measures(r#"lychgate_authentications_total{method="mtls",result="Lychgate.4013"} 22"#)
         .await;
 }
 

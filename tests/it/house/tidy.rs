@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that know no other and that everyone above the pure core may use.
-const LEAVES: &[&str] = &["client", "clock", "metrics", "mounted", "secret"];
+const LEAVES: &[&str] = &["client", "clock", "metrics", "mounted", "secret", "text"];
 
 /// Every module and what it may import besides itself; [`LEAF`] stands for all of [`LEAVES`].
 const LAYERS: &[(&str, &[&str])] = &[
@@ -16,7 +16,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("mounted", &[]),
     ("secret", &[]),
-    ("policy", &[]),
+    ("text", &[]),
+    ("policy", &["text"]),
     ("route", &["policy"]),
     ("sign", &["secret"]),
     ("attributes", &[LEAF, "policy"]),
