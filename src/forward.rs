@@ -18,7 +18,8 @@ use crate::clock::Clock;
 use crate::gateway::exchange::Exchange;
 use crate::gateway::{self, HeadFault, Refusal, response};
 use crate::metrics::{AuthMethod, Metrics, Origin};
-use crate::route::{self, JobIds, Operation};
+use crate::policy::Job;
+use crate::route::{self, JobIds};
 use crate::telemetry::{self, Stage, Tracer};
 use crate::upstream;
 
@@ -95,15 +96,15 @@ impl Forwarder {
         let mut exchange = Exchange::begin(&head, &peer, tracer, metrics, clock.now());
         let span = telemetry::request_span(&exchange.request_id, exchange.trace.trace_id());
         let id = exchange.id;
-        let operation = match self.admit(&mut exchange, &head, &peer) {
-            Ok(operation) => operation,
+        let job = match self.admit(&mut exchange, &head, &peer) {
+            Ok(job) => job,
             Err(refusal) => return gateway::refuse(exchange, &refusal),
         };
         // As at the gate, a caller that hangs up does not leave half a delete behind.
         let forwarder = Arc::clone(self);
         let work = async move {
             let Exchange { request_id, trace, .. } = &mut exchange;
-            match forwarder.parts.gate.delete(&operation, request_id, trace).await {
+            match forwarder.parts.gate.delete(&job, request_id, trace).await {
                 Ok(relayed) => {
                     exchange.facts.upstream_request_id = relayed.request_id().map(str::to_owned);
                     let response = hand_back(relayed, exchange.id);
@@ -124,7 +125,7 @@ impl Forwarder {
         exchange: &mut Exchange,
         head: &Parts,
         peer: &Peer,
-    ) -> Result<Operation, Refusal> {
+    ) -> Result<Arc<Job>, Refusal> {
         if let Some(fault) = head.extensions.get::<HeadFault>() {
             return Err(Refusal::Head(*fault));
         }
@@ -132,11 +133,10 @@ impl Forwarder {
         exchange.slot = Some(slot.map_err(|_| Refusal::Overloaded)?);
 
         let parsing = exchange.trace.start(Stage::Parse);
-        let operation = route::parse(&head.method, &gateway::target(head), self.settings.job_ids);
+        let job = route::parse(&head.method, &gateway::target(head), self.settings.job_ids);
         exchange.trace.end(parsing);
-        let operation = operation.map_err(Refusal::Route)?;
-        exchange.facts.project = Some(operation.project_id.clone());
-        exchange.facts.job = Some(operation.training_job_id.clone());
+        let job = Arc::new(job.map_err(Refusal::Route)?);
+        exchange.facts.job = Some(Arc::clone(&job));
 
         // Its name is for logs and spans; to the central gate the caller is who the token says.
         let principal = peer.principal.as_ref();
@@ -145,11 +145,11 @@ impl Forwarder {
         exchange.facts.principal = Some(principal.id().to_owned());
 
         let gate = self.parts.gate.config();
-        if upstream::claim(&gate.projects, &operation.project_id).is_none() {
+        if upstream::claim(&gate.projects, &job.project_id).is_none() {
             return Err(Refusal::ProjectNotServed);
         }
         exchange.facts.upstream = Some(gate.name.clone());
-        Ok(operation)
+        Ok(job)
     }
 }
 

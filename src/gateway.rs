@@ -33,7 +33,7 @@ use crate::policy::{self, Attribute, Decision, Denial, Method, Principal, Query}
 use crate::route::{self, JobIds};
 use crate::sign;
 use crate::telemetry::{self, Stage, Tracer};
-use crate::upstream::{Answer, Delete, DeleteError, LookUpError, LookedUp, Upstreams};
+use crate::upstream::{Answer, DeleteError, LookUpError, LookedUp, Upstreams};
 
 use axum::Router;
 use axum::body::Body;
@@ -216,16 +216,15 @@ impl Gateway {
         exchange.slot = Some(slot.map_err(|_| Refusal::Overloaded)?);
 
         let parsing = exchange.trace.start(Stage::Parse);
-        let operation = route::parse(&head.method, &target(head), self.settings.job_ids);
+        let job = route::parse(&head.method, &target(head), self.settings.job_ids);
         exchange.trace.end(parsing);
-        let operation = operation.map_err(Refusal::Route)?;
-        exchange.facts.project = Some(operation.project_id.clone());
-        exchange.facts.job = Some(operation.training_job_id.clone());
+        let job = Arc::new(job.map_err(Refusal::Route)?);
+        exchange.facts.job = Some(Arc::clone(&job));
 
         let now = parts.clock.now();
         let authenticating = exchange.trace.start(Stage::Authenticate);
         let authenticated =
-            parts.authenticator.authenticate(head, &operation.project_id, peer, now).await;
+            parts.authenticator.authenticate(head, &job.project_id, peer, now).await;
         exchange.trace.end(authenticating);
         let method = auth_method(&authenticated, head);
         let principal = authenticated.map_err(Refusal::Identity);
@@ -236,7 +235,7 @@ impl Gateway {
             return Err(Refusal::Rate);
         }
 
-        let upstream = parts.upstreams.for_project(&operation.project_id);
+        let upstream = parts.upstreams.for_project(&job.project_id);
         let upstream = Arc::clone(upstream.ok_or(Refusal::ProjectNotServed)?);
         exchange.facts.upstream = Some(upstream.config().name.clone());
         exchange.upstream_slot = Some(upstream.enter().ok_or(Refusal::Overloaded)?);
@@ -245,8 +244,7 @@ impl Gateway {
         let (source_ip, secure_transport) = source::source(peer, &head.headers, trusted);
         let query = Query {
             principal,
-            project_id: operation.project_id,
-            training_job_id: operation.training_job_id,
+            job,
             region: upstream.config().region.clone(),
             account: upstream.config().account.clone(),
             now,
@@ -277,9 +275,8 @@ impl Gateway {
                 Decision::Indeterminate(_) => return undecided(entry, unknown_because),
             };
             let fresh_until = known_since.map(|it| it + self.settings.attributes_max_age);
-            let Case { query, upstream, .. } = &case;
-            let delete = Delete { query, permit, fresh_until };
-            match upstream.delete(delete, &mut entry, &mut exchange.trace).await {
+            let trace = &mut exchange.trace;
+            match case.upstream.delete(permit, &mut entry, fresh_until, trace).await {
                 Err(DeleteError::Stale) => {
                     entry.close(Ending::NotSent.into());
                     if judgement == JUDGEMENTS_MAX {
@@ -322,10 +319,9 @@ impl Gateway {
     }
 
     fn denied(&self, query: &Query, denial: Denial) -> Refusal {
-        let Query { region, account, training_job_id, .. } = query;
         Refusal::Denied {
             principal: query.principal.id().to_owned(),
-            resource: format!("modelarts:{region}:{account}:trainJob:{training_job_id}"),
+            resource: query.urn(),
             denial,
             named: self.settings.named_denials,
         }
@@ -404,7 +400,7 @@ fn close(entry: Entry, sent: Result<Answer, DeleteError>) -> Result<Done, Refusa
 /// caused it.
 async fn settle(exchange: &mut Exchange, case: &Case, entry: Entry) -> Result<Done, Refusal> {
     let Case { query, upstream, .. } = case;
-    let (seen, done) = upstream.details(query.into(), &exchange.trace, SETTLE_BYTES_MAX).await;
+    let (seen, done) = upstream.details(&query.job, &exchange.trace, SETTLE_BYTES_MAX).await;
     exchange.trace.add(done);
     match seen {
         Ok(LookedUp::NoSuchJob(answer)) => {

@@ -14,7 +14,7 @@ pub use self::author::render::render;
 pub use self::author::suite::{Case, Coverage, Suites};
 pub use self::engine::decision::{Answer, Decision, Denial, Doubt, Permit, Reason, StatementName};
 pub use self::engine::principal::{Method, Principal};
-pub use self::engine::query::{Attribute, Attributes, Query, Sources};
+pub use self::engine::query::{Attribute, Attributes, Job, Query, Sources};
 pub use self::engine::set::{Compiled, Place, Set};
 pub use self::language::diagnostic::{Code, Diagnostic, Severity, Span};
 pub use self::language::files::Files;

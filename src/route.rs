@@ -3,8 +3,12 @@
 //! Judged on the raw target, before identity. Nothing is decoded, folded or normalised: what is
 //! parsed here is what is judged, signed and sent.
 
+use crate::policy::Job;
+
 use http::Method;
 use std::fmt;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 /// The longest request target that is looked at, in bytes.
 pub const TARGET_BYTES_MAX: usize = 2048;
@@ -23,23 +27,6 @@ pub enum JobIds {
     /// A UUID in lower-case hex, as the service issues them.
     #[default]
     Uuid,
-}
-
-/// What a request asks for: one training job of one project, to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
-    /// 1–64 letters, digits and hyphens.
-    pub project_id: String,
-    /// As [`JobIds`] accepts it.
-    pub training_job_id: String,
-}
-
-impl Operation {
-    /// The path of the operation, byte for byte what was parsed.
-    #[must_use]
-    pub fn path(&self) -> String {
-        format!("/v2/{}/training-jobs/{}", self.project_id, self.training_job_id)
-    }
 }
 
 /// Why a target is not the route.
@@ -133,7 +120,7 @@ impl fmt::Display for JobIdFault {
 /// # Errors
 /// The first rule that the target breaks. A wrong shape or letter case of the fixed parts is
 /// [`Error::Unknown`]; the right shape with bad characters names the part.
-pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Operation, Error> {
+pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Job, Error> {
     if TARGET_BYTES_MAX < target.len() {
         return Err(Error::TooLong);
     }
@@ -174,7 +161,7 @@ pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Operation
         return Err(Error::ProjectId);
     }
     job_ids.check(training_job_id).map_err(Error::JobId)?;
-    Ok(Operation { project_id: project_id.to_owned(), training_job_id: training_job_id.to_owned() })
+    Ok(Job::new(project_id, training_job_id))
 }
 
 /// The SDKs send the placeholder percent-encoded when no project ID is set.
@@ -222,11 +209,8 @@ impl JobIds {
 }
 
 fn is_uuid(id: &str) -> bool {
-    id.len() == 36
-        && id.bytes().enumerate().all(|(at, it)| match at {
-            8 | 13 | 18 | 23 => it == b'-',
-            _ => it.is_ascii_hexdigit(),
-        })
+    // It also reads forms without hyphens or with braces, which are of another length.
+    id.len() == Hyphenated::LENGTH && Uuid::try_parse(id).is_ok()
 }
 
 #[cfg(test)]
@@ -239,13 +223,10 @@ mod tests {
     fn check(method: &str, target: &str, expected: Result<(&str, &str), Error>) {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let target = target.replace("JOB", JOB);
-        let expected = expected.map(|(project_id, training_job_id)| Operation {
-            project_id: project_id.to_owned(),
-            training_job_id: training_job_id.replace("JOB", JOB),
-        });
+        let expected = expected.map(|(project, job)| Job::new(project, job.replace("JOB", JOB)));
         assert_eq!(parse(&method, &target, JobIds::Uuid), expected, "{target}");
-        if let Ok(operation) = expected {
-            assert_eq!(operation.path(), target, "what is sent is what was parsed");
+        if let Ok(job) = expected {
+            assert_eq!(job.path(), target, "what is sent is what was parsed");
         }
     }
 

@@ -20,7 +20,7 @@ use crate::client::{self, Client, NotSent, chain};
 use crate::clock::Clock;
 use crate::ledger::Entry;
 use crate::metrics::{self, Metrics, Operation};
-use crate::policy::{Permit, Query};
+use crate::policy::{Job, Permit};
 use crate::sign::{self, Credential};
 use crate::telemetry::{self, Done, Running, Stage, TRACEPARENT, Trace};
 
@@ -77,32 +77,6 @@ struct Ended<'a> {
     error: Option<&'static str>,
 }
 
-/// Which job a look-up is about.
-#[derive(Clone, Copy, Debug)]
-pub struct Job<'a> {
-    /// The project ID.
-    pub project_id: &'a str,
-    /// The training job's ID.
-    pub training_job_id: &'a str,
-}
-
-impl<'a> From<&'a Query> for Job<'a> {
-    fn from(query: &'a Query) -> Self {
-        Self { project_id: &query.project_id, training_job_id: &query.training_job_id }
-    }
-}
-
-/// A permitted delete.
-#[derive(Debug)]
-pub struct Delete<'a> {
-    /// What was judged.
-    pub query: &'a Query,
-    /// Proof that it was allowed; spent by sending.
-    pub permit: Permit,
-    /// When what was looked up becomes too old to act on.
-    pub fresh_until: Option<Instant>,
-}
-
 /// What a look-up found.
 #[derive(Debug)]
 pub enum LookedUp {
@@ -147,12 +121,11 @@ impl Upstream {
     /// When no answer says what the job is, or that there is none.
     pub async fn details(
         &self,
-        job: Job<'_>,
+        job: &Job,
         trace: &Trace,
         max: usize,
     ) -> (Result<LookedUp, LookUpError>, Done) {
-        self.look_up(job, (Operation::Details, job_path(job)), trace.start(Stage::Details), max)
-            .await
+        self.look_up(job, (Operation::Details, job.path()), trace.start(Stage::Details), max).await
     }
 
     /// Asks for the job's tags. The stage is ready to be added to `trace`.
@@ -161,18 +134,16 @@ impl Upstream {
     /// When no answer says what the tags are, or that there is no such job.
     pub async fn tags(
         &self,
-        job: Job<'_>,
+        job: &Job,
         trace: &Trace,
         max: usize,
     ) -> (Result<LookedUp, LookUpError>, Done) {
-        let Job { project_id, training_job_id } = job;
-        let path = format!("/v2/{project_id}/modelarts-training-job/{training_job_id}/tags");
-        self.look_up(job, (Operation::Tags, path), trace.start(Stage::Tags), max).await
+        self.look_up(job, (Operation::Tags, job.tags_path()), trace.start(Stage::Tags), max).await
     }
 
     async fn look_up(
         &self,
-        Job { project_id, .. }: Job<'_>,
+        Job { project_id, .. }: &Job,
         (operation, path): (Operation, String),
         running: Running,
         max: usize,
@@ -251,18 +222,20 @@ impl Upstream {
         }
     }
 
-    /// Deletes the job; there is no way to without a permit and a recorded decision. Tells `entry`
-    /// before the first byte leaves.
+    /// Deletes the job that `permit` is for; there is no way to without a permit and a recorded
+    /// decision. Tells `entry` before the first byte leaves. Nothing is sent after `fresh_until`,
+    /// when what was looked up becomes too old to act on.
     ///
     /// # Errors
     /// Says for certain when nothing was sent; [`DeleteError::Unanswered`] when that is not certain.
     pub async fn delete(
         &self,
-        Delete { query, permit, fresh_until }: Delete<'_>,
+        permit: Permit,
         entry: &mut Entry,
+        fresh_until: Option<Instant>,
         trace: &mut Trace,
     ) -> Result<Answer, DeleteError> {
-        drop(permit);
+        let job = permit.spend();
         let started = Instant::now();
         let limits = Limits { fresh_until, deadline: started + self.config.request };
         let mut pass = timeout_at(limits.leave_by(), self.key.admit())
@@ -270,8 +243,7 @@ impl Upstream {
             .map_err(|_| limits.why_not_left())??;
         let running = trace.start(Stage::Forward);
         let traceparent = Some(running.traceparent());
-        let path = job_path(query.into());
-        let project_id = &query.project_id;
+        let (path, project_id) = (job.path(), &job.project_id);
         let call = Call { method: Method::DELETE, path, project_id, traceparent };
         let (status, answer) = match self.send((&call, &pass), entry, trace, limits).await {
             // A status is there: the cloud has answered, and just a part of the body can be missing.
@@ -406,9 +378,4 @@ impl Limits {
             false => DeleteError::NotInTime,
         }
     }
-}
-
-fn job_path(job: Job<'_>) -> String {
-    let Job { project_id, training_job_id } = job;
-    format!("/v2/{project_id}/training-jobs/{training_job_id}")
 }

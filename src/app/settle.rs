@@ -10,7 +10,7 @@ use crate::ledger::{Ending, Ledger, PENDING_MAX, Pending};
 use crate::metrics::Metrics;
 use crate::route::{self, JobIds};
 use crate::telemetry::Tracer;
-use crate::upstream::{Job, LookedUp, Upstreams};
+use crate::upstream::{LookedUp, Upstreams};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -144,27 +144,27 @@ fn spare(waiting: &Waiting, open: usize) -> Option<(Instant, u64)> {
 
 impl Looks {
     async fn look(&self, pending: &Pending) -> Seen {
-        let Pending { upstream, project, job, .. } = pending;
+        let Pending { upstream, job, .. } = pending;
         // Another upstream than the one that was asked to delete could know nothing of the job.
         let upstream = self.upstreams.iter().find(|it| it.config().name == *upstream);
-        let target = format!("/v2/{project}/training-jobs/{job}");
         // What an earlier run wrote was read from a disk, so it is parsed like a caller's.
         let (Some(upstream), Ok(_)) =
-            (upstream, route::parse(&Method::DELETE, &target, JobIds::Token))
+            (upstream, route::parse(&Method::DELETE, &job.path(), JobIds::Token))
         else {
             return Seen::Nothing;
         };
         let now = self.clock.now();
         let trace = self.tracer.begin(&HeaderMap::new(), now);
-        let asked = Job { project_id: project, training_job_id: job };
-        let (found, _) = upstream.details(asked, &trace, ANSWER_BYTES_MAX).await;
+        let (found, _) = upstream.details(job, &trace, ANSWER_BYTES_MAX).await;
         match found {
             Ok(LookedUp::NoSuchJob(_)) => Seen::Gone,
             // A 200 that does not tell of this job is no sign of it.
-            Ok(LookedUp::Found(body)) => match attributes::details(&body, job, now, &self.words) {
-                Ok(_) => Seen::Present,
-                Err(_) => Seen::Nothing,
-            },
+            Ok(LookedUp::Found(body)) => {
+                match attributes::details(&body, &job.training_job_id, now, &self.words) {
+                    Ok(_) => Seen::Present,
+                    Err(_) => Seen::Nothing,
+                }
+            }
             Err(_) => Seen::Nothing,
         }
     }
@@ -218,6 +218,7 @@ fn step(seen: Seen, present: u32, age: Duration, window: Duration) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Job;
     use jiff::Timestamp;
 
     #[test]
@@ -229,8 +230,7 @@ mod tests {
                 time: Timestamp::UNIX_EPOCH,
                 request_id: String::new(),
                 upstream: String::new(),
-                project: String::new(),
-                job: String::new(),
+                job: Job::new("", "").into(),
             };
             ((since, seq), Open { pending, since, present: 0, unseen })
         };

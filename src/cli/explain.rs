@@ -214,7 +214,7 @@ fn live(config: &Path, arguments: &Arguments) -> Exit {
         let (query, attributes) = live::look_up(gate, config.job_ids, &asked).await?;
         let explanation = set.explain(&query, &attributes);
         if let Some(path) = save {
-            let (who, job) = (query.principal.id(), &query.training_job_id);
+            let (who, job) = (query.principal.id(), &query.job.training_job_id);
             let name = format!("{who} deletes {job} at {}", query.now);
             let decision = &explanation.decision;
             if let Err(error) = save::append(path, &name, &query, &attributes, decision) {
@@ -263,8 +263,8 @@ impl<'a> Report<'a> {
         Self {
             case,
             principal: query.principal.id(),
-            project: &query.project_id,
-            job: &query.training_job_id,
+            project: &query.job.project_id,
+            job: &query.job.training_job_id,
             answer: decision.answer().as_str(),
             by: decision.decider(),
             place: test::place(set, directory, decision),

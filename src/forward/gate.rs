@@ -6,7 +6,7 @@ use crate::client::{self, Client, NotSent};
 use crate::gateway::ForwardFault;
 use crate::gateway::response::{X_LYCHGATE_ORIGIN, X_LYCHGATE_REQUEST_ID, X_REQUEST_ID};
 use crate::metrics::{self, Metrics};
-use crate::route::Operation;
+use crate::policy::Job;
 use crate::telemetry::{self, Running, Stage, TRACEPARENT, Trace};
 use crate::upstream::{self, Answer};
 
@@ -88,14 +88,14 @@ impl Gate {
     /// central gate records as its caller's.
     pub(super) async fn delete(
         &self,
-        operation: &Operation,
+        job: &Job,
         request_id: &str,
         trace: &mut Trace,
     ) -> Result<Relayed, ForwardFault> {
         let token = self.token.borrow().clone().ok_or(ForwardFault::NoToken)?;
         let started = Instant::now();
         let deadline = started + self.config.request;
-        let url = client::url(&self.config.endpoint, &operation.path()).unwrap_or_default();
+        let url = client::url(&self.config.endpoint, &job.path()).unwrap_or_default();
         let running = trace.start(Stage::Forward);
         let build = || self.request(&url, &token, request_id, running);
         let (status, relayed) = match self.send(build, deadline).await {

@@ -3,6 +3,7 @@
 use super::Refusal;
 use crate::authn::Peer;
 use crate::metrics::{Decision, InFlight, Metrics, Origin};
+use crate::policy::Job;
 use crate::telemetry::{Summary, Trace, Tracer};
 
 use axum::body::Body;
@@ -10,6 +11,7 @@ use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 use jiff::Timestamp;
 use std::net::IpAddr;
+use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
@@ -46,8 +48,7 @@ pub(crate) struct Exchange {
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) principal: Option<String>,
-    pub(crate) project: Option<String>,
-    pub(crate) job: Option<String>,
+    pub(crate) job: Option<Arc<Job>>,
     pub(crate) decision: Option<Decision>,
     pub(crate) statement: Option<String>,
     pub(crate) upstream: Option<String>,
@@ -95,13 +96,12 @@ impl Exchange {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let Facts { principal, project, job, decision, statement, upstream, upstream_request_id } =
+        let Facts { principal, job, decision, statement, upstream, upstream_request_id } =
             &self.facts;
         let took = self.trace.finish(&Summary {
             secure: self.secure,
             error_code,
             principal: principal.as_deref(),
-            project: project.as_deref(),
             job: job.as_deref(),
             decision: *decision,
             statement: statement.as_deref(),

@@ -83,9 +83,9 @@ impl Resolver {
             if !wanted.details {
                 return None;
             }
-            let (answer, done) = upstream.details(query.into(), trace, ANSWER_BYTES_MAX).await;
+            let (answer, done) = upstream.details(&query.job, trace, ANSWER_BYTES_MAX).await;
             let read = |body: &[u8]| {
-                attributes::details(body, &query.training_job_id, query.now, &self.words)
+                attributes::details(body, &query.job.training_job_id, query.now, &self.words)
             };
             Some((self.read(answer, LookUp::Details, read), Instant::now(), done))
         };
@@ -93,7 +93,7 @@ impl Resolver {
             if !wanted.tags {
                 return None;
             }
-            let (answer, done) = upstream.tags(query.into(), trace, ANSWER_BYTES_MAX).await;
+            let (answer, done) = upstream.tags(&query.job, trace, ANSWER_BYTES_MAX).await;
             Some((self.read(answer, LookUp::Tags, attributes::tags), Instant::now(), done))
         };
         let (details, tags) = tokio::join!(details, tags);

@@ -293,8 +293,7 @@ impl Decision<'_> {
         );
         policy::Query {
             principal: Arc::new(principal),
-            project_id: self.project.clone().into_owned(),
-            training_job_id: self.job.clone().into_owned(),
+            job: policy::Job::new(&*self.project, &*self.job).into(),
             region: self.context.region.clone().into_owned(),
             account: self.context.account.clone().into_owned(),
             now: self.context.now,

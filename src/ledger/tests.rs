@@ -234,8 +234,7 @@ async fn what_an_earlier_run_left_open_is_handed_out_until_it_is_settled() {
                 time: NOON.parse().unwrap(),
                 request_id: request_id.to_owned(),
                 upstream: "bj4".to_owned(),
-                project: "0a1b2c".to_owned(),
-                job: "3faf5c03-aaa1-4cbe-879d-24b05d997347".to_owned(),
+                job: policy::Job::new("0a1b2c", "3faf5c03-aaa1-4cbe-879d-24b05d997347").into(),
             };
             assert_eq!(pending, expected);
         }
@@ -310,8 +309,11 @@ fn question(group: &str, name: &str) -> policy::Query {
     let principal = policy::Principal::new("corp", name, [group.to_owned()], tags, method);
     policy::Query {
         principal: Arc::new(principal),
-        project_id: "0a1b2c3d4e5f60718293a4b5c6d7e8f9".to_owned(),
-        training_job_id: "3faf5c03-aaa1-4cbe-879d-24b05d997347".to_owned(),
+        job: policy::Job::new(
+            "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+            "3faf5c03-aaa1-4cbe-879d-24b05d997347",
+        )
+        .into(),
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),
         now: NOON.parse().unwrap(),

@@ -5,8 +5,8 @@ mod conditions;
 mod decisions;
 
 use crate::policy::{
-    Attribute, Attributes, Decision, Diagnostic, Files, Limits, Method, Principal, Query, Reason,
-    Set, Severity,
+    Attribute, Attributes, Decision, Diagnostic, Files, Job, Limits, Method, Principal, Query,
+    Reason, Set, Severity,
 };
 
 use std::collections::BTreeMap;
@@ -20,8 +20,7 @@ fn query() -> Query {
     let groups = ["ml".to_owned(), "ops".to_owned()];
     Query {
         principal: Arc::new(Principal::new("corp", "alice", groups, tags, Method::Jwt)),
-        project_id: "p1".to_owned(),
-        training_job_id: JOB.to_owned(),
+        job: Job::new("p1", JOB).into(),
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),
         now: "2026-01-15T12:00:00Z".parse().unwrap(),

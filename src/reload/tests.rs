@@ -2,7 +2,7 @@
 
 use super::*;
 
-use crate::policy::{Attributes, Decision, Method, Principal, Query};
+use crate::policy::{Attributes, Decision, Job, Method, Principal, Query};
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -139,8 +139,7 @@ fn decider(set: &Set) -> String {
     let caller = Principal::new("corp", "alice", [], BTreeMap::new(), Method::Jwt);
     let query = Query {
         principal: Arc::new(caller),
-        project_id: "p".to_owned(),
-        training_job_id: "3faf5c03-aaa1-4cbe-879d-24b05d997347".to_owned(),
+        job: Job::new("p", "3faf5c03-aaa1-4cbe-879d-24b05d997347").into(),
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),
         now: "2026-01-15T12:00:00Z".parse().unwrap(),

@@ -2,6 +2,7 @@
 //! was decided, how it ended. No groups, claims, tags, job names or tokens.
 
 use crate::metrics::{Decision, Origin};
+use crate::policy::Job;
 
 use http::{Method, StatusCode};
 use std::error::Error;
@@ -26,10 +27,8 @@ pub struct Summary<'a> {
     pub origin: Origin,
     /// Who asked, such as `corp/alice`; `None` before authentication.
     pub principal: Option<&'a str>,
-    /// The project, once the target is parsed.
-    pub project: Option<&'a str>,
     /// The training job, once the target is parsed.
-    pub job: Option<&'a str>,
+    pub job: Option<&'a Job>,
     /// What the policies said, if they were asked.
     pub decision: Option<Decision>,
     /// The statement that decided.
@@ -59,7 +58,6 @@ impl<'a> Summary<'a> {
             error_code: None,
             origin,
             principal: None,
-            project: None,
             job: None,
             decision: None,
             statement: None,
@@ -93,8 +91,8 @@ pub(super) fn log(summary: &Summary<'_>, trace_id: &str, took: Duration) {
                 request_id = summary.request_id,
                 trace_id,
                 principal = summary.principal,
-                project = summary.project,
-                job = summary.job,
+                project = summary.job.map(|it| &*it.project_id),
+                job = summary.job.map(|it| &*it.training_job_id),
                 decision = summary.decision.map(Decision::result),
                 reason = summary.reason(),
                 statement = summary.statement,

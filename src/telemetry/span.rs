@@ -4,6 +4,7 @@
 use super::request::Summary;
 use super::trace::{Answer, Stage, Timed, Trace};
 use crate::metrics::{Decision, Origin};
+use crate::policy::Job;
 
 use http::Method;
 use jiff::Timestamp;
@@ -13,9 +14,6 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
-
-const JOB: &str = "/v2/{project_id}/training-jobs/{training_job_id}";
-const TAGS: &str = "/v2/{project_id}/modelarts-training-job/{training_job_id}/tags";
 
 /// What a CLIENT span says beside its times.
 #[derive(Debug)]
@@ -102,13 +100,14 @@ pub(super) fn spans(trace: &Trace, summary: &Summary<'_>, ended: Instant) -> Vec
             Some(_) => (SpanKind::Client, Status::Unset),
             None => (SpanKind::Internal, Status::Unset),
         };
+        let (name, attributes) = stage_attributes(stage);
         SpanData {
             parent_span_id: trace.here.span_id,
             span_kind: kind,
-            name: Cow::Borrowed(stage_name(stage)),
+            name,
             start_time: time(stage.started),
             end_time: time(stage.ended),
-            attributes: stage_attributes(stage),
+            attributes,
             status,
             ..blank(stage.span_id)
         }
@@ -119,40 +118,28 @@ pub(super) fn spans(trace: &Trace, summary: &Summary<'_>, ended: Instant) -> Vec
 fn server_name(summary: &Summary<'_>) -> Cow<'static, str> {
     // Only what is the one route is named after it.
     match method(summary.method) {
-        Some("DELETE") if summary.job.is_some() => {
-            Cow::Borrowed("DELETE /v2/{project_id}/training-jobs/{training_job_id}")
-        }
+        Some("DELETE") if summary.job.is_some() => Cow::Owned(format!("DELETE {}", Job::PATH)),
         Some(method) => Cow::Borrowed(method),
         None => Cow::Borrowed("HTTP"),
     }
 }
 
-fn stage_name(stage: &Timed) -> &'static str {
-    match stage.stage {
-        Stage::Authenticate => "authenticate",
-        Stage::Details => "GET /v2/{project_id}/training-jobs/{training_job_id}",
-        Stage::Evaluate => "evaluate",
-        Stage::Forward => "DELETE /v2/{project_id}/training-jobs/{training_job_id}",
-        Stage::Parse => "parse",
-        Stage::Record => "record",
-        Stage::Sign => "sign",
-        Stage::Tags => "GET /v2/{project_id}/modelarts-training-job/{training_job_id}/tags",
-    }
-}
-
-fn stage_attributes(stage: &Timed) -> Vec<KeyValue> {
+/// The name of a stage and, of one that calls an upstream, what is called there.
+fn stage_attributes(stage: &Timed) -> (Cow<'static, str>, Vec<KeyValue>) {
     let (method, template) = match stage.stage {
-        Stage::Details => ("GET", JOB),
-        Stage::Forward => ("DELETE", JOB),
-        Stage::Tags => ("GET", TAGS),
-        Stage::Authenticate | Stage::Evaluate | Stage::Parse | Stage::Record | Stage::Sign => {
-            return Vec::new();
-        }
+        Stage::Details => ("GET", Job::PATH),
+        Stage::Forward => ("DELETE", Job::PATH),
+        Stage::Tags => ("GET", Job::TAGS_PATH),
+        Stage::Authenticate => return (Cow::Borrowed("authenticate"), Vec::new()),
+        Stage::Evaluate => return (Cow::Borrowed("evaluate"), Vec::new()),
+        Stage::Parse => return (Cow::Borrowed("parse"), Vec::new()),
+        Stage::Record => return (Cow::Borrowed("record"), Vec::new()),
+        Stage::Sign => return (Cow::Borrowed("sign"), Vec::new()),
     };
     let mut res =
         vec![KeyValue::new("http.request.method", method), KeyValue::new("url.template", template)];
     res.extend(stage.call.iter().flat_map(|it| it.attributes.iter().cloned()));
-    res
+    (Cow::Owned(format!("{method} {template}")), res)
 }
 
 fn server_attributes(summary: &Summary<'_>) -> Vec<KeyValue> {
@@ -163,10 +150,10 @@ fn server_attributes(summary: &Summary<'_>) -> Vec<KeyValue> {
         KeyValue::new("lychgate.request_id", summary.request_id.to_owned()),
         KeyValue::new("lychgate.origin", summary.origin.as_str()),
     ];
-    if let (Some(project), Some(job)) = (summary.project, summary.job) {
+    if let Some(job) = summary.job {
         // The target as it arrived is recorded only when it is the route.
-        res.push(KeyValue::new("http.route", JOB));
-        res.push(KeyValue::new("url.path", format!("/v2/{project}/training-jobs/{job}")));
+        res.push(KeyValue::new("http.route", Job::PATH));
+        res.push(KeyValue::new("url.path", job.path()));
     }
     if summary.status.is_server_error() {
         let error = match (summary.origin, summary.error_code) {
@@ -177,8 +164,8 @@ fn server_attributes(summary: &Summary<'_>) -> Vec<KeyValue> {
     }
     let words = [
         ("lychgate.principal", summary.principal),
-        ("lychgate.project", summary.project),
-        ("lychgate.job", summary.job),
+        ("lychgate.project", summary.job.map(|it| it.project_id.as_str())),
+        ("lychgate.job", summary.job.map(|it| it.training_job_id.as_str())),
         ("lychgate.decision", summary.decision.map(Decision::result)),
         ("lychgate.reason", summary.reason()),
         ("lychgate.statement", summary.statement),

@@ -2,6 +2,7 @@
 
 use super::{Call, Upstream};
 use crate::metrics::Operation;
+use crate::policy::Job;
 
 use http::Method;
 use std::future::pending;
@@ -49,7 +50,7 @@ impl Upstream {
 
     async fn probe(&self, project_id: &str) {
         let Some(mut pass) = self.key.probe() else { return };
-        let path = format!("/v2/{project_id}/training-jobs/{NO_JOB}");
+        let path = Job::new(project_id, NO_JOB).path();
         let call = Call { method: Method::GET, path, project_id, traceparent: None };
         let started = Instant::now();
         let status = async {

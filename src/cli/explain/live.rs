@@ -5,10 +5,10 @@ use crate::attributes::{self, ANSWER_BYTES_MAX};
 use crate::clock::Clock;
 use crate::config::Gate;
 use crate::metrics::Metrics;
-use crate::policy::{Attribute, Attributes, Method, Principal, Query};
+use crate::policy::{Attribute, Attributes, Job, Method, Principal, Query};
 use crate::route::{self, JobIds};
 use crate::telemetry::{self, TraceConfig, Tracer};
-use crate::upstream::{Job, LookedUp};
+use crate::upstream::LookedUp;
 
 use http::HeaderMap;
 use std::collections::BTreeMap;
@@ -55,19 +55,17 @@ pub(super) async fn look_up(
     job_ids: JobIds,
     asked: &Asked<'_>,
 ) -> Result<(Query, Attributes), Error> {
-    let Asked { project, job, .. } = asked;
-    let target = format!("/v2/{project}/training-jobs/{job}");
-    let operation = route::parse(&http::Method::DELETE, &target, job_ids)?;
+    let target = Job::new(asked.project, asked.job).path();
+    let job = route::parse(&http::Method::DELETE, &target, job_ids)?;
     let (clock, metrics) = (Clock::system(), Metrics::new());
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     let _stopping = stop.clone().drop_guard();
     let upstreams = app::upstreams(&gate.upstreams, &clock, &metrics, &tracker, &stop).await?;
-    let upstream = upstreams.for_project(&operation.project_id);
-    let upstream = upstream.ok_or_else(|| Error::Project(operation.project_id.clone()))?;
+    let upstream = upstreams.for_project(&job.project_id);
+    let upstream = upstream.ok_or_else(|| Error::Project(job.project_id.clone()))?;
     let query = Query {
         principal: Arc::new(principal(asked)?),
-        project_id: operation.project_id,
-        training_job_id: operation.training_job_id,
+        job: job.into(),
         region: upstream.config().region.clone(),
         account: upstream.config().account.clone(),
         now: clock.now(),
@@ -77,14 +75,14 @@ pub(super) async fn look_up(
     };
     let tracer = Tracer::new(&TraceConfig::default(), &metrics, &Handle::current())?;
     let trace = tracer.begin(&HeaderMap::new(), query.now);
-    let job = Job { project_id: &query.project_id, training_job_id: &query.training_job_id };
+    let job = &*query.job;
     let (details, tags) = tokio::join!(
         upstream.details(job, &trace, ANSWER_BYTES_MAX),
         upstream.tags(job, &trace, ANSWER_BYTES_MAX),
     );
     let mut res = Attributes::default();
     if let Some(body) = found(details.0, "details")? {
-        let id = &query.training_job_id;
+        let id = &job.training_job_id;
         match attributes::details(&body, id, query.now, &gate.pool_words) {
             Ok(it) => res = it,
             Err(error) => unavailable("details", &error),

@@ -56,7 +56,7 @@ fn case(name: &str, query: &Query, attributes: &Attributes, decision: &Decision)
         "tags": principal.tags(), "method": principal.method().as_str(),
     });
     let request = json!({
-        "project": query.project_id, "job": query.training_job_id, "region": query.region,
+        "project": query.job.project_id, "job": query.job.training_job_id, "region": query.region,
         "account": query.account, "time": query.now.to_string(),
     });
     let mut res = format!(

@@ -197,8 +197,7 @@ fn a_recorded_question_can_be_asked_again() {
         );
         let query = policy::Query {
             principal: Arc::new(principal),
-            project_id: "0a1b2c".to_owned(),
-            training_job_id: "job".to_owned(),
+            job: policy::Job::new("0a1b2c", "job").into(),
             region: "cn-north-4".to_owned(),
             account: "123".to_owned(),
             now: "2026-01-15T12:00:00.000000001Z".parse().unwrap(),
@@ -212,8 +211,8 @@ fn a_recorded_question_can_be_asked_again() {
             groups: query.principal.groups().into(),
             tags: Cow::Borrowed(query.principal.tags()),
             source_ip: Fact::copied(&query.source_ip),
-            project: query.project_id.as_str().into(),
-            job: query.training_job_id.as_str().into(),
+            project: query.job.project_id.as_str().into(),
+            job: query.job.training_job_id.as_str().into(),
             context: Context::of(&query),
             ..decision()
         };

@@ -5,6 +5,8 @@ use crate::ledger::line::Kind;
 use crate::ledger::record;
 use crate::ledger::record::{Body, Ending, UPSTREAM_REQUEST_ID_MAX};
 
+use crate::policy::Job;
+
 use jiff::Timestamp;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -55,10 +57,8 @@ pub struct Pending {
     pub request_id: String,
     /// The name of the upstream.
     pub upstream: String,
-    /// The project ID.
-    pub project: String,
-    /// The training job's ID.
-    pub job: String,
+    /// What may be gone.
+    pub job: Arc<Job>,
 }
 
 /// How a decision ended, as its request saw it.

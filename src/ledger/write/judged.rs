@@ -55,8 +55,7 @@ impl Judged<'_> {
             time: Timestamp::UNIX_EPOCH,
             request_id: self.request_id.to_owned(),
             upstream: self.upstream.to_owned(),
-            project: self.query.project_id.clone(),
-            job: self.query.training_job_id.clone(),
+            job: Arc::clone(&self.query.job),
         };
         Ok(Submission { members, policies: Arc::clone(self.policies), pending, reply })
     }
@@ -65,7 +64,6 @@ impl Judged<'_> {
     pub(in crate::ledger) fn record(&self) -> record::Decision<'_> {
         let query = self.query;
         let principal = &query.principal;
-        let (region, account, job) = (&query.region, &query.account, &query.training_job_id);
         let (result, reason, statement) = match self.decision {
             policy::Decision::Allow(permit) => (Verdict::Allow, None, Some(permit.statement())),
             policy::Decision::Deny(denial) => {
@@ -83,11 +81,11 @@ impl Judged<'_> {
             tags: Cow::Borrowed(principal.tags()),
             peer: self.peer,
             source_ip: Fact::copied(&query.source_ip),
-            project: Cow::Borrowed(&query.project_id),
-            job: Cow::Borrowed(job),
+            project: Cow::Borrowed(&query.job.project_id),
+            job: Cow::Borrowed(&query.job.training_job_id),
             upstream: self.upstream.into(),
             action: policy::ACTION.into(),
-            resource: format!("modelarts:{region}:{account}:trainJob:{job}").into(),
+            resource: query.urn().into(),
             context: record::Context::of(query),
             attributes: record::Attributes::of(self.attributes),
             policy_digest: self.policies.digest().into(),

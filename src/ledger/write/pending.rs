@@ -8,6 +8,7 @@ use crate::ledger::line::Kind;
 use crate::ledger::read::reader::{Lines, Piece};
 use crate::ledger::record::Verdict;
 use crate::ledger::{Ending, Ledger, Pending};
+use crate::policy::Job;
 
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -115,8 +116,7 @@ impl Glance<'_> {
                     time: self.time.parse().unwrap_or_default(),
                     request_id: text(self.request_id),
                     upstream: text(self.upstream),
-                    project: text(self.project),
-                    job: text(self.job),
+                    job: Job::new(text(self.project), text(self.job)).into(),
                 };
                 open.insert(self.seq, Open { verdict, pending });
             }

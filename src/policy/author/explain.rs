@@ -180,15 +180,12 @@ impl<'a> Written<'a> {
         };
         let mut res = Vec::new();
         if let (Some(resource), Some(choice)) = (&statement.resource, &raw.resource) {
-            let query = facts.query;
-            let (region, account) = (&query.region, &query.account);
-            let urn = format!("modelarts:{region}:{account}:trainJob:{}", query.training_job_id);
             res.push(Check {
                 operator: (if choice.negated { "NotResource" } else { "Resource" }).to_owned(),
                 key: None,
                 span: choice.name,
                 expected: expected(&choice.values, facts),
-                actual: Actual::Values(vec![urn]),
+                actual: Actual::Values(vec![facts.query.urn()]),
                 holds: resource.holds(statement.effect, facts).into(),
             });
         }

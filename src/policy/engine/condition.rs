@@ -184,7 +184,7 @@ impl Resource {
                 match pattern::matches(region, &query.region)
                     && pattern::matches(account, &query.account)
                 {
-                    true => list.pattern(id, &query.training_job_id),
+                    true => list.pattern(id, &query.job.training_job_id),
                     false => Meets::Known(false),
                 }
             }

@@ -1,6 +1,6 @@
 //! The answer to a [`Query`](crate::policy::Query).
 
-use crate::policy::Sources;
+use crate::policy::{Job, Sources};
 
 use std::fmt;
 use std::sync::Arc;
@@ -71,12 +71,23 @@ pub(in crate::policy) const CEILING: &str = "ceiling";
 /// The decider of a request that nothing allows.
 pub(in crate::policy) const NONE: &str = "none";
 
-/// Proof that the policies allow one delete. Only an evaluation makes one, and sending spends it:
+/// Proof that the policies allow to delete one job. Only an evaluation makes one, of the job that
+/// was asked about; no other can be put in, and sending spends it:
 ///
 /// ```compile_fail,E0451
-/// # use lychgate::policy::{Permit, StatementName};
-/// fn forged(statement: StatementName) -> Permit {
-///     Permit { statement }
+/// # use lychgate::policy::{Job, Permit, StatementName};
+/// # use std::sync::Arc;
+/// fn forged(job: Arc<Job>, statement: StatementName) -> Permit {
+///     Permit { job, statement }
+/// }
+/// ```
+///
+/// ```compile_fail,E0616
+/// # use lychgate::policy::{Job, Permit};
+/// # use std::sync::Arc;
+/// fn for_another_job(mut permit: Permit, other: Arc<Job>) -> Permit {
+///     permit.job = other;
+///     permit
 /// }
 /// ```
 ///
@@ -90,12 +101,19 @@ pub(in crate::policy) const NONE: &str = "none";
 #[derive(Debug)]
 #[must_use = "a permit is there to be spent"]
 pub struct Permit {
+    job: Arc<Job>,
     statement: StatementName,
 }
 
 impl Permit {
-    pub(in crate::policy) fn new(statement: StatementName) -> Self {
-        Self { statement }
+    pub(in crate::policy) fn new(job: Arc<Job>, statement: StatementName) -> Self {
+        Self { job, statement }
+    }
+
+    /// What may be deleted, once.
+    #[must_use]
+    pub fn spend(self) -> Arc<Job> {
+        self.job
     }
 
     /// The identity statement that allows it.

@@ -12,6 +12,8 @@ use crate::policy::{
     Attributes, Decision, Denial, Doubt, Permit, Query, Reason, Set, Sources, StatementName,
 };
 
+use std::sync::Arc;
+
 /// Some statement of a list matches: the first that does, and what the undecided ones name.
 struct Found<'a> {
     truth: Truth,
@@ -56,7 +58,7 @@ impl Set {
             (_, Truth::False, _) => denial(Reason::OutsideGuardrails),
             (_, _, Truth::False) => denial(Reason::NothingAllows),
             (Truth::False, Truth::True, Truth::True) => match allow.name() {
-                Some(name) => Decision::Allow(Permit::new(name)),
+                Some(name) => Decision::Allow(Permit::new(Arc::clone(&query.job), name)),
                 None => denial(Reason::NothingAllows),
             },
             _ => {

@@ -75,7 +75,7 @@ impl<'a> Facts<'a> {
                 let urn = format!("sts::{}:external-user:{}", query.account, principal.id());
                 Fact::One(Value::Text(Cow::Owned(urn)))
             }
-            Key::ProjectId => text(&query.project_id),
+            Key::ProjectId => text(&query.job.project_id),
             Key::RequestedRegion => text(&query.region),
             Key::ResourceTag(tag) => match &attributes.tags {
                 Attribute::Value(tags) => match tags.get(tag) {

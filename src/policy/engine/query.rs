@@ -31,15 +31,62 @@ impl<T> Attribute<T> {
     }
 }
 
+/// One training job of one project: the one form in which it is parsed, judged, signed and sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    /// `lychgate:projectId`.
+    pub project_id: String,
+    /// The fifth part of the resource's URN.
+    pub training_job_id: String,
+}
+
+macro_rules! path {
+    () => {
+        "/v2/{project_id}/training-jobs/{training_job_id}"
+    };
+}
+
+macro_rules! tags_path {
+    () => {
+        "/v2/{project_id}/modelarts-training-job/{training_job_id}/tags"
+    };
+}
+
+impl Job {
+    /// The template of [`Job::path`].
+    pub const PATH: &str = path!();
+
+    /// The template of [`Job::tags_path`].
+    pub const TAGS_PATH: &str = tags_path!();
+
+    /// A job by its two IDs.
+    #[must_use]
+    pub fn new(project_id: impl Into<String>, training_job_id: impl Into<String>) -> Self {
+        Self { project_id: project_id.into(), training_job_id: training_job_id.into() }
+    }
+
+    /// Its path in the ModelArts API, byte for byte what was parsed.
+    #[must_use]
+    pub fn path(&self) -> String {
+        let Self { project_id, training_job_id } = self;
+        format!(path!(), project_id = project_id, training_job_id = training_job_id)
+    }
+
+    /// The path of its tags.
+    #[must_use]
+    pub fn tags_path(&self) -> String {
+        let Self { project_id, training_job_id } = self;
+        format!(tags_path!(), project_id = project_id, training_job_id = training_job_id)
+    }
+}
+
 /// One request to delete one training job; the action is always `modelarts:trainJob:delete`.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// Who asks.
     pub principal: Arc<Principal>,
-    /// `lychgate:projectId`.
-    pub project_id: String,
-    /// The fifth part of the resource's URN.
-    pub training_job_id: String,
+    /// What is to be deleted.
+    pub job: Arc<Job>,
     /// `g:RequestedRegion`, and the second part of the resource's URN: the upstream's region.
     pub region: String,
     /// `g:PrincipalAccount`, `g:DomainId`, and the third part of the URN: the upstream's account.
@@ -52,6 +99,15 @@ pub struct Query {
     pub secure_transport: Attribute<bool>,
     /// `g:UserAgent`.
     pub user_agent: Attribute<String>,
+}
+
+impl Query {
+    /// The URN of the job.
+    #[must_use]
+    pub fn urn(&self) -> String {
+        let Self { region, account, job, .. } = self;
+        format!("modelarts:{region}:{account}:trainJob:{}", job.training_job_id)
+    }
 }
 
 /// What is known of the job. `default()` is the state before anything was asked: all unavailable.

@@ -59,7 +59,7 @@ impl Attachments {
         let groups = principal.groups().iter().filter_map(|it| self.groups.get(it));
         let grants = [self.users.get(principal.id()), self.sources.get(principal.source())];
         for grants in grants.into_iter().flatten().chain(groups).chain([&self.any]) {
-            grants.each(&query.project_id, &mut visit);
+            grants.each(&query.job.project_id, &mut visit);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-use crate::policy::Code;
+use crate::policy::{Code, Job};
 
 /// The codes of the errors of a directory with this one document.
 #[track_caller]
@@ -122,7 +122,7 @@ fn project_ids_are_texts() {
             assert!(compile(&files).0.is_none());
             continue;
         }
-        let query = Query { project_id: project.to_owned(), ..query() };
+        let query = Query { job: Job::new(project, JOB).into(), ..query() };
         let decision = set(&files).evaluate(&query, &attributes());
         assert_eq!(said(&decision), "allow identity/all#1", "{project}");
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::metrics::{Decision, Metrics, Origin};
+use crate::policy::Job;
 use crate::telemetry::{Summary, TraceConfig, Tracer, request_span};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -50,8 +51,7 @@ fn denial(clock: &Clock, principal: &str) {
         let summary = Summary {
             error_code: Some(4031),
             principal: Some(principal),
-            project: Some("0a1b2c"),
-            job: Some("3faf5c03-aaa1-4cbe-879d-24b05d997347"),
+            job: Some(&Job::new("0a1b2c", "3faf5c03-aaa1-4cbe-879d-24b05d997347")),
             decision: Some(Decision::ExplicitDeny),
             statement: Some("guardrails/protect#NoProd"),
             error: Some(&io::Error::other("told\nwhy")),

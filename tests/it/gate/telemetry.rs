@@ -7,6 +7,7 @@ use crate::support::collector::{Collector, Mood, tls_file};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use lychgate::client::Roots;
 use lychgate::metrics::{Decision, Metrics, Origin};
+use lychgate::policy::Job;
 use lychgate::telemetry;
 use lychgate::telemetry::{Answer, Stage, Summary, TraceConfig, Tracer};
 use opentelemetry_proto::tonic::common::v1::KeyValue;
@@ -103,8 +104,7 @@ async fn delete(tracer: &Tracer) -> Sent {
     trace.finish(&Summary {
         secure: true,
         principal: Some("corp/alice"),
-        project: Some("0a1b2c"),
-        job: Some(JOB),
+        job: Some(&Job::new("0a1b2c", JOB)),
         decision: Some(Decision::Allow),
         statement: Some("identity/pool-operators#Own"),
         upstream: Some("bj4"),

@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("credentials", &[LEAF, "sign"]),
     ("ledger", &[LEAF, "policy"]),
     ("reload", &[LEAF, "policy"]),
-    ("telemetry", &[LEAF]),
+    ("telemetry", &[LEAF, "policy"]),
     ("upstream", &[LEAF, "ledger", "policy", "sign", "telemetry"]),
     (
         "gateway",
@@ -41,7 +41,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "upstream",
         ],
     ),
-    ("forward", &[LEAF, "authn", "gateway", "route", "telemetry", "upstream"]),
+    ("forward", &[LEAF, "authn", "gateway", "policy", "route", "telemetry", "upstream"]),
     ("server", &[LEAF, "authn", "gateway", "policy", "route"]),
     // It stands for the cloud and must not agree with the gate by sharing its code.
     ("emulator", &["clock"]),

@@ -155,8 +155,8 @@ impl Judge<'_> {
     }
 
     fn resource(&self, effect: Effect, list: &List) -> Truth {
-        let Query { region, account, training_job_id, .. } = self.query;
-        let urn = ["modelarts", region, account, "trainJob", training_job_id];
+        let Query { region, account, job, .. } = self.query;
+        let urn = ["modelarts", region, account, "trainJob", &job.training_job_id];
         let meets = |text: &String| {
             if text == "*" {
                 return Truth::from(!list.negated);
@@ -168,7 +168,7 @@ impl Judge<'_> {
             }
             match self.fill_in(parts[4], true) {
                 Filled::In(pattern) => {
-                    Truth::from(value::fits(&pattern, training_job_id) != list.negated)
+                    Truth::from(value::fits(&pattern, &job.training_job_id) != list.negated)
                 }
                 Filled::Not => cautious(effect),
                 Filled::Unknown => Truth::Unknown,
@@ -244,7 +244,7 @@ impl Judge<'_> {
             "lychgate:groups" => Known::Values(principal.groups().to_vec()),
             "lychgate:issuer" => value(principal.source()),
             "lychgate:authmethod" => value(principal.method().as_str()),
-            "lychgate:projectid" => value(&self.query.project_id),
+            "lychgate:projectid" => value(&self.query.job.project_id),
             "modelarts:poolid" => known(pool_id, Vec::clone),
             "modelarts:pooltype" => known(pool_type, Vec::clone),
             "lychgate:jobphase" => known(phase, |it| vec![it.clone()]),

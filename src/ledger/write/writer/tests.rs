@@ -107,7 +107,7 @@ async fn an_entry_that_is_dropped_gets_its_outcome() {
     world.opened.thread.close().await.unwrap();
     let mut pending = Vec::new();
     while let Some(it) = world.opened.pending.recv().await {
-        assert_eq!((it.upstream.as_str(), it.project.as_str()), ("bj4", "0a1b2c"));
+        assert_eq!((it.upstream.as_str(), it.job.project_id.as_str()), ("bj4", "0a1b2c"));
         assert_eq!(it.time, NOON.parse().unwrap());
         pending.push((it.seq, it.request_id));
     }

@@ -135,7 +135,7 @@ impl Found<'_> {
             }
         }
         for parts in urns(statement) {
-            let job = &self.facts.query.training_job_id;
+            let job = &self.facts.query.job.training_job_id;
             self.texts.extend(self.fitting(key, parts, job));
         }
         for start in &starts {

@@ -4,7 +4,7 @@ use super::change::World;
 use super::*;
 use super::{alphabet, way};
 use crate::policy::language::key::Key;
-use crate::policy::{Answer, Attribute, Files, Method, Principal};
+use crate::policy::{Answer, Attribute, Files, Job, Method, Principal};
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -14,8 +14,7 @@ fn world() -> World {
     let tags = BTreeMap::from([("team".to_owned(), "vision".to_owned())]);
     let query = Query {
         principal: Arc::new(Principal::new("corp", "alice", ["ml".into()], tags, Method::Jwt)),
-        project_id: "p1".to_owned(),
-        training_job_id: "3faf5c03-aaa1-4cbe-879d-24b05d997347".to_owned(),
+        job: Job::new("p1", "3faf5c03-aaa1-4cbe-879d-24b05d997347").into(),
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),
         now: "2026-01-15T12:00:00Z".parse().unwrap(),

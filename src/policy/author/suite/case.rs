@@ -4,7 +4,9 @@ use super::written;
 use super::written::{Facts, Job};
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::{suggest, value, yaml};
-use crate::policy::{Answer, Attribute, Attributes, Decision, Method, Principal, Query, Span};
+use crate::policy::{
+    self, Answer, Attribute, Attributes, Decision, Method, Principal, Query, Span,
+};
 
 use jiff::Timestamp;
 use serde_saphyr::Spanned;
@@ -95,8 +97,7 @@ fn query(
     let unavailable = unavailable(&request.unavailable, &stated, &[], findings);
     Some(Query {
         principal: Arc::new(principal),
-        project_id: request.project.value.clone(),
-        training_job_id: request.job.value.clone(),
+        job: policy::Job::new(&request.project.value, &request.job.value).into(),
         region: request.region.clone(),
         account: request.account.clone().unwrap_or_default(),
         now: now?,

@@ -1,7 +1,7 @@
 //! Suites from text to cases.
 
 use super::*;
-use crate::policy::{Answer, Attribute, Attributes, Method};
+use crate::policy::{Answer, Attribute, Attributes, Job, Method};
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ fn every_field_is_read() {
     assert_eq!(query.principal.id(), "corp/alice");
     assert_eq!(query.principal.groups(), ["corp/a b", "corp/ml"]);
     assert_eq!(query.principal.method(), Method::Mtls);
-    assert_eq!((query.project_id.as_str(), query.training_job_id.as_str()), ("p1", "j-1"));
+    assert_eq!(*query.job, Job::new("p1", "j-1"));
     assert_eq!((query.region.as_str(), query.account.as_str()), ("r", "123"));
     assert_eq!(query.now, "2026-01-15T12:00:00Z".parse().unwrap());
     assert_eq!(query.source_ip, Attribute::Value("10.1.2.3".parse().unwrap()));

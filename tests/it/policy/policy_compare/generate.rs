@@ -3,7 +3,7 @@
 
 use crate::support::reference::Files;
 
-use lychgate::policy::{Attribute, Attributes, Method, Principal, Query};
+use lychgate::policy::{Attribute, Attributes, Job, Method, Principal, Query};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy};
 use proptest::sample::{select, subsequence};
@@ -499,8 +499,7 @@ fn query(unavailable: u32) -> impl Strategy<Value = Query> {
     (principal(), place, upstream, now, circumstances).prop_map(
         |(principal, (project, job), (region, account), now, circumstances)| Query {
             principal: Arc::new(principal),
-            project_id: project.to_owned(),
-            training_job_id: job.to_owned(),
+            job: Job::new(project, job).into(),
             region: region.to_owned(),
             account: account.to_owned(),
             now,

@@ -1,6 +1,6 @@
 //! Suites and cases as written, and the question that a case asks.
 
-use lychgate::policy::{Attribute, Attributes, Method, Principal, Query};
+use lychgate::policy::{self, Attribute, Attributes, Method, Principal, Query};
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -90,8 +90,7 @@ impl Case {
         let unknown = |field: &str| request.unavailable.iter().any(|it| it == field);
         Query {
             principal: Arc::new(Principal::new(source, name, groups.clone(), tags.clone(), method)),
-            project_id: request.project.clone(),
-            training_job_id: request.job.clone(),
+            job: policy::Job::new(&request.project, &request.job).into(),
             region: request.region.clone(),
             account: request.account.clone().unwrap_or_default(),
             now: request.time.parse().expect("request.time is a time"),

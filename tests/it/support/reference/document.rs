@@ -93,7 +93,7 @@ impl Policies {
                 && it.projects.as_ref().is_none_or(|them| {
                     them.iter().any(|it| {
                         let pattern = super::value::wildcards(it);
-                        super::value::fits(&pattern, &query.project_id)
+                        super::value::fits(&pattern, &query.job.project_id)
                     })
                 })
         };
