@@ -162,7 +162,7 @@ fn every_alert_has_its_runbook() {
     assert!(10 < alerts.len(), "the alerts were not found: {alerts:?}");
     for alert in alerts {
         assert!(document.contains(&format!("\n### {alert}\n")), "{alert} has no section");
-        let link = format!("runbook_url: {DOCUMENT}#{}", alert.to_lowercase());
+        let link = format!("runbook: {DOCUMENT}#{}", alert.to_lowercase());
         assert!(rules.lines().any(|it| it.trim() == link), "{alert} does not lead to its section");
     }
 }
