@@ -7,12 +7,30 @@ A chart that depends on this one writes, with its root context:
     a file of its own         {{- include "lychgate.sidecar.configmap" . }}
 */}}
 
+{{- /*
+Its values, and `version`, found by an annotation of Chart.yaml: under `alias:` the chart has another name.
+*/}}
 {{- define "lychgate.sidecar.values" -}}
-{{- index .Values "lychgate-sidecar" | toJson }}
+{{- $found := list }}
+{{- range .Subcharts }}
+{{- if index .Chart.Annotations "lychgate/sidecar" }}
+{{- $found = append $found (merge (dict "version" .Chart.AppVersion) .Values) }}
+{{- end }}
+{{- end }}
+{{- if ne (len $found) 1 }}
+{{- fail (printf "lychgate-sidecar: %s must depend on it once, not %d times" .Chart.Name (len $found)) }}
+{{- end }}
+{{- first $found | toJson }}
 {{- end }}
 
+{{- /* The chart's name is part of it, because an umbrella chart may hold several with a sidecar. */}}
 {{- define "lychgate.sidecar.name" -}}
-{{- printf "%s-lychgate" (.Release.Name | trunc 54 | trimSuffix "-") }}
+{{- printf "%s-%s-lychgate" .Release.Name .Chart.Name }}
+{{- end }}
+
+{{- define "lychgate.sidecar.url" -}}
+{{- $values := include "lychgate.sidecar.values" . | fromJson -}}
+http://127.0.0.1:{{ $values.port }}
 {{- end }}
 
 {{- define "lychgate.sidecar.image" -}}
@@ -21,7 +39,8 @@ A chart that depends on this one writes, with its root context:
 {{- if .digest }}
 {{- printf "%s@%s" .repository .digest }}
 {{- else }}
-{{- printf "%s:%s" .repository (default (index $.Subcharts "lychgate-sidecar").Chart.AppVersion .tag) }}
+{{- /* A version may hold a plus sign, a tag may not. */}}
+{{- printf "%s:%s" .repository (default ($values.version | replace "+" "_") .tag) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -58,7 +77,7 @@ a Job is complete without it.
 {{- define "lychgate.sidecar.container" -}}
 {{- $values := include "lychgate.sidecar.values" . | fromJson }}
 - name: lychgate
-  image: {{ include "lychgate.sidecar.image" . }}
+  image: {{ include "lychgate.sidecar.image" . | quote }}
   imagePullPolicy: {{ $values.image.pullPolicy }}
   restartPolicy: Always
   args: [serve, --config, /etc/lychgate/config/lychgate.yaml]
@@ -66,26 +85,25 @@ a Job is complete without it.
   env:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- with $values.envFrom }}
+  envFrom:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
   ports:
     - {name: lychgate-admin, containerPort: {{ $values.adminPort }}}
   securityContext:
-    allowPrivilegeEscalation: false
-    capabilities: {drop: [ALL]}
-    readOnlyRootFilesystem: true
-    runAsNonRoot: true
-    runAsUser: 65532
-    runAsGroup: 65532
-    seccompProfile: {type: RuntimeDefault}
+    {{- toYaml $values.securityContext | nindent 4 }}
   # The workload starts when deletes can be sent.
   startupProbe:
     httpGet: {path: /readyz, port: lychgate-admin}
-    periodSeconds: 1
-    failureThreshold: 120
+    {{- with $values.probes.startup }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   livenessProbe:
     httpGet: {path: /livez, port: lychgate-admin}
-    periodSeconds: 10
-    timeoutSeconds: 5
-    failureThreshold: 6
+    {{- with $values.probes.liveness }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   resources:
     {{- toYaml $values.resources | nindent 4 }}
   volumeMounts:
@@ -104,7 +122,7 @@ a Job is complete without it.
 {{- $values := include "lychgate.sidecar.values" . | fromJson }}
 - name: lychgate-config
   configMap:
-    name: {{ include "lychgate.sidecar.name" . }}
+    name: {{ include "lychgate.sidecar.name" . | quote }}
 - name: lychgate-token
   projected:
     sources:
@@ -115,8 +133,8 @@ a Job is complete without it.
 {{- with $values.gate.ca.configMap }}
 - name: lychgate-ca
   configMap:
-    name: {{ . }}
-    items: [{key: {{ $values.gate.ca.key }}, path: ca.crt}]
+    name: {{ . | quote }}
+    items: [{key: {{ $values.gate.ca.key | quote }}, path: ca.crt}]
 {{- end }}
 {{- with $values.extraVolumes }}
 {{ toYaml . }}
@@ -127,12 +145,12 @@ a Job is complete without it.
 apiVersion: v1
 kind: ConfigMap
 metadata:
-  name: {{ include "lychgate.sidecar.name" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "lychgate.sidecar.name" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
   labels:
     app.kubernetes.io/name: lychgate-sidecar
-    app.kubernetes.io/instance: {{ .Release.Name }}
-    app.kubernetes.io/managed-by: {{ .Release.Service }}
+    app.kubernetes.io/instance: {{ .Release.Name | quote }}
+    app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 data:
   lychgate.yaml: |
     {{- include "lychgate.sidecar.config" . | nindent 4 }}

@@ -2,7 +2,8 @@
 
 Environment: GATE, MODELARTS, PROJECT, DAYS. The key for listing comes from the SDK's provider chain
 (the node's metadata service, the identity agent); it needs no right to delete, and should have none.
-What may be deleted is the gate's policies' business: a refusal is printed and is no failure.
+What may be deleted is the gate's policies' business: a refusal is printed and is no failure, nor is a job
+that somebody else has deleted meanwhile.
 """
 
 import os
@@ -18,6 +19,9 @@ from huaweicloudsdkmodelarts.v1 import ListTrainingJobsRequest
 from huaweicloudsdkmodelarts.v1 import ModelArtsClient
 
 FINISHED = ("Completed", "Failed", "Terminated", "Abnormal")
+# The gate has decided: no, or that the job does not say what the policies ask for.
+REFUSALS = (403, 409)
+GONE = "ModelArts.2775"
 PAGE = 50
 
 
@@ -59,7 +63,7 @@ def main():
             print(f"{job}: deleted")
         except ServiceResponseException as error:
             print(f"{job}: {error.status_code} {error.error_code} {error.error_msg}")
-            failed = failed or error.status_code != 403
+            failed = failed or error.status_code not in REFUSALS and error.error_code != GONE
     sys.exit(failed)
 
 
