@@ -7,6 +7,8 @@ import subprocess
 
 import yaml
 
+import objects as kubernetes
+
 
 class Helm:
     """The real helm on a copy of the charts, so that it can put dependencies beside them."""
@@ -16,8 +18,11 @@ class Helm:
         self.charts = copy
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(charts, copy)
+        self.build()
+
+    def build(self):
         for example in ("workload", "cleanup"):
-            run = self.run("dependency", "build", f"examples/{example}")
+            run = self.run("dependency", "update", f"examples/{example}")
             if run.returncode != 0:
                 raise SystemExit(f"tests/helm: FAILED: {run.stderr}")
 
@@ -31,7 +36,7 @@ class Helm:
         run = self.run("template", release, chart, *arguments)
         if run.returncode != 0:
             raise SystemExit(f"tests/helm: FAILED: {release}: {run.stderr}")
-        return run.stdout, [it for it in yaml.safe_load_all(run.stdout) if it]
+        return run.stdout, kubernetes.load(run.stdout)
 
 
 def find(objects, kind, name):

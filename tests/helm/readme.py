@@ -30,8 +30,7 @@ def descriptions(text):
 
 
 def default(value):
-    text = json.dumps(value, ensure_ascii=False)
-    return "" if value in ("", [], {}) else f"`{text}`"
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
 
 
 def table(values_file):

@@ -1,11 +1,6 @@
-{{- /* The configuration file. */}}
+{{- /* The configuration file; what it asks of the pod is there, or it is refused here. */}}
 {{- define "lychgate.config" -}}
-{{- if not .Values.config.upstreams }}
-{{- fail "config.upstreams: name at least one cloud (lychgate.example.yaml shows how)" }}
-{{- end }}
-{{- if not (or .Values.policies.files .Values.policies.configMaps) }}
-{{- fail "policies.files, policies.configMaps: a gate without policies never gets ready" }}
-{{- end }}
+{{- include "lychgate.guard" . }}
 {{- $text := toYaml .Values.config }}
 {{- range regexFindAll "/etc/lychgate/secrets/[^/\\s]+/" $text -1 | uniq }}
 {{- $name := base . }}
@@ -22,20 +17,93 @@
 {{- $text }}
 {{- end }}
 
-{{- /* The port of an address. */}}
-{{- define "lychgate.port" -}}
-{{- regexFind "[0-9]+$" . }}
+{{- /* What Kubernetes would take, and what would then never work. */}}
+{{- define "lychgate.guard" -}}
+{{- if not .Values.enabled }}
+{{- fail "enabled: this is for the `condition` of an umbrella chart; to have no gate, do not install the chart" }}
+{{- end }}
+{{- if not .Values.config.upstreams }}
+{{- fail "config.upstreams: name at least one cloud (lychgate.example.yaml shows how)" }}
+{{- end }}
+{{- if not (or .Values.policies.files .Values.policies.configMaps) }}
+{{- fail "policies.files, policies.configMaps: a gate without policies never gets ready" }}
+{{- end }}
+{{- if include "lychgate.isLoopback" .Values.config.admin.address }}
+{{- fail "config.admin.address: probes and scrapes come from outside the pod, for example to 0.0.0.0:8481" }}
+{{- end }}
+{{- range $section, $directory := dict "ledger" "/var/lib/lychgate" "policies" "/etc/lychgate/policies" }}
+{{- $set := dig $section "directory" "" $.Values.config }}
+{{- if not (hasPrefix (printf "%s/" $directory) (printf "%s/" (clean $set))) }}
+{{- fail (printf "config.%s.directory: the volume is mounted at %s, not at %q" $section $directory $set) }}
+{{- end }}
+{{- end }}
+{{- $drain := dig "timeouts" "drain" "25s" .Values.config }}
+{{- $stop := addf .Values.preStopSeconds (include "lychgate.seconds" $drain) }}
+{{- if le (float64 .Values.terminationGracePeriodSeconds) $stop }}
+{{- fail (printf "terminationGracePeriodSeconds: must exceed preStopSeconds and config.timeouts.drain together, %v s" $stop) }}
+{{- end }}
+{{- if eq .Values.service.type "ClusterIP" }}
+{{- range list "externalTrafficPolicy" "loadBalancerClass" "loadBalancerSourceRanges" }}
+{{- if index $.Values.service . }}
+{{- fail (printf "service.%s: a Service of type ClusterIP has none" .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- /*
+Another name would mean other volumes, and so ledgers that begin anew. Found only where helm may ask the
+cluster: not by `helm template`.
+*/}}
+{{- range (lookup "apps/v1" "StatefulSet" .Release.Namespace "").items }}
+{{- $chart := regexReplaceAll "-[0-9]+\\.[^.]*\\..*$" (dig "labels" "helm.sh/chart" "" .metadata) "" }}
+{{- $release := dig "annotations" "meta.helm.sh/release-name" "" .metadata }}
+{{- if and (eq $chart $.Chart.Name) (eq $release $.Release.Name) (ne .metadata.name (include "lychgate.fullname" $)) }}
+{{- fail (printf "fullnameOverride, nameOverride: the gates of this release are called %s; under another name they would start with empty ledgers. Set fullnameOverride to %s, or delete that StatefulSet first" .metadata.name .metadata.name) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
+{{- /* The seconds of a duration of the configuration, such as 300ms or 25s. */}}
+{{- define "lychgate.seconds" -}}
+{{- $unit := dict "ms" 0.001 "s" 1 "m" 60 "h" 3600 "d" 86400 }}
+{{- mulf (regexFind "^[0-9]+" .) (index $unit (regexFind "[a-z]+$" .)) }}
+{{- end }}
+
+{{- /* Something for an address that only its own pod reaches. */}}
+{{- define "lychgate.isLoopback" -}}
+{{- regexFind "^(127\\.|localhost|\\[::1\\]|\\[::ffff:127\\.)" . }}
+{{- end }}
+
+{{- /* The port of the first listener that other pods reach. */}}
 {{- define "lychgate.dataPort" -}}
-{{- include "lychgate.port" (first .Values.config.listen).address }}
+{{- $ports := list }}
+{{- range .Values.config.listen }}
+{{- if and .address (not (include "lychgate.isLoopback" .address)) }}
+{{- $ports = append $ports (regexFind "[0-9]+$" .address) }}
+{{- end }}
+{{- end }}
+{{- required "config.listen: the Service needs a listener that other pods reach, such as 0.0.0.0:8480; a socket and a loopback address are the pod's own" (first $ports) }}
 {{- end }}
 
 {{- define "lychgate.adminPort" -}}
-{{- include "lychgate.port" .Values.config.admin.address }}
+{{- regexFind "[0-9]+$" .Values.config.admin.address }}
+{{- end }}
+
+{{- /*
+The ConfigMap of the configuration is called after its content: pods that have not been replaced yet keep
+theirs, whatever an upgrade brings.
+*/}}
+{{- define "lychgate.configSuffix" -}}
+{{- printf "-%s" (include "lychgate.config" . | sha256sum | trunc 10) }}
 {{- end }}
 
 {{- /* A ConfigMap's key for a path of the policy directory. */}}
 {{- define "lychgate.key" -}}
 {{- . | replace "/" "." }}
+{{- end }}
+
+{{- define "lychgate.policies" -}}
+{{- range $path, $text := .Values.policies.files }}
+{{ include "lychgate.key" $path | quote }}: |
+  {{- $text | trimSuffix "\n" | nindent 2 }}
+{{- end }}
 {{- end }}
