@@ -1,6 +1,6 @@
-//! docs/configuration.md and docs/lychgate.schema.json are made from the types of
-//! src/config/file.rs: their names, their shapes, their doc comments. `LYCHGATE_ACCEPT=1` writes
-//! them anew. A stated default is compared with what the gate does without the setting.
+//! docs/configuration.md, docs/lychgate.schema.json and the schema of `config` in the values of the
+//! charts are made from the types of src/config/file.rs: their names, their shapes, their doc
+//! comments. `LYCHGATE_ACCEPT=1` writes them anew. A stated default is compared with what the gate does without the setting.
 
 mod reference;
 mod types;
@@ -22,6 +22,31 @@ fn the_reference_is_that_of_the_code() {
 fn the_schema_is_that_of_the_code() {
     let schema = serde_json::to_string_pretty(&reference::schema(&Types::read())).unwrap();
     assert_current("docs/lychgate.schema.json", &format!("{schema}\n"));
+}
+
+/// What the gate would refuse at its start, helm refuses before it changes anything.
+#[test]
+fn the_charts_know_the_configuration() {
+    for (chart, is_whole) in [("lychgate", true), ("lychgate-sidecar", false)] {
+        let path = format!("helm/{chart}/values.schema.json");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(&path);
+        let mut values: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        // Helm before 3.18 knows only the drafts that call `$defs` definitions.
+        let config = reference::schema(&Types::read()).to_string();
+        let mut config: Value =
+            serde_json::from_str(&config.replace("#/$defs/", "#/definitions/")).unwrap();
+        let members = config.as_object_mut().unwrap();
+        values["definitions"] = members.remove("$defs").unwrap();
+        members.remove("$schema");
+        members.remove("title");
+        // The sidecar's templates supply the rest.
+        if !is_whole {
+            members.remove("required");
+        }
+        values["properties"]["config"] = config;
+        let text = serde_json::to_string_pretty(&values).unwrap();
+        assert_current(&path, &format!("{text}\n"));
+    }
 }
 
 /// Compares a file of the repository with what it should be, or writes it.
