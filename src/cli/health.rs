@@ -2,6 +2,7 @@
 
 use super::Exit;
 
+use serde::Deserialize;
 use std::io;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -10,8 +11,8 @@ use std::time::Duration;
 /// How long connecting, asking and each part of the answer may take.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// As much of the answer as holds the status line.
-const ANSWER_BYTES_MAX: u64 = 4096;
+/// As much of the answer as is read.
+const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// Asks a running gate whether it is alive: ends with 0 if it is and with 1 if not.
 #[derive(Debug, clap::Args)]
@@ -19,33 +20,62 @@ pub(super) struct Arguments {
     /// The address of the admin listener, host and port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8481")]
     admin: String,
-    /// Ask whether it is ready for requests instead.
+    /// Ask whether it is ready for requests instead, and name the checks that do not hold.
     #[arg(long)]
     ready: bool,
+    /// Refused policies count as well, though the version before them goes on judging.
+    #[arg(long, requires = "ready")]
+    current: bool,
+}
+
+/// What `/readyz` answers.
+#[derive(Default, Deserialize)]
+struct Readiness {
+    checks: Vec<Check>,
+}
+
+#[derive(Deserialize)]
+struct Check {
+    name: String,
+    ok: bool,
+    detail: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("cannot ask {address}")]
     Ask { address: String, source: io::Error },
-    #[error("{address}{path} answers `{line}`")]
-    Status { address: String, path: &'static str, line: String },
+    #[error("{address}{path} answers `{line}`{missing}")]
+    Status { address: String, path: &'static str, line: String, missing: String },
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let address = arguments.admin.clone();
     let path = if arguments.ready { "/readyz" } else { "/livez" };
-    let line = match ask(&address, path) {
-        Ok(line) => line,
+    let answer = match ask(&address, path) {
+        Ok(answer) => answer,
         Err(source) => return super::complain(&Error::Ask { address, source }, Exit::Failed),
     };
-    match line.starts_with("HTTP/1.1 200 ") {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let line = head.lines().next().unwrap_or_default().to_owned();
+    let missing = missing(body);
+    let is_current = missing.is_empty() || !arguments.current;
+    match line.starts_with("HTTP/1.1 200 ") && is_current {
         true => super::print("ok\n", Exit::Ok),
-        false => super::complain(&Error::Status { address, path, line }, Exit::Failed),
+        false => super::complain(&Error::Status { address, path, line, missing }, Exit::Failed),
     }
 }
 
-/// The status line of the answer.
+/// The checks that do not hold, each on a line of its own.
+fn missing(body: &str) -> String {
+    let Readiness { checks } = serde_json::from_str(body).unwrap_or_default();
+    let missing = checks.iter().filter(|it| !it.ok).map(|it| match &it.detail {
+        Some(detail) => format!("\n  {}: {detail}", it.name),
+        None => format!("\n  {}", it.name),
+    });
+    missing.collect()
+}
+
 fn ask(address: &str, path: &str) -> io::Result<String> {
     let mut stream = connect(address)?;
     stream.set_read_timeout(Some(WAIT))?;
@@ -54,8 +84,7 @@ fn ask(address: &str, path: &str) -> io::Result<String> {
     stream.write_all(head.as_bytes())?;
     let mut answer = Vec::new();
     stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    Ok(answer.lines().next().unwrap_or_default().to_owned())
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 /// The first of the host's addresses that takes a connection.

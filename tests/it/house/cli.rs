@@ -284,28 +284,34 @@ fn every_key_pair_is_new() {
 
 #[tokio::test]
 async fn health_asks_the_admin_listener() {
-    let checks = || vec![Check { name: "ledger", ok: false, counted: true, detail: None }];
-    let router = admin::router(checks, |_| "# EOF\n".to_owned());
-    let world = World::serve(router, limits()).await;
-    let address = world.address.to_string();
-    let ask = async |more: &'static [&'static str]| {
-        let address = address.clone();
-        let ran = move || {
-            let mut arguments = vec!["health", "--admin", &address];
-            arguments.extend(more);
-            lychgate(&arguments)
-        };
-        tokio::task::spawn_blocking(ran).await.unwrap()
-    };
-    let alive = ask(&[]).await;
-    assert_eq!((alive.code, alive.stdout.as_str()), (Some(0), "ok\n"), "{}", alive.stderr);
-    // Of the addresses of a name, one answers.
-    let name = format!("localhost:{}", world.address.port());
-    let ran = move || lychgate(&["health", "--admin", &name]).code;
-    assert_eq!(tokio::task::spawn_blocking(ran).await.unwrap(), Some(0));
-    let ready = ask(&["--ready"]).await;
-    assert_eq!(ready.code, Some(1));
-    assert!(ready.stderr.contains("503"), "{}", ready.stderr);
+    let detail = || Some("version b refused, 1 error".to_owned());
+    let check = |name, ok, counted, detail| Check { name, ok, counted, detail };
+    let refused =
+        [check("ledger", true, true, None), check("policies_current", false, false, detail())];
+    let unready = [check("ledger", false, true, None), check("identity", false, true, detail())];
+    // The checks, the arguments, whether it is well, and what is told.
+    for (checks, arguments, is_well, words) in [
+        (&unready, &[][..], true, &["ok\n"][..]),
+        (&unready, &["--ready"], false, &["503", "\n  ledger\n", "\n  identity: version b"]),
+        (&refused, &["--ready"], true, &["ok\n"]),
+        (&refused, &["--ready", "--current"], false, &["\n  policies_current: version b refused"]),
+    ] {
+        let checks = checks.to_vec();
+        let router = admin::router(move || checks.clone(), |_| "# EOF\n".to_owned());
+        let world = World::serve(router, limits()).await;
+        // Of the addresses of a name, one answers.
+        for host in ["127.0.0.1", "localhost"] {
+            let admin = format!("{host}:{}", world.address.port());
+            let ran = tokio::task::spawn_blocking(move || {
+                lychgate(&[&["health", "--admin", &admin], arguments].concat())
+            });
+            let Ran { code, stdout, stderr } = ran.await.unwrap();
+            assert_eq!(code, Some(i32::from(!is_well)), "{arguments:?}: {stderr}");
+            let told = stdout + &stderr;
+            assert!(words.iter().all(|it| told.contains(it)), "{arguments:?}: {told}");
+        }
+        world.stop().await;
+    }
     // Nobody listens on port 1.
     assert_eq!(lychgate(&["health", "--admin", "127.0.0.1:1"]).code, Some(1));
 }
@@ -319,6 +325,7 @@ fn a_wrong_command_line_is_usage() {
         &["explain", "--policies", "policies"],
         &["explain", "--config", "lychgate.yaml", "--case", "a#b"],
         &["explain", "--config", "lychgate.yaml", "--project", "p", "--job", "j"],
+        &["health", "--current"],
         &["test"],
         &["test", "--policies", "policies", "--format", "xml"],
     ] {
