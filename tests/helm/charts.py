@@ -5,6 +5,7 @@ Started by tests/helm/run, which installs what this needs below WORK.
 """
 
 import difflib
+import functools
 import json
 import pathlib
 import re
@@ -26,9 +27,6 @@ TLS = ROOT / "tests/data/tls"
 
 # The oldest that the charts take, and a new one.
 KUBERNETES = ("1.30", "1.37")
-
-# Groups of objects that are not Kubernetes' own.
-FOREIGN = ("cert-manager.io", "gateway.networking.k8s.io", "monitoring.coreos.com")
 
 # Name, release, chart, namespace, values files.
 RENDERINGS = [
@@ -160,13 +158,14 @@ def check_golden(check, name, text, accept):
     check(f"{name}: as {file.relative_to(ROOT)}", text == expected, "\n".join(diff))
 
 
-def check_objects(check, name, objects):
+def check_objects(definitions, check, name, objects):
     """As the API server would: the schemas, and its rules for names, labels and keys."""
     faults = kubernetes.faults(objects)
     check(f"{name}: names, labels, keys", not faults, faults)
     for it in objects:
-        # `check_rules` looks at the rule.
-        if it["apiVersion"].split("/")[0] in FOREIGN:
+        if definitions.has(it):
+            fault = definitions.fault(it)
+            check(f"{name}: {it['kind']} {it['metadata']['name']}", fault is None, fault)
             continue
         for version in KUBERNETES:
             title = f"{name}: {it['kind']} {it['metadata']['name']} for Kubernetes {version}"
@@ -315,6 +314,7 @@ def main():
     work, promtool, lychgate = sys.argv[-3:]
     work = pathlib.Path(work)
     check = Checks()
+    validate = functools.partial(check_objects, kubernetes.Definitions(work / "crds"))
     helm = pod.Helm(work / "bin/helm", CHARTS, work / "charts")
     for chart in ("lychgate", "lychgate-sidecar"):
         check_readme(check, chart, accept)
@@ -326,7 +326,7 @@ def main():
         check(f"{name}: helm lint", run.returncode == 0, run.stdout + run.stderr)
         text, objects = helm.template(release, chart, *arguments)
         check_golden(check, name, golden_text(text), accept)
-        check_objects(check, name, objects)
+        validate(check, name, objects)
         for spec in filter(None, map(pod.pod_spec, objects)):
             check_restricted(check, name, spec)
         if chart.startswith("examples/"):
@@ -341,7 +341,7 @@ def main():
         refused = run.returncode != 0 and words in run.stderr and "nil pointer" not in run.stderr
         check(f"refused: {chart} {' '.join(arguments)}", refused, run.stderr or "accepted")
     check_hook(check, helm, lychgate, work)
-    oddities.check_oddities(check, helm, check_objects)
+    oddities.check_oddities(check, helm, validate)
     if check.failures:
         sys.exit(f"tests/helm: FAILED: {check.failures}")
 

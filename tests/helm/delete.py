@@ -33,6 +33,7 @@ UNTAGGED = "e8d13f6b-7a90-4c25-b4e8-1f6c52a7d093"
 PROD = "71b8d6e4-2f35-4c9a-b0d7-e86a4f1c9235"
 OTHERS = "5e02c9d8-41b7-4f6a-8c3e-97a1d0f4b658"
 FEDERATED = "b7e41d93-c5a6-4f08-9d2b-60e8a3f7c514"
+GONE = "00000000-0000-4000-8000-000000000000"
 RUNNING = "a94f0b17-6c2d-4e83-9f51-08d7b3e6c24a"
 
 
@@ -159,11 +160,8 @@ class World:
         """As examples/gate.yaml has it, but for where things are."""
         values = yaml.safe_load((charts.CHARTS / "examples/gate.yaml").read_text())
         config = values["config"]
-        config["listen"] = [{"address": f"127.0.0.1:{self.port}"}]
-        secret = "/etc/lychgate/secrets"
-        tls = {"certificate": f"{secret}/tls/tls.crt", "key": f"{secret}/tls/tls.key"}
-        config["listen"][0]["tls"] = tls
-        config["identity"]["jwt"][0]["jwks"] = {"file": f"{secret}/issuer/jwks.json"}
+        jwks = {"file": "/etc/lychgate/secrets/issuer/jwks.json"}
+        config["identity"]["jwt"][0]["jwks"] = jwks
         config["upstreams"][0]["endpoint"] = self.demo["emulator"]
         config["telemetry"] = {"otlp": self.collector.url}
         values["secrets"]["issuer"] = {"secretName": "issuer"}
@@ -172,6 +170,7 @@ class World:
         given = charts.given() | {"issuer": {"jwks.json": self.issuer.jwks}}
         given["lychgate-cloud"] = {"cloud.yaml": json.dumps(self.demo["cloud_key"])}
         files = pod.Pod(self.work / "gate", objects, spec, spec["containers"][0], given)
+        files.edit(lambda it: it["listen"][0].update(address=f"127.0.0.1:{self.port}"))
         return self.start("gate", files, self.admin)
 
     def phase(self, job):
@@ -254,9 +253,12 @@ def check_workload(check, world):
     run = workload.run()
     check("the example's script deletes with the SDK", f"{FINE}: deleted" in run.stdout, run)
     run = workload.run(FINE_TOO, PROD)
-    refused = f"{PROD}: 403 Lychgate.4031" in run.stdout and run.returncode == 1
+    refused = f"{PROD}: 403 Lychgate.4031" in run.stdout and run.returncode == 3
     check("the central gate's guardrails hold", refused and not world.is_gone(PROD), run)
     check("what was allowed beside it is gone", world.is_gone(FINE_TOO), run)
+    run = workload.run(GONE)
+    gone = f"{GONE}: 400 ModelArts.2775" in run.stdout and run.returncode == 0
+    check("a job that is gone already is no failure", gone, run)
     check("the sidecar ends on SIGTERM", sidecar.stop() == 0, sidecar.log.read_text())
 
 

@@ -2,6 +2,7 @@
 
 import re
 
+import jsonschema
 import yaml
 
 # What helm and Kubernetes read as numbers although Python's YAML does not.
@@ -75,3 +76,40 @@ def leaves(it):
             yield from leaves(value)
     else:
         yield it
+
+
+def strict(schema):
+    """A definition's schema that takes no member which it does not name."""
+    if isinstance(schema, list):
+        return [strict(it) for it in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = "properties" in schema and "additionalProperties" not in schema
+    closed = closed and not schema.get("x-kubernetes-preserve-unknown-fields")
+    more = {"additionalProperties": False} if closed else {}
+    return {key: strict(it) for key, it in schema.items()} | more
+
+
+class Definitions:
+    """Of the objects that are not Kubernetes' own, by API version and kind."""
+
+    def __init__(self, directory):
+        self.schemas = {}
+        for file in directory.glob("*.yaml"):
+            for it in yaml.load_all(file.read_text(), yaml.CSafeLoader):
+                if it and it["kind"] == "CustomResourceDefinition":
+                    self.add(it["spec"])
+
+    def add(self, spec):
+        for it in spec["versions"]:
+            if it["served"]:
+                key = f"{spec['group']}/{it['name']}", spec["names"]["kind"]
+                self.schemas[key] = strict(it["schema"]["openAPIV3Schema"])
+
+    def has(self, it):
+        return (it["apiVersion"], it["kind"]) in self.schemas
+
+    def fault(self, it):
+        """What is wrong with an object; the patterns are Go's, so the schema itself is not checked."""
+        schema = self.schemas[it["apiVersion"], it["kind"]]
+        return next(jsonschema.Draft202012Validator(schema).iter_errors(it), None)

@@ -7,6 +7,7 @@ import shutil
 
 import yaml
 
+import cluster
 import objects as kubernetes
 import pod
 
@@ -51,6 +52,16 @@ LEAD_TO = [
     ({"commonLabels": {"team": "platform"}}, "ConfigMap", "x-lychgate-policies",
      "metadata.labels.team", "platform"),
     ({"nameOverride": "123"}, "Service", "x-123", "spec.selector.app\\kubernetes\\io/name", "123"),
+]
+
+
+# StatefulSets of the cluster: name, chart, release; and whether an upgrade of x must leave them alone.
+FOUND = [
+    ("x-lychgate", "lychgate-0.1.0", "x", False),
+    ("old-name", "lychgate-0.1.0", "x", True),
+    ("old-name", "lychgate-0.1.0_abc.1", "x", True),
+    ("old-name", "lychgate-extra-0.1.0", "x", False),
+    ("y-lychgate", "lychgate-0.1.0", "y", False),
 ]
 
 
@@ -218,7 +229,24 @@ def check_umbrella(check, helm, check_objects):
     check("umbrella: central.enabled=false leaves the gate away", not gates, gates)
 
 
+def check_renaming(check, helm):
+    """Under another name the gates would have other volumes, and start with empty ledgers."""
+    for name, chart, release, is_refused in FOUND:
+        annotations = {"meta.helm.sh/release-name": release}
+        labels = {"helm.sh/chart": chart}
+        metadata = {"name": name, "labels": labels, "annotations": annotations}
+        with cluster.Cluster(helm.charts, metadata) as it:
+            arguments = ["--is-upgrade", "--dry-run=server", "--disable-openapi-validation"]
+            arguments += ["--kubeconfig", str(it.kubeconfig)]
+            arguments += ["--values", "examples/gate.yaml"]
+            run = helm.run("template", "x", "lychgate", *arguments)
+        refused = run.returncode != 0 and f"Set fullnameOverride to {name}" in run.stderr
+        right = refused if is_refused else run.returncode == 0
+        check(f"an upgrade beside {name} of {chart}, release {release}", right, run.stderr)
+
+
 def check_oddities(check, helm, check_objects):
+    check_renaming(check, helm)
     check_places(check, helm)
     check_text(check, helm, check_objects)
     check_versions(check, helm, check_objects)
