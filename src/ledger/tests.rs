@@ -471,3 +471,16 @@ proptest! {
         prop_assert!(verify(directory.path()).is_err() == changed);
     }
 }
+
+/// Whoever cleans up the lock file lets no second process in.
+#[test]
+fn a_removed_lock_file_lets_nobody_in() {
+    let directory = TempDir::new().unwrap();
+    let held = Directory::open(directory.path()).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(Directory::open(directory.path()), Err(Unopened::Locked)));
+        let _ = fs::remove_file(directory.path().join("ledger.lock"));
+    }
+    drop(held);
+    assert!(Directory::open(directory.path()).is_ok());
+}

@@ -50,8 +50,8 @@ pub(in crate::ledger) enum Piece<'a> {
     /// The end of the file, without LF; NULs at its end, which a file system may leave there after
     /// a crash, are taken off.
     Rest(&'a [u8]),
-    /// More than a line may hold. Reading cannot go on.
-    TooLong,
+    /// More than a line may hold, and how it begins. Reading cannot go on.
+    TooLong(&'a [u8]),
 }
 
 impl Lines<BufReader<File>> {
@@ -92,11 +92,12 @@ impl<R: BufRead> Lines<R> {
             return Ok(Some(Piece::Line(&self.line)));
         }
         if LINE_BYTES_MAX < self.line.len() && !self.only_nul_follows()? {
-            return Ok(Some(Piece::TooLong));
+            return Ok(Some(Piece::TooLong(&self.line)));
         }
         let rest = self.line.iter().rposition(|it| *it != 0).map_or(0, |it| it + 1);
         let rest = self.line.get(..rest).unwrap_or_default();
-        Ok(Some(if LINE_BYTES_MAX < rest.len() { Piece::TooLong } else { Piece::Rest(rest) }))
+        let too_long = LINE_BYTES_MAX < rest.len();
+        Ok(Some(if too_long { Piece::TooLong(rest) } else { Piece::Rest(rest) }))
     }
 
     fn only_nul_follows(&mut self) -> io::Result<bool> {
@@ -145,7 +146,7 @@ mod tests {
             let piece = lines.next().unwrap();
             assert!(piece.as_ref() == Some(it), "at {} of {}", lines.bytes(), text.len());
         }
-        if expected.last() != Some(&Piece::TooLong) {
+        if !matches!(expected.last(), Some(Piece::TooLong(_))) {
             assert_eq!(lines.next().unwrap(), None);
         }
     }
@@ -163,10 +164,10 @@ mod tests {
         check(b"a\n\0\0b\n", &[Line(b"a"), Line(b"\0\0b")]);
         let long = [b'x'; LINE_BYTES_MAX + 1];
         check(&long[1..], &[Rest(&long[1..])]);
-        check(&long, &[TooLong]);
+        check(&long, &[TooLong(&long)]);
         let nul = [0; 3 * LINE_BYTES_MAX];
         check(&nul, &[Rest(b"")]);
-        check(&[&nul[..], b"x"].concat(), &[TooLong]);
+        check(&[&nul[..], b"x"].concat(), &[TooLong(&nul[..=LINE_BYTES_MAX])]);
         check(&[&long[1..], b"\n"].concat(), &[Line(&long[1..])]);
     }
 }

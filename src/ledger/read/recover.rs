@@ -1,8 +1,9 @@
 //! What an existing ledger directory is found to be, and what is done about it.
 //!
-//! Only what a crash can leave is repaired: a record that was cut off while it was written, at the
-//! very end, which nobody was told of. Everything else is damage, and a damaged ledger is not
-//! continued: somebody has to look at it first.
+//! Only what a crash can leave is repaired: records that were cut off while they were written, at the
+//! very end, which nobody was told of. After a power loss the pages of such a group may have reached
+//! the disk in any order; those that did not are NULs, which no record holds. Everything else is
+//! damage, and a damaged ledger is not continued: somebody has to look at it first.
 
 #[cfg(test)]
 mod tests;
@@ -71,6 +72,8 @@ pub(in crate::ledger) enum End {
         /// Its number in the file, from 1.
         line: u64,
         fault: Fault,
+        /// It has NULs: a page of it never reached the disk.
+        hole: bool,
     },
 }
 
@@ -97,9 +100,9 @@ pub(in crate::ledger) struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ledger) enum Repair {
     /// Cut the segment to so many bytes.
-    Cut { first: u64, bytes: u64 },
+    Cut { first: u64, bytes: u64, holes: bool },
     /// Remove the segment: no record of it was ever complete.
-    Remove { first: u64 },
+    Remove { first: u64, holes: bool },
 }
 
 /// Why a ledger is not continued.
@@ -166,14 +169,14 @@ fn scan<R: BufRead>(mut lines: Lines<R>) -> io::Result<(Option<Records>, End)> {
             records.bytes = bytes;
         }
         count += 1;
-        let read = match lines.next()? {
-            Some(Piece::Line(text)) => take(&mut records, text),
+        let (read, hole) = match lines.next()? {
+            Some(Piece::Line(text)) => (take(&mut records, text), text.contains(&0)),
             Some(Piece::Rest(rest)) => break End::Torn { line: count, bytes: rest.to_vec() },
-            Some(Piece::TooLong) => Err(Fault::TooLong),
+            Some(Piece::TooLong(start)) => (Err(Fault::TooLong), start.contains(&0)),
             None => break End::Clean,
         };
         if let Err(fault) = read {
-            break End::Fault { line: count, fault };
+            break End::Fault { line: count, fault, hole };
         }
     };
     Ok((records, end))
@@ -216,13 +219,15 @@ pub(in crate::ledger) fn plan(survey: &Survey, fresh: LedgerId) -> Result<Plan, 
         let missing = || Damage::Missing { file: segment_name(last.first) };
         let head = before.ok_or_else(missing)?;
         last.end.check(known.as_ref(), head.next()).map_err(|(line, it)| damage(line, it))?;
-        return Ok(Plan { id, head, repair: Some(Repair::Remove { first: last.first }) });
+        let repair = Some(Repair::Remove { first: last.first, holes: last.end.has_hole() });
+        return Ok(Plan { id, head, repair });
     };
     records.link(&id, last.first, before).map_err(|fault| damage(1, fault))?;
     let head = records.head;
     last.end.check(Some(&id), head.next()).map_err(|(line, it)| damage(line, it))?;
-    let cut = Repair::Cut { first: last.first, bytes: records.bytes };
-    let repair = matches!(last.end, End::Torn { .. }).then_some(cut);
+    let holes = last.end.has_hole();
+    let cut = Repair::Cut { first: last.first, bytes: records.bytes, holes };
+    let repair = (last.end != End::Clean).then_some(cut);
     Ok(Plan { id, head, repair })
 }
 
@@ -266,12 +271,22 @@ impl Records {
 }
 
 impl End {
+    /// Pages of it never reached the disk, so that it was never synced and nobody was told of it.
+    fn has_hole(&self) -> bool {
+        match self {
+            Self::Clean => false,
+            Self::Fault { hole, .. } => *hole,
+            Self::Torn { bytes, .. } => bytes.contains(&0),
+        }
+    }
+
     /// Checks that a crash can have left this instead of the line number `seq`; gives the line
     /// and its fault otherwise.
     fn check(&self, id: Option<&LedgerId>, seq: u64) -> Result<(), (u64, Fault)> {
         match self {
             Self::Clean => Ok(()),
-            Self::Fault { line, fault } => Err((*line, fault.clone())),
+            _ if self.has_hole() => Ok(()),
+            Self::Fault { line, fault, .. } => Err((*line, fault.clone())),
             Self::Torn { bytes, .. } if is_line_beginning(bytes, id, seq) => Ok(()),
             Self::Torn { line, .. } => Err((*line, Fault::Ending)),
         }

@@ -144,7 +144,7 @@ impl Tail {
             let line = match lines.next()? {
                 Some(Piece::Line(text)) => self.line(text),
                 Some(Piece::Rest(_)) => Err(Fault::CutOff),
-                Some(Piece::TooLong) => Err(Fault::TooLong),
+                Some(Piece::TooLong(_)) => Err(Fault::TooLong),
                 None => {
                     self.place = None;
                     return Ok(());

@@ -201,7 +201,7 @@ impl Reader {
                 Piece::Line(text) => self.chain.take(*first, text).map(|it| Some((it, text))),
                 Piece::Rest(rest) if is_last => self.chain.end(*first, rest).map(|()| None),
                 Piece::Rest(_) => Err(Fault::CutOff),
-                Piece::TooLong => Err(Fault::TooLong),
+                Piece::TooLong(_) => Err(Fault::TooLong),
             };
             match read {
                 Ok(Some((taken, text))) => {

@@ -6,10 +6,10 @@ use crate::ledger::read::recover::{Damage, Plan, Repair};
 use crate::ledger::read::{reader, recover};
 
 use jiff::Timestamp;
-use rustix::fs::fstatvfs;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use rustix::fs::{Advice, fadvise, fstatvfs};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -28,7 +28,7 @@ pub(in crate::ledger) trait Volume: Send {
     /// Cuts the segment to `bytes`.
     fn truncate(&mut self, bytes: u64) -> io::Result<()>;
 
-    /// Returns when all that was appended is on stable storage.
+    /// Returns when all that was appended is on stable storage, under its name.
     fn sync(&mut self) -> io::Result<()>;
 
     /// Free space, in bytes, that this process may use.
@@ -59,7 +59,17 @@ pub(in crate::ledger) struct Directory {
     id: LedgerId,
     /// The lock file holds the ID.
     named: bool,
-    segment: Option<File>,
+    segment: Option<Segment>,
+}
+
+/// The segment that is written to.
+#[derive(Debug)]
+struct Segment {
+    file: File,
+    path: PathBuf,
+    /// Device and inode, which the name must go on to lead to.
+    identity: (u64, u64),
+    bytes: u64,
 }
 
 /// How a directory was opened.
@@ -79,8 +89,13 @@ impl Directory {
     /// # Errors
     /// The lock is held by another process, the ledger is damaged, or the system's error.
     pub(in crate::ledger) fn open(path: &Path) -> Result<Found, Unopened> {
-        fs::create_dir_all(path)?;
+        create_durably(path)?;
         let handle = File::open(path)?;
+        // The lock file may be removed under a running gate; the directory cannot while it is used.
+        // Where directories cannot be locked (NFS), the file's lock is all there is.
+        if matches!(handle.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(Unopened::Locked);
+        }
         let mut lock = OpenOptions::new()
             .read(true)
             .write(true)
@@ -92,6 +107,7 @@ impl Directory {
             TryLockError::WouldBlock => Unopened::Locked,
             TryLockError::Error(error) => Unopened::Io(error),
         })?;
+        settle(path)?;
         let survey = recover::survey(path, read_id(&mut lock)?)?;
         let Plan { id, head, repair } = recover::plan(&survey, LedgerId::random())?;
         let named = survey.id.is_some();
@@ -110,8 +126,11 @@ impl Directory {
 
     fn repair(&self, repair: Repair) -> io::Result<()> {
         match repair {
-            Repair::Cut { first, bytes } => {
+            Repair::Cut { first, bytes, holes } => {
                 let name = segment_name(first);
+                if holes {
+                    self.keep(&name, bytes)?;
+                }
                 let segment = OpenOptions::new().write(true).open(self.path.join(&name))?;
                 let torn = segment.metadata()?.len().saturating_sub(bytes);
                 tracing::warn!(
@@ -122,8 +141,11 @@ impl Directory {
                 segment.set_len(bytes)?;
                 segment.sync_all()
             }
-            Repair::Remove { first } => {
+            Repair::Remove { first, holes } => {
                 let name = segment_name(first);
+                if holes {
+                    self.keep(&name, 0)?;
+                }
                 tracing::warn!(
                     segment = name,
                     "removed a segment that a crash left without a record"
@@ -133,6 +155,53 @@ impl Directory {
             }
         }
     }
+
+    /// Keeps what is cut off a segment from `bytes` on in a file beside it, for whoever looks into
+    /// the crash.
+    fn keep(&self, name: &str, bytes: u64) -> io::Result<()> {
+        let kept = format!("{name}.torn");
+        let mut torn = File::open(self.path.join(name))?;
+        torn.seek(SeekFrom::Start(bytes))?;
+        let options = OpenOptions::new().append(true).create(true).mode(FILE_MODE).clone();
+        let mut file = options.open(self.path.join(&kept))?;
+        io::copy(&mut torn, &mut file)?;
+        file.sync_all()?;
+        self.handle.sync_all()?;
+        tracing::error!(
+            segment = name,
+            bytes,
+            kept,
+            "a group of records reached the disk in parts; nobody was told of it, and it is kept"
+        );
+        Ok(())
+    }
+}
+
+/// Creates the directory and those above it, each on stable storage before anything is in it.
+fn create_durably(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_durably(parent)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        _ => (),
+    }
+    File::open(parent)?.sync_all()
+}
+
+/// Makes what can be read what is on the disk: a run that was killed, or whose sync failed, may have
+/// left lines that only the page cache has, and no chain may be continued from those.
+fn settle(path: &Path) -> io::Result<()> {
+    for first in reader::segments(path)?.iter().rev().take(2) {
+        let segment = OpenOptions::new().write(true).open(path.join(segment_name(*first)))?;
+        segment.sync_all()?;
+        // After a failed sync the kernel takes pages for clean that never left; without them in the
+        // cache the disk is read. A file system without a disk has nothing to drop.
+        let _ = fadvise(&segment, 0, None, Advice::DontNeed);
+    }
+    File::open(path)?.sync_all()
 }
 
 /// The ID in the lock file; nothing if no record was ever written, or if the process was stopped
@@ -145,23 +214,22 @@ fn read_id(lock: &mut File) -> io::Result<Option<LedgerId>> {
 
 impl Volume for Directory {
     fn create(&mut self, first: u64) -> io::Result<()> {
-        let segment = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(FILE_MODE)
-            .open(self.path.join(segment_name(first)))?;
+        let path = self.path.join(segment_name(first));
+        let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(&path)?;
         // One that a failed attempt left behind is as good as new; one with records is not.
-        if segment.metadata()?.len() != 0 {
+        let metadata = file.metadata()?;
+        if metadata.len() != 0 {
             return Err(ErrorKind::AlreadyExists.into());
         }
+        // Before the ID: a named ledger without a segment would be one whose records are missing.
+        self.handle.sync_all()?;
         if !self.named {
             self.lock.set_len(0)?;
             self.lock.write_all_at(format!("{}\n", self.id).as_bytes(), 0)?;
             self.lock.sync_data()?;
             self.named = true;
         }
-        self.handle.sync_all()?;
-        self.segment = Some(segment);
+        self.segment = Some(Segment { file, path, identity: identity(&metadata), bytes: 0 });
         Ok(())
     }
 
@@ -183,20 +251,34 @@ impl Volume for Directory {
             }
             tracing::info!(segment = segment_name(*oldest), "removed a segment past its retention");
             fs::remove_file(self.path.join(segment_name(*oldest)))?;
+            // The older first, also on the disk: no gap may be left by a power loss.
+            self.handle.sync_all()?;
         }
         Ok(())
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        segment(&self.segment)?.write_all(bytes)
+        let segment = segment(&mut self.segment)?;
+        segment.file.write_all(bytes)?;
+        segment.bytes += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Ok(())
     }
 
     fn truncate(&mut self, bytes: u64) -> io::Result<()> {
-        segment(&self.segment)?.set_len(bytes)
+        let segment = segment(&mut self.segment)?;
+        segment.bytes = bytes;
+        segment.file.set_len(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        segment(&self.segment)?.sync_data()
+        let segment = segment(&mut self.segment)?;
+        segment.file.sync_data()?;
+        // Records that nobody can find under the ledger's name are lost, synced or not.
+        let named = fs::metadata(&segment.path)?;
+        if identity(&named) != segment.identity || named.len() != segment.bytes {
+            return Err(io::Error::other("the segment was replaced or changed by somebody else"));
+        }
+        Ok(())
     }
 
     fn free(&mut self) -> io::Result<u64> {
@@ -205,8 +287,12 @@ impl Volume for Directory {
     }
 }
 
-fn segment(segment: &Option<File>) -> io::Result<&File> {
-    segment.as_ref().ok_or_else(|| io::Error::other("no segment was created"))
+fn segment(segment: &mut Option<Segment>) -> io::Result<&mut Segment> {
+    segment.as_mut().ok_or_else(|| io::Error::other("no segment was created"))
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
 }
 
 /// When the first record of the segment `first` was committed; nothing if it has none to tell.

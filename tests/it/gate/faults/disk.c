@@ -1,6 +1,7 @@
 /* Makes a disk slow or bad for the process that preloads it. The directory that TEST_DISK names
  * says how: while it has a file `held`, a sync waits; while it has a file `bad`, a sync fails. Its file
- * `synced` holds the length of the file that was synced last. With
+ * `synced` holds the length of the file that was synced last, and each line of `syncs` the name of one
+ * that was synced. With
  * DISK_OFF a sync does nothing, nor does a write to a file that is opened to be appended to. */
 
 #define _GNU_SOURCE
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,6 +50,19 @@ static void tell(int file) {
     if (directory == NULL || fstat(file, &state) != 0) {
         return;
     }
+    char link[64], name[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, name, sizeof name - 1);
+    snprintf(path, sizeof path, "%s/syncs", directory);
+    FILE *syncs = length < 0 ? NULL : fopen(path, "a");
+    if (syncs != NULL) {
+        name[length] = 0;
+        fprintf(syncs, "%s\n", strrchr(name, '/') + 1);
+        fclose(syncs);
+    }
+    if (!S_ISREG(state.st_mode)) {
+        return;
+    }
     snprintf(path, sizeof path, "%s/synced", directory);
     FILE *out = fopen(path, "w");
     if (out != NULL) {
@@ -69,6 +84,13 @@ int fdatasync(int file) {
         return -1;
     }
     int result = sync(file);
+    tell(file);
+    return result;
+}
+
+int fsync(int file) {
+    int (*sync)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    int result = off() ? 0 : sync(file);
     tell(file);
     return result;
 }
