@@ -16,6 +16,7 @@ use crate::client::{self, Client, Roots};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::credentials;
+use crate::exchange::{Arrival, Desk, Handler};
 use crate::forward::{self, Forwarder};
 use crate::gateway::{self, Dependencies, Gateway};
 use crate::ledger::{self, Ledger, Opened, WriterThread};
@@ -27,14 +28,15 @@ use crate::server::{Admission, Limits, Listener, Place, Serving, admin, tls};
 use crate::telemetry::{self, Collector, TraceConfig, Tracer};
 use crate::upstream::{self, Upstream, Upstreams};
 
-use axum::Router;
+use axum::body::Body;
+use http::Response;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -96,7 +98,7 @@ pub enum StartError {
 /// A gate or a forwarder that listens, and answers once it runs.
 #[derive(Debug)]
 pub struct App {
-    router: Router,
+    data: Data,
     listeners: Vec<Listener>,
     admission: Admission,
     admin: Listener,
@@ -109,6 +111,22 @@ pub struct App {
     drain: CancellationToken,
     drain_limit: Duration,
     give_up: CancellationToken,
+}
+
+/// What answers on the data listeners.
+#[derive(Clone, Debug)]
+enum Data {
+    Forwarder(Arc<Forwarder>),
+    Gate(Arc<Gateway>),
+}
+
+impl Handler for Data {
+    async fn handle(&self, arrival: Arrival) -> Response<Body> {
+        match self {
+            Self::Forwarder(forwarder) => forwarder.handle(arrival).await,
+            Self::Gate(gateway) => gateway.handle(arrival).await,
+        }
+    }
 }
 
 /// What a gate closes when it ends, and fails with.
@@ -147,35 +165,38 @@ impl App {
         let collector = config.telemetry.trace.collector.clone();
         let common = Common { clock, metrics, tracer, tracker, drain, give_up, collector };
         let (listeners, admin) = listeners(&config, &common).await?;
-        let (router, recording, ready) = match config.role {
+        let desk = Desk {
+            job_ids: config.job_ids,
+            slots: Arc::new(Semaphore::new(config.in_flight_max)),
+            tracer: common.tracer.clone(),
+            metrics: common.metrics.clone(),
+            clock: common.clock.clone(),
+            tracker: common.tracker.clone(),
+            give_up: common.give_up.clone(),
+        };
+        let (data, recording, ready) = match config.role {
             config::Role::Forwarder(forwarder) => {
-                let settings = forward::Settings {
-                    job_ids: config.job_ids,
-                    in_flight_max: config.in_flight_max,
-                };
-                let forwarder = Arc::new(start_forwarder(*forwarder, settings, &common).await?);
-                (forwarder.router(), None, Ready::Forwarder(forwarder))
+                let forwarder = Arc::new(start_forwarder(*forwarder, desk, &common).await?);
+                (Data::Forwarder(Arc::clone(&forwarder)), None, Ready::Forwarder(forwarder))
             }
             config::Role::Gate(gate) => {
                 let settings = gateway::Settings {
-                    job_ids: config.job_ids,
                     named_denials: gate.named_denials,
                     trusted_proxies: config.trusted_proxies,
-                    in_flight_max: config.in_flight_max,
                     per_principal: gate.per_principal,
                     attributes_max_age: gate.attributes_max_age,
                     pool_words: gate.pool_words.clone(),
                 };
-                let (recording, policies) = start_gate(*gate, settings, &common).await?;
+                let (recording, policies) = start_gate(*gate, settings, desk, &common).await?;
                 let Recording { gateway, ledger, .. } = &recording;
                 let (gateway, ledger) = (Arc::clone(gateway), ledger.clone());
-                let router = gateway.router();
-                (router, Some(recording), Ready::Gate { gateway, ledger, policies })
+                let data = Data::Gate(Arc::clone(&gateway));
+                (data, Some(recording), Ready::Gate { gateway, ledger, policies })
             }
         };
         let Common { metrics, tracer, tracker, drain, give_up, .. } = common;
         Ok(Self {
-            router,
+            data,
             listeners,
             admission,
             admin_address: admin.local_address().unwrap_or(config.admin),
@@ -215,7 +236,6 @@ impl App {
         let admin_drain = CancellationToken::new();
         let admin_tracker = TaskTracker::new();
         let serving = Serving {
-            answer: gateway::panicked,
             admission: self.admission,
             tracker: self.tracker.clone(),
             drain: self.drain.clone(),
@@ -226,13 +246,13 @@ impl App {
         }
         for listener in self.listeners {
             tracing::info!(address = %listener.place(), "listening");
-            self.tracker.spawn(listener.serve(self.router.clone(), serving.clone()));
+            self.tracker.spawn(listener.serve(self.data.clone(), serving.clone()));
         }
-        drop(self.router);
+        drop(self.data);
         let health = self.health;
         let metrics = health.metrics.clone();
         let ledger = self.recording.as_ref().map(|it| it.ledger.clone());
-        let admin = admin::router(
+        let admin = admin::admin(
             move || health.checks(),
             move |ready| {
                 metrics.set_ready(ready);
@@ -291,9 +311,10 @@ async fn failed(recording: Option<&Recording>) {
 async fn start_gate(
     config: config::Gate,
     settings: gateway::Settings,
+    desk: Desk,
     common: &Common,
 ) -> Result<(Recording, Policies), StartError> {
-    let Common { clock, metrics, tracer, tracker, drain, give_up, collector } = common;
+    let Common { clock, metrics, tracker, drain, collector, .. } = common;
     let mut opened = ledger::open(&config.ledger, clock.clone(), metrics)?;
     let copying = Copying::start(&mut opened, collector.as_ref(), metrics)?;
     let (directory, limits) = (config.policies, policy::Limits::default());
@@ -316,20 +337,9 @@ async fn start_gate(
         Settler { pending: opened.pending, looks, ledger, metrics: metrics.clone(), window };
     tracker.spawn(settler.run(drain.clone()));
     let authenticator = Authenticator::start(config.identity, tracker, drain).await?;
-    let gateway = Arc::new(Gateway::new(
-        settings,
-        Dependencies {
-            authenticator,
-            policies,
-            upstreams,
-            ledger: opened.ledger.clone(),
-            tracer: tracer.clone(),
-            metrics: metrics.clone(),
-            clock: clock.clone(),
-            tracker: tracker.clone(),
-            give_up: give_up.clone(),
-        },
-    ));
+    let ledger = opened.ledger.clone();
+    let parts = Dependencies { desk, authenticator, policies, upstreams, ledger };
+    let gateway = Arc::new(Gateway::new(settings, parts));
     let Opened { ledger, thread, .. } = opened;
     Ok((Recording { gateway, ledger, thread, copying }, in_force))
 }
@@ -337,21 +347,14 @@ async fn start_gate(
 /// A token and a connection are all that a forwarder has.
 async fn start_forwarder(
     config: config::Forwarder,
-    settings: forward::Settings,
+    desk: Desk,
     common: &Common,
 ) -> Result<Forwarder, StartError> {
-    let Common { clock, metrics, tracer, tracker, drain, .. } = common;
+    let Common { metrics, tracker, drain, .. } = common;
     let client = client(config.roots, config.connect)
         .map_err(|source| StartError::Client { name: config.gate.name.clone(), source })?;
     let token = forward::follow(config.token, tracker, drain.clone()).await;
-    let parts = forward::Dependencies {
-        gate: forward::Gate::new(config.gate, client, token, metrics),
-        tracer: tracer.clone(),
-        metrics: metrics.clone(),
-        clock: clock.clone(),
-        tracker: tracker.clone(),
-    };
-    Ok(Forwarder::new(settings, parts))
+    Ok(Forwarder::new(desk, forward::Gate::new(config.gate, client, token, metrics)))
 }
 
 /// Connections to an upstream.

@@ -1,10 +1,8 @@
-//! Listeners: accept connections within limits, serve an `axum::Router` on each, drain.
+//! Listeners: accept connections within limits, hand their requests to a [`Handler`], drain.
 //!
 //! `axum::serve` cannot set limits and hyper hides what arrived, so connections are built here with
-//! hyper's own builders behind a `guard`. Every request reaches the router with an
-//! [`authn::Peer`](crate::authn::Peer) in its extensions and no body. A refused one reaches it as a
-//! substitute with a [`gateway::HeadFault`](crate::gateway::HeadFault) in its extensions, to be
-//! answered with `Refusal::Head`.
+//! hyper's own builders behind a `guard`. Every request arrives without a body. A refused one
+//! arrives as a substitute, with the fault that its answer is to tell.
 
 pub mod admin;
 mod admission;
@@ -19,17 +17,14 @@ pub use self::admission::Admission;
 pub use self::socket::{Place, SOCKET_PATH_BYTES_MAX};
 
 use crate::authn::Peer;
-use crate::gateway::Refusal;
+use crate::exchange::Handler;
 use crate::metrics::Metrics;
 use crate::policy::Principal;
 use crate::server::connection::Shared;
 use crate::server::socket::{Socket, Stream};
 use crate::server::tls::Tls;
 
-use axum::Router;
-use axum::body::Body;
 use futures_util::FutureExt;
-use http::Response;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,8 +82,6 @@ impl Default for Limits {
 /// What a listener serves and how it ends; the same for all listeners of the process.
 #[derive(Clone, Debug)]
 pub struct Serving {
-    /// Renders the refusal of a request whose handler panicked.
-    pub answer: fn(&Refusal) -> Response<Body>,
     /// How many connections there may be; one more is closed at once.
     pub admission: Admission,
     /// Counts refused heads.
@@ -156,10 +149,10 @@ impl Listener {
         }
     }
 
-    /// Accepts connections and serves `router` on each until `serving.drain` is cancelled. The
+    /// Accepts connections and lets `handler` answer their requests until `serving.drain` is cancelled. The
     /// connections are then still finishing on `serving.tracker`, for at most [`Limits::drain`].
-    pub async fn serve(self, router: Router, serving: Serving) {
-        let shared = Shared { router, limits: self.limits, serving };
+    pub async fn serve<H: Handler>(self, handler: H, serving: Serving) {
+        let shared = Shared { handler, limits: self.limits, serving };
         let mut pause = ACCEPT_PAUSE_MIN;
         let mut told = None;
         loop {
@@ -193,11 +186,11 @@ impl Listener {
 
     /// Serves one connection in a task of its own, or closes it when it is one too many. `told` is
     /// when that was last logged.
-    fn spawn(
+    fn spawn<H: Handler>(
         &self,
         stream: Stream,
         address: Option<IpAddr>,
-        shared: &Shared,
+        shared: &Shared<H>,
         told: &mut Option<Instant>,
     ) {
         let place = match shared.serving.admission.admit(address) {

@@ -233,7 +233,7 @@ impl Upstream {
         permit: Permit,
         entry: &mut Entry,
         fresh_until: Option<Instant>,
-        trace: &mut Trace,
+        trace: &Trace,
     ) -> Result<Answer, DeleteError> {
         let job = permit.spend();
         let started = Instant::now();
@@ -302,7 +302,7 @@ impl Upstream {
         &self,
         (call, pass): (&Call<'_>, &Pass),
         entry: &mut Entry,
-        trace: &mut Trace,
+        trace: &Trace,
         limits: Limits,
     ) -> Result<Response<Incoming>, DeleteError> {
         let mut attempt = 1;
@@ -310,11 +310,8 @@ impl Upstream {
             if limits.fresh_until.is_some_and(|it| it <= Instant::now()) {
                 return Err(DeleteError::Stale);
             }
-            let signing = trace.start(Stage::Sign);
-            let request = self.request(call, &pass.credential);
-            let request = request.map_err(|_| DeleteError::Connect);
-            trace.end(signing);
-            let request = request?;
+            let sign = || self.request(call, &pass.credential);
+            let request = trace.within(Stage::Sign, sign).map_err(|_| DeleteError::Connect)?;
             entry.sending();
             match client::send(&self.client, request, limits.leave_by(), limits.deadline).await {
                 Err(NotSent::Closed) if attempt < ATTEMPTS_MAX => attempt += 1,

@@ -3,11 +3,12 @@
 
 use super::Token;
 use crate::client::{self, Client, NotSent};
-use crate::gateway::ForwardFault;
-use crate::gateway::response::{X_LYCHGATE_ORIGIN, X_LYCHGATE_REQUEST_ID, X_REQUEST_ID};
+use crate::exchange::{
+    Exchange, ForwardFault, Relayed, X_LYCHGATE_ORIGIN, X_LYCHGATE_REQUEST_ID, X_REQUEST_ID,
+};
 use crate::metrics::{self, Metrics};
 use crate::policy::Job;
-use crate::telemetry::{self, Running, Stage, TRACEPARENT, Trace};
+use crate::telemetry::{self, Running, Stage, TRACEPARENT};
 use crate::upstream::{self, Answer};
 
 use bytes::Bytes;
@@ -47,22 +48,6 @@ pub struct Gate {
     refused: AtomicBool,
 }
 
-/// An answer of the central gate, to be handed back as it came.
-#[derive(Debug)]
-pub(super) struct Relayed {
-    pub(super) answer: Answer,
-    pub(super) origin: HeaderValue,
-    pub(super) request_id: HeaderValue,
-    pub(super) challenges: Vec<HeaderValue>,
-}
-
-impl Relayed {
-    /// The central gate's own ID of the request.
-    pub(super) fn request_id(&self) -> Option<&str> {
-        self.request_id.to_str().ok()
-    }
-}
-
 impl Gate {
     /// `client` must not retry by itself.
     #[must_use]
@@ -84,20 +69,20 @@ impl Gate {
         self.token.borrow().is_some()
     }
 
-    /// Asks the central gate to delete the job. `request_id` is the forwarder's own, which the
-    /// central gate records as its caller's.
+    /// Asks the central gate to delete the job, under the exchange's ID, which the central gate
+    /// records as its caller's.
     pub(super) async fn delete(
         &self,
         job: &Job,
-        request_id: &str,
-        trace: &mut Trace,
+        exchange: &mut Exchange,
     ) -> Result<Relayed, ForwardFault> {
         let token = self.token.borrow().clone().ok_or(ForwardFault::NoToken)?;
         let started = Instant::now();
         let deadline = started + self.config.request;
         let url = client::url(&self.config.endpoint, &job.path()).unwrap_or_default();
-        let running = trace.start(Stage::Forward);
-        let build = || self.request(&url, &token, request_id, running);
+        let running = exchange.trace.start(Stage::Forward);
+        let build = || self.request(&url, &token, &exchange.request_id, running);
+        exchange.sending = Some(Arc::new(AtomicBool::new(true)));
         let (status, relayed) = match self.send(build, deadline).await {
             Ok(response) => {
                 let status = response.status();
@@ -107,12 +92,12 @@ impl Gate {
             Err(fault) => (None, Err(fault)),
         };
         self.metrics.request(metrics::Operation::Delete, status, started.elapsed());
-        trace.add(running.answered(&telemetry::Answer {
+        exchange.trace.add(running.answered(&telemetry::Answer {
             upstream: &self.config.name,
             url: &url,
             status,
             error: relayed.as_ref().err().copied().map(word),
-            request_id: relayed.as_ref().ok().and_then(Relayed::request_id),
+            request_id: relayed.as_ref().ok().and_then(|it| it.request_id.to_str().ok()),
             resends: 0,
         }));
         if let Ok(relayed) = &relayed {

@@ -1,8 +1,8 @@
 //! Evaluate, find out what could still change the answer, evaluate again.
 
 use super::Version;
-use super::exchange::Exchange;
 use crate::attributes::{self, ANSWER_BYTES_MAX, PoolWords};
+use crate::exchange::Exchange;
 use crate::metrics::{self, LookUp, LookUpResult, Metrics};
 use crate::policy::{Attribute, Attributes, Decision, Query, Reason, Sources};
 use crate::telemetry::Stage;
@@ -23,7 +23,7 @@ pub(super) struct Case {
 
 /// A case with its answer, and what led to it.
 #[derive(Debug)]
-pub(super) struct Judged {
+pub(crate) struct Judged {
     pub(super) case: Case,
     pub(super) attributes: Attributes,
     pub(super) decision: Decision,
@@ -56,9 +56,8 @@ impl Resolver {
         let mut known_since = None;
         let mut unknown_because = None;
         loop {
-            let evaluating = exchange.trace.start(Stage::Evaluate);
-            let decision = case.policies.set.evaluate(&case.query, &attributes);
-            exchange.trace.end(evaluating);
+            let evaluate = || case.policies.set.evaluate(&case.query, &attributes);
+            let decision = exchange.trace.within(Stage::Evaluate, evaluate);
             let wanted = match &decision {
                 Decision::Indeterminate(doubt) => doubt.wanted.without(asked),
                 Decision::Allow(_) | Decision::Deny(_) => Sources::default(),

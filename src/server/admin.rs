@@ -1,16 +1,24 @@
 //! The admin listener's router: `/livez`, `/readyz`, `/metrics`, to be read and not to be told
 //! anything. No names and no policy text are in the answers.
 
-use crate::gateway::{HeadFault, Refusal};
+use crate::exchange::{Arrival, Handler, Refusal};
 use crate::metrics;
 
-use axum::extract::Request;
-use axum::middleware::Next;
+use axum::Router;
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Router, middleware};
-use http::{StatusCode, header};
+use http::{HeaderValue, Request, StatusCode, header};
 use serde::Serialize;
+use std::time::Duration;
+use tower::ServiceExt;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
+
+/// Whoever reads an answer waits no longer for it: a probe or a collector has come again by then.
+const TIME_OUT: Duration = Duration::from_secs(10);
 
 /// One condition of readiness.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,23 +40,43 @@ struct Readiness {
     checks: Vec<Check>,
 }
 
+/// Answers on the admin listener.
+#[derive(Clone, Debug)]
+pub struct Admin(Router);
+
 /// GET and HEAD of `/livez` (the runtime answers), `/readyz` (200 or 503, and the `checks`) and
-/// `/metrics` (what `text` returns, told whether the gate is ready). Other methods are 405, other paths 404.
-pub fn router<C, M>(checks: C, text: M) -> Router
+/// `/metrics` (what `text` returns, told whether the gate is ready). Other methods are 405, other
+/// paths 404.
+pub fn admin<C, M>(checks: C, text: M) -> Admin
 where
     C: Fn() -> Vec<Check> + Clone + Send + Sync + 'static,
     M: Fn(bool) -> String + Clone + Send + Sync + 'static,
 {
     let measured = checks.clone();
     let text = move || text(is_ready(&measured()));
-    Router::new()
+    let no_store = HeaderValue::from_static("no-store");
+    let router = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(async move || readiness(checks())))
         .route(
             "/metrics",
             get(async move || ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text())),
         )
-        .layer(middleware::from_fn(refuse_heads))
+        .layer(CompressionLayer::new())
+        .layer(CatchPanicLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, TIME_OUT))
+        .layer(SetResponseHeaderLayer::overriding(header::CACHE_CONTROL, no_store));
+    Admin(router)
+}
+
+impl Handler for Admin {
+    async fn handle(&self, Arrival { head, fault, .. }: Arrival) -> Response {
+        if let Some(fault) = fault {
+            return Refusal::Head(fault).status().into_response();
+        }
+        let answer = self.0.clone().oneshot(Request::from_parts(head, Body::empty())).await;
+        answer.unwrap_or_else(|never| match never {})
+    }
 }
 
 fn is_ready(checks: &[Check]) -> bool {
@@ -62,11 +90,4 @@ fn readiness(checks: Vec<Check>) -> Response {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-async fn refuse_heads(request: Request, next: Next) -> Response {
-    match request.extensions().get::<HeadFault>() {
-        Some(fault) => Refusal::Head(*fault).status().into_response(),
-        None => next.run(request).await,
-    }
 }

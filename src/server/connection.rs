@@ -1,11 +1,10 @@
 //! One connection from its first byte to its last: protocol, guard, hyper, time-outs, drain.
 
 use crate::authn::{self, Peer};
-use crate::gateway::{HeadFault, Refusal};
+use crate::exchange::{Arrival, Handler, HeadFault, Refusal, refused};
 use crate::server::guard::{Guard, Protocol, Refused};
 use crate::server::{Limits, Serving, head, http2, tls};
 
-use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt;
 use http::request::Parts;
@@ -26,7 +25,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
+use uuid::Uuid;
 
 /// The most streams of one HTTP/2 connection at a time.
 const STREAMS_MAX: u32 = 100;
@@ -48,15 +47,15 @@ const DECODED_BYTES_MAX: u32 = 64 * 1024;
 
 /// What all connections of a listener share.
 #[derive(Clone, Debug)]
-pub(super) struct Shared {
-    pub(super) router: Router,
+pub(super) struct Shared<H> {
+    pub(super) handler: H,
     pub(super) limits: Limits,
     pub(super) serving: Serving,
 }
 
 /// What hyper calls for each request of one connection.
-struct Door {
-    shared: Shared,
+struct Door<H> {
+    shared: Shared<H>,
     peer: Peer,
     refused: Refused,
     /// Requests begun and requests ended, for the substitute's place and for time-outs.
@@ -65,11 +64,11 @@ struct Door {
 }
 
 /// Serves `stream` as [`serve`] does, after a TLS handshake within [`Limits::head`].
-pub(super) async fn serve_tls(
+pub(super) async fn serve_tls<H: Handler>(
     stream: TcpStream,
     version: tls::Version,
     mut peer: Peer,
-    mut shared: Shared,
+    mut shared: Shared<H>,
 ) {
     let accepting = TlsAcceptor::from(version.config).accept(stream);
     let stream = match tokio::time::timeout(shared.limits.head, accepting).await {
@@ -106,9 +105,14 @@ pub(super) async fn serve_tls(
 
 /// Serves `io` until either end closes it, it has been quiet for too long, or the drain is over.
 /// `agreed` is the protocol that ALPN settled on; without it the first bytes tell.
-pub(super) async fn serve<IO>(io: IO, peer: Peer, agreed: Option<Protocol>, mut shared: Shared)
-where
+pub(super) async fn serve<IO, H>(
+    io: IO,
+    peer: Peer,
+    agreed: Option<Protocol>,
+    mut shared: Shared<H>,
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Handler,
 {
     // Asking a token takes its lock: each connection has its own.
     shared.serving.drain = shared.serving.drain.child_token();
@@ -141,10 +145,10 @@ where
 }
 
 /// The protocol of a connection; `None` when it closed or stayed silent.
-async fn protocol<IO>(
+async fn protocol<IO, H>(
     guard: &mut Guard<IO>,
     agreed: Option<Protocol>,
-    shared: &Shared,
+    shared: &Shared<H>,
 ) -> Option<Protocol>
 where
     IO: AsyncRead + AsyncWrite + Unpin,
@@ -161,7 +165,7 @@ where
 }
 
 /// Ends when a connection without a request may be closed because the gate drains.
-async fn quiet_drain(shared: &Shared) {
+async fn quiet_drain<H>(shared: &Shared<H>) {
     shared.serving.drain.cancelled().await;
     tokio::time::sleep(shared.limits.drain_quiet).await;
 }
@@ -197,7 +201,7 @@ fn http2_builder(
     builder
 }
 
-impl Door {
+impl<H: Handler> Door<H> {
     /// Drives a connection to its end.
     async fn drive<C>(&self, protocol: Protocol, mut connection: Pin<Box<C>>)
     where
@@ -261,28 +265,24 @@ impl Door {
     ) -> Result<Response<Body>, Infallible> {
         let place = self.begun.fetch_add(1, Ordering::Relaxed);
         let _ended = Ended(&self.ended);
-        let (mut parts, body) = request.into_parts();
-        let fault = match parts.version {
-            Version::HTTP_2 => http2::check(&parts, body.is_end_stream()).err(),
+        let (head, body) = request.into_parts();
+        let fault = match head.version {
+            Version::HTTP_2 => http2::check(&head, body.is_end_stream()).err(),
             _ => self.refused.get().filter(|(at, _)| *at == place).map(|(_, fault)| *fault),
         };
-        let fault = fault.or_else(|| self.foreign_host(&parts));
-        let is_http1 = parts.version != Version::HTTP_2;
-        parts.extensions.insert(self.peer.clone());
-        let Serving { answer, metrics, drain, .. } = &self.shared.serving;
+        let fault = fault.or_else(|| self.foreign_host(&head));
+        let is_http1 = head.version != Version::HTTP_2;
+        let Shared { handler, serving: Serving { metrics, drain, .. }, .. } = &self.shared;
         if let Some(fault) = fault {
             metrics.head_refused(Refusal::Head(fault).code());
-            parts.extensions.insert::<HeadFault>(fault);
         }
-        // The body is known to be empty.
-        let request = Request::from_parts(parts, Body::empty());
-        let response = self.shared.router.clone().oneshot(request);
+        let response = handler.handle(Arrival { head, peer: self.peer.clone(), fault });
         let mut response = match AssertUnwindSafe(response).catch_unwind().await {
-            Ok(Ok(response)) => response,
+            Ok(response) => response,
             Err(_panic) => {
                 // The process's panic hook counts it and tells where.
                 tracing::error!("a handler panicked; its request is answered with 500");
-                answer(&Refusal::Internal)
+                refused(&Refusal::Internal, Uuid::new_v4())
             }
         };
         if is_http1 && drain.is_cancelled() {

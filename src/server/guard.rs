@@ -7,7 +7,7 @@
 //!
 //! An HTTP/2 connection passes through unread but for its first bytes.
 
-use crate::gateway::HeadFault;
+use crate::exchange::HeadFault;
 use crate::server::head::Scan;
 
 use bytes::{Buf, BytesMut};

@@ -9,7 +9,7 @@
 //! The verdict depends on the bytes alone and not on the pieces they arrive in: it is the first fault
 //! in the order of the stream.
 
-use crate::gateway::HeadFault;
+use crate::exchange::HeadFault;
 use crate::route;
 
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -5,7 +5,7 @@
 //! `head` asks of HTTP/1. A fragment in `:path` is cut off below us and cannot be
 //! refused; what is judged is the path without it, and that is what is sent.
 
-use crate::gateway::HeadFault;
+use crate::exchange::HeadFault;
 use crate::server::head;
 
 use http::request::Parts;

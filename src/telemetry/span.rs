@@ -94,7 +94,8 @@ pub(super) fn spans(trace: &Trace, summary: &Summary<'_>, ended: Instant) -> Vec
         },
         ..blank(trace.here.span_id)
     };
-    let children = trace.done.iter().filter_map(|it| it.0.as_ref()).map(|stage| {
+    let done = trace.done();
+    let children = done.iter().map(|stage| {
         let (kind, status) = match &stage.call {
             Some(call) if call.failed => (SpanKind::Client, Status::error("")),
             Some(_) => (SpanKind::Client, Status::Unset),

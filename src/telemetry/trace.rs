@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use jiff::Timestamp;
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -100,7 +100,7 @@ impl Tracer {
             sampled,
             begun: now,
             started: Instant::now(),
-            done: Vec::new(),
+            done: Mutex::default(),
         }
     }
 
@@ -170,7 +170,7 @@ pub struct Trace {
     sampled: bool,
     pub(super) begun: Timestamp,
     pub(super) started: Instant,
-    pub(super) done: Vec<Done>,
+    done: Mutex<Vec<Timed>>,
 }
 
 impl Trace {
@@ -200,17 +200,34 @@ impl Trace {
     }
 
     /// Adds a stage that is over; beyond [`STAGES_MAX`] it is left out.
-    pub fn add(&mut self, done: Done) {
-        if let Some(stage) = done.0
-            && self.done.len() < STAGES_MAX
+    pub fn add(&self, done: Done) {
+        let mut stages = self.done();
+        if let Done(Some(stage)) = done
+            && stages.len() < STAGES_MAX
         {
-            self.done.push(Done(Some(stage)));
+            stages.push(stage);
         }
     }
 
-    /// Ends a stage that calls nobody, and adds it.
-    pub fn end(&mut self, running: Running) {
+    /// Does a stage that calls nobody.
+    pub fn within<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        let running = self.start(stage);
+        let res = work();
         self.add(running.end());
+        res
+    }
+
+    /// Waits for a stage that calls nobody.
+    pub async fn during<T>(&self, stage: Stage, work: impl Future<Output = T>) -> T {
+        let running = self.start(stage);
+        let res = work.await;
+        self.add(running.end());
+        res
+    }
+
+    /// The stages that are over.
+    pub(super) fn done(&self) -> MutexGuard<'_, Vec<Timed>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the request: writes its log line, hands its spans to the exporter if it is sampled,

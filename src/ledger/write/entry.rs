@@ -9,6 +9,7 @@ use crate::policy::Job;
 
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 
 /// A decision that is on stable storage and has no outcome yet.
@@ -34,7 +35,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct Entry {
     opened: Instant,
-    sending: bool,
+    sending: Arc<AtomicBool>,
     /// Taken by the outcome.
     open: Option<Open>,
     seq: u64,
@@ -82,7 +83,12 @@ impl From<Ending> for Outcome {
 impl Entry {
     pub(in crate::ledger) fn new(pending: Pending, queue: Arc<Queue>) -> Self {
         let seq = pending.seq;
-        Self { opened: Instant::now(), sending: false, open: Some(Open { pending, queue }), seq }
+        Self {
+            opened: Instant::now(),
+            sending: Arc::default(),
+            open: Some(Open { pending, queue }),
+            seq,
+        }
     }
 
     /// The decision's number in this ledger.
@@ -94,7 +100,13 @@ impl Entry {
     /// To be called before the first byte is handed to the connection to the cloud: from here on
     /// an end without outcome means `unknown`, before it means `not_sent`.
     pub fn sending(&mut self) {
-        self.sending = true;
+        self.sending.store(true, Ordering::Release);
+    }
+
+    /// Tells whether [`Entry::sending`] was called, also once the entry is gone.
+    #[must_use]
+    pub fn watch_sending(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.sending)
     }
 
     /// Ends it. The record is queued, not awaited.
@@ -130,7 +142,8 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let result = if self.sending { Ending::Unknown } else { Ending::NotSent };
+        let sending = self.sending.load(Ordering::Acquire);
+        let result = if sending { Ending::Unknown } else { Ending::NotSent };
         self.end(result.into());
     }
 }

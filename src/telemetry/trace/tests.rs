@@ -99,17 +99,15 @@ async fn no_more_than_the_limit_is_sampled_in_a_second() {
 
 #[tokio::test]
 async fn stages_are_limited_and_cost_nothing_unsampled() {
-    let mut trace = tracer(true, 1.0, 1).begin(&HeaderMap::new(), noon());
+    let trace = tracer(true, 1.0, 1).begin(&HeaderMap::new(), noon());
     for _ in 0..STAGES_MAX * 2 {
-        let stage = trace.start(Stage::Evaluate);
-        trace.end(stage);
+        trace.within(Stage::Evaluate, || ());
     }
-    assert_eq!(trace.done.len(), STAGES_MAX);
+    assert_eq!(trace.done().len(), STAGES_MAX);
 
-    let mut trace = tracer(true, 0.0, 1).begin(&HeaderMap::new(), noon());
-    let stage = trace.start(Stage::Evaluate);
-    trace.end(stage);
-    assert_eq!(trace.done.capacity(), 0);
+    let trace = tracer(true, 0.0, 1).begin(&HeaderMap::new(), noon());
+    trace.within(Stage::Evaluate, || ());
+    assert_eq!(trace.done().capacity(), 0);
 }
 
 #[tokio::test]

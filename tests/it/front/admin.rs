@@ -1,13 +1,13 @@
 //! The admin listener.
 
-use crate::support::toy::{World, field, limits, read_to_end};
+use crate::support::toy::{World, field, limits, read_to_end, within};
 
 use lychgate::server::admin;
 use lychgate::server::admin::Check;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Status, content type and body of one request.
 async fn ask(world: &World, method: &str, path: &str) -> (u16, String, String) {
@@ -33,7 +33,7 @@ async fn it_answers_three_paths_and_only_to_be_read() {
             ]
         }
     };
-    let router = admin::router(checks, |ready| format!("ready {ready}\n"));
+    let router = admin::admin(checks, |ready| format!("ready {ready}\n"));
     let world = World::serve(router, limits()).await;
 
     let ready = concat!(
@@ -72,5 +72,37 @@ async fn it_answers_three_paths_and_only_to_be_read() {
     assert!(body.starts_with(r#"{"ready":false,"#), "{body}");
     assert_eq!(ask(&world, "GET", "/metrics").await.2, "ready false\n");
     assert_eq!(ask(&world, "GET", "/livez").await.0, 200);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn answers_are_not_kept_and_large_ones_are_compressed_on_request() {
+    let text = "lychgate_requests_total 1\n".repeat(500);
+    let metrics = text.clone();
+    let admin = admin::admin(Vec::new, move |_| metrics.clone());
+    let world = World::serve(admin, limits()).await;
+    for (accepts, encoding) in [("", None), ("Accept-Encoding: gzip\r\n", Some("gzip"))] {
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: gate\r\nConnection: close\r\n{accepts}\r\n");
+        let mut stream = world.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        within(stream.read_to_end(&mut answer)).await.unwrap();
+        let answer_text = String::from_utf8_lossy(&answer);
+        let (head, _) = answer_text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(field(head, "cache-control"), Some("no-store"));
+        assert_eq!(field(head, "content-encoding"), encoding);
+        assert_eq!(answer.len() < text.len() / 10, encoding.is_some(), "{}", answer.len());
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_and_the_listener_goes_on() {
+    let admin = admin::admin(Vec::new, |_| panic!("as asked"));
+    let world = World::serve(admin, limits()).await;
+    for (path, status) in [("/metrics", 500), ("/livez", 200)] {
+        assert_eq!(ask(&world, "GET", path).await.0, status, "{path}");
+    }
     world.stop().await;
 }

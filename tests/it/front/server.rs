@@ -35,7 +35,8 @@ async fn busy(world: &World) -> TcpStream {
 async fn a_panic_is_one_500_and_nothing_more() {
     let world = World::start(limits()).await;
     let mut stream = world.connect().await;
-    for (path, expected) in [("/a", "202 0"), ("/panic", "500 Lychgate.5001"), ("/b", "202 2")] {
+    let fault = r#"500 {"error_code":"Lychgate.5001","#;
+    for (path, expected) in [("/a", "202 0"), ("/panic", fault), ("/b", "202 2")] {
         stream.write_all(request(path).as_bytes()).await.unwrap();
         let answer = split(&read_one(&mut stream).await);
         assert!(answer[0].starts_with(expected), "{answer:?}");

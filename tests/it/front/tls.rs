@@ -2,14 +2,13 @@
 
 use crate::support::toy::{World, limits, loopback, within};
 
-use lychgate::authn::Peer;
-use lychgate::gateway::HeadFault;
+use lychgate::exchange::{Arrival, Handler};
 use lychgate::metrics::Metrics;
 use lychgate::server::tls::{Files, Setting, Tls};
 use lychgate::server::{Limits, Listener};
 
-use axum::Router;
-use axum::extract::Request;
+use axum::body::Body;
+use http::Response;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
@@ -32,22 +31,28 @@ fn files(certificate: &str, key: &str, client_ca: Option<&str>) -> Files {
     Files { certificate, key, client_ca }
 }
 
-/// A router that answers what it was told of the connection.
+/// Answers what it was told of the connection.
+#[derive(Clone)]
+struct Mirror;
+
+impl Handler for Mirror {
+    async fn handle(&self, Arrival { head, peer, fault }: Arrival) -> Response<Body> {
+        let (secure, local) = (peer.secure, peer.local);
+        let text = format!("{:?} secure={secure} local={local} {fault:?}", head.version);
+        Response::new(text.into())
+    }
+}
+
 async fn start(limits: Limits) -> World {
     start_with(limits, None).await
 }
 
 async fn start_with(limits: Limits, client_ca: Option<&str>) -> World {
-    let router = Router::new().fallback(async |request: Request| {
-        let peer = request.extensions().get::<Peer>().unwrap();
-        let fault = request.extensions().get::<HeadFault>();
-        format!("{:?} secure={} local={} {fault:?}", request.version(), peer.secure, peer.local)
-    });
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let files = files("localhost.pem", "localhost.key", client_ca);
     let tls = Tls::start(files, Metrics::new(), &tasks, stop).await.unwrap();
     let listener = Listener::bind(&loopback(), limits).await.unwrap();
-    World::serve_on(listener.with_tls(tls), router)
+    World::serve_on(listener.with_tls(tls), Mirror)
 }
 
 /// Trusts the listener, and has a certificate of its own or none.

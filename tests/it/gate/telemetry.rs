@@ -59,10 +59,10 @@ fn answer<'a>(url: &'a Uri, request_id: Option<&'a str>) -> Answer<'a> {
 async fn delete(tracer: &Tracer) -> Sent {
     let mut headers = HeaderMap::new();
     headers.insert("traceparent", HeaderValue::from_static(CALLER));
-    let mut trace = tracer.begin(&headers, BEGUN.parse().unwrap());
+    let trace = tracer.begin(&headers, BEGUN.parse().unwrap());
     for stage in [Stage::Parse, Stage::Authenticate, Stage::Evaluate] {
         let running = trace.start(stage);
-        trace.end(running);
+        trace.add(running.end());
     }
 
     let job: Uri =
@@ -87,7 +87,7 @@ async fn delete(tracer: &Tracer) -> Sent {
     task.spawn(async move {
         for stage in [Stage::Evaluate, Stage::Record, Stage::Sign] {
             let running = trace.start(stage);
-            trace.end(running);
+            trace.add(running.end());
         }
         let forward = trace.start(Stage::Forward);
         let traceparent = forward.traceparent();

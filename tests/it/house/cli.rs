@@ -297,8 +297,8 @@ async fn health_asks_the_admin_listener() {
         (&refused, &["--ready", "--current"], false, &["\n  policies_current: version b refused"]),
     ] {
         let checks = checks.to_vec();
-        let router = admin::router(move || checks.clone(), |_| "# EOF\n".to_owned());
-        let world = World::serve(router, limits()).await;
+        let admin_routes = admin::admin(move || checks.clone(), |_| "# EOF\n".to_owned());
+        let world = World::serve(admin_routes, limits()).await;
         // Of the addresses of a name, one answers.
         for host in ["127.0.0.1", "localhost"] {
             let admin = format!("{host}:{}", world.address.port());

@@ -27,22 +27,23 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("reload", &[LEAF, "policy"]),
     ("telemetry", &[LEAF, "policy"]),
     ("upstream", &[LEAF, "ledger", "policy", "sign", "telemetry"]),
+    ("exchange", &[LEAF, "authn", "policy", "route", "telemetry", "upstream"]),
     (
         "gateway",
         &[
             LEAF,
             "attributes",
             "authn",
+            "exchange",
             "ledger",
             "policy",
-            "route",
             "sign",
             "telemetry",
             "upstream",
         ],
     ),
-    ("forward", &[LEAF, "authn", "gateway", "policy", "route", "telemetry", "upstream"]),
-    ("server", &[LEAF, "authn", "gateway", "policy", "route"]),
+    ("forward", &[LEAF, "authn", "exchange", "policy", "telemetry", "upstream"]),
+    ("server", &[LEAF, "authn", "exchange", "policy", "route"]),
     // It stands for the cloud and must not agree with the gate by sharing its code.
     ("emulator", &["clock"]),
 ];

@@ -1,13 +1,10 @@
-//! A real listener on the loopback with a router that says what reached it.
+//! A real listener on the loopback with a handler that says what reached it.
 
-use lychgate::authn::Peer;
-use lychgate::gateway::{HeadFault, Refusal};
+use lychgate::exchange::{Arrival, Handler, Refusal};
 use lychgate::metrics::Metrics;
 use lychgate::server::{Admission, Limits, Listener, Place, Serving};
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
 use http::Response;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) const GOOD: &str = "DELETE /v2/p/training-jobs/j HTTP/1.1\r\nHost: gate\r\n\r\n";
 
-/// A served toy router: it answers a good head with 202 and the number and target of the request,
+/// A served toy: it answers a good head with 202 and the number and target of the request,
 /// a refused one with its status and code.
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
@@ -56,43 +53,39 @@ impl World {
     pub(crate) async fn start_for(in_all: usize, per_peer: usize, limits: Limits) -> Self {
         let reached = Arc::new(AtomicUsize::new(0));
         let gate = Arc::new(Semaphore::new(0));
-        let router = Router::new().fallback({
-            let (reached, gate) = (Arc::clone(&reached), Arc::clone(&gate));
-            move |request: Request| toy(request, Arc::clone(&reached), Arc::clone(&gate))
-        });
+        let toy = Toy { reached: Arc::clone(&reached), gate: Arc::clone(&gate) };
         let metrics = Metrics::new();
         let admission = Admission::new(in_all, per_peer, Vec::new(), metrics.clone());
         let listener = Listener::bind(&loopback(), limits).await.unwrap();
-        Self { reached, gate, ..Self::serve_for(admission, metrics, listener, router) }
+        Self { reached, gate, ..Self::serve_for(admission, metrics, listener, toy) }
     }
 
-    pub(crate) async fn serve(router: Router, limits: Limits) -> Self {
+    pub(crate) async fn serve(handler: impl Handler, limits: Limits) -> Self {
         let listener = Listener::bind(&loopback(), limits).await.unwrap();
-        Self::serve_on(listener, router)
+        Self::serve_on(listener, handler)
     }
 
-    pub(crate) fn serve_on(listener: Listener, router: Router) -> Self {
+    pub(crate) fn serve_on(listener: Listener, handler: impl Handler) -> Self {
         let metrics = Metrics::new();
         let admission = Admission::new(10_000, 10_000, Vec::new(), metrics.clone());
-        Self::serve_for(admission, metrics, listener, router)
+        Self::serve_for(admission, metrics, listener, handler)
     }
 
     fn serve_for(
         admission: Admission,
         metrics: Metrics,
         listener: Listener,
-        router: Router,
+        handler: impl Handler,
     ) -> Self {
         let address = listener.local_address().unwrap();
         let (tracker, drain) = (TaskTracker::new(), CancellationToken::new());
         let serving = Serving {
-            answer,
             admission,
             metrics: metrics.clone(),
             tracker: tracker.clone(),
             drain: drain.clone(),
         };
-        tracker.spawn(listener.serve(router, serving));
+        tracker.spawn(listener.serve(handler, serving));
         Self {
             address,
             tracker,
@@ -173,19 +166,27 @@ pub(crate) fn split(mut text: &str) -> Vec<String> {
     answers
 }
 
-async fn toy(request: Request, reached: Arc<AtomicUsize>, gate: Arc<Semaphore>) -> Response<Body> {
-    assert!(request.extensions().get::<Peer>().is_some());
-    if let Some(fault) = request.extensions().get::<HeadFault>() {
-        return answer(&Refusal::Head(*fault));
+/// Answers as [`World`] says.
+#[derive(Clone)]
+struct Toy {
+    reached: Arc<AtomicUsize>,
+    gate: Arc<Semaphore>,
+}
+
+impl Handler for Toy {
+    async fn handle(&self, Arrival { head, fault, .. }: Arrival) -> Response<Body> {
+        if let Some(fault) = fault {
+            return answer(&Refusal::Head(fault));
+        }
+        let number = self.reached.fetch_add(1, Ordering::Relaxed);
+        match head.uri.path() {
+            "/panic" => panic!("as asked"),
+            "/wait" => self.gate.acquire().await.unwrap().forget(),
+            _ => (),
+        }
+        let body = format!("{number} {} {}", head.method, head.uri);
+        Response::builder().status(202).body(Body::from(body)).unwrap()
     }
-    let number = reached.fetch_add(1, Ordering::Relaxed);
-    match request.uri().path() {
-        "/panic" => panic!("as asked"),
-        "/wait" => gate.acquire().await.unwrap().forget(),
-        _ => (),
-    }
-    let body = format!("{number} {} {}", request.method(), request.uri());
-    Response::builder().status(202).body(Body::from(body)).unwrap()
 }
 
 fn answer(refusal: &Refusal) -> Response<Body> {

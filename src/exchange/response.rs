@@ -1,6 +1,7 @@
-//! The two kinds of answer, with the headers that every answer carries.
+//! The kinds of answer, with the headers that every answer carries.
 
 use super::Refusal;
+use crate::metrics::Origin;
 use crate::upstream::Answer;
 
 use axum::body::Body;
@@ -62,8 +63,48 @@ pub(crate) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
     response
 }
 
+/// What a caller gets whose delete was carried out.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The cloud's answer, whatever it says.
+    Answered(Answer),
+    /// The cloud's answer was lost, and the job is gone.
+    Gone,
+    /// What the central gate said to a forwarder, with that gate's own marks.
+    Relayed(Relayed),
+}
+
+/// An answer of the central gate, to be handed back as it came.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    pub(crate) answer: Answer,
+    pub(crate) origin: HeaderValue,
+    pub(crate) request_id: HeaderValue,
+    pub(crate) challenges: Vec<HeaderValue>,
+}
+
+impl Reply {
+    /// The ID under which whoever answered knows the request.
+    pub(super) fn upstream_request_id(&self) -> Option<&str> {
+        match self {
+            Self::Answered(answer) => answer.request_id(),
+            Self::Gone => None,
+            Self::Relayed(relayed) => relayed.request_id.to_str().ok(),
+        }
+    }
+
+    /// The response, and who made it.
+    pub(super) fn into_response(self, request_id: Uuid) -> (Response<Body>, Origin) {
+        match self {
+            Self::Answered(answer) => (passed_on(answer, request_id), Origin::Upstream),
+            Self::Gone => (gone(request_id), Origin::Gateway),
+            Self::Relayed(relayed) => (handed_back(relayed, request_id), Origin::Upstream),
+        }
+    }
+}
+
 /// The cloud's answer, as much of it as [`Answer`] holds.
-pub(crate) fn passed_on(answer: Answer, request_id: Uuid) -> Response<Body> {
+fn passed_on(answer: Answer, request_id: Uuid) -> Response<Body> {
     let id = header_value(&request_id.to_string());
     let mut response = Response::new(Body::from(answer.body));
     *response.status_mut() = answer.status;
@@ -77,7 +118,7 @@ pub(crate) fn passed_on(answer: Answer, request_id: Uuid) -> Response<Body> {
 }
 
 /// 202 for a delete whose answer was lost and whose job is gone.
-pub(super) fn gone(request_id: Uuid) -> Response<Body> {
+fn gone(request_id: Uuid) -> Response<Body> {
     let id = header_value(&request_id.to_string());
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::ACCEPTED;
@@ -85,6 +126,19 @@ pub(super) fn gone(request_id: Uuid) -> Response<Body> {
     headers.insert(X_REQUEST_ID, id.clone());
     headers.insert(X_LYCHGATE_ORIGIN, HeaderValue::from_static("gateway"));
     headers.insert(X_LYCHGATE_REQUEST_ID, id);
+    response
+}
+
+/// The central gate's answer: who answered, and under which ID, is for it to say.
+fn handed_back(relayed: Relayed, id: Uuid) -> Response<Body> {
+    let Relayed { answer, origin, request_id, challenges } = relayed;
+    let mut response = passed_on(answer, id);
+    let headers = response.headers_mut();
+    headers.insert(X_LYCHGATE_ORIGIN, origin);
+    headers.insert(X_LYCHGATE_REQUEST_ID, request_id);
+    for challenge in challenges {
+        headers.append(header::WWW_AUTHENTICATE, challenge);
+    }
     response
 }
 

@@ -1,0 +1,277 @@
+//! The front desk: what the server hands over, the one life of an exchange, and the answers.
+//!
+//! [`run`] is that life, for the gate and for the forwarder. What differs between them is the
+//! [`Middle`].
+
+mod refusal;
+mod response;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::refusal::{CODES, ForwardFault, HeadFault, Refusal};
+
+pub(crate) use self::response::{
+    Relayed, Reply, X_LYCHGATE_ORIGIN, X_LYCHGATE_REQUEST_ID, X_REQUEST_ID, refused,
+};
+
+use crate::authn::Peer;
+use crate::clock::Clock;
+use crate::metrics::{Decision, InFlight, Metrics, Origin};
+use crate::policy::Job;
+use crate::route::{self, JobIds};
+use crate::telemetry::{self, Stage, Summary, Trace, Tracer};
+
+use axum::body::Body;
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode};
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+use uuid::Uuid;
+
+/// The longest request ID of a caller that is recorded, in characters.
+const CALLER_REQUEST_ID_MAX: usize = 64;
+
+/// The status in logs and metrics of a request whose client left before anything was decided, so
+/// that nobody receives an answer: nginx's number for it.
+const CLIENT_LEFT: u16 = 499;
+
+/// A request as the server hands it over.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Its head, without anything that the server added.
+    pub head: Parts,
+    /// The other end of its connection.
+    pub peer: Peer,
+    /// Why it is to be refused whatever it asks for; `head` is then not to be trusted.
+    pub fault: Option<HeadFault>,
+}
+
+impl Arrival {
+    /// The request target as it arrived. Over HTTP/1.1 it has no authority, or the route refuses
+    /// it.
+    fn target(&self) -> Cow<'_, str> {
+        let uri = &self.head.uri;
+        match (self.head.version, uri.authority(), uri.path_and_query()) {
+            (http::Version::HTTP_2, _, Some(it)) | (_, None, Some(it)) => {
+                Cow::Borrowed(it.as_str())
+            }
+            _ => Cow::Owned(uri.to_string()),
+        }
+    }
+}
+
+/// What answers the requests of a listener. A refusal is an answer like any other, so this cannot
+/// fail.
+pub trait Handler: Clone + Send + Sync + 'static {
+    /// Answers one request; dropped when its client leaves.
+    fn handle(&self, arrival: Arrival) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// What stands between the front desk and the cloud: a gate or a forwarder.
+pub(crate) trait Middle: Send + Sync + 'static {
+    /// What was judged, and is to be carried out.
+    type Judged: Send;
+
+    /// What callers are told when the work is given up after something was sent.
+    const OUTCOME_UNKNOWN: Refusal;
+
+    fn desk(&self) -> &Desk;
+
+    /// Who asks for what, and may it be? Nothing has happened yet when this is cancelled.
+    fn judge(
+        &self,
+        exchange: &mut Exchange,
+        arrival: &Arrival,
+    ) -> impl Future<Output = Result<Self::Judged, Refusal>> + Send;
+
+    /// Does it. No client cancels this, only the end of a drain.
+    fn carry_out(
+        &self,
+        exchange: &mut Exchange,
+        judged: Self::Judged,
+    ) -> impl Future<Output = Result<Reply, Refusal>> + Send;
+}
+
+/// What every exchange needs.
+#[derive(Debug)]
+pub struct Desk {
+    /// Which job IDs the route accepts.
+    pub job_ids: JobIds,
+    /// As many permits as requests may be worked on at once.
+    pub slots: Arc<Semaphore>,
+    /// Begins traces.
+    pub tracer: Tracer,
+    /// Counts.
+    pub metrics: Metrics,
+    /// Tells the time.
+    pub clock: Clock,
+    /// Holds the work that no client can cancel.
+    pub tracker: TaskTracker,
+    /// Ends that work, at the end of a drain.
+    pub give_up: CancellationToken,
+}
+
+/// The life of an exchange.
+pub(crate) async fn run<M: Middle>(middle: Arc<M>, arrival: Arrival) -> Response<Body> {
+    let desk = middle.desk();
+    let mut exchange = Exchange::begin(desk, &arrival);
+    let span = telemetry::request_span(&exchange.request_id, exchange.trace.trace_id());
+    let judged = match middle.judge(&mut exchange, &arrival).instrument(span.clone()).await {
+        Ok(judged) => judged,
+        Err(refusal) => return exchange.refuse(&refusal),
+    };
+    let id = exchange.id;
+    let (tracker, give_up) = (desk.tracker.clone(), desk.give_up.clone());
+    // From here on the client's connection has no say: a hang-up must not leave half a delete
+    // behind, so the work has a task of its own and this one only waits.
+    let work = async move {
+        let done = tokio::select! {
+            done = middle.carry_out(&mut exchange, judged) => Some(done),
+            () = give_up.cancelled() => None,
+        };
+        match done.unwrap_or_else(|| Err(exchange.given_up::<M>())) {
+            Ok(reply) => exchange.answer(reply),
+            Err(refusal) => exchange.refuse(&refusal),
+        }
+    };
+    match tracker.spawn(work.instrument(span)).await {
+        Ok(response) => response,
+        Err(_panicked) => refused(&Refusal::Internal, id),
+    }
+}
+
+/// A request in flight: its IDs, its trace, and what has become known of it for logs and spans. It
+/// ends with its answer; dropped before, its client has left or its task has panicked.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) id: Uuid,
+    pub(crate) request_id: String,
+    /// The caller's own, if it sent a printable one.
+    pub(crate) caller_request_id: Option<String>,
+    pub(crate) peer: Option<IpAddr>,
+    pub(crate) facts: Facts,
+    /// Whether bytes have begun to leave for what is carried out now; nothing before that.
+    pub(crate) sending: Option<Arc<AtomicBool>>,
+    /// Counts against the upstream's `in_flight` while the request is worked on.
+    pub(crate) upstream_slot: Option<OwnedSemaphorePermit>,
+    pub(crate) trace: Trace,
+    /// Counts against `limits.in_flight` likewise.
+    slot: Option<OwnedSemaphorePermit>,
+    ended: bool,
+    secure: bool,
+    method: Method,
+    metrics: Metrics,
+    _in_flight: InFlight,
+}
+
+/// What has become known of a request so far.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) principal: Option<String>,
+    pub(crate) job: Option<Arc<Job>>,
+    pub(crate) decision: Option<Decision>,
+    pub(crate) statement: Option<String>,
+    pub(crate) upstream: Option<String>,
+    pub(crate) upstream_request_id: Option<String>,
+}
+
+impl Exchange {
+    fn begin(desk: &Desk, Arrival { head, peer, .. }: &Arrival) -> Self {
+        let id = Uuid::new_v4();
+        Self {
+            id,
+            request_id: id.to_string(),
+            caller_request_id: caller_request_id(&head.headers),
+            peer: peer.address,
+            facts: Facts::default(),
+            sending: None,
+            upstream_slot: None,
+            trace: desk.tracer.begin(&head.headers, desk.clock.now()),
+            slot: None,
+            ended: false,
+            secure: peer.secure,
+            method: head.method.clone(),
+            metrics: desk.metrics.clone(),
+            _in_flight: desk.metrics.in_flight(),
+        }
+    }
+
+    /// What `arrival` asks for, if it is the one thing that goes through.
+    pub(crate) fn admit(&mut self, desk: &Desk, arrival: &Arrival) -> Result<Arc<Job>, Refusal> {
+        if let Some(fault) = arrival.fault {
+            return Err(fault.into());
+        }
+        // Before the target is read: whoever is one too many costs as little as can be.
+        let slot = Arc::clone(&desk.slots).try_acquire_owned();
+        self.slot = Some(slot.map_err(|_| Refusal::Overloaded)?);
+        let parse = || route::parse(&arrival.head.method, &arrival.target(), desk.job_ids);
+        let job = Arc::new(self.trace.within(Stage::Parse, parse)?);
+        self.facts.job = Some(Arc::clone(&job));
+        Ok(job)
+    }
+
+    /// What the caller is told when its work is given up; the same as the ledger says.
+    fn given_up<M: Middle>(&self) -> Refusal {
+        match self.sending.as_ref().is_some_and(|it| it.load(Ordering::Acquire)) {
+            true => M::OUTCOME_UNKNOWN,
+            false => Refusal::Stopping,
+        }
+    }
+
+    fn answer(mut self, reply: Reply) -> Response<Body> {
+        self.facts.upstream_request_id = reply.upstream_request_id().map(str::to_owned);
+        let (response, origin) = reply.into_response(self.id);
+        self.end(response.status(), origin, None);
+        response
+    }
+
+    /// Ends with the gate's own answer.
+    fn refuse(mut self, refusal: &Refusal) -> Response<Body> {
+        self.end(refusal.status(), Origin::Gateway, Some(refusal.code()));
+        refused(refusal, self.id)
+    }
+
+    fn end(&mut self, status: StatusCode, origin: Origin, error_code: Option<u16>) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let Facts { principal, job, decision, statement, upstream, upstream_request_id } =
+            &self.facts;
+        let took = self.trace.finish(&Summary {
+            secure: self.secure,
+            error_code,
+            principal: principal.as_deref(),
+            job: job.as_deref(),
+            decision: *decision,
+            statement: statement.as_deref(),
+            upstream: upstream.as_deref(),
+            upstream_request_id: upstream_request_id.as_deref(),
+            ..Summary::new(&self.request_id, &self.method, status, origin)
+        });
+        self.metrics.request(status, origin, error_code, took);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let refusal = Refusal::Internal;
+            return self.end(refusal.status(), Origin::Gateway, Some(refusal.code()));
+        }
+        let left = StatusCode::from_u16(CLIENT_LEFT).unwrap_or(StatusCode::BAD_REQUEST);
+        self.end(left, Origin::Gateway, None);
+    }
+}
+
+fn caller_request_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    let printable = id.bytes().all(|it| it.is_ascii_graphic() || it == b' ');
+    (printable && (1..=CALLER_REQUEST_ID_MAX).contains(&id.len())).then(|| id.to_owned())
+}

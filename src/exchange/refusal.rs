@@ -1,0 +1,238 @@
+//! Why the gate answered by itself: status, stable code, message. The one table of them.
+
+use crate::authn;
+use crate::policy;
+use crate::policy::{Denial, Reason};
+use crate::route;
+
+use http::StatusCode;
+use std::borrow::Cow;
+
+/// Every code that an answer of the gate can have: its status and one digit. Published in
+/// docs/operations.md, so a code that was used once never gets another meaning.
+pub const CODES: [u16; 41] = [
+    4001, 4002, 4003, 4004, 4005, 4006, 4007, 4011, 4012, 4013, 4014, 4015, 4016, 4017, 4018, 4019,
+    4031, 4032, 4033, 4041, 4042, 4051, 4052, 4081, 4141, 4291, 4311, 5001, 5021, 5022, 5023, 5031,
+    5032, 5033, 5034, 5035, 5036, 5037, 5041, 5042, 5051,
+];
+
+/// Every answer that is the gate's own and not the cloud's; its text is what the caller reads in
+/// `error_msg`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The job's attributes could change the answer and cannot be found out.
+    #[error(
+        "the job's attributes could change the answer and cannot be looked up now; nothing was sent"
+    )]
+    AttributesUnavailable,
+    /// The credential for the cloud is refused there, or the breaker is open.
+    #[error("ModelArts refuses the gate's own credential; this is not about your credential")]
+    CloudRefusesKey,
+    /// No connection to the cloud; nothing was sent.
+    #[error("cannot connect to ModelArts; nothing was sent")]
+    Connect,
+    /// The policies say no.
+    #[error(
+        "`{principal}` may not perform `{}` on `{resource}`: {}",
+        policy::ACTION,
+        reason(denial, *named)
+    )]
+    Denied {
+        /// Who asked, such as `corp/alice`.
+        principal: String,
+        /// The job's URN.
+        resource: String,
+        /// Why.
+        denial: Denial,
+        /// Statement names may be told to callers (`policies.denials: full`).
+        named: bool,
+    },
+    /// A forwarder has no answer of the central gate.
+    #[error(transparent)]
+    Forward(#[from] ForwardFault),
+    /// The bytes of the request head.
+    #[error(transparent)]
+    Head(#[from] HeadFault),
+    /// No principal.
+    #[error(transparent)]
+    Identity(#[from] authn::Error),
+    /// A fault of the gate.
+    #[error("an internal error")]
+    Internal,
+    /// The decision could not be written down.
+    #[error("the decision cannot be recorded now; nothing was sent")]
+    Ledger,
+    /// No credential for the cloud yet.
+    #[error("the gate has no credential for ModelArts now; nothing was sent")]
+    NoCloudCredential,
+    /// No policies yet.
+    #[error("the gate has no policies yet; nothing was sent")]
+    NoPolicies,
+    /// No answer in time, and nothing was sent.
+    #[error("no connection to ModelArts in time; nothing was sent")]
+    NothingSent,
+    /// Sent without an answer.
+    #[error(
+        "the delete was sent and ModelArts did not answer; look at the job, or repeat the delete: that is safe"
+    )]
+    OutcomeUnknown,
+    /// More requests than `limits.in_flight`.
+    #[error("the gate is at its limit of requests; nothing was sent")]
+    Overloaded,
+    /// No upstream claims the project.
+    #[error("this gate serves no such project")]
+    ProjectNotServed,
+    /// The principal asks faster than `limits.per_principal`.
+    #[error("too many requests of this principal")]
+    Rate,
+    /// The target is not the route.
+    #[error(transparent)]
+    Route(#[from] route::Error),
+    /// The gate is draining.
+    #[error("the gate is stopping; nothing was sent")]
+    Stopping,
+    /// The cloud answered something that cannot be passed on.
+    #[error("ModelArts gave an answer that cannot be passed on")]
+    UnusableAnswer,
+}
+
+/// Why a forwarder has no answer of the central gate to pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForwardFault {
+    /// No connection: name, TCP or TLS. Nothing was sent.
+    #[error("this forwarder cannot connect to the gate; nothing was sent")]
+    Connect,
+    /// No connection in time; nothing was sent.
+    #[error("this forwarder got no connection to the gate in time; nothing was sent")]
+    NothingSent,
+    /// No token for the gate yet; nothing was sent.
+    #[error("this forwarder has no token for the gate now; nothing was sent")]
+    NoToken,
+    /// Sent without an answer.
+    #[error(
+        "the delete was sent to the gate, which did not answer; look at the job, or repeat the delete: that is safe"
+    )]
+    OutcomeUnknown,
+    /// What answered is no gate, or its answer is malformed.
+    #[error("what this forwarder took for the gate gave an answer that cannot be passed on")]
+    UnusableAnswer,
+}
+
+/// What is wrong with a request head, before anything is parsed from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadFault {
+    /// A body, or a header that announces one.
+    #[error("this route takes no body")]
+    Body,
+    /// No loopback name in `Host` or `:authority`, on a listener that vouches for whoever reaches it:
+    /// a browser that was led here by a name that resolves to loopback (DNS rebinding).
+    #[error(
+        "this listener serves its own machine only: the Host must be localhost, an address in 127.0.0.0/8 or [::1]"
+    )]
+    Host,
+    /// `CONNECT` or `TRACE`.
+    #[error("only DELETE goes through this gate")]
+    Method,
+    /// Not a head of RFC 9112, or one that two readers could read differently; says which rule.
+    #[error("the request head is malformed: {0}")]
+    Malformed(&'static str),
+    /// Not a target of RFC 9112, or not in origin-form; says which rule.
+    #[error("the request target is malformed: {0}")]
+    Target(&'static str),
+    /// The target is longer than [`route::TARGET_BYTES_MAX`].
+    #[error("{}", route::Error::TooLong)]
+    TargetTooLong,
+    /// Not complete in time.
+    #[error("the request head did not arrive in time")]
+    TooSlow,
+    /// More bytes or fields than the limits.
+    #[error("the request head has too many bytes or fields")]
+    TooLarge,
+    /// Neither HTTP/1.1 nor HTTP/2.
+    #[error("use HTTP/1.1 or HTTP/2")]
+    Version,
+}
+
+impl Refusal {
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.code() / 10).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The stable number in `Lychgate.NNNN`, one of [`CODES`].
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::AttributesUnavailable => 5031,
+            Self::CloudRefusesKey => 5021,
+            Self::Connect | Self::Forward(ForwardFault::Connect) => 5022,
+            Self::Denied { denial, .. } => match denial.reason {
+                Reason::ExplicitDeny => 4031,
+                Reason::OutsideGuardrails => 4032,
+                Reason::NothingAllows => 4033,
+            },
+            Self::Head(fault) => match fault {
+                HeadFault::Body => 4007,
+                HeadFault::Host | HeadFault::Malformed(_) => 4006,
+                HeadFault::Method => 4051,
+                HeadFault::Target(_) => 4001,
+                HeadFault::TargetTooLong => 4141,
+                HeadFault::TooLarge => 4311,
+                HeadFault::TooSlow => 4081,
+                HeadFault::Version => 5051,
+            },
+            Self::Identity(error) => match error {
+                authn::Error::Audience => 4015,
+                authn::Error::Expired(_) => 4014,
+                authn::Error::KeysUnavailable => 5033,
+                authn::Error::NoCredential => 4011,
+                authn::Error::Project { .. } | authn::Error::Unsigned(_) => 4019,
+                authn::Error::SeveralCredentials => 4012,
+                authn::Error::Signature => 4018,
+                authn::Error::Skew { .. } => 4017,
+                authn::Error::Certificate(_) | authn::Error::Token(_) => 4013,
+                authn::Error::UnknownKey(_) => 4016,
+            },
+            Self::Internal => 5001,
+            Self::Ledger => 5032,
+            Self::NoCloudCredential | Self::Forward(ForwardFault::NoToken) => 5034,
+            Self::NoPolicies => 5037,
+            Self::NothingSent | Self::Forward(ForwardFault::NothingSent) => 5041,
+            Self::OutcomeUnknown | Self::Forward(ForwardFault::OutcomeUnknown) => 5042,
+            Self::Overloaded => 5035,
+            Self::ProjectNotServed => 4042,
+            Self::Rate => 4291,
+            Self::Route(error) => match error {
+                route::Error::BatchDelete => 4052,
+                route::Error::JobId(_) => 4005,
+                route::Error::Malformed(_) => 4001,
+                route::Error::Method => 4051,
+                route::Error::ProjectId => 4004,
+                route::Error::ProjectPlaceholder => 4003,
+                route::Error::Query => 4002,
+                route::Error::TooLong => 4141,
+                route::Error::Unknown => 4041,
+            },
+            Self::Stopping => 5036,
+            Self::UnusableAnswer | Self::Forward(ForwardFault::UnusableAnswer) => 5023,
+        }
+    }
+
+    /// The connection cannot be trusted to be in step any more and is closed after the answer.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        matches!(self, Self::Head(_) | Self::Stopping)
+    }
+}
+
+fn reason(denial: &Denial, named: bool) -> Cow<'static, str> {
+    match (denial.reason, &denial.statement) {
+        (Reason::ExplicitDeny, Some(statement)) if named => {
+            Cow::Owned(format!("denied by `{statement}`"))
+        }
+        (Reason::ExplicitDeny, _) => Cow::Borrowed("a policy denies it"),
+        (Reason::OutsideGuardrails, _) => Cow::Borrowed("it is outside what the guardrails allow"),
+        (Reason::NothingAllows, _) => Cow::Borrowed("no policy that is attached to it allows this"),
+    }
+}
