@@ -4,6 +4,7 @@
 //! The fields are those of ShowTrainingJobDetails and of the tag list in the ModelArts API
 //! reference. Duplicate keys on a path that is read are refused by the derived readers below.
 
+use crate::object::Object;
 use crate::policy::{Attribute, Attributes};
 
 use jiff::Timestamp;
@@ -66,7 +67,7 @@ pub fn details(
     now: Timestamp,
     words: &PoolWords,
 ) -> Result<Attributes, Error> {
-    let Details { kind, metadata, status, spec, tasks } =
+    let Object(Details { kind, metadata: Object(metadata), status, spec, tasks }) =
         serde_json::from_str(str::from_utf8(answer)?)?;
     if metadata.id != training_job_id {
         return Err(Error::OtherJob);
@@ -76,7 +77,7 @@ pub fn details(
         pool_id,
         pool_type,
         // Every documented answer has these three, so one without them is not understood.
-        phase: mandatory(status.and_then(|it| it.phase)),
+        phase: mandatory(status.and_then(|it| it.0.phase)),
         kind: mandatory(kind),
         age: metadata
             .create_time
@@ -96,12 +97,12 @@ pub fn details(
 /// # Errors
 /// When the list cannot be trusted to be whole.
 pub fn tags(answer: &[u8]) -> Result<BTreeMap<String, String>, Error> {
-    let TagList { tags, total_count } = serde_json::from_str(str::from_utf8(answer)?)?;
+    let Object(TagList { tags, total_count }) = serde_json::from_str(str::from_utf8(answer)?)?;
     if let Some(total) = total_count.filter(|it| *it != tags.len()) {
         return Err(Error::NotWhole { held: tags.len(), total });
     }
     let mut res = BTreeMap::new();
-    for Tag { key, value } in tags {
+    for Object(Tag { key, value }) in tags {
         if res.insert(key, value).is_some() {
             return Err(Error::DuplicateTag);
         }
@@ -112,10 +113,10 @@ pub fn tags(answer: &[u8]) -> Result<BTreeMap<String, String>, Error> {
 #[derive(Deserialize)]
 struct Details {
     kind: Option<String>,
-    metadata: Metadata,
-    status: Option<Status>,
-    spec: Option<Spec>,
-    tasks: Option<Vec<Task>>,
+    metadata: Object<Metadata>,
+    status: Option<Object<Status>>,
+    spec: Option<Object<Spec>>,
+    tasks: Option<Vec<Object<Task>>>,
 }
 
 #[derive(Deserialize)]
@@ -135,12 +136,12 @@ struct Status {
 
 #[derive(Deserialize)]
 struct Spec {
-    resource: Option<Resource>,
+    resource: Option<Object<Resource>>,
 }
 
 #[derive(Deserialize)]
 struct Task {
-    task_resource: Option<Resource>,
+    task_resource: Option<Object<Resource>>,
 }
 
 #[derive(Deserialize)]
@@ -152,7 +153,7 @@ struct Resource {
 
 #[derive(Deserialize)]
 struct TagList {
-    tags: Vec<Tag>,
+    tags: Vec<Object<Tag>>,
     total_count: Option<usize>,
 }
 
@@ -179,17 +180,17 @@ fn mandatory(text: Option<String>) -> Attribute<String> {
 /// `modelarts:poolId` and `modelarts:poolType`. ModelArts has no field for the type: a pool ID means
 /// a dedicated pool, `flavor_detail` without one the public pool.
 fn pools(
-    spec: Option<Spec>,
-    tasks: Option<Vec<Task>>,
+    spec: Option<Object<Spec>>,
+    tasks: Option<Vec<Object<Task>>>,
     words: &PoolWords,
 ) -> (Attribute<Vec<String>>, Attribute<Vec<String>>) {
     let resources = spec
-        .and_then(|it| it.resource)
+        .and_then(|it| it.0.resource)
         .into_iter()
-        .chain(tasks.into_iter().flatten().filter_map(|it| it.task_resource));
+        .chain(tasks.into_iter().flatten().filter_map(|it| it.0.task_resource));
     let mut ids = BTreeSet::new();
     let mut public = false;
-    for resource in resources {
+    for Object(resource) in resources {
         let has_group = resource.pool_group_id.is_some_and(|it| !it.is_empty());
         match resource.pool_id.filter(|it| !it.is_empty()) {
             Some(id) => {
@@ -301,6 +302,15 @@ mod tests {
             r#"{"metadata":{"id":"JOB"},"status":{"phase":["Running"]}}"#,
             r#"{"metadata":{"id":"JOB","create_time":"1"}}"#,
             r#"{"metadata":{"id":"JOB"},"tasks":[{"task_resource":{"pool_id":"a","pool_id":"b"}}]}"#,
+            // Lists where objects are documented.
+            r#"["job",{"id":"JOB"},null,null,null]"#,
+            r#"{"metadata":["JOB","n","0","alice",1]}"#,
+            r#"{"metadata":{"id":"JOB"},"status":["Completed"]}"#,
+            r#"{"metadata":{"id":"JOB"},"spec":[{"pool_id":"a"}]}"#,
+            r#"{"metadata":{"id":"JOB"},"spec":{"resource":["a",null,null]}}"#,
+            r#"{"metadata":{"id":"JOB"},"tasks":[[{"pool_id":"a"}]]}"#,
+            r#"{"metadata":{"id":"JOB"},"tasks":[{"task_resource":["a"]}]}"#,
+            r#"{"metadata":{"id":"JOB"},"tasks":{"task_resource":{"pool_id":"a"}}}"#,
         ] {
             assert!(read(answer).is_err(), "{answer}");
         }
@@ -327,6 +337,8 @@ mod tests {
             "{}",
             r#"{"tags":null}"#,
             r#"{"tags":{}}"#,
+            r#"[[]]"#,
+            r#"{"tags":[["env","prod"]]}"#,
             r#"{"tags":[{"key":"env"}]}"#,
             r#"{"tags":[{"key":"env","value":null}]}"#,
             r#"{"tags":[{"key":"env","value":1}]}"#,

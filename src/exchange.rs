@@ -178,6 +178,8 @@ pub(crate) struct Facts {
     pub(crate) job: Option<Arc<Job>>,
     pub(crate) decision: Option<Decision>,
     pub(crate) statement: Option<String>,
+    /// The keys that left it undecided for good, separated by commas.
+    pub(crate) undecided: Option<String>,
     pub(crate) upstream: Option<String>,
     pub(crate) upstream_request_id: Option<String>,
 }
@@ -242,7 +244,7 @@ impl Exchange {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let Facts { principal, job, decision, statement, upstream, upstream_request_id } =
+        let Facts { principal, job, decision, statement, undecided, upstream, upstream_request_id } =
             &self.facts;
         let took = self.trace.finish(&Summary {
             secure: self.secure,
@@ -251,6 +253,7 @@ impl Exchange {
             job: job.as_deref(),
             decision: *decision,
             statement: statement.as_deref(),
+            undecided: undecided.as_deref(),
             upstream: upstream.as_deref(),
             upstream_request_id: upstream_request_id.as_deref(),
             ..Summary::new(&self.request_id, &self.method, status, origin)

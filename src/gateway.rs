@@ -22,9 +22,9 @@ use self::resolve::{Case, Judged, Resolver, Unknown};
 use crate::attributes::PoolWords;
 use crate::authn::{self, Authenticator};
 use crate::exchange::{self, Arrival, Desk, Exchange, Handler, Middle, Refusal, Reply};
-use crate::ledger::{self, Ending, Entry, Ledger, Outcome};
+use crate::ledger::{self, Ending, Entry, Ledger, Outcome, Recorded, Undecided};
 use crate::metrics::AuthMethod;
-use crate::policy::{self, Attribute, Decision, Denial, Method, Principal, Query};
+use crate::policy::{self, Attribute, Attributes, Decision, Denial, Method, Principal, Query};
 use crate::sign;
 use crate::telemetry::Stage;
 use crate::upstream::{Answer, DeleteError, LookUpError, LookedUp, Upstreams};
@@ -128,24 +128,34 @@ impl Gateway {
         }
     }
 
-    async fn record(&self, exchange: &Exchange, judged: &Judged) -> Result<Entry, Refusal> {
+    async fn record(
+        &self,
+        exchange: &Exchange,
+        case: &Case,
+        attributes: &Attributes,
+        decision: Decision,
+    ) -> Result<Recorded, Refusal> {
         let judged = ledger::Judged {
             request_id: &exchange.request_id,
             caller_request_id: exchange.caller_request_id.as_deref(),
             trace_id: exchange.trace.trace_id(),
             peer: exchange.peer,
-            upstream: &judged.case.upstream.config().name,
-            query: &judged.case.query,
-            attributes: &judged.attributes,
-            decision: &judged.decision,
-            policies: &judged.case.policies.recorded,
+            upstream: &case.upstream.config().name,
+            query: &case.query,
+            attributes,
+            decision,
+            policies: &case.policies.recorded,
         };
-        let recording = self.parts.ledger.record(&judged);
-        exchange.trace.during(Stage::Record, recording).await.map_err(|error| match error {
-            ledger::Error::Closed => Refusal::Stopping,
-            error => {
+        let recording = self.parts.ledger.record(judged);
+        exchange.trace.during(Stage::Record, recording).await.map_err(|error| {
+            if !matches!(error, ledger::Error::Closed) {
                 tracing::error!(%error, "the decision was not recorded");
-                Refusal::Ledger
+            }
+            match error {
+                ledger::Error::Closed => Refusal::Stopping,
+                // The question fits, which was looked at before: it is the job.
+                ledger::Error::TooLarge => Refusal::TooMuch,
+                _ => Refusal::Ledger,
             }
         })
     }
@@ -227,16 +237,15 @@ impl Middle for Gateway {
     ) -> Result<Reply, Refusal> {
         for judgement in 1..=JUDGEMENTS_MAX {
             self.parts.desk.metrics.decision(resolve::word(&judged.decision));
-            let mut entry = self.record(exchange, &judged).await?;
-            let Judged { case, decision, known_since, unknown_because, .. } = judged;
-            let permit = match decision {
-                Decision::Allow(permit) => permit,
-                Decision::Deny(denial) => {
-                    entry.close(Ending::Denied.into());
-                    return Err(self.denied(&case.query, denial));
-                }
-                Decision::Indeterminate(_) => return undecided(entry, unknown_because),
-            };
+            let Judged { case, attributes, decision, known_since, unknown_because } = judged;
+            let (permit, mut entry) =
+                match self.record(exchange, &case, &attributes, decision).await? {
+                    Recorded::Permitted(permit, entry) => (permit, entry),
+                    Recorded::Denied(denial) => return Err(self.denied(&case.query, denial)),
+                    Recorded::Undecided(open) => {
+                        return undecided(exchange, open, &case, &attributes, unknown_because);
+                    }
+                };
             let fresh_until = known_since.map(|it| it + self.settings.attributes_max_age);
             exchange.sending = Some(entry.watch_sending());
             let trace = &exchange.trace;
@@ -261,21 +270,35 @@ impl Middle for Gateway {
 
 /// The policies could not tell. Only who might have been allowed gets here, so that the job does
 /// not exist may be told.
-fn undecided(entry: Entry, because: Option<Unknown>) -> Result<Reply, Refusal> {
+fn undecided(
+    exchange: &mut Exchange,
+    open: Undecided,
+    Case { query, policies, .. }: &Case,
+    attributes: &Attributes,
+    because: Option<Unknown>,
+) -> Result<Reply, Refusal> {
     let (status, request_id) = match &because {
-        Some(Unknown::NoSuchJob(answer)) => {
+        Some(Unknown::NotFound(answer)) => {
             (Some(answer.status.as_u16()), answer.request_id().map(str::to_owned))
         }
         _ => (None, None),
     };
-    entry.close(Outcome { result: Ending::Refused, status, upstream_request_id: request_id });
+    open.close(status, request_id);
     Err(match because {
-        Some(Unknown::NoSuchJob(answer)) => return Ok(Reply::Answered(*answer)),
+        Some(Unknown::NotFound(answer)) => return Ok(Reply::Answered(*answer)),
         Some(Unknown::Failed(LookUpError::BreakerOpen | LookUpError::KeyRefused)) => {
             Refusal::CloudRefusesKey
         }
         Some(Unknown::Failed(LookUpError::NoCredential)) => Refusal::NoCloudCredential,
-        Some(Unknown::Failed(_) | Unknown::Unreadable(_)) | None => Refusal::AttributesUnavailable,
+        Some(Unknown::Failed(_) | Unknown::Unreadable(_)) => Refusal::AttributesUnavailable,
+        // Everything that was asked was answered, and still does not say it.
+        None => {
+            let keys = policies.set.undecided(query, attributes);
+            let listed = keys.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            tracing::warn!(undecided = listed, "undecided for good: no repeat can help");
+            exchange.facts.undecided = Some(listed);
+            Refusal::Undecidable { keys }
+        }
     })
 }
 
@@ -313,7 +336,7 @@ async fn settle(exchange: &mut Exchange, case: &Case, entry: Entry) -> Result<Re
     let (seen, done) = upstream.details(&query.job, &exchange.trace, SETTLE_BYTES_MAX).await;
     exchange.trace.add(done);
     match seen {
-        Ok(LookedUp::NoSuchJob(answer)) => {
+        Ok(LookedUp::NotFound(answer)) if answer.is_no_such_job() => {
             entry.close(Outcome {
                 result: Ending::Gone,
                 status: Some(answer.status.as_u16()),
@@ -321,7 +344,7 @@ async fn settle(exchange: &mut Exchange, case: &Case, entry: Entry) -> Result<Re
             });
             Ok(Reply::Gone)
         }
-        Ok(LookedUp::Found(_)) | Err(_) => {
+        Ok(LookedUp::Found(_) | LookedUp::NotFound(_)) | Err(_) => {
             entry.close(Ending::Unknown.into());
             Err(Refusal::OutcomeUnknown)
         }

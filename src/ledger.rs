@@ -25,7 +25,7 @@ pub use self::read::tail::{Line, TAIL_BYTES_MAX, TAIL_RECORDS_MAX, Tail, TailErr
 pub use self::read::verify::{Reader, Record, Trust, Unverified, Verified, verify, verify_signed};
 pub use self::record::Ending;
 pub use self::write::entry::{Entry, Outcome, Pending};
-pub use self::write::judged::Judged;
+pub use self::write::judged::{Judged, Recorded, Undecided};
 pub use self::write::policies::Policies;
 pub use self::write::queue::QUEUE_MAX;
 pub use self::write::writer::SEGMENT_AGE_MAX;
@@ -293,7 +293,7 @@ impl Ledger {
     ///
     /// # Errors
     /// Each of [`Error`]; nothing may be sent then.
-    pub async fn record(&self, judged: &Judged<'_>) -> Result<Entry, Error> {
+    pub async fn record(&self, judged: Judged<'_>) -> Result<Recorded, Error> {
         let (reply, entry) = oneshot::channel();
         let submitted = judged.submission(reply).and_then(|it| self.queue.submit(it));
         submitted.inspect_err(|error| match error {
@@ -301,7 +301,8 @@ impl Ledger {
             Error::TooLarge => self.metrics.ledger_failed(LedgerFault::RecordSize),
             Error::Closed | Error::Failed | Error::Full | Error::Write(_) => (),
         })?;
-        entry.await.unwrap_or(Err(Error::Failed))
+        let entry = entry.await.unwrap_or(Err(Error::Failed))?;
+        Ok(Recorded::new(judged.decision, entry))
     }
 
     /// Notes a policy version that came into force, with its text. Not awaited; each segment holds

@@ -29,6 +29,7 @@ pub mod client;
 pub mod clock;
 pub mod metrics;
 pub mod mounted;
+pub mod object;
 pub mod secret;
 pub mod text;
 

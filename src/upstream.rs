@@ -82,8 +82,9 @@ struct Ended<'a> {
 pub enum LookedUp {
     /// The body of a 200, at most `max` bytes.
     Found(Bytes),
-    /// The cloud does not know the job; this is what it said.
-    NoSuchJob(Box<Answer>),
+    /// There is nothing; this is what the cloud said. Only [`Answer::is_no_such_job`] tells whether
+    /// that is the job.
+    NotFound(Box<Answer>),
 }
 
 impl Upstream {
@@ -158,7 +159,7 @@ impl Upstream {
             result.unwrap_or_else(|_| Err(LookUpError::Failed(format!("none within {limit:?}"))));
         let (status, request_id) = match &result {
             Ok(LookedUp::Found(_)) => (Some(StatusCode::OK), None),
-            Ok(LookedUp::NoSuchJob(answer)) => (Some(answer.status), answer.request_id()),
+            Ok(LookedUp::NotFound(answer)) => (Some(answer.status), answer.request_id()),
             Err(LookUpError::KeyRefused) => (Some(StatusCode::UNAUTHORIZED), None),
             Err(LookUpError::Status(status)) => (Some(*status), None),
             Err(LookUpError::BreakerOpen | LookUpError::NoCredential | LookUpError::Failed(_)) => {
@@ -216,8 +217,8 @@ impl Upstream {
             }
             Ok(_) | Err(_) => return Err(LookUpError::KeyRefused),
         };
-        match answer.is_no_such_job() {
-            true => Ok(LookedUp::NoSuchJob(Box::new(answer))),
+        match answer.is_not_found() {
+            true => Ok(LookedUp::NotFound(Box::new(answer))),
             false => Err(LookUpError::Status(status)),
         }
     }

@@ -157,7 +157,7 @@ impl Looks {
         let trace = self.tracer.begin(&HeaderMap::new(), now);
         let (found, _) = upstream.details(job, &trace, ANSWER_BYTES_MAX).await;
         match found {
-            Ok(LookedUp::NoSuchJob(_)) => Seen::Gone,
+            Ok(LookedUp::NotFound(answer)) if answer.is_no_such_job() => Seen::Gone,
             // A 200 that does not tell of this job is no sign of it.
             Ok(LookedUp::Found(body)) => {
                 match attributes::details(&body, &job.training_job_id, now, &self.words) {
@@ -165,7 +165,7 @@ impl Looks {
                     Err(_) => Seen::Nothing,
                 }
             }
-            Err(_) => Seen::Nothing,
+            Ok(LookedUp::NotFound(_)) | Err(_) => Seen::Nothing,
         }
     }
 }

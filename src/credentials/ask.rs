@@ -5,6 +5,7 @@
 use super::{Issued, Oidc, PodIdentity};
 use crate::client::{self, Client, Roots};
 use crate::mounted::{Mounted, ReadError};
+use crate::object::Object;
 use crate::secret::Secret;
 use crate::sign::{self, Credential};
 
@@ -85,7 +86,7 @@ struct Session {
 #[derive(Deserialize)]
 struct Document {
     #[serde(alias = "credential")]
-    credentials: Written,
+    credentials: Object<Written>,
 }
 
 /// Every issuer spells it in its own way.
@@ -251,7 +252,8 @@ fn header_value(text: &[u8]) -> Result<HeaderValue, Error> {
 
 fn issued(body: &[u8]) -> Result<Issued, Error> {
     // What the reader says may quote the answer.
-    let Document { credentials: it } = serde_json::from_slice(body).map_err(|_| Error::Answer)?;
+    let Object(Document { credentials: Object(it) }) =
+        serde_json::from_slice(body).map_err(|_| Error::Answer)?;
     let token = Some(Secret::new(it.security_token));
     let credential = Credential::new(it.access_key_id, Secret::new(it.secret_access_key), token)?;
     let expires = it.expiration.parse::<Timestamp>().map_err(|_| Error::Answer)?;

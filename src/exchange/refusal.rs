@@ -7,13 +7,14 @@ use crate::route;
 
 use http::StatusCode;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// Every code that an answer of the gate can have: its status and one digit. Published in
 /// docs/operations.md, so a code that was used once never gets another meaning.
-pub const CODES: [u16; 41] = [
+pub const CODES: [u16; 42] = [
     4001, 4002, 4003, 4004, 4005, 4006, 4007, 4011, 4012, 4013, 4014, 4015, 4016, 4017, 4018, 4019,
-    4031, 4032, 4033, 4041, 4042, 4051, 4052, 4081, 4141, 4291, 4311, 5001, 5021, 5022, 5023, 5031,
-    5032, 5033, 5034, 5035, 5036, 5037, 5041, 5042, 5051,
+    4031, 4032, 4033, 4041, 4042, 4051, 4052, 4081, 4091, 4141, 4291, 4311, 5001, 5021, 5022, 5023,
+    5031, 5032, 5033, 5034, 5035, 5036, 5037, 5041, 5042, 5051,
 ];
 
 /// Every answer that is the gate's own and not the cloud's; its text is what the caller reads in
@@ -91,6 +92,20 @@ pub enum Refusal {
     /// The gate is draining.
     #[error("the gate is stopping; nothing was sent")]
     Stopping,
+    /// What is known of the job is too much to be recorded.
+    #[error(
+        "the job's tags are too long to be recorded with a decision: asking again cannot help; nothing was sent"
+    )]
+    TooMuch,
+    /// The policies ask for what the request or its job does not say, however often it is asked.
+    #[error(
+        "the policies ask for {}, which this job or request does not say in a way that can be read: asking again cannot help; nothing was sent",
+        listed(keys)
+    )]
+    Undecidable {
+        /// The keys, such as `modelarts:poolId`.
+        keys: BTreeSet<String>,
+    },
     /// The cloud answered something that cannot be passed on.
     #[error("ModelArts gave an answer that cannot be passed on")]
     UnusableAnswer,
@@ -215,6 +230,7 @@ impl Refusal {
                 route::Error::Unknown => 4041,
             },
             Self::Stopping => 5036,
+            Self::TooMuch | Self::Undecidable { .. } => 4091,
             Self::UnusableAnswer | Self::Forward(ForwardFault::UnusableAnswer) => 5023,
         }
     }
@@ -224,6 +240,10 @@ impl Refusal {
     pub fn closes(&self) -> bool {
         matches!(self, Self::Head(_) | Self::Stopping)
     }
+}
+
+fn listed(keys: &BTreeSet<String>) -> String {
+    keys.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn reason(denial: &Denial, named: bool) -> Cow<'static, str> {

@@ -27,7 +27,8 @@ pub(crate) struct Judged {
     pub(super) case: Case,
     pub(super) attributes: Attributes,
     pub(super) decision: Decision,
-    /// When the oldest look-up that counts was answered; `None` without a look-up.
+    /// Before the oldest look-up that counts was asked for: an answer is as old as its question, as
+    /// it can lie in a buffer for as long as this process stands still. `None` without a look-up.
     pub(super) known_since: Option<Instant>,
     pub(super) unknown_because: Option<Unknown>,
 }
@@ -36,7 +37,8 @@ pub(crate) struct Judged {
 #[derive(Debug)]
 pub(super) enum Unknown {
     Failed(LookUpError),
-    NoSuchJob(Box<Answer>),
+    /// The cloud's answer to a job, or a route, that it does not know.
+    NotFound(Box<Answer>),
     /// An answer came and cannot be read with certainty.
     Unreadable(attributes::Error),
 }
@@ -62,8 +64,8 @@ impl Resolver {
                 Decision::Indeterminate(doubt) => doubt.wanted.without(asked),
                 Decision::Allow(_) | Decision::Deny(_) => Sources::default(),
             };
-            let no_such_job = matches!(unknown_because, Some(Unknown::NoSuchJob(_)));
-            if wanted.is_empty() || no_such_job {
+            let not_found = matches!(unknown_because, Some(Unknown::NotFound(_)));
+            if wanted.is_empty() || not_found {
                 exchange.facts.decision = Some(word(&decision));
                 exchange.facts.statement = statement(&decision);
                 return Judged { case, attributes, decision, known_since, unknown_because };
@@ -82,31 +84,33 @@ impl Resolver {
             if !wanted.details {
                 return None;
             }
+            let asked = Instant::now();
             let (answer, done) = upstream.details(&query.job, trace, ANSWER_BYTES_MAX).await;
             let read = |body: &[u8]| {
                 attributes::details(body, &query.job.training_job_id, query.now, &self.words)
             };
-            Some((self.read(answer, LookUp::Details, read), Instant::now(), done))
+            Some((self.read(answer, LookUp::Details, read), asked, done))
         };
         let tags = async {
             if !wanted.tags {
                 return None;
             }
+            let asked = Instant::now();
             let (answer, done) = upstream.tags(&query.job, trace, ANSWER_BYTES_MAX).await;
-            Some((self.read(answer, LookUp::Tags, attributes::tags), Instant::now(), done))
+            Some((self.read(answer, LookUp::Tags, attributes::tags), asked, done))
         };
         let (details, tags) = tokio::join!(details, tags);
         let mut round = Round::default();
-        let mut note = |answered: Instant, done| {
+        let mut note = |asked: Instant, done| {
             exchange.trace.add(done);
-            round.earliest = Some(round.earliest.map_or(answered, |it: Instant| it.min(answered)));
+            round.earliest = Some(round.earliest.map_or(asked, |it: Instant| it.min(asked)));
         };
-        round.details = details.map(|(details, answered, done)| {
-            note(answered, done);
+        round.details = details.map(|(details, asked, done)| {
+            note(asked, done);
             details
         });
-        round.tags = tags.map(|(tags, answered, done)| {
-            note(answered, done);
+        round.tags = tags.map(|(tags, asked, done)| {
+            note(asked, done);
             tags
         });
         round
@@ -120,12 +124,20 @@ impl Resolver {
     ) -> Result<T, Unknown> {
         let found = match answer {
             Ok(LookedUp::Found(body)) => read(&body).map_err(Unknown::Unreadable),
-            Ok(LookedUp::NoSuchJob(answer)) => Err(Unknown::NoSuchJob(answer)),
+            Ok(LookedUp::NotFound(answer)) => Err(Unknown::NotFound(answer)),
             Err(error) => Err(Unknown::Failed(error)),
         };
         let result = match &found {
             Ok(_) => LookUpResult::Found,
-            Err(Unknown::NoSuchJob(_)) => LookUpResult::UnknownJob,
+            Err(Unknown::NotFound(answer)) if answer.is_no_such_job() => LookUpResult::UnknownJob,
+            Err(Unknown::NotFound(answer)) => {
+                tracing::warn!(
+                    source = source.as_str(),
+                    status = answer.status.as_u16(),
+                    "look-up failed"
+                );
+                LookUpResult::Unavailable
+            }
             Err(Unknown::Failed(error)) => {
                 tracing::warn!(source = source.as_str(), %error, "look-up failed");
                 LookUpResult::Unavailable
@@ -168,8 +180,8 @@ impl Round {
             Err(unknown) => Some(unknown),
         });
         match (details, tags) {
-            (Some(Unknown::NoSuchJob(answer)), _) | (_, Some(Unknown::NoSuchJob(answer))) => {
-                Some(Unknown::NoSuchJob(answer))
+            (Some(Unknown::NotFound(answer)), _) | (_, Some(Unknown::NotFound(answer))) => {
+                Some(Unknown::NotFound(answer))
             }
             (details, tags) => details.or(tags),
         }

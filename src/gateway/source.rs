@@ -2,10 +2,11 @@
 
 use crate::authn::Peer;
 use crate::policy::Attribute;
+use crate::text;
 
 use http::HeaderMap;
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The most entries of an `X-Forwarded-For` list that are read.
 const FORWARDED_FOR_MAX: usize = 32;
@@ -41,8 +42,13 @@ fn forwarded_for(
         let Ok(list) = list.to_str() else { return Attribute::Unavailable };
         for entry in list.rsplit(',') {
             count += 1;
-            let entry = entry.trim_matches([' ', '\t']).parse::<IpAddr>();
-            let (Ok(entry), true) = (entry, count <= FORWARDED_FOR_MAX) else {
+            let entry = address(entry.trim_matches([' ', '\t']));
+            let (Some(entry), true) = (entry, count <= FORWARDED_FOR_MAX) else {
+                tracing::warn!(
+                    %peer,
+                    x_forwarded_for = %text::escaped(list),
+                    "a trusted proxy names no address that can be read"
+                );
                 return Attribute::Unavailable;
             };
             source = entry.to_canonical();
@@ -52,6 +58,13 @@ fn forwarded_for(
         }
     }
     Attribute::Value(source)
+}
+
+/// An address, with a port or in brackets as some proxies write it.
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse::<SocketAddr>().map(|it| it.ip());
+    bare.parse().or_else(|_| with_port()).ok()
 }
 
 fn forwarded_proto(headers: &HeaderMap, secure: bool) -> Attribute<bool> {
@@ -105,7 +118,14 @@ mod tests {
             ("10.1.1.1", "junk, 198.51.100.7", ip("198.51.100.7")),
             ("10.1.1.1", "198.51.100.7, junk", Unavailable),
             ("10.1.1.1", "junk, 10.2.2.2", Unavailable),
-            ("10.1.1.1", "198.51.100.7:80", Unavailable),
+            ("10.1.1.1", "198.51.100.7:51008", ip("198.51.100.7")),
+            ("10.1.1.1", "198.51.100.7:80, 10.2.2.2:443", ip("198.51.100.7")),
+            ("10.1.1.1", "[2001:db8::7]:51008", ip("2001:db8::7")),
+            ("10.1.1.1", "[2001:db8::7]", ip("2001:db8::7")),
+            ("10.1.1.1", "198.51.100.7:", Unavailable),
+            ("10.1.1.1", "198.51.100.7:x", Unavailable),
+            ("10.1.1.1", "unknown", Unavailable),
+            ("10.1.1.1", "[198.51.100.7", Unavailable),
             ("10.1.1.1", "", Unavailable),
             ("::ffff:10.1.1.1", "::ffff:198.51.100.7", ip("198.51.100.7")),
             ("fd00::1", "2001:db8::7", ip("2001:db8::7")),

@@ -3,7 +3,7 @@
 pub(super) mod disk;
 
 use super::record::Body;
-use super::{Entry, Error, Judged, Ledger, Policies};
+use super::{Entry, Error, Judged, Ledger, Policies, Recorded};
 
 use crate::policy;
 
@@ -27,9 +27,8 @@ pub(super) async fn record_by(
     policies: &Arc<Policies>,
 ) -> Result<Entry, Error> {
     let query = query("curl/8");
-    let denial = policy::Denial { reason: policy::Reason::NothingAllows, statement: None };
-    ledger
-        .record(&Judged {
+    let recorded = ledger
+        .record(Judged {
             request_id,
             caller_request_id: None,
             trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
@@ -37,10 +36,25 @@ pub(super) async fn record_by(
             upstream: "bj4",
             query: &query,
             attributes: &policy::Attributes::default(),
-            decision: &policy::Decision::Deny(denial),
+            decision: allowed(&query),
             policies,
         })
-        .await
+        .await?;
+    match recorded {
+        Recorded::Permitted(_, entry) => Ok(entry),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a policy that allows everything to everybody says.
+pub(super) fn allowed(query: &policy::Query) -> policy::Decision {
+    let all = r#"{"Version":"5.0","Statement":[{"Effect":"Allow","Action":["modelarts:trainJob:delete"]}]}"#;
+    let files = policy::Files::from_iter([
+        ("identity/all.json", all),
+        ("attachments.yaml", "- {to: [any], policies: [all]}\n"),
+    ]);
+    let set = policy::Set::compile(&files, &policy::Limits::default()).set.unwrap();
+    set.evaluate(query, &policy::Attributes::default())
 }
 
 pub(super) fn query(user_agent: &str) -> policy::Query {

@@ -360,10 +360,10 @@ async fn every_decision_can_be_judged_again_from_the_ledger_alone() {
             upstream: "bj4",
             query: &query,
             attributes: &attributes,
-            decision: &set.evaluate(&query, &attributes),
+            decision: set.evaluate(&query, &attributes),
             policies: &policies,
         };
-        drop(opened.ledger.record(&judged).await.unwrap());
+        drop(opened.ledger.record(judged).await.unwrap());
     }
     opened.thread.close().await.unwrap();
 
@@ -387,7 +387,7 @@ async fn every_decision_can_be_judged_again_from_the_ledger_alone() {
                     upstream: &recorded.upstream,
                     query: &query,
                     attributes: &attributes,
-                    decision: &set.evaluate(&query, &attributes),
+                    decision: set.evaluate(&query, &attributes),
                     policies: &policies,
                 };
                 assert_eq!(again.record(), *recorded);

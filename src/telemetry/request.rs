@@ -33,6 +33,8 @@ pub struct Summary<'a> {
     pub decision: Option<Decision>,
     /// The statement that decided.
     pub statement: Option<&'a str>,
+    /// The keys that the policies ask for and that cannot be read, however often it is asked.
+    pub undecided: Option<&'a str>,
     /// The upstream's configured name.
     pub upstream: Option<&'a str>,
     /// The upstream's `X-Request-Id`.
@@ -61,6 +63,7 @@ impl<'a> Summary<'a> {
             job: None,
             decision: None,
             statement: None,
+            undecided: None,
             upstream: None,
             upstream_request_id: None,
             error: None,
@@ -96,6 +99,7 @@ pub(super) fn log(summary: &Summary<'_>, trace_id: &str, took: Duration) {
                 decision = summary.decision.map(Decision::result),
                 reason = summary.reason(),
                 statement = summary.statement,
+                undecided = summary.undecided,
                 status = summary.status.as_u16(),
                 error_code = summary.error_code.map(|it| display(Code(it))),
                 origin = summary.origin.as_str(),

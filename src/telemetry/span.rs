@@ -170,6 +170,7 @@ fn server_attributes(summary: &Summary<'_>) -> Vec<KeyValue> {
         ("lychgate.decision", summary.decision.map(Decision::result)),
         ("lychgate.reason", summary.reason()),
         ("lychgate.statement", summary.statement),
+        ("lychgate.undecided", summary.undecided),
         ("lychgate.upstream", summary.upstream),
         ("lychgate.upstream_request_id", summary.upstream_request_id),
     ];

@@ -1,6 +1,7 @@
 //! What the cloud answered, reduced to what may be passed on, and what its error codes mean for us.
 
 use crate::client;
+use crate::object::Object;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -103,11 +104,19 @@ impl Answer {
         }
     }
 
-    /// The cloud does not know the job.
+    /// ModelArts says that the job does not exist. Any other 404 (a route that is not published, a
+    /// page of a proxy, another project) says nothing about the job.
     #[must_use]
     pub fn is_no_such_job(&self) -> bool {
-        self.status == StatusCode::NOT_FOUND
-            || self.status == StatusCode::BAD_REQUEST && self.code.as_deref() == Some(NO_SUCH_JOB)
+        matches!(self.status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND)
+            && self.code.as_deref() == Some(NO_SUCH_JOB)
+    }
+
+    /// The job is not there, or what is asked about it is not: to be told to whoever may know,
+    /// instead of a decision.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND || self.is_no_such_job()
     }
 
     /// A 401 that speaks of our key, token or clock. One without a readable code counts too, because
@@ -149,7 +158,7 @@ fn error_code(body: &[u8]) -> Option<String> {
     struct Body {
         error_code: String,
     }
-    serde_json::from_slice::<Body>(body).ok().map(|it| it.error_code)
+    serde_json::from_slice::<Object<Body>>(body).ok().map(|it| it.0.error_code)
 }
 
 /// An error page that echoes the request must not hand our credential to the caller.
@@ -200,7 +209,7 @@ mod tests {
         ] {
             assert_eq!(with_code(status, code).refuses_key(), ours, "{status} {code}");
         }
-        for body in ["", "<html>", "{}", r#"{"error_code":7}"#] {
+        for body in ["", "<html>", "{}", r#"{"error_code":7}"#, r#"["ModelArts.0112"]"#] {
             assert!(answer(401, body).refuses_key(), "{body}");
             assert!(!answer(403, body).refuses_key(), "{body}");
         }
@@ -209,7 +218,17 @@ mod tests {
     #[test]
     fn an_unknown_job_is_told_by_status_and_code() {
         assert!(with_code(400, "ModelArts.2775").is_no_such_job());
-        assert!(answer(404, "").is_no_such_job());
+        assert!(with_code(404, "ModelArts.2775").is_no_such_job());
+        for other in [
+            answer(404, ""),
+            answer(404, "<html>"),
+            with_code(404, "APIG.0101"),
+            with_code(404, "ModelArts.2786"),
+            with_code(404, "ModelArts.2836"),
+            with_code(404, "ModelArts.2890"),
+        ] {
+            assert!(other.is_not_found() && !other.is_no_such_job(), "{other:?}");
+        }
         assert!(!with_code(400, "ModelArts.2788").is_no_such_job());
         assert!(!with_code(403, "ModelArts.2775").is_no_such_job());
         assert!(!answer(400, "ModelArts.2775").is_no_such_job());

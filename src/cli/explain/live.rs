@@ -103,7 +103,11 @@ fn found<E: fmt::Display>(
 ) -> Result<Option<bytes::Bytes>, Error> {
     match answer {
         Ok(LookedUp::Found(body)) => Ok(Some(body)),
-        Ok(LookedUp::NoSuchJob(_)) => Err(Error::NoSuchJob),
+        Ok(LookedUp::NotFound(answer)) if answer.is_no_such_job() => Err(Error::NoSuchJob),
+        Ok(LookedUp::NotFound(answer)) => {
+            unavailable(what, &format!("the cloud answered with status {}", answer.status));
+            Ok(None)
+        }
         Err(error) => {
             unavailable(what, &error);
             Ok(None)

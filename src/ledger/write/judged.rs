@@ -3,9 +3,9 @@
 use super::queue::Submission;
 use crate::ledger::line::MEMBERS_BYTES_MAX;
 use crate::ledger::record::{Body, Fact, Verdict};
-use crate::ledger::{Entry, Error, Pending, Policies, record};
+use crate::ledger::{Ending, Entry, Error, Outcome, Pending, Policies, record};
 
-use crate::policy;
+use crate::policy::{self, Decision, Denial, Permit};
 
 use jiff::Timestamp;
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// A decision with everything that it was based on.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Judged<'a> {
     /// The gate's own request ID.
     pub request_id: &'a str,
@@ -31,9 +31,55 @@ pub struct Judged<'a> {
     /// What was known of the job.
     pub attributes: &'a policy::Attributes,
     /// The answer.
-    pub decision: &'a policy::Decision,
+    pub decision: Decision,
     /// The policy version that answered.
     pub policies: &'a Arc<Policies>,
+}
+
+/// A decision that is on stable storage. Only a permitted one comes with an entry to send with:
+///
+/// ```compile_fail,E0616
+/// # use lychgate::ledger::{Entry, Undecided};
+/// fn send_anyway(undecided: Undecided) -> Entry {
+///     undecided.entry
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "a permitted delete is there to be sent"]
+pub enum Recorded {
+    /// Allowed, by this permit.
+    Permitted(Permit, Entry),
+    /// A decided no; its outcome is queued.
+    Denied(Denial),
+    /// The policies could not tell.
+    Undecided(Undecided),
+}
+
+/// A recorded decision that allows nothing and is not closed yet.
+#[derive(Debug)]
+pub struct Undecided {
+    entry: Entry,
+}
+
+impl Undecided {
+    /// Closes it as refused, with what the cloud said if that is why.
+    pub fn close(self, status: Option<u16>, upstream_request_id: Option<String>) {
+        self.entry.close(Outcome { result: Ending::Refused, status, upstream_request_id });
+    }
+}
+
+impl Recorded {
+    /// Closes what is not permitted.
+    pub(in crate::ledger) fn new(decision: Decision, entry: Entry) -> Self {
+        match decision {
+            Decision::Allow(permit) => Self::Permitted(permit, entry),
+            Decision::Deny(denial) => {
+                entry.close(Ending::Denied.into());
+                Self::Denied(denial)
+            }
+            Decision::Indeterminate(_) => Self::Undecided(Undecided { entry }),
+        }
+    }
 }
 
 impl Judged<'_> {
@@ -64,12 +110,12 @@ impl Judged<'_> {
     pub(in crate::ledger) fn record(&self) -> record::Decision<'_> {
         let query = self.query;
         let principal = &query.principal;
-        let (result, reason, statement) = match self.decision {
-            policy::Decision::Allow(permit) => (Verdict::Allow, None, Some(permit.statement())),
-            policy::Decision::Deny(denial) => {
+        let (result, reason, statement) = match &self.decision {
+            Decision::Allow(permit) => (Verdict::Allow, None, Some(permit.statement())),
+            Decision::Deny(denial) => {
                 (Verdict::Deny, Some(denial.reason.into()), denial.statement.as_ref())
             }
-            policy::Decision::Indeterminate(_) => (Verdict::Indeterminate, None, None),
+            Decision::Indeterminate(_) => (Verdict::Indeterminate, None, None),
         };
         record::Decision {
             request_id: self.request_id.into(),

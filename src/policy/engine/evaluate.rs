@@ -12,6 +12,7 @@ use crate::policy::{
     Attributes, Decision, Denial, Doubt, Permit, Query, Reason, Set, Sources, StatementName,
 };
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Some statement of a list matches: the first that does, and what the undecided ones name.
@@ -66,6 +67,28 @@ impl Set {
                 Decision::Indeterminate(Doubt { wanted })
             }
         }
+    }
+}
+
+impl Set {
+    /// The keys of the conditions that leave `query` undecided, by name and in order: what would have
+    /// to be known of the request or its job. Not for every request: it walks through all statements
+    /// that could decide.
+    #[must_use]
+    pub fn undecided(&self, query: &Query, attributes: &Attributes) -> BTreeSet<String> {
+        let facts = Facts { query, attributes };
+        let guardrails = [&self.guardrails.denies, &self.guardrails.allows];
+        let mut statements: Vec<_> = guardrails.into_iter().flatten().collect();
+        self.attachments.each(query, |number| {
+            let policy = self.identity.get(number as usize);
+            statements.extend(policy.iter().flat_map(|it| it.denies.iter().chain(&it.allows)));
+        });
+        let undecided = statements.into_iter().filter(|it| it.matches(facts) == Truth::Unknown);
+        undecided
+            .flat_map(|it| it.conditions.iter().map(move |condition| (it.effect, condition)))
+            .filter(|(effect, condition)| condition.holds(*effect, facts) == Truth::Unknown)
+            .map(|(_, condition)| condition.key.to_string())
+            .collect()
     }
 }
 

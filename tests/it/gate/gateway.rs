@@ -143,6 +143,25 @@ async fn a_dead_cloud_is_told_and_recorded() {
     assert_eq!(world.outcomes(1).await[0]["result"], "refused");
 }
 
+/// An answer is as old as its question: it may have been on its way, or lain in a buffer, for long.
+#[tokio::test]
+async fn attributes_are_dated_from_before_they_were_asked_for() {
+    let by_pool = r#","Condition":{"StringEquals":{"modelarts:poolId":"pool-vision-1"}}"#;
+    for (times, expected) in [(1, (202, None)), (9, (503, Some("Lychgate.5031")))] {
+        let files = allow(by_pool);
+        let files: Vec<_> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        let builder = World::builder().policies(&files);
+        let world =
+            builder.config("ledger:", "attributes: {max_age: 300ms}\nledger:").start().await;
+        let slow = Fault::new(Effect::None).at(Operation::Details).times(times);
+        world.emulator.fault(slow.after(Duration::from_millis(400)));
+        let answer = world.delete("alice", FINISHED).await;
+        assert_eq!((answer.status, answer.code().as_deref()), expected, "{times}");
+        let counts = world.emulator.counts();
+        assert_eq!((counts.details, counts.delete), (2, u64::from(times == 1)), "{times}");
+    }
+}
+
 /// attacks.md 76.
 #[tokio::test]
 async fn a_delete_without_an_answer_is_looked_after_and_never_repeated() {

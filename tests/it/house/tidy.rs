@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that know no other and that everyone above the pure core may use.
-const LEAVES: &[&str] = &["client", "clock", "metrics", "mounted", "secret", "text"];
+const LEAVES: &[&str] = &["client", "clock", "metrics", "mounted", "object", "secret", "text"];
 
 /// Every module and what it may import besides itself; [`LEAF`] stands for all of [`LEAVES`].
 const LAYERS: &[(&str, &[&str])] = &[
@@ -15,6 +15,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("metrics", &[]),
     ("mounted", &[]),
+    ("object", &[]),
     ("secret", &[]),
     ("text", &[]),
     ("policy", &["text"]),

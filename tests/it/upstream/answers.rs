@@ -81,6 +81,63 @@ async fn a_look_up_without_an_answer_deletes_nothing() {
     }
 }
 
+/// A job that lies in one pool of a group, and policies that ask for its pool: no repeat can help.
+#[tokio::test]
+async fn what_a_job_does_not_say_is_told_as_lasting() {
+    let details = |rest: &str| {
+        let body = format!(r#"{{"kind":"job","metadata":{{"id":"{FINISHED}"}},{rest}}}"#);
+        scripted(200, &[JSON], &body)
+    };
+    let many: Vec<_> = (0..10_000).map(|it| format!(r#"{{"key":"k{it}","value":"v"}}"#)).collect();
+    let many = scripted(200, &[JSON], &format!(r#"{{"tags":[{}]}}"#, many.join(",")));
+    for (condition, operation, effect, expected) in [
+        (
+            BY_POOL,
+            Operation::Details,
+            details(r#""spec":{"resource":{"pool_group_id":"g"}}"#),
+            "`modelarts:poolId`",
+        ),
+        (BY_POOL, Operation::Details, details(r#""spec":{}"#), "`modelarts:poolId`"),
+        (BY_TAG, Operation::Tags, many, "tags are too long"),
+    ] {
+        let world = world(condition).await;
+        world.emulator.fault(Fault::new(effect).at(operation));
+        let answer = world.delete("alice", FINISHED).await;
+        assert_eq!(said(&answer), gate(409, "4091"), "{expected}");
+        assert_eq!(answer.header("retry-after"), None);
+        let body = String::from_utf8_lossy(&answer.body).into_owned();
+        assert!(body.contains(expected) && body.contains("cannot help"), "{body}");
+        assert_eq!(world.emulator.counts().delete, 0);
+    }
+}
+
+/// Only `ModelArts.2775` says that a job is gone: a route that is not published, a page of a proxy and
+/// whatever else has status 404 leave the outcome open.
+#[tokio::test]
+async fn only_the_code_for_a_job_that_is_gone_ends_a_delete_without_an_answer() {
+    let coded = |it: &str| format!(r#"{{"error_code":"{it}","error_msg":"m"}}"#);
+    for (status, body, expected) in [
+        (400, coded("ModelArts.2775"), (202, None, "gone")),
+        (404, coded("ModelArts.2775"), (202, None, "gone")),
+        (404, coded("APIG.0101"), (504, Some("Lychgate.5042"), "unknown")),
+        (404, coded("ModelArts.2786"), (504, Some("Lychgate.5042"), "unknown")),
+        (404, coded("ModelArts.2836"), (504, Some("Lychgate.5042"), "unknown")),
+        (404, coded("ModelArts.2890"), (504, Some("Lychgate.5042"), "unknown")),
+        (404, String::new(), (504, Some("Lychgate.5042"), "unknown")),
+        (404, r#"["ModelArts.2775"]"#.to_owned(), (504, Some("Lychgate.5042"), "unknown")),
+    ] {
+        let world = World::builder().policies(ALLOW_ALL).start().await;
+        let arrived = Effect::Reset { when: Reset::Arrived };
+        world.emulator.fault(Fault::new(arrived).at(Operation::Delete).times(1));
+        world.emulator.fault(Fault::new(scripted(status, &[JSON], &body)).at(Operation::Details));
+        let answer = world.delete("alice", FINISHED).await;
+        let outcome = &world.outcomes(1).await[0];
+        let code = answer.code();
+        let seen = (answer.status, code.as_deref(), outcome["result"].as_str().unwrap());
+        assert_eq!(seen, expected, "{status} {body}");
+    }
+}
+
 /// attack 64: that there is no such job is told to whom some job would be allowed, as it came.
 #[tokio::test]
 async fn a_look_up_that_finds_nothing_is_passed_on_to_who_may_know() {
