@@ -7,6 +7,8 @@ mod tests;
 
 pub use self::directory::{Error, read};
 
+use self::directory::{DIRECTORIES, read_once};
+
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::policy::{Compiled, Diagnostic, Files, Limits, Set, Severity};
@@ -26,9 +28,15 @@ const QUIET: Duration = Duration::from_millis(300);
 /// A directory that is never quiet is read after this time nevertheless.
 const UNQUIET_MAX: Duration = Duration::from_secs(3);
 
-/// How often the directory is read without any notice of a change: notices are lost on some file
-/// systems, and below the root nobody listens.
-const READ_AGAIN: Duration = Duration::from_secs(60);
+/// How soon the directory is read again without any notice of a change: some file systems give none.
+const READ_AGAIN_MIN: Duration = Duration::from_secs(1);
+
+/// And how late at most.
+const READ_AGAIN_MAX: Duration = Duration::from_secs(60);
+
+/// How many times as long as a reading took the next one waits, so that a directory of thousands of
+/// files costs no more than a small part of a core.
+const PAUSE_PER_READING: u32 = 50;
 
 /// The policies in force; clones follow the same directory.
 #[derive(Clone, Debug)]
@@ -137,29 +145,37 @@ impl Policies {
 }
 
 impl Follower {
-    /// Reads the directory again after each change of its root, and from time to time, until `stop`.
+    /// Reads the directory again after each notice of a change, and from time to time, until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
+        let mut pause = READ_AGAIN_MIN;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(()) = self.changes.recv() => self.quiet().await,
-                // The root itself may have been replaced, and then the old one is listened to.
-                () = tokio::time::sleep(READ_AGAIN) => self.listen(),
+                () = tokio::time::sleep(pause) => (),
             }
-            self.loader.load().await;
+            let start = Instant::now();
+            if self.loader.load().await {
+                // The root or a directory in it may be another one now, as after the swap of a
+                // ConfigMap, and the old one would still be listened to.
+                self.listen();
+            }
+            pause = (start.elapsed() * PAUSE_PER_READING).clamp(READ_AGAIN_MIN, READ_AGAIN_MAX);
         }
     }
 
-    /// A watch on a sub-directory or a file would hear nothing after the first swap of a ConfigMap.
+    /// Where nothing is heard, the next reading finds the change.
     fn listen(&mut self) {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
-        let directory = &self.loader.directory;
-        // There is nothing to stop listening to the first time.
-        let _ = watcher.unwatch(directory);
-        if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
-            tracing::warn!(%error, "changes of policies are noticed late");
+        let root = &self.loader.directory;
+        for path in DIRECTORIES.iter().map(|it| root.join(it)).chain([root.clone()]) {
+            // There is nothing to stop listening to the first time.
+            let _ = watcher.unwatch(&path);
+            if let Err(error) = watcher.watch(&path, RecursiveMode::NonRecursive) {
+                tracing::debug!(%error, path = %path.display(), "changes of policies are noticed late");
+            }
         }
     }
 
@@ -185,23 +201,25 @@ enum Outcome {
 }
 
 impl Loader {
-    async fn load(&self) {
+    /// Takes over what the directory holds now; false if that is what it held before.
+    async fn load(&self) -> bool {
         let outcome = match self.read().await {
             Ok(it) => it,
             // Only a panic or the end of the runtime gets here; what is in force stays so.
             Err(error) => {
                 tracing::error!(%error, "reading policies was broken off");
-                return;
+                return false;
             }
         };
         match outcome {
-            Outcome::Refused => (),
+            Outcome::Refused => return false,
             Outcome::InForce => {
-                self.state.send_if_modified(|it| it.refusal.take().is_some());
+                return self.state.send_if_modified(|it| it.refusal.take().is_some());
             }
             Outcome::Compiled(compiled) => self.take(*compiled),
             Outcome::Unreadable(error) => self.refuse(None, 1, error.to_string()),
         }
+        true
     }
 
     async fn read(&self) -> Result<Outcome, tokio::task::JoinError> {
@@ -210,6 +228,10 @@ impl Loader {
         let refused = state.refusal.and_then(|it| it.digest);
         let (directory, limits) = (self.directory.clone(), self.limits.clone());
         tokio::task::spawn_blocking(move || {
+            // Once is enough to see that nothing has changed.
+            if read_once(&directory, &limits).is_ok_and(|it| Some(it.digest()) == in_force) {
+                return Outcome::InForce;
+            }
             let files = match read(&directory, &limits) {
                 Ok(it) => it,
                 Err(error) => return Outcome::Unreadable(error),

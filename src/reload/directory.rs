@@ -8,7 +8,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 /// The directories that a policy directory has.
-const DIRECTORIES: [&str; 3] = ["guardrails", "identity", "tests"];
+pub(super) const DIRECTORIES: [&str; 3] = ["guardrails", "identity", "tests"];
 
 /// Files beside documents: attachments.yaml and suites.
 const OTHER_FILES_MAX: usize = 1000;
@@ -50,7 +50,7 @@ pub enum Error {
 }
 
 /// Reads a policy directory: twice, until it is the same twice in a row, because files may be
-/// replaced meanwhile. Names that start with `..` and `README.md` are left out. What else has no
+/// replaced meanwhile. Names that start with a dot or end in `~` and `README.md` are left out. What else has no
 /// place in a policy directory is in the image, so that compiling reports it; there a directory or
 /// anything that is no file is an empty file whose path ends in `/`. Blocks.
 ///
@@ -69,6 +69,11 @@ pub fn read(directory: &Path, limits: &Limits) -> Result<Files, Error> {
         std::thread::sleep(PAUSE);
     }
     Err(Error::Changing(directory.to_owned()))
+}
+
+/// Reads a policy directory once: what is read may be half of one version and half of another.
+pub(super) fn read_once(directory: &Path, limits: &Limits) -> Result<Files, Error> {
+    Image::of(directory, limits)
 }
 
 struct Image<'a> {
@@ -92,7 +97,8 @@ impl<'a> Image<'a> {
             let Some(name) = path.file_name().and_then(|it| it.to_str()) else {
                 return Err(Error::Name(path));
             };
-            if name.starts_with("..") || name == "README.md" {
+            // Swap files, backups and folders of editors and version control, `..data` of a ConfigMap.
+            if name.starts_with('.') || name.ends_with('~') || name == "README.md" {
                 continue;
             }
             let relative = format!("{prefix}{name}");

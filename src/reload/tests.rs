@@ -41,15 +41,19 @@ fn a_directory_is_read_whole() {
             ("README.md", ""),
             ("..2026/guardrails/c.json", DENY),
             (".git/config", ""),
+            ("guardrails/.g.json.swp", "x"),
+            ("guardrails/g.json~", "x"),
+            ("identity/.gitkeep", ""),
+            ("guardrails/a.json.bak", ""),
         ],
     );
     symlink(root.path().join("guardrails"), root.path().join("more")).unwrap();
     assert_eq!(
         paths(root.path()),
         [
-            ".git/",
             "attachments.yaml",
             "guardrails/a.json",
+            "guardrails/a.json.bak",
             "guardrails/deeper/",
             "identity/a.txt",
             "more/",
@@ -227,4 +231,45 @@ async fn each_request_is_judged_by_one_version() {
     let deciders: Vec<_> =
         seen.values().collect::<std::collections::BTreeSet<_>>().into_iter().collect();
     assert_eq!(deciders, ["guardrails/g#V0", "guardrails/g#V1", "guardrails/g#V2"]);
+}
+
+/// An edit in place, an editor's rename, a file of a sub-directory after a swap: heard or not, each
+/// counts within two seconds.
+#[tokio::test]
+async fn an_edit_counts_within_two_seconds_wherever_it_is_made() {
+    type Edit = fn(&Path, &str);
+    let in_place: Edit = |root, text| fs::write(root.join("guardrails/g.json"), text).unwrap();
+    let renamed: Edit = |root, text| {
+        fs::write(root.join("guardrails/.g.json.tmp"), text).unwrap();
+        fs::rename(root.join("guardrails/.g.json.tmp"), root.join("guardrails/g.json")).unwrap();
+    };
+    let replaced: Edit = |root, text| {
+        fs::rename(root.join("guardrails"), root.join(".old")).unwrap();
+        write(root, &[("guardrails/g.json", text)]);
+        fs::remove_dir_all(root.join(".old")).unwrap();
+    };
+    for heard in [true, false] {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), &borrowed(&version("V0")));
+        let clock = Clock::manual("2026-01-15T12:00:00Z".parse().unwrap());
+        let opened =
+            Policies::open(root.path().to_owned(), Limits::default(), clock, Metrics::default());
+        let (policies, mut follower) = opened.await;
+        if !heard {
+            follower.watcher = None;
+        }
+        let stop = CancellationToken::new();
+        let tasks = tokio_util::task::TaskTracker::new();
+        tasks.spawn(follower.run(stop.clone()));
+        for (number, edit) in [in_place, renamed, replaced, in_place, renamed].iter().enumerate() {
+            let (_, text) = version(&format!("V{}", number + 1)).remove(0);
+            edit(root.path(), &text);
+            let sid = format!("guardrails/g#V{}", number + 1);
+            let edited = Instant::now();
+            until(&policies, |it| decider(&it.in_force.as_ref().unwrap().set) == sid).await;
+            // The machine may be busy; what is asked for is not a minute.
+            assert!(edited.elapsed() < Duration::from_secs(10), "{heard} {number}");
+        }
+        stop.cancel();
+    }
 }
