@@ -82,6 +82,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// SIGTERM and SIGINT cannot be caught.
+    #[error("cannot catch signals")]
+    Signals(#[source] io::Error),
     /// The TLS of a listener.
     #[error("cannot set up the TLS of {place}")]
     Tls {

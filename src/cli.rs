@@ -127,7 +127,7 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 /// Starts to log as `config` says; the environment wins.
-fn log(config: &Config, clock: &Clock) -> Result<(), telemetry::Error> {
+fn log(config: &Config, clock: &Clock) -> Result<telemetry::Log, telemetry::Error> {
     let mut log = config.telemetry.log.clone();
     if let Some(filter) = config::log_filter() {
         log.filter = filter;
@@ -176,16 +176,15 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// Resolves at SIGTERM or Ctrl-C.
-async fn shutdown_signal() {
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
+/// Resolves at SIGTERM or Ctrl-C. Both are caught from the call on, not from the first poll: a stop
+/// during the start is a stop in good order.
+fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminated.recv() => (),
+            _ = interrupted.recv() => (),
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => (),
-        () = terminated => (),
-    }
+    })
 }

@@ -22,8 +22,10 @@ use self::table::Table;
 use http::StatusCode;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
+use tracing_appender::non_blocking::ErrorCounter;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -47,6 +49,7 @@ struct Inner {
     table: Table,
     upstreams: Mutex<BTreeSet<Arc<str>>>,
     issuers: Mutex<BTreeSet<Arc<str>>>,
+    log_dropped: OnceLock<ErrorCounter>,
 }
 
 impl Default for Metrics {
@@ -82,13 +85,27 @@ impl Metrics {
         for &result in label::ExportResult::ALL {
             table.spans_exported.get_or_create(&label::ExportLabels { result }).inc_by(0);
         }
-        Self(Arc::new(Inner { table, upstreams: Mutex::default(), issuers: Mutex::default() }))
+        Self(Arc::new(Inner {
+            table,
+            upstreams: Mutex::default(),
+            issuers: Mutex::default(),
+            log_dropped: OnceLock::new(),
+        }))
     }
 
     /// All series in the OpenMetrics text format, `# EOF` at the end.
     #[must_use]
     pub fn encode(&self) -> String {
+        if let Some(dropped) = self.0.log_dropped.get() {
+            let lines = u64::try_from(dropped.dropped_lines()).unwrap_or(u64::MAX);
+            self.0.table.log_dropped.inner().store(lines, Ordering::Relaxed);
+        }
         self.0.table.encode()
+    }
+
+    /// The log lines that `dropped` counts are counted here; the first call counts.
+    pub fn watch_log(&self, dropped: ErrorCounter) {
+        let _ = self.0.log_dropped.set(dropped);
     }
 
     /// A connection was accepted and has its place.

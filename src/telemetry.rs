@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 
 use std::{io, panic};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -53,13 +54,29 @@ pub enum Error {
     Filter(String),
 }
 
-/// Lets the process log to stderr.
+/// How many log lines may wait to be written.
+pub const LOG_LINES_MAX: usize = 8192;
+
+/// A log in use. Dropped, it waits at most about a second for the lines that wait.
+#[derive(Debug)]
+pub struct Log {
+    /// Counts the lines that were dropped.
+    pub dropped: ErrorCounter,
+    _writer: WorkerGuard,
+}
+
+/// Lets the process log to stderr, through a thread of its own: where nobody reads stderr (a log
+/// driver that hangs) lines are dropped beyond [`LOG_LINES_MAX`], and nothing else waits.
 ///
 /// # Errors
 /// When the filter cannot be read, or the process logs already.
-pub fn log_to_stderr(config: &LogConfig, clock: &Clock) -> Result<(), Error> {
-    let subscriber = subscriber(config, clock, io::stderr)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::AlreadySet)
+pub fn log_to_stderr(config: &LogConfig, clock: &Clock) -> Result<Log, Error> {
+    let builder = NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES_MAX).lossy(true);
+    let (writer, guard) = builder.thread_name("log").finish(io::stderr());
+    let dropped = writer.error_counter();
+    let subscriber = subscriber(config, clock, writer)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| Error::AlreadySet)?;
+    Ok(Log { dropped, _writer: guard })
 }
 
 /// Counts every panic of the process and logs it as one line, in place of Rust's own message.

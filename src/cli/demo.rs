@@ -81,7 +81,8 @@ async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
         &setup::Addresses { gate, admin, emulator: emulator.address() },
     )?;
     let config = Config::load(&files.config())?;
-    super::log(&config, &clock).map_err(StartError::from)?;
+    let shutdown = super::shutdown_signal().map_err(StartError::Signals)?;
+    let _log = super::log(&config, &clock).map_err(StartError::from)?;
     let app = App::start(config, clock).await.map_err(|error| at_flag(error, gate))?;
     telemetry::watch_panics(app.metrics());
     let demo = call::Demo::new(&app, &emulator, &secrets);
@@ -93,7 +94,7 @@ async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
     stdout.write_all(text.as_bytes())?;
     stdout.flush()?;
     drop(stdout);
-    let exit = app.run(super::shutdown_signal()).await;
+    let exit = app.run(shutdown).await;
     emulator.stop().await;
     Ok(exit)
 }

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::telemetry;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Runs the gate.
 #[derive(Debug, clap::Args)]
@@ -17,20 +17,22 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let config = match Config::load(&arguments.config) {
-        Ok(config) => config,
-        Err(error) => return super::complain(&error, Exit::Invalid),
-    };
-    super::block_on(serve(config))
+    super::block_on(serve(&arguments.config))
 }
 
-async fn serve(config: Config) -> Result<Exit, StartError> {
+async fn serve(config: &Path) -> Result<Exit, StartError> {
+    let shutdown = super::shutdown_signal().map_err(StartError::Signals)?;
+    let config = match Config::load(config) {
+        Ok(config) => config,
+        Err(error) => return Ok(super::complain(&error, Exit::Invalid)),
+    };
     let clock = Clock::system();
-    super::log(&config, &clock)?;
+    let log = super::log(&config, &clock)?;
     process::protect_memory();
     let connections_max = process::connections(config.connections_max);
     let config = Config { connections_max, ..config };
     let app = App::start(config, clock).await?;
     telemetry::watch_panics(app.metrics());
-    Ok(app.run(super::shutdown_signal()).await)
+    app.metrics().watch_log(log.dropped.clone());
+    Ok(app.run(shutdown).await)
 }

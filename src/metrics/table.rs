@@ -213,6 +213,9 @@ table! {
     spans_dropped: Counter = Counter::default(),
         Counter "lychgate_spans_dropped_total" []
         "Trace spans lost because the exporter's queue was full";
+    log_dropped: Counter = Counter::default(),
+        Counter "lychgate_log_dropped_lines_total" []
+        "Log lines that were dropped because nobody reads them";
     panics: Counter = Counter::default(),
         Counter "lychgate_panics_total" []
         "Panics that were caught; anything but 0 is a fault of the gate";

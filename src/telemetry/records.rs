@@ -60,12 +60,20 @@ pub struct Rejected {
     pub message: String,
 }
 
+const PROTOBUF: &str = "application/x-protobuf";
+
 /// Why a request was not taken. All of it can be sent again.
 #[derive(Debug, thiserror::Error)]
 pub enum Undelivered {
     /// No answer.
     #[error("the collector does not answer: {0}")]
     Unanswered(opentelemetry_http::HttpError),
+    /// A 2xx that is no success of OTLP/HTTP (its specification, "OTLP/HTTP Response").
+    #[error("what answers {status} is no OTLP collector: 200 with `{PROTOBUF}` is a success")]
+    NoSuccess {
+        /// Its status.
+        status: StatusCode,
+    },
     /// An answer other than 2xx.
     #[error("the collector answers {status}")]
     Refused {
@@ -99,7 +107,7 @@ impl Records {
     /// It has not, as far as is known.
     pub async fn send(&self, entries: &[Entry<'_>]) -> Result<Rejected, Undelivered> {
         let mut request = Request::post(self.endpoint.clone())
-            .header(CONTENT_TYPE, "application/x-protobuf")
+            .header(CONTENT_TYPE, PROTOBUF)
             .body(Bytes::from(self.request(entries).encode_to_vec()))
             .map_err(|error| Undelivered::Unanswered(error.into()))?;
         request.headers_mut().extend(self.collector.headers.clone());
@@ -109,8 +117,17 @@ impl Records {
         if !status.is_success() {
             return Err(Undelivered::Refused { status, retry_after: retry_after(&answer) });
         }
-        // One that cannot be read is a success that has nothing to add.
-        let body = ExportLogsServiceResponse::decode(answer.into_body()).unwrap_or_default();
+        // What was delivered may be removed here one day, so that only a success as OTLP/HTTP
+        // describes it counts: a proxy's page or another server's 204 is none.
+        let media = answer.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+        let is_protobuf = media.is_some_and(|it| it.starts_with(PROTOBUF));
+        let body = ExportLogsServiceResponse::decode(answer.into_body());
+        let Ok(body) = body.map_err(drop).and_then(|it| match status {
+            StatusCode::OK if is_protobuf => Ok(it),
+            _ => Err(()),
+        }) else {
+            return Err(Undelivered::NoSuccess { status });
+        };
         let partial = body.partial_success.unwrap_or_default();
         let records = u64::try_from(partial.rejected_log_records).unwrap_or_default();
         Ok(Rejected { records, message: partial.error_message })

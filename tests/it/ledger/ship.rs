@@ -180,6 +180,31 @@ async fn what_a_collector_rejects_is_counted_and_what_is_too_much_for_it_is_spli
     arrived(&collector, narrow.directory.path()).await;
 }
 
+/// Whatever says 2xx and is no collector has kept nothing.
+#[tokio::test]
+async fn only_a_collectors_success_counts() {
+    let others = [
+        (200, "text/html"),
+        (200, ""),
+        (202, "application/x-protobuf"),
+        (204, "application/x-protobuf"),
+        (206, "application/x-protobuf"),
+        (200, "application/x-protobuf"),
+    ];
+    for (status, media) in others {
+        let status = StatusCode::from_u16(status).unwrap();
+        let collector = Collector::http(Mood::Other(status, media)).await;
+        let world = world(&collector).await;
+        deny(&world, 1).await;
+        let failed = "lychgate_ledger_failures_total{what=\"ship\"} ";
+        while world.metrics().await.contains(&format!("{failed}0")) {
+            tokio::task::yield_now().await;
+        }
+        collector.set_mood(Mood::Well);
+        arrived(&collector, world.directory.path()).await;
+    }
+}
+
 #[tokio::test]
 async fn the_echo_is_the_ledger() {
     let prepared = World::builder()

@@ -37,6 +37,8 @@ pub(crate) enum Mood {
     Well,
     /// Takes log records, but only so many at once; more are 413.
     Narrow(usize),
+    /// Says that all is well as something else than a collector does: a status and a media type.
+    Other(StatusCode, &'static str),
     /// Refuses it with a status.
     Refusing(StatusCode),
     /// Takes log records and says that it has rejected one of them.
@@ -168,6 +170,7 @@ async fn take(
         Mood::Hanging => std::future::pending().await,
         Mood::Refusing(status) => status,
         _ if is_logs => return Ok(take_logs(body, mood, &state)),
+        Mood::Other(status, _) => status,
         Mood::Narrow(_) | Mood::Rejecting | Mood::Well => {
             let request = ExportTraceServiceRequest::decode(body).unwrap();
             state.received.lock().unwrap().extend(request.resource_spans);
@@ -181,6 +184,11 @@ fn take_logs(body: Bytes, mood: Mood, state: &State) -> Response<Full<Bytes>> {
     let request = ExportLogsServiceRequest::decode(body).unwrap();
     let scopes = request.resource_logs.into_iter().flat_map(|it| it.scope_logs);
     let records: Vec<_> = scopes.flat_map(|it| it.log_records).collect();
+    if let Mood::Other(status, media) = mood {
+        let page = if status == StatusCode::NO_CONTENT { "" } else { "<html></html>" };
+        let answer = Response::builder().status(status).header("content-type", media);
+        return answer.body(Full::from(page)).unwrap();
+    }
     if matches!(mood, Mood::Narrow(most) if most < records.len()) {
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         return Response::builder().status(status).body(Full::default()).unwrap();
@@ -191,5 +199,7 @@ fn take_logs(body: Bytes, mood: Mood, state: &State) -> Response<Full<Bytes>> {
     };
     let partial_success = (mood == Mood::Rejecting).then_some(rejected);
     state.records.lock().unwrap().extend(records);
-    Response::new(Full::from(ExportLogsServiceResponse { partial_success }.encode_to_vec()))
+    let body = ExportLogsServiceResponse { partial_success }.encode_to_vec();
+    let answer = Response::builder().header("content-type", "application/x-protobuf");
+    answer.body(Full::from(body)).unwrap()
 }
