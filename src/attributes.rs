@@ -55,7 +55,16 @@ pub enum Error {
     Unreadable(#[from] serde_json::Error),
 }
 
-/// Reads the details of `training_job_id`; the tags stay unavailable.
+/// What the details of a job say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The attributes; the tags are not among them.
+    pub attributes: Attributes,
+    /// The job runs in one pool of a group, and there is no telling which.
+    pub in_pool_group: bool,
+}
+
+/// Reads the details of `training_job_id`; nothing is said of the tags.
 ///
 /// `now` turns the creation time into an age.
 ///
@@ -66,14 +75,24 @@ pub fn details(
     training_job_id: &str,
     now: Timestamp,
     words: &PoolWords,
-) -> Result<Attributes, Error> {
+) -> Result<Known, Error> {
     let Object(Details { kind, metadata: Object(metadata), status, spec, tasks }) =
         serde_json::from_str(str::from_utf8(answer)?)?;
     if metadata.id != training_job_id {
         return Err(Error::OtherJob);
     }
-    let (pool_id, pool_type) = pools(spec, tasks, words);
-    Ok(Attributes {
+    let resources: Vec<_> = spec
+        .and_then(|it| it.0.resource)
+        .into_iter()
+        .chain(tasks.into_iter().flatten().filter_map(|it| it.0.task_resource))
+        .map(|Object(resource)| resource)
+        .collect();
+    let in_pool_group = resources.iter().any(Resource::is_in_group);
+    let (pool_id, pool_type) = match in_pool_group {
+        true => (Attribute::Unavailable, Attribute::Unavailable),
+        false => pools(resources, words),
+    };
+    let attributes = Attributes {
         pool_id,
         pool_type,
         // Every documented answer has these three, so one without them is not understood.
@@ -88,8 +107,9 @@ pub fn details(
         name: optional(metadata.name),
         owner: optional(metadata.user_name),
         workspace_id: optional(metadata.workspace_id),
-        tags: Attribute::Unavailable,
-    })
+        tags: Attribute::NotAsked,
+    };
+    Ok(Known { attributes, in_pool_group })
 }
 
 /// Reads a job's tags.
@@ -151,6 +171,14 @@ struct Resource {
     flavor_detail: Option<serde::de::IgnoredAny>,
 }
 
+impl Resource {
+    /// One pool of a federation, and no telling which.
+    fn is_in_group(&self) -> bool {
+        let is_there = |it: &Option<String>| it.as_ref().is_some_and(|it| !it.is_empty());
+        is_there(&self.pool_group_id) && !is_there(&self.pool_id)
+    }
+}
+
 #[derive(Deserialize)]
 struct TagList {
     tags: Vec<Object<Tag>>,
@@ -180,24 +208,16 @@ fn mandatory(text: Option<String>) -> Attribute<String> {
 /// `modelarts:poolId` and `modelarts:poolType`. ModelArts has no field for the type: a pool ID means
 /// a dedicated pool, `flavor_detail` without one the public pool.
 fn pools(
-    spec: Option<Object<Spec>>,
-    tasks: Option<Vec<Object<Task>>>,
+    resources: Vec<Resource>,
     words: &PoolWords,
 ) -> (Attribute<Vec<String>>, Attribute<Vec<String>>) {
-    let resources = spec
-        .and_then(|it| it.0.resource)
-        .into_iter()
-        .chain(tasks.into_iter().flatten().filter_map(|it| it.0.task_resource));
     let mut ids = BTreeSet::new();
     let mut public = false;
-    for Object(resource) in resources {
-        let has_group = resource.pool_group_id.is_some_and(|it| !it.is_empty());
+    for resource in resources {
         match resource.pool_id.filter(|it| !it.is_empty()) {
             Some(id) => {
                 ids.insert(id);
             }
-            // One pool of a federation, and no telling which.
-            None if has_group => return (Attribute::Unavailable, Attribute::Unavailable),
             None => public |= resource.flavor_detail.is_some(),
         }
     }
@@ -224,7 +244,11 @@ mod tests {
 
     fn read(answer: &str) -> Result<Attributes, Error> {
         let now = Timestamp::from_second(1_000_000).unwrap();
-        details(answer.replace("JOB", JOB).as_bytes(), JOB, now, &PoolWords::default())
+        let words = PoolWords::default();
+        let known = details(answer.replace("JOB", JOB).as_bytes(), JOB, now, &words)?;
+        assert!(!known.in_pool_group || known.attributes.pool_id == Attribute::Unavailable);
+        assert_eq!(known.in_pool_group, answer.contains("pool_group_id"), "{answer}");
+        Ok(known.attributes)
     }
 
     fn list(values: &[&str]) -> Attribute<Vec<String>> {
@@ -264,7 +288,7 @@ mod tests {
         assert_eq!(read.phase, Attribute::Unavailable);
         assert_eq!(read.kind, Attribute::Unavailable);
         assert_eq!(read.age, Attribute::Unavailable);
-        assert_eq!(read.tags, Attribute::Unavailable);
+        assert_eq!(read.tags, Attribute::NotAsked);
         assert_eq!(read.owner, Attribute::Absent);
         assert_eq!(read.name, Attribute::Absent);
         assert_eq!(read.workspace_id, Attribute::Absent);

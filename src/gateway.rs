@@ -22,6 +22,7 @@ use self::resolve::{Case, Judged, Resolver, Unknown};
 use crate::attributes::PoolWords;
 use crate::authn::{self, Authenticator};
 use crate::exchange::{self, Arrival, Desk, Exchange, Handler, Middle, Refusal, Reply};
+use crate::ledger::record::LookUp;
 use crate::ledger::{self, Ending, Entry, Ledger, Outcome, Recorded, Undecided};
 use crate::metrics::AuthMethod;
 use crate::policy::{self, Attribute, Attributes, Decision, Denial, Method, Principal, Query};
@@ -97,7 +98,8 @@ impl Gateway {
     #[must_use]
     pub fn new(settings: Settings, parts: Dependencies) -> Self {
         let words = settings.pool_words.clone();
-        let resolver = Resolver { words, metrics: parts.desk.metrics.clone() };
+        let (metrics, clock) = (parts.desk.metrics.clone(), parts.desk.clock.clone());
+        let resolver = Resolver { words, metrics, clock };
         let buckets = Buckets::new(settings.per_principal, PRINCIPALS_MAX);
         Self { settings, parts, resolver, buckets }
     }
@@ -132,7 +134,7 @@ impl Gateway {
         &self,
         exchange: &Exchange,
         case: &Case,
-        attributes: &Attributes,
+        (attributes, look_ups): (&Attributes, &[LookUp]),
         decision: Decision,
     ) -> Result<Recorded, Refusal> {
         let judged = ledger::Judged {
@@ -145,6 +147,10 @@ impl Gateway {
             attributes,
             decision,
             policies: &case.policies.recorded,
+            look_ups,
+            charges: &[],
+            batch: None,
+            shadow: None,
         };
         let recording = self.parts.ledger.record(judged);
         exchange.trace.during(Stage::Record, recording).await.map_err(|error| {
@@ -237,9 +243,10 @@ impl Middle for Gateway {
     ) -> Result<Reply, Refusal> {
         for judgement in 1..=JUDGEMENTS_MAX {
             self.parts.desk.metrics.decision(resolve::word(&judged.decision));
-            let Judged { case, attributes, decision, known_since, unknown_because } = judged;
+            let Judged { case, attributes, look_ups, decision, known_since, unknown_because } =
+                judged;
             let (permit, mut entry) =
-                match self.record(exchange, &case, &attributes, decision).await? {
+                match self.record(exchange, &case, (&attributes, &look_ups), decision).await? {
                     Recorded::Permitted(permit, entry) => (permit, entry),
                     Recorded::Denied(denial) => return Err(self.denied(&case.query, denial)),
                     Recorded::Undecided(open) => {
@@ -344,7 +351,7 @@ async fn settle(exchange: &mut Exchange, case: &Case, entry: Entry) -> Result<Re
             });
             Ok(Reply::Gone)
         }
-        Ok(LookedUp::Found(_) | LookedUp::NotFound(_)) | Err(_) => {
+        Ok(LookedUp::Found { .. } | LookedUp::NotFound(_)) | Err(_) => {
             entry.close(Ending::Unknown.into());
             Err(Refusal::OutcomeUnknown)
         }

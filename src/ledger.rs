@@ -24,14 +24,14 @@ pub use self::read::recover::Damage;
 pub use self::read::tail::{Line, TAIL_BYTES_MAX, TAIL_RECORDS_MAX, Tail, TailError};
 pub use self::read::verify::{Reader, Record, Trust, Unverified, Verified, verify, verify_signed};
 pub use self::record::Ending;
-pub use self::write::entry::{Entry, Outcome, Pending};
+pub use self::write::entry::{Entry, Outcome, Pending, Signed};
 pub use self::write::judged::{Judged, Recorded, Undecided};
 pub use self::write::policies::Policies;
 pub use self::write::queue::QUEUE_MAX;
 pub use self::write::writer::SEGMENT_AGE_MAX;
 
 use self::checkpoint::Signer;
-use self::line::Head;
+use self::line::{Head, MEMBERS_BYTES_MAX};
 use self::read::cursor::Shipped;
 use self::record::{Body, written_len};
 use self::write::queue::{Item, Note, Queue};
@@ -333,6 +333,19 @@ impl Ledger {
                 self.queue.add(Item::Note(Note { kind, members, pending: None }));
             }
             Err(error) => tracing::error!(principal, %error, "suppression cannot be written"),
+        }
+    }
+
+    /// Records what is lost with a job. Not awaited, and lost if the process dies.
+    pub fn tombstone(&self, tombstone: record::Tombstone<'_>) {
+        let of = tombstone.of;
+        match record::to_members(&Body::Tombstone(Box::new(tombstone))) {
+            Ok(members) if members.len() <= MEMBERS_BYTES_MAX => {
+                let kind = Kind::Tombstone;
+                self.queue.add(Item::Note(Note { kind, members, pending: None }));
+            }
+            Ok(_) => tracing::error!(of, "tombstone is too long to be written"),
+            Err(error) => tracing::error!(of, %error, "tombstone cannot be written"),
         }
     }
 

@@ -18,7 +18,7 @@ use self::breaker::Pass;
 
 use crate::client::{self, Client, NotSent, chain};
 use crate::clock::Clock;
-use crate::ledger::Entry;
+use crate::ledger::{Entry, Signed};
 use crate::metrics::{self, Metrics, Operation};
 use crate::policy::{Job, Permit};
 use crate::sign::{self, Credential};
@@ -80,8 +80,13 @@ struct Ended<'a> {
 /// What a look-up found.
 #[derive(Debug)]
 pub enum LookedUp {
-    /// The body of a 200, at most `max` bytes.
-    Found(Bytes),
+    /// A 200.
+    Found {
+        /// Its body, at most `max` bytes.
+        body: Bytes,
+        /// The cloud's `X-Request-Id`.
+        request_id: Option<String>,
+    },
     /// There is nothing; this is what the cloud said. Only [`Answer::is_no_such_job`] tells whether
     /// that is the job.
     NotFound(Box<Answer>),
@@ -158,7 +163,7 @@ impl Upstream {
         let result =
             result.unwrap_or_else(|_| Err(LookUpError::Failed(format!("none within {limit:?}"))));
         let (status, request_id) = match &result {
-            Ok(LookedUp::Found(_)) => (Some(StatusCode::OK), None),
+            Ok(LookedUp::Found { request_id, .. }) => (Some(StatusCode::OK), request_id.as_deref()),
             Ok(LookedUp::NotFound(answer)) => (Some(answer.status), answer.request_id()),
             Err(LookUpError::KeyRefused) => (Some(StatusCode::UNAUTHORIZED), None),
             Err(LookUpError::Status(status)) => (Some(*status), None),
@@ -207,8 +212,11 @@ impl Upstream {
             let skew = skew::skew(response.headers(), self.clock.now());
             self.check_skew(skew, call, &mut pass);
             drop(pass);
+            let request_id = response.headers().get(answer::X_REQUEST_ID);
+            let request_id = request_id.and_then(|it| it.to_str().ok()).map(str::to_owned);
             let body = client::read(response.into_body(), max).await;
-            return body.map(LookedUp::Found).map_err(|it| failed(&it));
+            let found = body.map(|body| LookedUp::Found { body, request_id });
+            return found.map_err(|it| failed(&it));
         }
         let answer = match self.read(response, call, &mut pass).await {
             Ok(answer) if !answer.refuses_key() => answer,
@@ -313,7 +321,11 @@ impl Upstream {
             }
             let sign = || self.request(call, &pass.credential);
             let request = trace.within(Stage::Sign, sign).map_err(|_| DeleteError::Connect)?;
-            entry.sending();
+            let date = request.headers().get(sign::X_SDK_DATE).and_then(|it| it.to_str().ok());
+            entry.sending(Signed {
+                access_key: pass.credential.access_key_id().to_owned(),
+                date: date.unwrap_or_default().to_owned(),
+            });
             match client::send(&self.client, request, limits.leave_by(), limits.deadline).await {
                 Err(NotSent::Closed) if attempt < ATTEMPTS_MAX => attempt += 1,
                 Err(NotSent::Closed | NotSent::Connect) => {

@@ -11,15 +11,16 @@ const JOB: &str = "3faf5c03-aaa1-4cbe-879d-24b05d997347";
 
 fuzz_target!(|answer: &[u8]| {
     let words = PoolWords { dedicated: "dedicated".to_owned(), public: "public".to_owned() };
-    let Ok(found) = attributes::details(answer, JOB, Timestamp::UNIX_EPOCH, &words) else {
+    let Ok(known) = attributes::details(answer, JOB, Timestamp::UNIX_EPOCH, &words) else {
         return;
     };
+    let found = known.attributes;
     let text = str::from_utf8(answer).expect("read as text");
     // In what is not read there may be numbers and escapes that no value can hold.
     if let Ok(whole) = serde_json::from_str::<serde_json::Value>(text) {
         assert_eq!(whole["metadata"]["id"], JOB);
     }
-    assert_eq!(found.tags, Attribute::Unavailable);
+    assert_eq!(found.tags, Attribute::NotAsked);
     for texts in [&found.pool_id, &found.pool_type] {
         assert!(texts.value().is_none_or(|it| !it.is_empty() && !it.contains(&String::new())));
     }

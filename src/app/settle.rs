@@ -159,7 +159,7 @@ impl Looks {
         match found {
             Ok(LookedUp::NotFound(answer)) if answer.is_no_such_job() => Seen::Gone,
             // A 200 that does not tell of this job is no sign of it.
-            Ok(LookedUp::Found(body)) => {
+            Ok(LookedUp::Found { body, .. }) => {
                 match attributes::details(&body, &job.training_job_id, now, &self.words) {
                     Ok(_) => Seen::Present,
                     Err(_) => Seen::Nothing,

@@ -5,7 +5,7 @@
 //! for days, and no request waits for them.
 
 use crate::ledger::{Line, Opened, Tail, TailError, Unshipped};
-use crate::metrics::{LedgerFault, LedgerRecord, Metrics};
+use crate::metrics::{LedgerFault, Metrics};
 use crate::telemetry::{self, Collector, Entry, Records, Undelivered};
 
 use http::StatusCode;
@@ -194,7 +194,7 @@ impl Shipper {
 }
 
 fn entry<'a>(ledger_id: &'a str, line: &'a Line) -> Entry<'a> {
-    let kind = LedgerRecord::from(line.kind).as_str();
+    let kind = line.kind.as_str();
     Entry { ledger_id, seq: line.seq, time: line.time, kind, text: &line.text }
 }
 

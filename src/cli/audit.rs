@@ -8,7 +8,7 @@ mod text;
 mod verify;
 
 use super::Exit;
-use crate::ledger::{Damage, Reader, Record, Unverified};
+use crate::ledger::{Damage, Kind, Reader, Record, Unverified};
 
 use clap::{Subcommand, ValueEnum};
 use std::io;
@@ -67,11 +67,19 @@ impl Directories {
     /// record of each, which is told on stderr.
     fn read(&self, mut take: impl FnMut(&Record) -> Result<(), Damage>) -> Exit {
         let mut exit = Exit::Ok;
+        let mut passed_over = 0_u64;
         for directory in &self.directories {
-            if let Err(error) = read(directory, &mut take) {
+            let read = read(directory, |record| {
+                passed_over += u64::from(record.kind == Kind::Unknown);
+                take(record)
+            });
+            if let Err(error) = read {
                 complain(directory, &error);
                 exit = Exit::Failed;
             }
+        }
+        if passed_over != 0 {
+            note(&format!("records of kinds that this program does not know: {passed_over}"));
         }
         exit
     }

@@ -2,7 +2,9 @@
 
 use super::Version;
 use crate::attributes::{self, ANSWER_BYTES_MAX, PoolWords};
+use crate::clock::Clock;
 use crate::exchange::Exchange;
+use crate::ledger::record;
 use crate::metrics::{self, LookUp, LookUpResult, Metrics};
 use crate::policy::{Attribute, Attributes, Decision, Query, Reason, Sources};
 use crate::telemetry::Stage;
@@ -27,6 +29,7 @@ pub(crate) struct Judged {
     pub(super) case: Case,
     pub(super) attributes: Attributes,
     pub(super) decision: Decision,
+    pub(super) look_ups: Vec<record::LookUp>,
     /// Before the oldest look-up that counts was asked for: an answer is as old as its question, as
     /// it can lie in a buffer for as long as this process stands still. `None` without a look-up.
     pub(super) known_since: Option<Instant>,
@@ -48,6 +51,7 @@ pub(super) enum Unknown {
 pub(super) struct Resolver {
     pub(super) words: PoolWords,
     pub(super) metrics: Metrics,
+    pub(super) clock: Clock,
 }
 
 impl Resolver {
@@ -55,6 +59,7 @@ impl Resolver {
     pub(super) async fn resolve(&self, exchange: &mut Exchange, case: Case) -> Judged {
         let mut attributes = Attributes::default();
         let mut asked = Sources::default();
+        let mut look_ups = Vec::new();
         let mut known_since = None;
         let mut unknown_because = None;
         loop {
@@ -67,13 +72,22 @@ impl Resolver {
             let not_found = matches!(unknown_because, Some(Unknown::NotFound(_)));
             if wanted.is_empty() || not_found {
                 exchange.facts.decision = Some(word(&decision));
-                exchange.facts.statement = statement(&decision);
-                return Judged { case, attributes, decision, known_since, unknown_because };
+                exchange.facts.statement = decision.statement().map(ToString::to_string);
+                return Judged {
+                    case,
+                    attributes,
+                    decision,
+                    look_ups,
+                    known_since,
+                    unknown_because,
+                };
             }
-            let round = self.look_up(exchange, &case, wanted).await;
+            let mut round = self.look_up(exchange, &case, wanted).await;
             asked = asked.union(wanted);
+            look_ups.append(&mut round.look_ups);
             known_since = known_since.or(round.earliest);
             unknown_because = round.merge_into(&mut attributes).or(unknown_because);
+            attributes.asked(wanted);
         }
     }
 
@@ -89,7 +103,11 @@ impl Resolver {
             let read = |body: &[u8]| {
                 attributes::details(body, &query.job.training_job_id, query.now, &self.words)
             };
-            Some((self.read(answer, LookUp::Details, read), asked, done))
+            let (found, mut look_up) = self.read(answer, LookUp::Details, read);
+            if found.as_ref().is_ok_and(|it| it.in_pool_group) {
+                look_up.result = record::LookUpResult::PoolGroup;
+            }
+            Some((found.map(|it| it.attributes), look_up, asked, done))
         };
         let tags = async {
             if !wanted.tags {
@@ -97,20 +115,22 @@ impl Resolver {
             }
             let asked = Instant::now();
             let (answer, done) = upstream.tags(&query.job, trace, ANSWER_BYTES_MAX).await;
-            Some((self.read(answer, LookUp::Tags, attributes::tags), asked, done))
+            let (found, look_up) = self.read(answer, LookUp::Tags, attributes::tags);
+            Some((found, look_up, asked, done))
         };
         let (details, tags) = tokio::join!(details, tags);
         let mut round = Round::default();
-        let mut note = |asked: Instant, done| {
+        let mut note = |look_up, asked: Instant, done| {
             exchange.trace.add(done);
+            round.look_ups.push(look_up);
             round.earliest = Some(round.earliest.map_or(asked, |it: Instant| it.min(asked)));
         };
-        round.details = details.map(|(details, asked, done)| {
-            note(asked, done);
+        round.details = details.map(|(details, look_up, asked, done)| {
+            note(look_up, asked, done);
             details
         });
-        round.tags = tags.map(|(tags, asked, done)| {
-            note(asked, done);
+        round.tags = tags.map(|(tags, look_up, asked, done)| {
+            note(look_up, asked, done);
             tags
         });
         round
@@ -121,34 +141,50 @@ impl Resolver {
         answer: Result<LookedUp, LookUpError>,
         source: LookUp,
         read: impl FnOnce(&[u8]) -> Result<T, attributes::Error>,
-    ) -> Result<T, Unknown> {
+    ) -> (Result<T, Unknown>, record::LookUp) {
+        let request_id = match &answer {
+            Ok(LookedUp::Found { request_id, .. }) => request_id.clone(),
+            Ok(LookedUp::NotFound(answer)) => answer.request_id().map(str::to_owned),
+            Err(_) => None,
+        };
         let found = match answer {
-            Ok(LookedUp::Found(body)) => read(&body).map_err(Unknown::Unreadable),
+            Ok(LookedUp::Found { body, .. }) => read(&body).map_err(Unknown::Unreadable),
             Ok(LookedUp::NotFound(answer)) => Err(Unknown::NotFound(answer)),
             Err(error) => Err(Unknown::Failed(error)),
         };
-        let result = match &found {
-            Ok(_) => LookUpResult::Found,
-            Err(Unknown::NotFound(answer)) if answer.is_no_such_job() => LookUpResult::UnknownJob,
+        let (counted, result) = match &found {
+            Ok(_) => (LookUpResult::Found, record::LookUpResult::Found),
+            Err(Unknown::NotFound(answer)) if answer.is_no_such_job() => {
+                (LookUpResult::UnknownJob, record::LookUpResult::NoSuchJob)
+            }
             Err(Unknown::NotFound(answer)) => {
                 tracing::warn!(
                     source = source.as_str(),
                     status = answer.status.as_u16(),
                     "look-up failed"
                 );
-                LookUpResult::Unavailable
+                (LookUpResult::Unavailable, record::LookUpResult::LookUpFailed)
             }
             Err(Unknown::Failed(error)) => {
                 tracing::warn!(source = source.as_str(), %error, "look-up failed");
-                LookUpResult::Unavailable
+                (LookUpResult::Unavailable, record::LookUpResult::LookUpFailed)
             }
             Err(Unknown::Unreadable(error)) => {
                 tracing::warn!(source = source.as_str(), %error, "look-up cannot be read");
-                LookUpResult::Unavailable
+                (LookUpResult::Unavailable, record::LookUpResult::Unreadable)
             }
         };
-        self.metrics.look_up(source, result);
-        found
+        self.metrics.look_up(source, counted);
+        let look_up = record::LookUp {
+            source: match source {
+                LookUp::Details => record::Source::Details,
+                LookUp::Tags => record::Source::Tags,
+            },
+            at: self.clock.now(),
+            upstream_request_id: request_id.map(record::kept_request_id),
+            result,
+        };
+        (found, look_up)
     }
 }
 
@@ -158,6 +194,7 @@ struct Round {
     details: Option<Result<Attributes, Unknown>>,
     tags: Option<Result<BTreeMap<String, String>, Unknown>>,
     earliest: Option<Instant>,
+    look_ups: Vec<record::LookUp>,
 }
 
 impl Round {
@@ -198,13 +235,5 @@ pub(super) fn word(decision: &Decision) -> metrics::Decision {
             Reason::OutsideGuardrails => metrics::Decision::OutsideGuardrails,
         },
         Decision::Indeterminate(_) => metrics::Decision::Indeterminate,
-    }
-}
-
-fn statement(decision: &Decision) -> Option<String> {
-    match decision {
-        Decision::Allow(permit) => Some(permit.statement().to_string()),
-        Decision::Deny(denial) => denial.statement.as_ref().map(ToString::to_string),
-        Decision::Indeterminate(_) => None,
     }
 }

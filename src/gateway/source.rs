@@ -100,7 +100,7 @@ mod tests {
         let address = match address {
             Value(it) => Value(it.to_string()),
             Absent => Absent,
-            Unavailable => Unavailable,
+            Unavailable | Attribute::NotAsked => Unavailable,
         };
         (address, secure)
     }

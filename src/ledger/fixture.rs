@@ -38,6 +38,10 @@ pub(super) async fn record_by(
             attributes: &policy::Attributes::default(),
             decision: allowed(&query),
             policies,
+            look_ups: &[],
+            charges: &[],
+            batch: None,
+            shadow: None,
         })
         .await?;
     match recorded {
@@ -83,6 +87,8 @@ pub(super) fn words(records: &[Body<'_>]) -> Vec<String> {
             Body::Policies(it) => format!("policies {}", it.digest),
             Body::Settlement(it) => format!("settled {:?} {}", it.result, it.of),
             Body::Suppressed(it) => format!("suppressed {}", it.count),
+            Body::Tombstone(it) => format!("tombstone {}", it.of),
+            Body::Unknown => "unknown".to_owned(),
         })
         .collect()
 }

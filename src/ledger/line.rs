@@ -1,6 +1,6 @@
 //! How a record becomes a line of the chain, and how a line is checked against it.
 //!
-//! `{"v":1,"ledger_id":…,"seq":…,"time":…,` the record's own members `,"prev":…,"sum":…}` and LF.
+//! `{"v":2,"ledger_id":…,"seq":…,"time":…,` the record's own members `,"prev":…,"sum":…}` and LF.
 //! `prev` is the SHA-256 of the line before, without its LF, in hex; in the first line, of the
 //! ledger ID. `sum` is the first 16 hex digits of the SHA-256 of everything before `,"sum"`, so that
 //! a change is seen in the last line too, which no `prev` covers yet. Neither is a secret: against
@@ -198,6 +198,26 @@ pub enum Kind {
     Policies,
     Settlement,
     Suppressed,
+    Tombstone,
+    #[serde(other)]
+    Unknown,
+}
+
+impl Kind {
+    /// Its word, as it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Checkpoint => "checkpoint",
+            Self::Decision => "decision",
+            Self::Outcome => "outcome",
+            Self::Policies => "policies",
+            Self::Settlement => "settlement",
+            Self::Suppressed => "suppressed",
+            Self::Tombstone => "tombstone",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// What is wrong with a line.

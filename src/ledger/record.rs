@@ -4,30 +4,31 @@
 //! drift apart. Everything that a decision was based on is in its record: an auditor can judge it
 //! again from the ledger alone, with [`Decision::query`] and [`Decision::attributes`].
 //!
-//! A fact is written as `{"value": …}`, `"absent"` or `"unavailable"`, so that the three can never
-//! be taken for each other.
+//! Facts, answers and methods are written as [`policy`] spells them. A reader ignores members and
+//! passes over kinds that it does not know: [`VERSION`] stays where they are only added. A word that
+//! it does not know, where it knows the member, makes the record unreadable.
 
+mod decision;
 mod peer;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
+pub use self::decision::{
+    Batch, Charge, Context, Decision, LookUp, LookUpResult, Reason, Shadow, ShadowError, Source,
+};
 pub use self::text::{serialize_time, to_json};
 
 pub(super) use self::text::{to_members, written_len};
-
-use crate::policy;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::Arc;
 
 /// The version of the schema; `v` in every line. A reader refuses other versions.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A record without what its line adds (`v`, `ledger_id`, `seq`, `time`, `prev`, `sum`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,134 +46,11 @@ pub enum Body<'a> {
     Settlement(Settlement),
     /// Requests that were refused for their rate and not recorded one by one.
     Suppressed(Suppressed<'a>),
-}
-
-/// What the policies said about one authenticated request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decision<'a> {
-    /// The gate's own request ID, a UUID.
-    pub request_id: Cow<'a, str>,
-    /// The caller's `X-Request-Id`, if it sent one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub caller_request_id: Option<Cow<'a, str>>,
-    /// The W3C trace ID, 32 hex digits.
-    pub trace_id: Cow<'a, str>,
-    /// The identity source, such as `corp`.
-    pub source: Cow<'a, str>,
-    /// The qualified name, such as `corp/alice`.
-    pub principal: Cow<'a, str>,
-    /// Qualified groups, sorted.
-    pub groups: Cow<'a, [String]>,
-    /// The principal's tags.
-    pub tags: Cow<'a, BTreeMap<String, String>>,
-    /// The other end of the connection; `None` on a Unix socket, which is written as `unix`.
-    #[serde(default, with = "peer")]
-    pub peer: Option<IpAddr>,
-    /// `g:SourceIp`: the peer, or whom a trusted proxy names.
-    pub source_ip: Fact<IpAddr>,
-    /// The project ID.
-    pub project: Cow<'a, str>,
-    /// The training job's ID.
-    pub job: Cow<'a, str>,
-    /// The name of the upstream that serves the project.
-    pub upstream: Cow<'a, str>,
-    /// The action, always `modelarts:trainJob:delete`.
-    pub action: Cow<'a, str>,
-    /// The job's URN.
-    pub resource: Cow<'a, str>,
-    /// The other circumstances of the request.
-    pub context: Context<'a>,
-    /// What was known of the job.
-    pub attributes: Attributes<'a>,
-    /// The policy version that judged, SHA-256 in hex; its text is in a policies record of the same
-    /// segment.
-    pub policy_digest: Cow<'a, str>,
-    /// Yes, no, or cannot tell.
-    pub result: Verdict,
-    /// Why a no is a no.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<Reason>,
-    /// The statement that decided, such as `guardrails/protect#NoProd`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub statement: Option<Cow<'a, str>>,
-}
-
-/// Circumstances of a request that policies may ask for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Context<'a> {
-    /// `g:RequestedRegion`.
-    pub region: Cow<'a, str>,
-    /// `g:PrincipalAccount`.
-    pub account: Cow<'a, str>,
-    /// `g:CurrentTime`: when the request was judged, which is shortly before the record's own time.
-    #[serde(with = "text::timestamp")]
-    pub now: Timestamp,
-    /// `lychgate:authMethod`.
-    pub auth_method: AuthMethod,
-    /// `g:SecureTransport`.
-    pub secure_transport: Fact<bool>,
-    /// `g:UserAgent`.
-    pub user_agent: Fact<Cow<'a, str>>,
-}
-
-/// What was known of the job, one field for each of [`policy::Attributes`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "policy::Attributes explains each")]
-pub struct Attributes<'a> {
-    pub pool_id: Fact<Cow<'a, [String]>>,
-    pub pool_type: Fact<Cow<'a, [String]>>,
-    pub phase: Fact<Cow<'a, str>>,
-    pub kind: Fact<Cow<'a, str>>,
-    pub name: Fact<Cow<'a, str>>,
-    pub owner: Fact<Cow<'a, str>>,
-    pub age: Fact<i64>,
-    pub workspace_id: Fact<Cow<'a, str>>,
-    pub tags: Fact<Cow<'a, BTreeMap<String, String>>>,
-}
-
-/// [`policy::Attribute`] as it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fact<T> {
-    /// Known, and there.
-    Value(T),
-    /// Known not to be there.
-    Absent,
-    /// Not asked for, or not to be found out.
-    Unavailable,
-}
-
-/// [`policy::Method`] as it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "policy::Method explains each")]
-pub enum AuthMethod {
-    Jwt,
-    Key,
-    Local,
-    Mtls,
-}
-
-/// Which of the three answers the policies gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// A decided yes.
-    Allow,
-    /// A decided no.
-    Deny,
-    /// No answer without facts that are unavailable.
-    Indeterminate,
-}
-
-/// [`policy::Reason`] as it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "policy::Reason explains each")]
-pub enum Reason {
-    ExplicitDeny,
-    NothingAllows,
-    OutsideGuardrails,
+    /// What is lost with a job whose delete the cloud accepted.
+    Tombstone(Box<Tombstone<'a>>),
+    /// Of a kind that a later program has added. Never written.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How a decision ended. Says what was seen, never who caused it.
@@ -188,12 +66,27 @@ pub struct Outcome<'a> {
     /// The cloud's `X-Request-Id`, cut to [`UPSTREAM_REQUEST_ID_MAX`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_request_id: Option<Cow<'a, str>>,
+    /// The ID of the cloud key that signed what was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key: Option<Cow<'a, str>>,
+    /// The `X-Sdk-Date` that was sent, such as `20260115T120000Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<Cow<'a, str>>,
     /// Milliseconds from the committed decision to its end.
     pub duration_ms: u64,
 }
 
 /// The longest upstream request ID that is kept, in characters.
 pub const UPSTREAM_REQUEST_ID_MAX: usize = 128;
+
+/// What is kept of a request ID of the cloud.
+#[must_use]
+pub fn kept_request_id(mut id: String) -> String {
+    if let Some((at, _)) = id.char_indices().nth(UPSTREAM_REQUEST_ID_MAX) {
+        id.truncate(at);
+    }
+    id
+}
 
 /// The ways in which a decision ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -273,156 +166,65 @@ pub struct Checkpoint<'a> {
     pub signature: Cow<'a, str>,
 }
 
+/// What is lost with a job, as its details said before the delete. Never environment variables,
+/// parameters or commands, which hold secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tombstone<'a> {
+    /// The decision's `seq`.
+    pub of: u64,
+    /// The job's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Cow<'a, str>>,
+    /// Its Huawei user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Cow<'a, str>>,
+    /// Its kind, such as `job`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "job_kind")]
+    pub kind: Option<Cow<'a, str>>,
+    /// When it was created: RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<Cow<'a, str>>,
+    /// How long it has run, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// The algorithm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<Cow<'a, str>>,
+    /// The image, where it has no algorithm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Cow<'a, str>>,
+    /// The flavour of its nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flavor: Option<Cow<'a, str>>,
+    /// How many nodes it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<u32>,
+    /// Its pools.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub pools: Cow<'a, [String]>,
+    /// Where its output is.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub outputs: Cow<'a, [String]>,
+    /// Where its logs are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logs: Option<Cow<'a, str>>,
+    /// Where its checkpoints are.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub checkpoints: Cow<'a, [String]>,
+    /// Its tags, where they were looked up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Cow<'a, BTreeMap<String, String>>>,
+}
+
+fn is_empty<T>(them: &[T]) -> bool {
+    them.is_empty()
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_false(it: &bool) -> bool {
     !it
-}
-
-impl Decision<'_> {
-    /// The question as it was asked.
-    #[must_use]
-    pub fn query(&self) -> policy::Query {
-        let prefix = format!("{}/", self.source);
-        let bare = |it: &str| it.strip_prefix(&prefix).unwrap_or(it).to_owned();
-        let principal = policy::Principal::new(
-            &self.source,
-            &bare(&self.principal),
-            self.groups.iter().map(|it| bare(it)),
-            self.tags.clone().into_owned(),
-            self.context.auth_method.into(),
-        );
-        policy::Query {
-            principal: Arc::new(principal),
-            job: policy::Job::new(&*self.project, &*self.job).into(),
-            region: self.context.region.clone().into_owned(),
-            account: self.context.account.clone().into_owned(),
-            now: self.context.now,
-            source_ip: self.source_ip.into(),
-            secure_transport: self.context.secure_transport.into(),
-            user_agent: self.context.user_agent.clone().into_owned(),
-        }
-    }
-
-    /// What was known of the job when it was judged.
-    #[must_use]
-    pub fn attributes(&self) -> policy::Attributes {
-        let attributes = &self.attributes;
-        policy::Attributes {
-            pool_id: attributes.pool_id.clone().into_owned(),
-            pool_type: attributes.pool_type.clone().into_owned(),
-            phase: attributes.phase.clone().into_owned(),
-            kind: attributes.kind.clone().into_owned(),
-            name: attributes.name.clone().into_owned(),
-            owner: attributes.owner.clone().into_owned(),
-            age: attributes.age.into(),
-            workspace_id: attributes.workspace_id.clone().into_owned(),
-            tags: attributes.tags.clone().into_owned(),
-        }
-    }
-}
-
-impl<'a> Context<'a> {
-    pub(super) fn of(query: &'a policy::Query) -> Self {
-        Self {
-            region: Cow::Borrowed(&query.region),
-            account: Cow::Borrowed(&query.account),
-            now: query.now,
-            auth_method: query.principal.method().into(),
-            secure_transport: Fact::copied(&query.secure_transport),
-            user_agent: Fact::text(&query.user_agent),
-        }
-    }
-}
-
-impl<'a> Attributes<'a> {
-    pub(super) fn of(attributes: &'a policy::Attributes) -> Self {
-        let list = |it: &'a policy::Attribute<Vec<String>>| Fact::of(it, |it| Cow::Borrowed(&**it));
-        Self {
-            pool_id: list(&attributes.pool_id),
-            pool_type: list(&attributes.pool_type),
-            phase: Fact::text(&attributes.phase),
-            kind: Fact::text(&attributes.kind),
-            name: Fact::text(&attributes.name),
-            owner: Fact::text(&attributes.owner),
-            age: Fact::copied(&attributes.age),
-            workspace_id: Fact::text(&attributes.workspace_id),
-            tags: Fact::of(&attributes.tags, Cow::Borrowed),
-        }
-    }
-}
-
-impl<T> Fact<T> {
-    fn of<'a, U>(attribute: &'a policy::Attribute<U>, value: impl FnOnce(&'a U) -> T) -> Self {
-        match attribute {
-            policy::Attribute::Value(it) => Self::Value(value(it)),
-            policy::Attribute::Absent => Self::Absent,
-            policy::Attribute::Unavailable => Self::Unavailable,
-        }
-    }
-}
-
-impl<T: Copy> Fact<T> {
-    pub(super) fn copied(attribute: &policy::Attribute<T>) -> Self {
-        Self::of(attribute, |it| *it)
-    }
-}
-
-impl<'a> Fact<Cow<'a, str>> {
-    fn text(attribute: &'a policy::Attribute<String>) -> Self {
-        Self::of(attribute, |it| Cow::Borrowed(it.as_str()))
-    }
-}
-
-impl<T: ToOwned + ?Sized> Fact<Cow<'_, T>> {
-    fn into_owned(self) -> policy::Attribute<T::Owned> {
-        match self {
-            Self::Value(it) => policy::Attribute::Value(it.into_owned()),
-            Self::Absent => policy::Attribute::Absent,
-            Self::Unavailable => policy::Attribute::Unavailable,
-        }
-    }
-}
-
-impl<T> From<Fact<T>> for policy::Attribute<T> {
-    fn from(fact: Fact<T>) -> Self {
-        match fact {
-            Fact::Value(it) => Self::Value(it),
-            Fact::Absent => Self::Absent,
-            Fact::Unavailable => Self::Unavailable,
-        }
-    }
-}
-
-impl From<policy::Method> for AuthMethod {
-    fn from(method: policy::Method) -> Self {
-        match method {
-            policy::Method::Jwt => Self::Jwt,
-            policy::Method::Key => Self::Key,
-            policy::Method::Local => Self::Local,
-            policy::Method::Mtls => Self::Mtls,
-        }
-    }
-}
-
-impl From<AuthMethod> for policy::Method {
-    fn from(method: AuthMethod) -> Self {
-        match method {
-            AuthMethod::Jwt => Self::Jwt,
-            AuthMethod::Key => Self::Key,
-            AuthMethod::Local => Self::Local,
-            AuthMethod::Mtls => Self::Mtls,
-        }
-    }
-}
-
-impl From<policy::Reason> for Reason {
-    fn from(reason: policy::Reason) -> Self {
-        match reason {
-            policy::Reason::ExplicitDeny => Self::ExplicitDeny,
-            policy::Reason::NothingAllows => Self::NothingAllows,
-            policy::Reason::OutsideGuardrails => Self::OutsideGuardrails,
-        }
-    }
 }
 
 impl Ending {
@@ -430,5 +232,11 @@ impl Ending {
     #[must_use]
     pub fn is_final(self) -> bool {
         self != Self::Unknown
+    }
+
+    /// Whether something may have left for the cloud.
+    #[must_use]
+    pub fn is_sent(self) -> bool {
+        !matches!(self, Self::Denied | Self::NotSent | Self::Refused)
     }
 }

@@ -5,8 +5,11 @@ use super::*;
 use crate::ledger::fixture::{NOON, policies, record, record_by, words};
 use crate::ledger::read::reader::{segment_name, segments};
 use crate::ledger::read::recover;
-use crate::ledger::record::{Attributes, AuthMethod, Context, Fact, Settlement, Verdict};
+use crate::ledger::record::{
+    Batch, Charge, Context, LookUp, LookUpResult, Settlement, Shadow, ShadowError, Source,
+};
 use crate::ledger::write::pending;
+use crate::policy::{Answer, Attribute, Attributes, Method};
 
 use proptest::prelude::any;
 use proptest::sample::Index;
@@ -141,7 +144,7 @@ async fn a_crash_at_any_byte_loses_only_the_record_it_hit() {
 }
 
 /// A decision as an earlier run wrote it.
-fn decision(request_id: &str, result: Verdict) -> Body<'_> {
+fn decision(request_id: &str, result: Answer) -> Body<'_> {
     Body::Decision(Box::new(record::Decision {
         request_id: request_id.into(),
         caller_request_id: None,
@@ -151,7 +154,7 @@ fn decision(request_id: &str, result: Verdict) -> Body<'_> {
         groups: Vec::new().into(),
         tags: Cow::Owned(BTreeMap::new()),
         peer: None,
-        source_ip: Fact::Absent,
+        source_ip: Attribute::Absent,
         project: "0a1b2c".into(),
         job: "3faf5c03-aaa1-4cbe-879d-24b05d997347".into(),
         upstream: "bj4".into(),
@@ -161,31 +164,33 @@ fn decision(request_id: &str, result: Verdict) -> Body<'_> {
             region: "".into(),
             account: "".into(),
             now: NOON.parse().unwrap(),
-            auth_method: AuthMethod::Jwt,
-            secure_transport: Fact::Absent,
-            user_agent: Fact::Absent,
+            auth_method: Method::Jwt,
+            secure_transport: Attribute::Absent,
+            user_agent: Cow::Owned(Attribute::Absent),
         },
-        attributes: Attributes {
-            pool_id: Fact::Unavailable,
-            pool_type: Fact::Unavailable,
-            phase: Fact::Unavailable,
-            kind: Fact::Unavailable,
-            name: Fact::Unavailable,
-            owner: Fact::Unavailable,
-            age: Fact::Unavailable,
-            workspace_id: Fact::Unavailable,
-            tags: Fact::Unavailable,
-        },
+        attributes: Cow::Owned(Attributes::default()),
+        look_ups: [].as_slice().into(),
         policy_digest: "00ff".into(),
         result,
         reason: None,
         statement: None,
+        budget: None,
+        charges: [].as_slice().into(),
+        batch: None,
+        shadow: None,
     }))
 }
 
 fn outcome(of: u64, result: Ending) -> Body<'static> {
-    let (status, upstream_request_id, duration_ms) = (None, None, 0);
-    Body::Outcome(record::Outcome { of, result, status, upstream_request_id, duration_ms })
+    Body::Outcome(record::Outcome {
+        of,
+        result,
+        status: None,
+        upstream_request_id: None,
+        access_key: None,
+        date: None,
+        duration_ms: 0,
+    })
 }
 
 /// A ledger of these records, so many to a segment.
@@ -209,17 +214,17 @@ fn written(records: &[Body<'_>], segment: usize) -> TempDir {
 async fn what_an_earlier_run_left_open_is_handed_out_until_it_is_settled() {
     let directory = written(
         &[
-            decision("sent", Verdict::Allow),
-            decision("unknown", Verdict::Allow),
-            decision("settled", Verdict::Allow),
+            decision("sent", Answer::Allow),
+            decision("unknown", Answer::Allow),
+            decision("settled", Answer::Allow),
             outcome(1, Ending::Sent),
             outcome(2, Ending::Unknown),
             outcome(3, Ending::Unknown),
             Body::Settlement(Settlement { of: 3, result: Ending::Present }),
-            decision("open", Verdict::Allow),
-            decision("denied", Verdict::Deny),
-            decision("in doubt", Verdict::Indeterminate),
-            decision("late", Verdict::Deny),
+            decision("open", Answer::Allow),
+            decision("denied", Answer::Deny),
+            decision("in doubt", Answer::Indeterminate),
+            decision("late", Answer::Deny),
             outcome(11, Ending::Denied),
         ],
         4,
@@ -285,6 +290,20 @@ async fn old_segments_are_removed_a_few_at_a_time() {
     assert!(open(&config, clock, &Metrics::new()).is_ok());
 }
 
+fn look_up() -> LookUp {
+    LookUp {
+        source: Source::Details,
+        at: NOON.parse().unwrap(),
+        upstream_request_id: Some("abc".to_owned()),
+        result: LookUpResult::LookUpFailed,
+    }
+}
+
+fn shadow() -> Shadow {
+    let error = Some(ShadowError::NotLoaded);
+    Shadow { digest: None, result: None, reason: None, statement: None, error }
+}
+
 /// The policies that the repository ships.
 fn shipped() -> policy::Files {
     fn read(directory: &Path, prefix: &str, files: &mut Vec<(String, Vec<u8>)>) {
@@ -305,7 +324,7 @@ fn shipped() -> policy::Files {
 
 fn question(group: &str, name: &str) -> policy::Query {
     let tags = BTreeMap::from([("huawei_user".to_owned(), name.to_owned())]);
-    let method = policy::Method::Jwt;
+    let method = Method::Jwt;
     let principal = policy::Principal::new("corp", name, [group.to_owned()], tags, method);
     policy::Query {
         principal: Arc::new(principal),
@@ -317,40 +336,40 @@ fn question(group: &str, name: &str) -> policy::Query {
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),
         now: NOON.parse().unwrap(),
-        source_ip: policy::Attribute::Value([10, 1, 2, 3].into()),
-        secure_transport: policy::Attribute::Value(true),
-        user_agent: policy::Attribute::Value("curl/8".to_owned()),
+        source_ip: Attribute::Value([10, 1, 2, 3].into()),
+        secure_transport: Attribute::Value(true),
+        user_agent: Attribute::Value("curl/8".to_owned()),
     }
 }
 
-fn job(owner: &str, env: &str) -> policy::Attributes {
-    let value = |it: &str| policy::Attribute::Value(it.to_owned());
-    policy::Attributes {
-        pool_id: policy::Attribute::Absent,
-        pool_type: policy::Attribute::Value(vec!["public".to_owned()]),
+fn job(owner: &str, env: &str) -> Attributes {
+    let value = |it: &str| Attribute::Value(it.to_owned());
+    Attributes {
+        pool_id: Attribute::Absent,
+        pool_type: Attribute::Value(vec!["public".to_owned()]),
         phase: value("Completed"),
         kind: value("job"),
         name: value("n"),
         owner: value(owner),
-        age: policy::Attribute::Value(86_400),
+        age: Attribute::Value(86_400),
         workspace_id: value("0"),
-        tags: policy::Attribute::Value(BTreeMap::from([("env".to_owned(), env.to_owned())])),
+        tags: Attribute::Value(BTreeMap::from([("env".to_owned(), env.to_owned())])),
     }
 }
 
 #[tokio::test]
 async fn every_decision_can_be_judged_again_from_the_ledger_alone() {
-    let compile = |files: &policy::Files| policy::Set::compile(files, &policy::Limits::default());
-    let set = compile(&shipped()).set.unwrap();
+    let set = compile(&shipped());
     let policies = Arc::new(Policies::new(&set).unwrap());
     let directory = tempfile::tempdir().unwrap();
     let opened = open(&config(directory.path()), noon(), &Metrics::new()).unwrap();
+    let (look_ups, shadow) = ([look_up()], shadow());
     for (query, attributes) in [
         (question("ml-research", "alice"), job("alice", "dev")),
         (question("ml-research", "alice"), job("alice", "prod")),
         (question("ml-research", "alice"), job("bob", "dev")),
-        (question("ml-research", "alice"), policy::Attributes::default()),
-        (question("nobody", "eve"), policy::Attributes::default()),
+        (question("ml-research", "alice"), Attributes::default()),
+        (question("nobody", "eve"), Attributes::default()),
     ] {
         let judged = Judged {
             request_id: "a",
@@ -362,23 +381,44 @@ async fn every_decision_can_be_judged_again_from_the_ledger_alone() {
             attributes: &attributes,
             decision: set.evaluate(&query, &attributes),
             policies: &policies,
+            look_ups: &look_ups,
+            charges: &[Charge { budget: "per-person".to_owned(), key: "corp/alice".to_owned() }],
+            batch: Some(Batch { id: "b".into(), index: 1, of: 2 }),
+            shadow: Some(&shadow),
         };
         drop(opened.ledger.record(judged).await.unwrap());
     }
     opened.thread.close().await.unwrap();
 
+    let by = |it: &str| Some(it.to_owned());
+    let expected = [
+        (Answer::Allow, by("identity/own-jobs#OwnJobs")),
+        (Answer::Deny, by("guardrails/protect#NoProd")),
+        (Answer::Deny, None),
+        (Answer::Indeterminate, None),
+        (Answer::Deny, None),
+    ];
+    assert_eq!(judged_again(directory.path(), &policies), expected);
+}
+
+fn compile(files: &policy::Files) -> policy::Set {
+    policy::Set::compile(files, &policy::Limits::default()).set.unwrap()
+}
+
+/// The answers of a ledger and who decided, after judging each again by the version in its record.
+fn judged_again(directory: &Path, policies: &Arc<Policies>) -> Vec<(Answer, Option<String>)> {
     let mut versions = BTreeMap::<_, Vec<_>>::new();
-    let mut verdicts = Vec::new();
-    for body in bodies(directory.path()) {
+    let mut res = Vec::new();
+    for body in bodies(directory) {
         match body {
             Body::Policies(part) => {
                 versions.entry(part.digest.clone().into_owned()).or_default().push(part);
             }
             Body::Decision(recorded) => {
                 let files = record::Policies::join(&versions[&*recorded.policy_digest]).unwrap();
-                let set = compile(&files).set.unwrap();
+                let set = compile(&files);
                 assert_eq!(set.digest(), recorded.policy_digest);
-                let (query, attributes) = (recorded.query(), recorded.attributes());
+                let query = recorded.query();
                 let again = Judged {
                     request_id: &recorded.request_id,
                     caller_request_id: None,
@@ -386,25 +426,21 @@ async fn every_decision_can_be_judged_again_from_the_ledger_alone() {
                     peer: recorded.peer,
                     upstream: &recorded.upstream,
                     query: &query,
-                    attributes: &attributes,
-                    decision: set.evaluate(&query, &attributes),
-                    policies: &policies,
+                    attributes: &recorded.attributes,
+                    decision: set.evaluate(&query, &recorded.attributes),
+                    policies,
+                    look_ups: &recorded.look_ups,
+                    charges: &recorded.charges,
+                    batch: recorded.batch.clone(),
+                    shadow: recorded.shadow.as_deref(),
                 };
                 assert_eq!(again.record(), *recorded);
-                verdicts.push((recorded.result, recorded.statement.map(Cow::into_owned)));
+                res.push((recorded.result, recorded.statement.map(Cow::into_owned)));
             }
             _ => (),
         }
     }
-    let by = |it: &str| Some(it.to_owned());
-    let expected = [
-        (Verdict::Allow, by("identity/own-jobs#OwnJobs")),
-        (Verdict::Deny, by("guardrails/protect#NoProd")),
-        (Verdict::Deny, None),
-        (Verdict::Indeterminate, None),
-        (Verdict::Deny, None),
-    ];
-    assert_eq!(verdicts, expected);
+    res
 }
 
 proptest! {

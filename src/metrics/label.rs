@@ -93,6 +93,8 @@ words! {
         Settlement = "settlement",
         /// How many requests were refused for their rate.
         Suppressed = "suppressed",
+        /// What is lost with a deleted job.
+        Tombstone = "tombstone",
     }
 }
 

@@ -18,7 +18,7 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long the body of an accepted delete is waited for; it says nothing.
 const ACCEPTED_BODY: Duration = Duration::from_secs(1);
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Front-gateway codes that speak of the key, the token or the clock (API Gateway user guide, error
 /// codes). The prefix is

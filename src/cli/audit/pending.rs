@@ -1,8 +1,9 @@
 //! `lychgate audit pending`: the decisions of which the ledger does not say how they ended.
 
 use super::{Directories, Exit, Format, text};
-use crate::ledger::record::{Body, Verdict};
+use crate::ledger::record::Body;
 use crate::ledger::{Damage, Kind, LedgerId, Record, record};
+use crate::policy::Answer;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -32,7 +33,7 @@ struct Open {
     project: String,
     job: String,
     upstream: String,
-    decision: Verdict,
+    decision: Answer,
     /// The delete may have been sent and no answer was seen; otherwise there is no outcome at all.
     unknown: bool,
 }
@@ -79,7 +80,11 @@ fn count(open: &mut BTreeMap<(LedgerId, u64), Open>, record: &Record) -> Result<
         | Body::Settlement(record::Settlement { of, .. }) => {
             open.remove(&key(of));
         }
-        Body::Checkpoint(_) | Body::Policies(_) | Body::Suppressed(_) => (),
+        Body::Checkpoint(_)
+        | Body::Policies(_)
+        | Body::Suppressed(_)
+        | Body::Tombstone(_)
+        | Body::Unknown => (),
     }
     Ok(())
 }

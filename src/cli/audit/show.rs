@@ -1,10 +1,12 @@
 //! `lychgate audit show`: decisions, each with how it ended.
 
 use super::{Directories, Exit, text};
-use crate::ledger::record::{Body, Verdict};
+use crate::ledger::record::Body;
 use crate::ledger::{Damage, Kind, LedgerId, Record, record};
+use crate::policy::Answer;
 
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
@@ -27,7 +29,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID")]
     project: Option<String>,
     /// With which answer of the policies.
-    #[arg(long, value_enum)]
+    #[arg(long, value_name = "ANSWER", value_parser = answer())]
     decision: Option<Answer>,
     /// From then on: 2026-01-15T12:00:00Z, or 2026-01-15 for its first moment in UTC.
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -45,13 +47,6 @@ enum Format {
     Table,
     Json,
     Csv,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Answer {
-    Allow,
-    Deny,
-    Indeterminate,
 }
 
 /// A decision and how it ended.
@@ -112,7 +107,12 @@ impl Arguments {
                     row.settlement = Some(it);
                 }
             }
-            Body::Decision(_) | Body::Checkpoint(_) | Body::Policies(_) | Body::Suppressed(_) => (),
+            Body::Decision(_)
+            | Body::Checkpoint(_)
+            | Body::Policies(_)
+            | Body::Suppressed(_)
+            | Body::Tombstone(_)
+            | Body::Unknown => (),
         }
         Ok(())
     }
@@ -122,19 +122,9 @@ impl Arguments {
         is(&self.principal, &decision.principal)
             && is(&self.job, &decision.job)
             && is(&self.project, &decision.project)
-            && self.decision.is_none_or(|it| it.verdict() == decision.result)
+            && self.decision.is_none_or(|it| it == decision.result)
             && self.since.is_none_or(|it| it <= time)
             && self.until.is_none_or(|it| time < it)
-    }
-}
-
-impl Answer {
-    fn verdict(self) -> Verdict {
-        match self {
-            Self::Allow => Verdict::Allow,
-            Self::Deny => Verdict::Deny,
-            Self::Indeterminate => Verdict::Indeterminate,
-        }
     }
 }
 
@@ -215,6 +205,13 @@ fn csv(rows: &[Row]) -> String {
         "status",
     ];
     text::csv(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+fn answer() -> impl TypedValueParser<Value = Answer> {
+    PossibleValuesParser::new(Answer::ALL.map(Answer::as_str)).map(|word| {
+        // The parser before has let only these words through.
+        Answer::ALL.into_iter().find(|it| it.as_str() == word).unwrap_or(Answer::Indeterminate)
+    })
 }
 
 fn time(text: &str) -> Result<Timestamp, String> {

@@ -1,8 +1,9 @@
 //! `lychgate audit stats`: how many decisions, by what came of them and by whom.
 
 use super::{Directories, Exit, Format, text};
-use crate::ledger::record::{Body, Verdict};
+use crate::ledger::record::Body;
 use crate::ledger::{Damage, Ending, Kind, Record, record};
+use crate::policy::Answer;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -66,7 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
 impl Stats {
     fn count(&mut self, record: &Record) -> Result<(), Damage> {
         self.records += 1;
-        if matches!(record.kind, Kind::Checkpoint | Kind::Policies) {
+        if matches!(record.kind, Kind::Checkpoint | Kind::Policies | Kind::Unknown) {
             return Ok(());
         }
         match record.body()? {
@@ -77,7 +78,7 @@ impl Stats {
                 let principal = self.principals.entry(it.principal.into_owned()).or_default();
                 principal.suppressed = principal.suppressed.saturating_add(it.count);
             }
-            Body::Checkpoint(_) | Body::Policies(_) => (),
+            Body::Checkpoint(_) | Body::Policies(_) | Body::Tombstone(_) | Body::Unknown => (),
         }
         Ok(())
     }
@@ -90,9 +91,9 @@ impl Stats {
         *self.decisions.entry(answer).or_default() += 1;
         let principal = self.principals.entry(decision.principal.to_string()).or_default();
         *match decision.result {
-            Verdict::Allow => &mut principal.allow,
-            Verdict::Deny => &mut principal.deny,
-            Verdict::Indeterminate => &mut principal.indeterminate,
+            Answer::Allow => &mut principal.allow,
+            Answer::Deny => &mut principal.deny,
+            Answer::Indeterminate => &mut principal.indeterminate,
         } += 1;
     }
 

@@ -117,7 +117,11 @@ fn report(directory: &Path, verified: &Verified) -> Report {
 impl Report {
     fn human(&self) -> String {
         let Self { directory, ledger_id, first, last, records, unfinished, signed } = self;
-        let kinds: Vec<_> = records.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let kind = |(kind, count): (&String, &u64)| match kind.as_str() {
+            "unknown" => format!("{count} of unknown kinds"),
+            _ => format!("{count} {kind}"),
+        };
+        let kinds: Vec<_> = records.iter().map(kind).collect();
         let end = if *unfinished { "; a record is being written, or was cut off" } else { "" };
         let signed = signed.map(|it| format!("; signed up to {it}")).unwrap_or_default();
         format!(

@@ -5,7 +5,7 @@ use crate::attributes::{self, ANSWER_BYTES_MAX};
 use crate::clock::Clock;
 use crate::config::Gate;
 use crate::metrics::Metrics;
-use crate::policy::{Attribute, Attributes, Job, Method, Principal, Query};
+use crate::policy::{Attribute, Attributes, Job, Method, Principal, Query, Sources};
 use crate::route::{self, JobIds};
 use crate::telemetry::{self, TraceConfig, Tracer};
 use crate::upstream::LookedUp;
@@ -84,7 +84,7 @@ pub(super) async fn look_up(
     if let Some(body) = found(details.0, "details")? {
         let id = &job.training_job_id;
         match attributes::details(&body, id, query.now, &gate.pool_words) {
-            Ok(it) => res = it,
+            Ok(it) => res = it.attributes,
             Err(error) => unavailable("details", &error),
         }
     }
@@ -94,6 +94,7 @@ pub(super) async fn look_up(
             Err(error) => unavailable("tags", &error),
         }
     }
+    res.asked(Sources { details: true, tags: true });
     Ok((query, res))
 }
 
@@ -102,7 +103,7 @@ fn found<E: fmt::Display>(
     what: &str,
 ) -> Result<Option<bytes::Bytes>, Error> {
     match answer {
-        Ok(LookedUp::Found(body)) => Ok(Some(body)),
+        Ok(LookedUp::Found { body, .. }) => Ok(Some(body)),
         Ok(LookedUp::NotFound(answer)) if answer.is_no_such_job() => Err(Error::NoSuchJob),
         Ok(LookedUp::NotFound(answer)) => {
             unavailable(what, &format!("the cloud answered with status {}", answer.status));

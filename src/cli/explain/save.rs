@@ -79,7 +79,7 @@ fn job(attributes: &Attributes) -> Value {
     let mut put = |field: &'static str, value: Attribute<Value>| match value {
         Attribute::Value(it) => drop(res.insert(field.to_owned(), it)),
         Attribute::Absent => (),
-        Attribute::Unavailable => unavailable.push(field),
+        Attribute::Unavailable | Attribute::NotAsked => unavailable.push(field),
     };
     for (field, list) in [("pool_id", pool_id), ("pool_type", pool_type)] {
         put(field, map(list, |it| json!(it)));
@@ -106,5 +106,6 @@ fn map<T>(attribute: &Attribute<T>, value: impl FnOnce(&T) -> Value) -> Attribut
         Attribute::Value(it) => Attribute::Value(value(it)),
         Attribute::Absent => Attribute::Absent,
         Attribute::Unavailable => Attribute::Unavailable,
+        Attribute::NotAsked => Attribute::NotAsked,
     }
 }

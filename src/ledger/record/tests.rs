@@ -2,9 +2,10 @@
 
 use super::*;
 
-use crate::policy::Attribute;
+use crate::policy::{self, Answer, Attribute, Attributes, Method};
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 fn decision() -> Decision<'static> {
     Decision {
@@ -16,7 +17,7 @@ fn decision() -> Decision<'static> {
         groups: vec!["corp/ml-research".to_owned()].into(),
         tags: Cow::Owned(BTreeMap::from([("team".to_owned(), "vision".to_owned())])),
         peer: Some(Ipv4Addr::new(10, 0, 0, 1).into()),
-        source_ip: Fact::Value(Ipv4Addr::new(10, 1, 2, 3).into()),
+        source_ip: Attribute::Value(Ipv4Addr::new(10, 1, 2, 3).into()),
         project: "0a1b2c".into(),
         job: "3faf5c03-aaa1-4cbe-879d-24b05d997347".into(),
         upstream: "bj4".into(),
@@ -26,25 +27,30 @@ fn decision() -> Decision<'static> {
             region: "cn-north-4".into(),
             account: "123".into(),
             now: "2026-01-15T12:00:00.123456789Z".parse().unwrap(),
-            auth_method: AuthMethod::Jwt,
-            secure_transport: Fact::Value(true),
-            user_agent: Fact::Absent,
+            auth_method: Method::Jwt,
+            secure_transport: Attribute::Value(true),
+            user_agent: Cow::Owned(Attribute::Absent),
         },
-        attributes: Attributes {
-            pool_id: Fact::Value(vec!["pool-a".to_owned()].into()),
-            pool_type: Fact::Value(vec!["dedicated".to_owned()].into()),
-            phase: Fact::Value("Completed".into()),
-            kind: Fact::Value("job".into()),
-            name: Fact::Value("absent".into()),
-            owner: Fact::Absent,
-            age: Fact::Value(86_400),
-            workspace_id: Fact::Value("0".into()),
-            tags: Fact::Unavailable,
-        },
+        attributes: Cow::Owned(Attributes {
+            pool_id: Attribute::Value(vec!["pool-a".to_owned()]),
+            pool_type: Attribute::Value(vec!["dedicated".to_owned()]),
+            phase: Attribute::Value("Completed".to_owned()),
+            kind: Attribute::Value("job".to_owned()),
+            name: Attribute::Value("absent".to_owned()),
+            owner: Attribute::Absent,
+            age: Attribute::Value(86_400),
+            workspace_id: Attribute::Unavailable,
+            tags: Attribute::NotAsked,
+        }),
+        look_ups: [].as_slice().into(),
         policy_digest: "00ff".into(),
-        result: Verdict::Deny,
+        result: Answer::Deny,
         reason: Some(Reason::ExplicitDeny),
         statement: Some("guardrails/protect#NoProd".into()),
+        budget: None,
+        charges: [].as_slice().into(),
+        batch: None,
+        shadow: None,
     }
 }
 
@@ -72,20 +78,29 @@ fn records_are_written_like_this() {
             r#""secure_transport":{"value":true},"user_agent":"absent"},"#,
             r#""attributes":{"pool_id":{"value":["pool-a"]},"pool_type":{"value":["dedicated"]},"#,
             r#""phase":{"value":"Completed"},"kind":{"value":"job"},"name":{"value":"absent"},"#,
-            r#""owner":"absent","age":{"value":86400},"workspace_id":{"value":"0"},"#,
-            r#""tags":"unavailable"},"policy_digest":"00ff","result":"deny","#,
+            r#""owner":"absent","age":{"value":86400},"workspace_id":"unavailable","#,
+            r#""tags":"not_asked"},"policy_digest":"00ff","result":"deny","#,
             r#""reason":"explicit_deny","statement":"guardrails/protect#NoProd""#,
         ),
     );
+}
+
+#[test]
+fn ends_are_written_like_this() {
     check(
         &Body::Outcome(Outcome {
             of: 7,
             result: Ending::Sent,
             status: Some(202),
             upstream_request_id: Some("abc".into()),
+            access_key: Some("AK".into()),
+            date: Some("20260115T120000Z".into()),
             duration_ms: 12,
         }),
-        r#""kind":"outcome","of":7,"result":"sent","status":202,"upstream_request_id":"abc","duration_ms":12"#,
+        concat!(
+            r#""kind":"outcome","of":7,"result":"sent","status":202,"upstream_request_id":"abc","#,
+            r#""access_key":"AK","date":"20260115T120000Z","duration_ms":12"#,
+        ),
     );
     check(
         &Body::Outcome(Outcome {
@@ -93,6 +108,8 @@ fn records_are_written_like_this() {
             result: Ending::NotSent,
             status: None,
             upstream_request_id: None,
+            access_key: None,
+            date: None,
             duration_ms: 0,
         }),
         r#""kind":"outcome","of":8,"result":"not_sent","duration_ms":0"#,
@@ -101,6 +118,10 @@ fn records_are_written_like_this() {
         &Body::Settlement(Settlement { of: 7, result: Ending::Gone }),
         r#""kind":"settlement","of":7,"result":"gone""#,
     );
+}
+
+#[test]
+fn what_stands_between_decisions_is_written_like_this() {
     check(
         &Body::Policies(Policies {
             digest: "00ff".into(),
@@ -128,17 +149,190 @@ fn records_are_written_like_this() {
     );
 }
 
+/// What is written behind the policies' digest.
+fn end(decision: Decision<'_>) -> String {
+    let body = Body::Decision(Box::new(decision));
+    let members = String::from_utf8(to_members(&body).unwrap()).unwrap();
+    let read = serde_json::from_str::<Body<'_>>(&format!("{{{members}}}")).unwrap();
+    assert_eq!(read, body);
+    members.split_once(r#""policy_digest":"00ff","#).unwrap().1.to_owned()
+}
+
 #[test]
-fn value_absent_and_unavailable_stay_apart_everywhere() {
+fn what_was_looked_up_and_taken_is_written_like_this() {
+    let look_up = |source, upstream_request_id: Option<&str>, result| LookUp {
+        source,
+        at: "2026-01-15T12:00:00Z".parse().unwrap(),
+        upstream_request_id: upstream_request_id.map(str::to_owned),
+        result,
+    };
+    let look_ups = [
+        look_up(Source::Details, Some("abc"), LookUpResult::Found),
+        look_up(Source::Tags, None, LookUpResult::LookUpFailed),
+    ];
+    let in_doubt = Decision {
+        look_ups: look_ups.as_slice().into(),
+        result: Answer::Indeterminate,
+        reason: Some(Reason::LookUpFailed),
+        statement: None,
+        ..decision()
+    };
+    let members = to_members(&Body::Decision(Box::new(in_doubt.clone()))).unwrap();
+    assert!(String::from_utf8(members).unwrap().contains(concat!(
+        r#","look_ups":[{"source":"details","at":"2026-01-15T12:00:00Z","#,
+        r#""upstream_request_id":"abc","result":"found"},"#,
+        r#"{"source":"tags","at":"2026-01-15T12:00:00Z","result":"look_up_failed"}],"#
+    )));
+    assert_eq!(end(in_doubt), r#""result":"indeterminate","reason":"look_up_failed""#);
+    let charge = |budget: &str, key: &str| Charge { budget: budget.into(), key: key.into() };
+    let charges = [charge("per-person", "corp/alice"), charge("per-project", "0a1b2c")];
+    let allowed = Decision {
+        result: Answer::Allow,
+        reason: None,
+        charges: charges.as_slice().into(),
+        batch: Some(Batch { id: "b".into(), index: 0, of: 2 }),
+        ..decision()
+    };
+    assert_eq!(
+        end(allowed),
+        concat!(
+            r#""result":"allow","statement":"guardrails/protect#NoProd","#,
+            r#""charges":[{"budget":"per-person","key":"corp/alice"},"#,
+            r#"{"budget":"per-project","key":"0a1b2c"}],"batch":{"id":"b","index":0,"of":2}"#
+        )
+    );
+    let over = Decision {
+        reason: Some(Reason::OverBudget),
+        statement: None,
+        budget: Some("per-person".into()),
+        ..decision()
+    };
+    let expected = r#""result":"deny","reason":"over_budget","budget":"per-person""#;
+    assert_eq!(end(over), expected);
+}
+
+#[test]
+fn what_a_candidate_said_is_written_like_this() {
+    for (shadow, expected) in [
+        (
+            Shadow {
+                digest: Some("11".to_owned()),
+                result: Some(Answer::Deny),
+                reason: Some(Reason::ExplicitDeny),
+                statement: Some("guardrails/a#1".to_owned()),
+                error: None,
+            },
+            r#"{"digest":"11","result":"deny","reason":"explicit_deny","statement":"guardrails/a#1"}"#,
+        ),
+        (
+            Shadow {
+                digest: Some("11".to_owned()),
+                result: None,
+                reason: None,
+                statement: None,
+                error: Some(ShadowError::NeedsDetails),
+            },
+            r#"{"digest":"11","error":"needs_details"}"#,
+        ),
+    ] {
+        let record = Decision {
+            result: Answer::Allow,
+            reason: None,
+            statement: None,
+            shadow: Some(Cow::Owned(shadow)),
+            ..decision()
+        };
+        assert_eq!(end(record), format!(r#""result":"allow","shadow":{expected}"#));
+    }
+}
+
+#[test]
+fn a_tombstone_is_written_like_this() {
+    check(
+        &Body::Tombstone(Box::new(Tombstone { of: 7, ..Tombstone::default() })),
+        r#""kind":"tombstone","of":7"#,
+    );
+    check(
+        &Body::Tombstone(Box::new(Tombstone {
+            of: 7,
+            name: Some("night".into()),
+            owner: Some("alice".into()),
+            kind: Some("job".into()),
+            created: Some("2026-01-15T12:00:00Z".into()),
+            duration_ms: Some(1),
+            algorithm: Some("a".into()),
+            image: Some("i".into()),
+            flavor: Some("f".into()),
+            nodes: Some(2),
+            pools: vec!["pool-a".to_owned()].into(),
+            outputs: vec!["obs://o/".to_owned()].into(),
+            logs: Some("obs://l/".into()),
+            checkpoints: vec!["obs://c/".to_owned()].into(),
+            tags: Some(Cow::Owned(BTreeMap::from([("env".to_owned(), "dev".to_owned())]))),
+        })),
+        concat!(
+            r#""kind":"tombstone","of":7,"name":"night","owner":"alice","job_kind":"job","#,
+            r#""created":"2026-01-15T12:00:00Z","duration_ms":1,"algorithm":"a","image":"i","#,
+            r#""flavor":"f","nodes":2,"pools":["pool-a"],"outputs":["obs://o/"],"#,
+            r#""logs":"obs://l/","checkpoints":["obs://c/"],"tags":{"env":"dev"}"#,
+        ),
+    );
+}
+
+/// Later versions add members and kinds, and this one reads on.
+#[test]
+fn what_a_later_program_adds_is_passed_over() {
+    for (text, expected) in [
+        (
+            r#"{"kind":"settlement","of":7,"later":{"a":[1]},"result":"gone"}"#,
+            Body::Settlement(Settlement { of: 7, result: Ending::Gone }),
+        ),
+        (r#"{"kind":"later","of":7,"result":"whatever"}"#, Body::Unknown),
+    ] {
+        assert_eq!(serde_json::from_str::<Body<'_>>(text).unwrap(), expected, "{text}");
+    }
+}
+
+#[test]
+fn the_reason_of_a_doubt_is_the_look_up_that_explains_most() {
+    use LookUpResult::{Found, LookUpFailed, NoSuchJob, PoolGroup, Unreadable};
+    use Source::{Details, Tags};
+    for (details, tags, look_ups, expected) in [
+        (true, false, vec![], Reason::Unreadable),
+        (true, false, vec![(Details, Found)], Reason::Unreadable),
+        (true, false, vec![(Details, PoolGroup)], Reason::PoolGroup),
+        (true, false, vec![(Details, PoolGroup), (Tags, LookUpFailed)], Reason::PoolGroup),
+        (true, true, vec![(Details, PoolGroup), (Tags, LookUpFailed)], Reason::LookUpFailed),
+        (true, true, vec![(Details, Unreadable), (Tags, LookUpFailed)], Reason::LookUpFailed),
+        (true, false, vec![(Details, Unreadable), (Tags, LookUpFailed)], Reason::Unreadable),
+        (true, false, vec![(Details, LookUpFailed), (Tags, NoSuchJob)], Reason::NoSuchJob),
+    ] {
+        let look_ups: Vec<_> = look_ups
+            .into_iter()
+            .map(|(source, result)| LookUp {
+                source,
+                at: Timestamp::UNIX_EPOCH,
+                upstream_request_id: None,
+                result,
+            })
+            .collect();
+        let wanted = policy::Sources { details, tags };
+        let decision = policy::Decision::Indeterminate(policy::Doubt { wanted });
+        assert_eq!(Reason::of(&decision, &look_ups), Some(expected), "{look_ups:?}");
+    }
+}
+
+#[test]
+fn value_absent_unavailable_and_not_asked_stay_apart_everywhere() {
     // A value that spells the name of a state is still a value.
-    for state in [r#""absent""#, r#""unavailable""#, r#"{"value":"absent"}"#] {
-        let fact: Fact<Cow<'_, str>> = serde_json::from_str(state).unwrap();
+    for state in [r#""absent""#, r#""unavailable""#, r#""not_asked""#, r#"{"value":"absent"}"#] {
+        let fact: Attribute<String> = serde_json::from_str(state).unwrap();
         assert_eq!(serde_json::to_string(&fact).unwrap(), state);
     }
-    let all = |it: fn() -> policy::Attributes| it();
+    let all = |it: fn() -> Attributes| it();
     for attributes in [
-        all(policy::Attributes::default),
-        all(|| policy::Attributes {
+        all(Attributes::default),
+        all(|| Attributes {
             pool_id: Attribute::Absent,
             pool_type: Attribute::Absent,
             phase: Attribute::Absent,
@@ -149,7 +343,7 @@ fn value_absent_and_unavailable_stay_apart_everywhere() {
             workspace_id: Attribute::Absent,
             tags: Attribute::Absent,
         }),
-        all(|| policy::Attributes {
+        all(|| Attributes {
             pool_id: Attribute::Value(vec!["a".to_owned(), "b".to_owned()]),
             pool_type: Attribute::Value(vec!["public".to_owned()]),
             phase: Attribute::Value("Running".to_owned()),
@@ -161,16 +355,14 @@ fn value_absent_and_unavailable_stay_apart_everywhere() {
             tags: Attribute::Value(BTreeMap::new()),
         }),
     ] {
-        let text = serde_json::to_string(&Attributes::of(&attributes)).unwrap();
-        let read = serde_json::from_str::<Attributes<'_>>(&text).unwrap();
-        let read = Decision { attributes: read, ..decision() }.attributes();
+        let text = serde_json::to_string(&attributes).unwrap();
+        let read = serde_json::from_str::<Attributes>(&text).unwrap();
         assert_eq!(read, attributes, "{text}");
     }
 }
 
 #[test]
 fn a_recorded_question_can_be_asked_again() {
-    use policy::Method;
     for (method, source_ip, secure, user_agent) in [
         (
             Method::Jwt,
@@ -210,7 +402,7 @@ fn a_recorded_question_can_be_asked_again() {
             principal: query.principal.id().into(),
             groups: query.principal.groups().into(),
             tags: Cow::Borrowed(query.principal.tags()),
-            source_ip: Fact::copied(&query.source_ip),
+            source_ip: query.source_ip,
             project: query.job.project_id.as_str().into(),
             job: query.job.training_job_id.as_str().into(),
             context: Context::of(&query),

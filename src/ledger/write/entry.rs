@@ -3,7 +3,7 @@
 use super::queue::{Item, Note, Queue};
 use crate::ledger::line::Kind;
 use crate::ledger::record;
-use crate::ledger::record::{Body, Ending, UPSTREAM_REQUEST_ID_MAX};
+use crate::ledger::record::{Body, Ending};
 
 use crate::policy::Job;
 
@@ -36,6 +36,8 @@ use tokio::time::Instant;
 pub struct Entry {
     opened: Instant,
     sending: Arc<AtomicBool>,
+    /// What was sent, or perhaps was.
+    signed: Option<Signed>,
     /// Taken by the outcome.
     open: Option<Open>,
     seq: u64,
@@ -45,6 +47,16 @@ pub struct Entry {
 struct Open {
     pending: Pending,
     queue: Arc<Queue>,
+}
+
+/// How a delete was signed: with the job and the cloud's request ID, what finds it in the cloud's
+/// audit trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signed {
+    /// The ID of the access key, never its secret.
+    pub access_key: String,
+    /// The `X-Sdk-Date`.
+    pub date: String,
 }
 
 /// A decision whose effect is not known: whether the job is still there has to be looked up.
@@ -69,7 +81,7 @@ pub struct Outcome {
     pub result: Ending,
     /// The cloud's HTTP status, where the cloud answered.
     pub status: Option<u16>,
-    /// The cloud's `X-Request-Id`; kept up to [`UPSTREAM_REQUEST_ID_MAX`].
+    /// The cloud's `X-Request-Id`; kept up to [`record::UPSTREAM_REQUEST_ID_MAX`].
     pub upstream_request_id: Option<String>,
 }
 
@@ -86,6 +98,7 @@ impl Entry {
         Self {
             opened: Instant::now(),
             sending: Arc::default(),
+            signed: None,
             open: Some(Open { pending, queue }),
             seq,
         }
@@ -99,8 +112,9 @@ impl Entry {
 
     /// To be called before the first byte is handed to the connection to the cloud: from here on
     /// an end without outcome means `unknown`, before it means `not_sent`.
-    pub fn sending(&mut self) {
+    pub fn sending(&mut self, signed: Signed) {
         self.sending.store(true, Ordering::Release);
+        self.signed = Some(signed);
     }
 
     /// Tells whether [`Entry::sending`] was called, also once the entry is gone.
@@ -116,17 +130,16 @@ impl Entry {
 
     fn end(&mut self, outcome: Outcome) {
         let Some(Open { pending, queue }) = self.open.take() else { return };
-        let mut upstream_request_id = outcome.upstream_request_id;
-        if let Some(id) = &mut upstream_request_id
-            && let Some((at, _)) = id.char_indices().nth(UPSTREAM_REQUEST_ID_MAX)
-        {
-            id.truncate(at);
-        }
+        let upstream_request_id = outcome.upstream_request_id.map(record::kept_request_id);
+        let sent = self.signed.take().filter(|_| outcome.result.is_sent());
+        let (access_key, date) = sent.map(|it| (it.access_key.into(), it.date.into())).unzip();
         let body = Body::Outcome(record::Outcome {
             of: self.seq,
             result: outcome.result,
             status: outcome.status,
             upstream_request_id: upstream_request_id.map(Into::into),
+            access_key,
+            date,
             duration_ms: u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX),
         });
         match record::to_members(&body) {

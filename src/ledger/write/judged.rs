@@ -2,7 +2,7 @@
 
 use super::queue::Submission;
 use crate::ledger::line::MEMBERS_BYTES_MAX;
-use crate::ledger::record::{Body, Fact, Verdict};
+use crate::ledger::record::{Batch, Body, Charge, LookUp, Reason, Shadow};
 use crate::ledger::{Ending, Entry, Error, Outcome, Pending, Policies, record};
 
 use crate::policy::{self, Decision, Denial, Permit};
@@ -34,6 +34,14 @@ pub struct Judged<'a> {
     pub decision: Decision,
     /// The policy version that answered.
     pub policies: &'a Arc<Policies>,
+    /// The look-ups that were made for it.
+    pub look_ups: &'a [LookUp],
+    /// The units that were taken for it.
+    pub charges: &'a [Charge],
+    /// The batch that it belongs to.
+    pub batch: Option<Batch<'a>>,
+    /// What the shadow policies said.
+    pub shadow: Option<&'a Shadow>,
 }
 
 /// A decision that is on stable storage. Only a permitted one comes with an entry to send with:
@@ -110,13 +118,6 @@ impl Judged<'_> {
     pub(in crate::ledger) fn record(&self) -> record::Decision<'_> {
         let query = self.query;
         let principal = &query.principal;
-        let (result, reason, statement) = match &self.decision {
-            Decision::Allow(permit) => (Verdict::Allow, None, Some(permit.statement())),
-            Decision::Deny(denial) => {
-                (Verdict::Deny, Some(denial.reason.into()), denial.statement.as_ref())
-            }
-            Decision::Indeterminate(_) => (Verdict::Indeterminate, None, None),
-        };
         record::Decision {
             request_id: self.request_id.into(),
             caller_request_id: self.caller_request_id.map(Cow::Borrowed),
@@ -126,18 +127,23 @@ impl Judged<'_> {
             groups: principal.groups().into(),
             tags: Cow::Borrowed(principal.tags()),
             peer: self.peer,
-            source_ip: Fact::copied(&query.source_ip),
+            source_ip: query.source_ip,
             project: Cow::Borrowed(&query.job.project_id),
             job: Cow::Borrowed(&query.job.training_job_id),
             upstream: self.upstream.into(),
             action: policy::ACTION.into(),
             resource: query.urn().into(),
             context: record::Context::of(query),
-            attributes: record::Attributes::of(self.attributes),
+            attributes: Cow::Borrowed(self.attributes),
+            look_ups: self.look_ups.into(),
             policy_digest: self.policies.digest().into(),
-            result,
-            reason,
-            statement: statement.map(|it| it.as_str().into()),
+            result: self.decision.answer(),
+            reason: Reason::of(&self.decision, self.look_ups),
+            statement: self.decision.statement().map(|it| it.as_str().into()),
+            budget: None,
+            charges: self.charges.into(),
+            batch: self.batch.clone(),
+            shadow: self.shadow.map(Cow::Borrowed),
         }
     }
 }

@@ -6,9 +6,8 @@
 
 use crate::ledger::line::Kind;
 use crate::ledger::read::reader::{Lines, Piece};
-use crate::ledger::record::Verdict;
 use crate::ledger::{Ending, Ledger, Pending};
-use crate::policy::Job;
+use crate::policy::{Answer, Job};
 
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -21,7 +20,7 @@ use tokio::sync::mpsc;
 /// A decision that is still open.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::ledger) struct Open {
-    verdict: Verdict,
+    answer: Answer,
     pub(in crate::ledger) pending: Pending,
 }
 
@@ -46,13 +45,13 @@ pub(in crate::ledger) fn hand_out(
     }
     // First what waits for nobody.
     for (of, it) in &open {
-        match it.verdict {
-            Verdict::Allow => (),
-            Verdict::Deny => ledger.settle(*of, Ending::Denied),
-            Verdict::Indeterminate => ledger.settle(*of, Ending::Refused),
+        match it.answer {
+            Answer::Allow => (),
+            Answer::Deny => ledger.settle(*of, Ending::Denied),
+            Answer::Indeterminate => ledger.settle(*of, Ending::Refused),
         }
     }
-    for it in open.into_values().filter(|it| it.verdict == Verdict::Allow) {
+    for it in open.into_values().filter(|it| it.answer == Answer::Allow) {
         if pending.blocking_send(it.pending).is_err() {
             return;
         }
@@ -105,10 +104,10 @@ impl Glance<'_> {
         let result = self.result.as_deref().unwrap_or_default();
         match self.kind {
             Kind::Decision => {
-                let verdict = match result {
-                    "allow" => Verdict::Allow,
-                    "deny" => Verdict::Deny,
-                    _ => Verdict::Indeterminate,
+                let answer = match result {
+                    "allow" => Answer::Allow,
+                    "deny" => Answer::Deny,
+                    _ => Answer::Indeterminate,
                 };
                 let text = |it: Option<Cow<'_, str>>| it.unwrap_or_default().into_owned();
                 let pending = Pending {
@@ -118,7 +117,7 @@ impl Glance<'_> {
                     upstream: text(self.upstream),
                     job: Job::new(text(self.project), text(self.job)).into(),
                 };
-                open.insert(self.seq, Open { verdict, pending });
+                open.insert(self.seq, Open { answer, pending });
             }
             Kind::Outcome if result == "unknown" => (),
             Kind::Outcome | Kind::Settlement => {
@@ -126,7 +125,11 @@ impl Glance<'_> {
                     open.remove(&of);
                 }
             }
-            Kind::Checkpoint | Kind::Policies | Kind::Suppressed => (),
+            Kind::Checkpoint
+            | Kind::Policies
+            | Kind::Suppressed
+            | Kind::Tombstone
+            | Kind::Unknown => (),
         }
     }
 }

@@ -321,7 +321,9 @@ impl Writer {
         self.metrics.ledger_records(LedgerRecord::Policies, count(group.policy_records));
         self.metrics.ledger_records(LedgerRecord::Decision, count(group.decisions.len()));
         for note in &group.notes {
-            self.metrics.ledger_records(note.kind.into(), 1);
+            if let Some(kind) = counted(note.kind) {
+                self.metrics.ledger_records(kind, 1);
+            }
         }
         let checkpoints = usize::from(group.checkpoint.is_some());
         self.metrics.ledger_records(LedgerRecord::Checkpoint, count(checkpoints));
@@ -423,15 +425,16 @@ impl Group {
     }
 }
 
-impl From<Kind> for LedgerRecord {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Checkpoint => Self::Checkpoint,
-            Kind::Decision => Self::Decision,
-            Kind::Outcome => Self::Outcome,
-            Kind::Policies => Self::Policies,
-            Kind::Settlement => Self::Settlement,
-            Kind::Suppressed => Self::Suppressed,
-        }
-    }
+/// What a record counts as; nothing for a kind that is never written.
+fn counted(kind: Kind) -> Option<LedgerRecord> {
+    Some(match kind {
+        Kind::Checkpoint => LedgerRecord::Checkpoint,
+        Kind::Decision => LedgerRecord::Decision,
+        Kind::Outcome => LedgerRecord::Outcome,
+        Kind::Policies => LedgerRecord::Policies,
+        Kind::Settlement => LedgerRecord::Settlement,
+        Kind::Suppressed => LedgerRecord::Suppressed,
+        Kind::Tombstone => LedgerRecord::Tombstone,
+        Kind::Unknown => return None,
+    })
 }

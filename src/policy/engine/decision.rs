@@ -2,6 +2,7 @@
 
 use crate::policy::{Job, Sources};
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -18,7 +19,8 @@ pub enum Decision {
 }
 
 /// A decision in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// Allowed.
     Allow,
@@ -29,7 +31,10 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The word that suites and reports use.
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Allow, Self::Deny, Self::Indeterminate];
+
+    /// The word that suites, reports and records use.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,6 +53,16 @@ impl Decision {
             Self::Allow(_) => Answer::Allow,
             Self::Deny(_) => Answer::Deny,
             Self::Indeterminate(_) => Answer::Indeterminate,
+        }
+    }
+
+    /// The statement that decided, where one did.
+    #[must_use]
+    pub fn statement(&self) -> Option<&StatementName> {
+        match self {
+            Self::Allow(permit) => Some(permit.statement()),
+            Self::Deny(denial) => denial.statement.as_ref(),
+            Self::Indeterminate(_) => None,
         }
     }
 

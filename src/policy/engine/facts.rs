@@ -83,7 +83,7 @@ impl<'a> Facts<'a> {
                     None => Fact::Absent,
                 },
                 Attribute::Absent => Fact::Absent,
-                Attribute::Unavailable => Fact::Unavailable,
+                Attribute::Unavailable | Attribute::NotAsked => Fact::Unavailable,
             },
             Key::SecureTransport => fact(&query.secure_transport, |it| Value::Boolean(*it)),
             Key::SourceIp => fact(&query.source_ip, |it| Value::Address(it.to_canonical())),
@@ -199,7 +199,7 @@ fn fact<'a, T>(attribute: &'a Attribute<T>, value: impl FnOnce(&'a T) -> Value<'
     match attribute {
         Attribute::Value(it) => Fact::One(value(it)),
         Attribute::Absent => Fact::Absent,
-        Attribute::Unavailable => Fact::Unavailable,
+        Attribute::Unavailable | Attribute::NotAsked => Fact::Unavailable,
     }
 }
 
@@ -211,6 +211,6 @@ fn job_texts(attribute: &Attribute<Vec<String>>) -> Fact<'_> {
     match attribute {
         Attribute::Value(them) => several(them),
         Attribute::Absent => Fact::Absent,
-        Attribute::Unavailable => Fact::Unavailable,
+        Attribute::Unavailable | Attribute::NotAsked => Fact::Unavailable,
     }
 }

@@ -1,9 +1,11 @@
 //! Who asks, once authentication has said so.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How a principal proved who it is; the value of `lychgate:authMethod`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Method {
     /// A gateway access key (SDK-HMAC-SHA256).
     Key,

@@ -4,21 +4,28 @@
 use crate::policy::Principal;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// A fact that a condition may ask for. Unknown is not absent: a condition on an unavailable
-/// attribute is neither true nor false.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A fact that a condition may ask for. Unknown is not absent: a condition on an attribute that is
+/// unavailable, or was not asked for, is neither true nor false.
+///
+/// As text it is `{"value":…}`, `"absent"`, `"unavailable"` or `"not_asked"`, so that none of them
+/// can be taken for another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Attribute<T> {
     /// Known, and there.
     Value(T),
     /// Known not to be there.
     Absent,
-    /// Not known: not asked for yet, or not to be found out.
-    #[default]
+    /// Asked for, and not to be found out.
     Unavailable,
+    /// Not asked for: nothing has depended on it.
+    #[default]
+    NotAsked,
 }
 
 impl<T> Attribute<T> {
@@ -26,7 +33,19 @@ impl<T> Attribute<T> {
     pub fn value(&self) -> Option<&T> {
         match self {
             Self::Value(it) => Some(it),
-            Self::Absent | Self::Unavailable => None,
+            Self::Absent | Self::Unavailable | Self::NotAsked => None,
+        }
+    }
+
+    /// There is no telling: it is unavailable, or was not asked for.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unavailable | Self::NotAsked)
+    }
+
+    /// It was asked for and not found out.
+    fn fail(&mut self) {
+        if matches!(self, Self::NotAsked) {
+            *self = Self::Unavailable;
         }
     }
 }
@@ -110,8 +129,8 @@ impl Query {
     }
 }
 
-/// What is known of the job. `default()` is the state before anything was asked: all unavailable.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What is known of the job. `default()` is the state before anything was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Attributes {
     /// `modelarts:poolId`; several for a heterogeneous job, never an empty list.
     pub pool_id: Attribute<Vec<String>>,
@@ -131,6 +150,24 @@ pub struct Attributes {
     pub workspace_id: Attribute<String>,
     /// `g:ResourceTag/<key>`; a job without tags has an empty map, not `Absent`.
     pub tags: Attribute<BTreeMap<String, String>>,
+}
+
+impl Attributes {
+    /// `sources` were asked, and what they did not tell is unavailable.
+    pub fn asked(&mut self, sources: Sources) {
+        let Self { pool_id, pool_type, phase, kind, name, owner, age, workspace_id, tags } = self;
+        if sources.details {
+            pool_id.fail();
+            pool_type.fail();
+            age.fail();
+            for text in [phase, kind, name, owner, workspace_id] {
+                text.fail();
+            }
+        }
+        if sources.tags {
+            tags.fail();
+        }
+    }
 }
 
 /// The two places where attributes come from, as a set.

@@ -2,12 +2,13 @@
 
 use crate::support::collector::{Collector, Mood};
 use crate::support::http::{self, Connection};
-use crate::support::world::{FINISHED, PROJECT, PROTECTED, UNKNOWN, World, poll};
+use crate::support::world::{CLOUD_AK, FINISHED, PROJECT, PROTECTED, UNKNOWN, World, poll};
 
 use jiff::SignedDuration;
 use lychgate::cli::Exit;
 use lychgate::clock::Clock;
-use lychgate::emulator::{DeleteBody, Effect, Fault, Operation, Reset};
+use lychgate::emulator::{DeleteBody, Effect, Fault, Operation, Request, Reset};
+use serde_json::json;
 use std::time::Duration;
 
 /// Allows what a condition says, to everybody.
@@ -48,12 +49,23 @@ async fn the_shipped_policies_answer_as_the_demo_says() {
         assert!(answer.header("x-lychgate-request-id").is_some());
     }
     assert!(!world.emulator.exists(FINISHED));
-    let results: Vec<_> = world
-        .outcomes(7)
-        .await
-        .iter()
-        .map(|it| it["result"].as_str().unwrap().to_owned())
-        .collect();
+    let outcomes = world.outcomes(7).await;
+    let (sent, denied) = (&outcomes[0], &outcomes[1]);
+    assert_eq!((&sent["access_key"], &denied["access_key"]), (&json!(CLOUD_AK), &json!(null)));
+    let date = sent["date"].as_str().unwrap();
+    let is_sent =
+        |it: &Request| it.headers.iter().any(|(name, value)| name == "x-sdk-date" && value == date);
+    assert!(world.emulator.requests().iter().any(is_sent), "{date}");
+    let decisions = world.records("decision");
+    let look_ups = |it: usize| decisions[it]["look_ups"].as_array().map_or(0, Vec::len);
+    assert_eq!(
+        (look_ups(0), look_ups(4), decisions[4]["attributes"]["tags"].as_str()),
+        (2, 0, Some("not_asked"))
+    );
+    assert!(decisions[0]["look_ups"][0]["upstream_request_id"].is_string(), "{}", decisions[0]);
+    assert_eq!(decisions[5]["reason"], "no_such_job");
+    let results: Vec<_> =
+        outcomes.iter().map(|it| it["result"].as_str().unwrap().to_owned()).collect();
     assert_eq!(results, ["sent", "denied", "denied", "denied", "denied", "refused", "sent"]);
 }
 
@@ -139,7 +151,13 @@ async fn a_dead_cloud_is_told_and_recorded() {
     assert_eq!((answer.status, answer.code().as_deref()), (503, Some("Lychgate.5031")));
     let seconds: u8 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=10).contains(&seconds));
-    assert_eq!(world.records("decision")[0]["result"], "indeterminate");
+    let decision = &world.records("decision")[0];
+    assert_eq!(
+        (&decision["result"], &decision["reason"]),
+        (&json!("indeterminate"), &json!("look_up_failed"))
+    );
+    assert_eq!(decision["look_ups"][0]["result"], "look_up_failed");
+    assert_eq!(decision["attributes"]["owner"], "unavailable");
     assert_eq!(world.outcomes(1).await[0]["result"], "refused");
 }
 
@@ -467,7 +485,18 @@ async fn a_look_up_that_fails_decides_nothing() {
         let said = answer.code().unwrap_or_default();
         assert_eq!((answer.status, said.as_str()), (status, code), "{effect:?}");
         assert_eq!(world.emulator.counts().delete, 0, "{effect:?}");
-        assert_eq!(world.records("decision")[0]["result"], "indeterminate", "{effect:?}");
+        let decision = &world.records("decision")[0];
+        assert_eq!(decision["result"], "indeterminate", "{effect:?}");
+        assert_eq!(decision["attributes"]["tags"], "not_asked", "{effect:?}");
+        let look_ups = decision["look_ups"].as_array().unwrap();
+        assert_eq!((look_ups.len(), &look_ups[0]["source"]), (1, &json!("details")));
+        let reason = match effect {
+            Effect::DuplicateKeys | Effect::Html | Effect::OtherJob => "unreadable",
+            Effect::TruncatedJson | Effect::WrongTypes => "unreadable",
+            _ => "look_up_failed",
+        };
+        assert_eq!(decision["reason"], reason, "{effect:?}");
+        assert_eq!(look_ups[0]["result"], reason, "{effect:?}");
         assert!(world.emulator.exists(FINISHED));
     }
 }

@@ -140,6 +140,22 @@ async fn several_ledgers_are_one_story() {
     }
 }
 
+/// A later program has written one of its kinds and one of its members.
+#[test]
+fn what_a_later_program_added_is_passed_over_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let seed = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/ledger_reader/kinds");
+    fs::copy(seed, directory.path().join("00000000000000000001.jsonl")).unwrap();
+    let ran = audit(&["verify"], &[directory.path()]);
+    let whole = "records 1 to 3 are whole (1 decision, 1 outcome, 1 of unknown kinds)";
+    assert!(ran.exit == 0 && ran.out.contains(whole), "{} {}", ran.out, ran.err);
+    for command in ["pending", "show", "stats"] {
+        let ran = audit(&[command], &[directory.path()]);
+        let note = "note: records of kinds that this program does not know: 1\n";
+        assert_eq!((ran.exit, ran.err.as_str()), (0, note), "{command}");
+    }
+}
+
 #[tokio::test]
 async fn the_first_bad_record_is_named() {
     let world = world().await;

@@ -18,7 +18,7 @@ use self::generate::{World, fill_attributes, fill_query};
 use crate::support::engine::Engine;
 use crate::support::reference::{Files, Policies, Verdict, judge};
 
-use lychgate::policy::{Attribute, Attributes, Query, Sources};
+use lychgate::policy::{Attributes, Query, Sources};
 use proptest::prelude::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRunner};
 use std::fmt::Write as _;
@@ -111,12 +111,12 @@ fn fill_wanted(wanted: Sources, before: &Attributes, filled: &Attributes) -> Att
 fn any_unavailable(query: &Query, attributes: &Attributes) -> bool {
     let Attributes { pool_id, pool_type, phase, kind, name, owner, age, workspace_id, tags } =
         attributes;
-    query.source_ip == Attribute::Unavailable
-        || query.secure_transport == Attribute::Unavailable
-        || [phase, kind, name, owner, workspace_id].contains(&&Attribute::Unavailable)
-        || [pool_id, pool_type].contains(&&Attribute::Unavailable)
-        || *age == Attribute::Unavailable
-        || *tags == Attribute::Unavailable
+    query.source_ip.is_unknown()
+        || query.secure_transport.is_unknown()
+        || [phase, kind, name, owner, workspace_id].iter().any(|it| it.is_unknown())
+        || [pool_id, pool_type].iter().any(|it| it.is_unknown())
+        || age.is_unknown()
+        || tags.is_unknown()
 }
 
 fn run(worlds: impl Strategy<Value = World>, test: impl Fn(&World) -> Result<(), TestCaseError>) {

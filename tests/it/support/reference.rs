@@ -224,7 +224,7 @@ impl Judge<'_> {
             "g:resourcetag" => match &self.attributes.tags {
                 Attribute::Value(it) => tag(it.get(tag_key)),
                 Attribute::Absent => Known::Absent,
-                Attribute::Unavailable => Known::Unavailable,
+                Attribute::Unavailable | Attribute::NotAsked => Known::Unavailable,
             },
             "g:principaltag" => tag(principal.tags().get(tag_key)),
             "g:username" => value(principal.name()),
@@ -315,7 +315,7 @@ fn known<T>(of: &Attribute<T>, values: impl Fn(&T) -> Vec<String>) -> Known {
         Attribute::Value(it) if values(it).is_empty() => Known::Absent,
         Attribute::Value(it) => Known::Values(values(it)),
         Attribute::Absent => Known::Absent,
-        Attribute::Unavailable => Known::Unavailable,
+        Attribute::Unavailable | Attribute::NotAsked => Known::Unavailable,
     }
 }
 

@@ -4,9 +4,9 @@ use super::*;
 
 use crate::ledger::fixture::disk::{Disk, State};
 use crate::ledger::fixture::{NOON, policies, query, record, record_by, words};
-use crate::ledger::record::{Body, Verdict};
-use crate::ledger::{self, Ending, Judged, Ledger, Opened, Outcome, QUEUE_MAX};
-use crate::policy;
+use crate::ledger::record::Body;
+use crate::ledger::{self, Ending, Judged, Ledger, Opened, Outcome, QUEUE_MAX, Signed};
+use crate::policy::{self, Answer};
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -66,7 +66,7 @@ async fn a_decision_is_stored_before_its_request_goes_on() {
     assert_eq!(words(&records), ["policies 00ff", "decision a"]);
     assert_eq!((entry.seq(), world.disk.change(|it| it.syncs)), (2, 1));
     let Body::Decision(decision) = &records[1] else { panic!() };
-    assert_eq!(decision.result, Verdict::Allow);
+    assert_eq!(decision.result, Answer::Allow);
     assert_eq!(
         decision.resource,
         "modelarts:cn-north-4:123:trainJob:3faf5c03-aaa1-4cbe-879d-24b05d997347"
@@ -90,16 +90,16 @@ async fn an_entry_that_is_dropped_gets_its_outcome() {
     let ledger = world.ledger();
     drop(record(&ledger, "a").await.unwrap());
     let mut entry = record(&ledger, "b").await.unwrap();
-    entry.sending();
+    entry.sending(signed());
     drop(entry);
     let mut entry = record(&ledger, "c").await.unwrap();
     let panic = catch_unwind(AssertUnwindSafe(move || {
-        entry.sending();
+        entry.sending(signed());
         panic!("a handler panics");
     }));
     assert!(panic.is_err());
     let mut entry = record(&ledger, "d").await.unwrap();
-    entry.sending();
+    entry.sending(signed());
     entry.close(Ending::Gone.into());
     ledger.settle(3, Ending::Present);
 
@@ -152,7 +152,7 @@ async fn many_requests_share_a_sync_and_each_gets_one_outcome() {
             match index % 3 {
                 0 => entry.close(Ending::Denied.into()),
                 1 => drop(entry),
-                _ => entry.sending(),
+                _ => entry.sending(signed()),
             }
             (seq, index)
         });
@@ -388,6 +388,10 @@ async fn a_record_that_is_too_long_never_waits() {
             attributes: &policy::Attributes::default(),
             decision: policy::Decision::Indeterminate(doubt),
             policies: &policies("00ff"),
+            look_ups: &[],
+            charges: &[],
+            batch: None,
+            shadow: None,
         };
         (Ledger::fits(&query).is_ok(), ledger.record(judged).await.is_ok())
     };
@@ -405,7 +409,7 @@ async fn a_record_that_is_too_long_never_waits() {
         Body::Decision(it) => Some((it.result, it.caller_request_id.as_deref())),
         _ => None,
     });
-    let expected = (Verdict::Indeterminate, Some("theirs"));
+    let expected = (Answer::Indeterminate, Some("theirs"));
     assert_eq!(verdicts.collect::<Vec<_>>(), [expected; 3]);
 }
 
@@ -441,4 +445,8 @@ fn a_writer_finds_out_by_itself_that_it_can_write_again() {
     assert_eq!(*watched.borrow(), Status::Writable);
     writer.commit(note(r#""kind":"settlement","of":2,"result":"gone""#)).unwrap();
     assert_eq!(words(&disk.records(&id)), ["settled Gone 1", "settled Gone 2"]);
+}
+
+fn signed() -> Signed {
+    Signed { access_key: "AK".to_owned(), date: "20260115T120000Z".to_owned() }
 }

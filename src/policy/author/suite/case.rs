@@ -5,7 +5,7 @@ use super::written::{Facts, Job};
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::{suggest, value, yaml};
 use crate::policy::{
-    self, Answer, Attribute, Attributes, Decision, Method, Principal, Query, Span,
+    self, Answer, Attribute, Attributes, Decision, Method, Principal, Query, Sources, Span,
 };
 
 use jiff::Timestamp;
@@ -16,7 +16,6 @@ use std::sync::Arc;
 const ID_MAX: usize = 64;
 
 const METHODS: [Method; 4] = [Method::Jwt, Method::Key, Method::Local, Method::Mtls];
-const ANSWERS: [Answer; 3] = [Answer::Allow, Answer::Deny, Answer::Indeterminate];
 
 /// One case of a suite.
 #[derive(Clone, Debug)]
@@ -53,10 +52,14 @@ impl Case {
 /// `None` after a complaint that leaves nothing to ask.
 pub(super) fn read(written: &written::Case, findings: &mut Findings<'_>) -> Option<Case> {
     let before = findings.found.len();
-    let expected = word(&written.expect, &ANSWERS, Answer::as_str, findings);
+    let expected = word(&written.expect, &Answer::ALL, Answer::as_str, findings);
     let query = query(&written.principal, &written.request, findings);
     let attributes = match &written.job {
-        Job::Unavailable => Attributes::default(),
+        Job::Unavailable => {
+            let mut res = Attributes::default();
+            res.asked(Sources { details: true, tags: true });
+            res
+        }
         Job::Known(facts) => attributes(facts, findings),
     };
     let added = findings.found.get(before..).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Suites from text to cases.
 
 use super::*;
-use crate::policy::{Answer, Attribute, Attributes, Job, Method};
+use crate::policy::{Answer, Attribute, Attributes, Job, Method, Sources};
 
 use std::collections::BTreeMap;
 
@@ -76,19 +76,21 @@ fn what_is_left_out_is_absent_and_what_is_unavailable_is_unknown() {
         tags: Attribute::Value(BTreeMap::new()),
     };
     let phase = || Attribute::Value("Failed".to_owned());
+    let mut unavailable = Attributes::default();
+    unavailable.asked(Sources { details: true, tags: true });
     for (text, expected) in [
         ("{}", absent.clone()),
         ("{pool_id: [], pool_type: []}", absent.clone()),
-        ("unavailable", Attributes::default()),
-        ("{unavailable: [details, tags]}", Attributes::default()),
+        ("unavailable", unavailable.clone()),
+        ("{unavailable: [details, tags]}", unavailable.clone()),
         ("{unavailable: [tags]}", Attributes { tags: Attribute::Unavailable, ..absent.clone() }),
         (
             "{unavailable: [details]}",
-            Attributes { tags: absent.tags.clone(), ..Attributes::default() },
+            Attributes { tags: absent.tags.clone(), ..unavailable.clone() },
         ),
         (
             "{phase: Failed, unavailable: [details]}",
-            Attributes { phase: phase(), tags: absent.tags.clone(), ..Attributes::default() },
+            Attributes { phase: phase(), tags: absent.tags.clone(), ..unavailable.clone() },
         ),
         (
             "{phase: Failed, unavailable: [age]}",

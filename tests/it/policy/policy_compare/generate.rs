@@ -395,7 +395,7 @@ fn attachments(stems: Vec<&'static str>) -> impl Strategy<Value = Value> {
 
 fn fill<T: Clone>(stated: &Attribute<T>, other: &Attribute<T>) -> Attribute<T> {
     match stated {
-        Attribute::Unavailable => other.clone(),
+        Attribute::Unavailable | Attribute::NotAsked => other.clone(),
         Attribute::Value(_) | Attribute::Absent => stated.clone(),
     }
 }

@@ -1,6 +1,6 @@
 //! Suites and cases as written, and the question that a case asks.
 
-use lychgate::policy::{self, Attribute, Attributes, Method, Principal, Query};
+use lychgate::policy::{self, Attribute, Attributes, Method, Principal, Query, Sources};
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -103,7 +103,11 @@ impl Case {
     pub(crate) fn attributes(&self) -> Attributes {
         let facts = match &self.job {
             Job::Known(it) => it,
-            Job::Unknown(it) if it == "unavailable" => return Attributes::default(),
+            Job::Unknown(it) if it == "unavailable" => {
+                let mut res = Attributes::default();
+                res.asked(Sources { details: true, tags: true });
+                return res;
+            }
             Job::Unknown(it) => panic!("{}: job: {it}", self.name),
         };
         let unknown = |field: &str| facts.unavailable.iter().any(|it| it == field);
