@@ -16,7 +16,7 @@ HOSTS = ("Service", "StatefulSet")
 NAME_MAX = {"Service": 63, "StatefulSet": 52, "Job": 63, "CronJob": 52}
 
 
-class Loader(yaml.SafeLoader):
+class Loader(yaml.CSafeLoader):
     """Strict: takes for a number whatever any reader would, and no key twice."""
 
     def construct_mapping(self, node, deep=False):
