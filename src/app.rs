@@ -26,6 +26,7 @@ use crate::reload::Policies;
 use crate::server::tls::Tls;
 use crate::server::{Admission, Limits, Listener, Place, Serving, admin, tls};
 use crate::telemetry::{self, Collector, TraceConfig, Tracer};
+use crate::trouble::Trouble;
 use crate::upstream::{self, Upstream, Upstreams};
 
 use axum::body::Body;
@@ -434,7 +435,9 @@ pub(crate) async fn upstreams(
             Some((_, key)) => key.clone(),
             None => {
                 let sharers = written.iter().filter(|other| other.credentials == it.credentials);
+                let trouble = Trouble::default();
                 let parts = credentials::Parts {
+                    trouble: trouble.clone(),
                     clock: clock.clone(),
                     tracker: tracker.clone(),
                     stop: stop.clone(),
@@ -443,7 +446,7 @@ pub(crate) async fn upstreams(
                 let credential = credentials::start(&it.credentials, parts)
                     .await
                     .map_err(|source| StartError::Credential { name: name(), source })?;
-                let key = upstream::Key::new(credential);
+                let key = upstream::Key::new(credential, trouble);
                 keys.push((&it.credentials, key.clone()));
                 key
             }

@@ -91,6 +91,12 @@ impl Authenticator {
         has_none || has_keys || self.certificates || self.tokens.can_verify()
     }
 
+    /// The issuers whose keys could not be had when they were last looked at, and why.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        self.tokens.troubles()
+    }
+
     /// Says who asks for something in the project `project_id`, the one that the request's path
     /// names. `head` must be as it arrived, and its body empty.
     ///

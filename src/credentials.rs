@@ -14,6 +14,7 @@ use crate::client::{self, Roots};
 use crate::clock::Clock;
 use crate::metrics;
 use crate::sign::Credential;
+use crate::trouble::Trouble;
 
 use http::Uri;
 use jiff::Timestamp;
@@ -102,6 +103,8 @@ pub struct Parts {
     pub tracker: TaskTracker,
     /// Ends it.
     pub stop: CancellationToken,
+    /// Where it says why there is no new credential.
+    pub trouble: Trouble,
     /// The upstreams that sign with the credential.
     pub metrics: Vec<metrics::Upstream>,
 }
@@ -117,6 +120,7 @@ struct Issued {
 #[derive(Debug)]
 struct Publisher {
     sender: watch::Sender<Option<Arc<Credential>>>,
+    trouble: Trouble,
     metrics: Vec<metrics::Upstream>,
 }
 
@@ -127,10 +131,10 @@ struct Publisher {
 /// When there will never be one.
 pub async fn start(
     source: &Source,
-    Parts { clock, tracker, stop, metrics }: Parts,
+    Parts { clock, tracker, stop, trouble, metrics }: Parts,
 ) -> Result<watch::Receiver<Option<Arc<Credential>>>, Error> {
     let (sender, receiver) = watch::channel(None);
-    let publisher = Publisher { sender, metrics };
+    let publisher = Publisher { sender, trouble, metrics };
     let asker = match source {
         Source::File(path) => {
             let file = file::CredentialFile::open(path.clone(), publisher).await;
@@ -154,6 +158,9 @@ pub async fn start(
 impl Publisher {
     fn publish(&self, issued: Option<Issued>) {
         let expires = issued.as_ref().and_then(|it| it.expires);
+        if issued.is_some() {
+            self.trouble.end();
+        }
         self.sender.send_replace(issued.map(|it| Arc::new(it.credential)));
         for upstream in &self.metrics {
             upstream.set_credential_expiry(expires);

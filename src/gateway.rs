@@ -122,6 +122,18 @@ impl Gateway {
         self.parts.upstreams.iter().any(|it| it.has_credential())
     }
 
+    /// The identity sources that cannot be read, and why.
+    #[must_use]
+    pub fn identity_troubles(&self) -> Vec<String> {
+        self.parts.authenticator.troubles()
+    }
+
+    /// The upstreams without a new credential, and why.
+    #[must_use]
+    pub fn credential_troubles(&self) -> Vec<String> {
+        self.parts.upstreams.iter().filter_map(|it| it.credential_trouble()).collect()
+    }
+
     /// Records how many requests were refused for their rate since the last call; to be called
     /// every minute, and before the ledger is closed.
     pub fn record_suppressed(&self) {

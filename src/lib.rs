@@ -32,6 +32,7 @@ pub mod mounted;
 pub mod object;
 pub mod secret;
 pub mod text;
+pub mod trouble;
 
 #[cfg(feature = "emulator")]
 pub mod emulator;

@@ -121,6 +121,13 @@ impl Upstream {
         self.key.has_credential()
     }
 
+    /// Why the last attempt to get a credential failed.
+    #[must_use]
+    pub fn credential_trouble(&self) -> Option<String> {
+        let trouble = self.key.trouble()?;
+        Some(format!("{}: {trouble}", self.config.name))
+    }
+
     /// Asks for the job's details. The stage is ready to be added to `trace`.
     ///
     /// # Errors

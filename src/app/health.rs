@@ -40,6 +40,12 @@ fn check(name: &'static str, ok: bool) -> Check {
     Check { name, ok, counted: true, detail: None }
 }
 
+/// Something with several sources, and what is wrong with some of them.
+fn sources(name: &'static str, ok: bool, troubles: &[String]) -> Check {
+    let detail = (!troubles.is_empty()).then(|| troubles.join("; "));
+    Check { detail, ..check(name, ok) }
+}
+
 fn gate(gateway: &Gateway, ledger: &Ledger, policies: &Policies) -> Vec<Check> {
     let state = policies.state();
     let in_force = state.in_force.map(|it| {
@@ -59,7 +65,7 @@ fn gate(gateway: &Gateway, ledger: &Ledger, policies: &Policies) -> Vec<Check> {
             ..check("policies_current", refused.is_none())
         },
         check("ledger", ledger.status() == ledger::Status::Writable),
-        check("identity", gateway.can_verify()),
-        check("credential", gateway.has_credential()),
+        sources("identity", gateway.can_verify(), &gateway.identity_troubles()),
+        sources("credential", gateway.has_credential(), &gateway.credential_troubles()),
     ]
 }

@@ -20,6 +20,7 @@ use self::issuer::Issuer;
 use self::jwks::Found;
 use self::token::Token;
 use super::{Error, Moment, StartError, config};
+use crate::client;
 use crate::policy::Principal;
 
 use aws_lc_rs::digest;
@@ -53,10 +54,10 @@ impl Tokens {
         for config in issuers {
             let name = config.name.clone();
             let fail = |message| StartError::Issuer { name: name.clone(), message };
-            let fetcher = Fetcher::new(&config).map_err(|error| fail(error.to_string()))?;
+            let fetcher = Fetcher::new(&config).map_err(|error| fail(client::chain(&error)))?;
             let issuer = Arc::new(Issuer::new(config));
             if matches!(fetcher, Fetcher::File(_)) {
-                issuer.look(&fetcher, false).await.map_err(|error| fail(error.to_string()))?;
+                issuer.look(&fetcher, false).await.map_err(|error| fail(client::chain(&error)))?;
             }
             res.issuers.push(Arc::clone(&issuer));
             let stop = stop.clone();
@@ -75,6 +76,12 @@ impl Tokens {
     /// Whether some issuer's keys may be used.
     pub(super) fn can_verify(&self) -> bool {
         self.issuers.iter().any(|it| it.version().is_some())
+    }
+
+    /// The issuers whose keys could not be had when they were last looked at, and why.
+    pub(super) fn troubles(&self) -> Vec<String> {
+        let trouble = |it: &Arc<Issuer>| Some(format!("{}: {}", it.config.name, it.trouble()?));
+        self.issuers.iter().filter_map(trouble).collect()
     }
 
     /// Says who `token` names.

@@ -1,6 +1,7 @@
 //! `lychgate health`: asks the admin listener, for probes of containers without a shell.
 
 use super::Exit;
+use crate::text::escaped;
 
 use serde::Deserialize;
 use std::io;
@@ -70,8 +71,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 fn missing(body: &str) -> String {
     let Readiness { checks } = serde_json::from_str(body).unwrap_or_default();
     let missing = checks.iter().filter(|it| !it.ok).map(|it| match &it.detail {
-        Some(detail) => format!("\n  {}: {detail}", it.name),
-        None => format!("\n  {}", it.name),
+        Some(detail) => format!("\n  {}: {}", escaped(&it.name), escaped(detail)),
+        None => format!("\n  {}", escaped(&it.name)),
     });
     missing.collect()
 }

@@ -43,19 +43,19 @@ const LEGACY: Duration = Duration::from_hours(24);
 pub(super) enum Error {
     #[error("the answer is no credential with a token and an end")]
     Answer,
-    #[error("cannot connect, or the connection broke: {0}")]
+    #[error("cannot connect, or the connection broke")]
     Connection(#[from] hyper_util::client::legacy::Error),
-    #[error("the credential cannot be used: {0}")]
+    #[error("the credential cannot be used")]
     Credential(#[from] sign::Error),
-    #[error("the request cannot be made: {0}")]
+    #[error("the request cannot be made")]
     Http(#[from] http::Error),
-    #[error("the answer could not be read: {0}")]
+    #[error("the answer could not be read")]
     Read(#[from] client::ReadError),
     #[error("the answer's status is {0}")]
     Status(StatusCode),
     #[error("no answer within {} seconds", CALL_MAX.as_secs())]
     Time,
-    #[error("the file with the token: {0}")]
+    #[error("the file with the token")]
     Token(#[from] ReadError),
     #[error("a token has characters that a header cannot hold")]
     TokenText,

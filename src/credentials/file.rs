@@ -58,6 +58,7 @@ impl CredentialFile {
             Err(error) => {
                 let error: Error = error;
                 let path = file.path.display();
+                publisher.trouble.begin(format!("{path}: {error}"));
                 tracing::error!(%path, %error, "no cloud credential yet: the file is unusable");
                 None
             }
@@ -69,7 +70,10 @@ impl CredentialFile {
     pub(super) async fn follow(self) {
         let Self { file, publisher, current } = self;
         let take = |bytes: &[u8]| {
-            let credential = parse(bytes)?;
+            let unusable = |error: &Error| {
+                publisher.trouble.begin(format!("{}: {error}", file.path.display()));
+            };
+            let credential = parse(bytes).inspect_err(unusable)?;
             publisher.publish(Some(Issued { credential, expires: None }));
             Ok::<_, Error>(())
         };

@@ -3,6 +3,7 @@
 
 use super::Publisher;
 use super::ask::Asker;
+use crate::client;
 use crate::clock::Clock;
 
 use jiff::{SignedDuration, Timestamp};
@@ -40,9 +41,10 @@ pub(super) async fn keep(mut asker: Asker, publisher: Publisher, clock: Clock) {
                 now + until_refresh(expires.unwrap_or(Timestamp::MAX).duration_since(now), draw())
             }
             failed => {
+                let error = failed.err().map(|it| client::chain(&it));
+                let error = error.unwrap_or_else(|| "it has expired already".to_owned());
+                publisher.trouble.begin(error.clone());
                 if pause == PAUSE_MIN {
-                    let error = failed.err().map(|it| it.to_string());
-                    let error = error.as_deref().unwrap_or("it has expired already");
                     tracing::warn!(
                         error,
                         "no new cloud credential; the old one is kept while valid"

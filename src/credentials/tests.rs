@@ -229,6 +229,7 @@ async fn a_credential_is_kept_while_valid_and_no_longer() {
         clock: Clock::system(),
         tracker,
         stop: stop.clone(),
+        trouble: Trouble::default(),
         metrics: vec![metrics.upstream("u")],
     };
     let mut credential = start(&Source::EcsMetadata(endpoint), parts).await.unwrap();

@@ -29,7 +29,8 @@ pub struct Check {
     pub ok: bool,
     /// The gate is not ready while it does not hold; otherwise it is only shown.
     pub counted: bool,
-    /// What there is to know beside it, such as which version; never a configured name or text.
+    /// What there is to know beside it, such as which version, or what last went wrong at which
+    /// source; never a principal or the text of a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }

@@ -7,6 +7,7 @@
 //! being valid under load can fail more often than once: as often as calls are in flight then.
 
 use crate::sign::Credential;
+use crate::trouble::Trouble;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,6 +40,7 @@ pub struct Key(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     credential: watch::Receiver<Option<Arc<Credential>>>,
+    trouble: Trouble,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -99,16 +101,26 @@ enum Found {
 }
 
 impl Key {
-    /// A key whose breaker closes when `credential` changes.
+    /// A key whose breaker closes when `credential` changes; `trouble` is that of its source.
     #[must_use]
-    pub fn new(credential: watch::Receiver<Option<Arc<Credential>>>) -> Self {
+    pub fn new(credential: watch::Receiver<Option<Arc<Credential>>>, trouble: Trouble) -> Self {
         let state = State { credential: None, trust: Trust::Unknown { alone: None } };
-        Self(Arc::new(Inner { credential, state: Mutex::new(state), changed: Notify::new() }))
+        Self(Arc::new(Inner {
+            credential,
+            trouble,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }))
     }
 
     /// There is something to sign with.
     pub(super) fn has_credential(&self) -> bool {
         self.0.credential.borrow().is_some()
+    }
+
+    /// Why the last attempt to get a credential failed.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.0.trouble.text()
     }
 
     /// Tells when the credential changes.

@@ -4,6 +4,7 @@ pub(crate) mod crash;
 pub(crate) mod faults;
 pub(crate) mod forward;
 pub(crate) mod gateway;
+pub(crate) mod ready;
 pub(crate) mod reload;
 pub(crate) mod secrets;
 pub(crate) mod stop;

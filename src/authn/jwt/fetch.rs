@@ -39,9 +39,9 @@ const IDLE_MAX: Duration = Duration::from_secs(4);
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("cannot read the file with the bearer token: {0}")]
+    #[error("cannot read the file with the bearer token")]
     Bearer(#[source] io::Error),
-    #[error("cannot connect, or the connection broke: {0}")]
+    #[error("cannot connect, or the connection broke")]
     Connection(#[from] hyper_util::client::legacy::Error),
     #[error("the discovery document is not a JSON object with `issuer` and `jwks_uri`")]
     Discovery,
@@ -51,13 +51,13 @@ pub(super) enum Error {
         "the discovery document's `jwks_uri` is on another host than the issuer; if that is right, name it in the setting `jwks: {{url: …}}`"
     )]
     DiscoveryHost,
-    #[error("cannot read the file: {0}")]
+    #[error("cannot read the file")]
     File(#[from] io::Error),
     #[error(transparent)]
     Http(#[from] http::Error),
     #[error(transparent)]
     Keys(#[from] super::jwks::Error),
-    #[error("the answer could not be read: {0}")]
+    #[error("the answer could not be read")]
     Read(#[from] client::ReadError),
     #[error("the answer's status is {0}")]
     Status(StatusCode),

@@ -7,6 +7,8 @@ use super::jwks::{Found, KeySet};
 use super::token::Token;
 use crate::authn::config::{Jwks, STALE_KEYS};
 use crate::authn::{Error, config};
+use crate::client;
+use crate::trouble::Trouble;
 
 use futures_util::FutureExt;
 use std::collections::HashSet;
@@ -81,6 +83,7 @@ pub(super) struct Issuer {
     pub(super) config: config::Issuer,
     pace: Pace,
     state: watch::Sender<State>,
+    trouble: Trouble,
     wanted: Notify,
     waiters: Semaphore,
     absent: Mutex<HashSet<String>>,
@@ -93,6 +96,7 @@ impl Issuer {
             pace: Pace::new(&config.jwks),
             config,
             state: watch::Sender::default(),
+            trouble: Trouble::default(),
             wanted: Notify::new(),
             waiters: Semaphore::new(WAITERS_MAX),
             absent: Mutex::default(),
@@ -103,6 +107,11 @@ impl Issuer {
     pub(super) fn version(&self) -> Option<u64> {
         let state = self.state.borrow();
         self.usable(&state).map(|it| it.version)
+    }
+
+    /// Why the last look at the keys failed.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.text()
     }
 
     /// The keys in which to look for the one that signed `token`.
@@ -225,8 +234,14 @@ impl Issuer {
             Err(error) => Err(error),
         };
         let (keys, result) = match keys {
-            Ok(keys) => (Some(keys), Ok(())),
-            Err(error) => (None, Err(error)),
+            Ok(keys) => {
+                self.trouble.end();
+                (Some(keys), Ok(()))
+            }
+            Err(error) => {
+                self.trouble.begin(client::chain(&error));
+                (None, Err(error))
+            }
         };
         // Whoever asked during the look will ask again if it does not answer them.
         let _ = self.wanted.notified().now_or_never();
@@ -248,7 +263,7 @@ impl Issuer {
 
     /// Says what is wrong when it begins, and when it changes.
     fn report(&self, error: &fetch::Error, complaint: &mut String) {
-        let text = error.to_string();
+        let text = client::chain(error);
         if *complaint != text {
             let (source, error) = (&self.config.name, &text);
             tracing::warn!(%source, %error, "the issuer's keys cannot be had; the last ones stay");

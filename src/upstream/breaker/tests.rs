@@ -12,7 +12,7 @@ fn credential(id: &str) -> Arc<Credential> {
 
 fn key() -> (watch::Sender<Option<Arc<Credential>>>, Key) {
     let (sender, receiver) = watch::channel(Some(credential("A")));
-    (sender, Key::new(receiver))
+    (sender, Key::new(receiver, Trouble::default()))
 }
 
 async fn refuse(key: &Key) {

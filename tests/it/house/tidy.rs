@@ -7,7 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that know no other and that everyone above the pure core may use.
-const LEAVES: &[&str] = &["client", "clock", "metrics", "mounted", "object", "secret", "text"];
+const LEAVES: &[&str] =
+    &["client", "clock", "metrics", "mounted", "object", "secret", "text", "trouble"];
 
 /// Every module and what it may import besides itself; [`LEAF`] stands for all of [`LEAVES`].
 const LAYERS: &[(&str, &[&str])] = &[
@@ -18,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("object", &[]),
     ("secret", &[]),
     ("text", &[]),
+    ("trouble", &[]),
     ("policy", &["text"]),
     ("route", &["policy"]),
     ("sign", &["secret"]),

@@ -12,6 +12,7 @@ use lychgate::credentials::{Oidc, Parts, PodIdentity, Source};
 use lychgate::emulator::Key;
 use lychgate::metrics::Metrics;
 use lychgate::sign::Credential;
+use lychgate::trouble::Trouble;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -198,6 +199,7 @@ impl Running {
             clock: Clock::system(),
             tracker: TaskTracker::new(),
             stop: stop.clone(),
+            trouble: Trouble::default(),
             metrics: vec![Metrics::new().upstream("u")],
         };
         Self { credential: credentials::start(source, parts).await.unwrap(), stop }

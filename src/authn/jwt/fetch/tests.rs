@@ -132,7 +132,7 @@ async fn an_answer_is_a_document_of_bounded_size_from_the_host_that_was_asked() 
         ("/cut", "broke off"),
         ("/nothing", "connection"),
     ] {
-        let error = server.fetch(false, path, None).await.unwrap_err().to_string();
+        let error = client::chain(&server.fetch(false, path, None).await.unwrap_err());
         assert!(error.contains(expected), "{path}: {error}");
     }
     assert!(!server.paths().contains(&"/good".to_owned()), "redirects are not followed");
