@@ -8,7 +8,7 @@ mod probe;
 mod projects;
 mod skew;
 
-pub use self::answer::{Answer, BODY_BYTES_MAX};
+pub use self::answer::{Answer, BODY_BYTES_MAX, echoes};
 pub use self::breaker::Key;
 pub use self::error::{DeleteError, LookUpError};
 pub use self::projects::{Config, Upstreams, claim};
@@ -268,7 +268,12 @@ impl Upstream {
                 let reading = self.read(response, &call, &mut pass);
                 let answer = timeout_at(limits.deadline, reading).await;
                 let answer = answer.ok().and_then(Result::ok);
-                (Some(status), answer.ok_or(DeleteError::Unusable(status)))
+                // An interim status as the last word says nothing of the delete.
+                let unusable = match status.is_informational() {
+                    true => DeleteError::Unanswered,
+                    false => DeleteError::Unusable(status),
+                };
+                (Some(status), answer.ok_or(unusable))
             }
             Err(error) => (None, Err(error)),
         };

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 /// How often a delete is tried: once more when the first provably did not leave.
 const ATTEMPTS_MAX: usize = 2;
@@ -152,13 +153,20 @@ impl Gate {
     async fn read(&self, response: Response<Incoming>, token: &Token) -> Option<Relayed> {
         let headers = response.headers();
         let marks = [X_LYCHGATE_ORIGIN, X_LYCHGATE_REQUEST_ID].map(|it| headers.get(it).cloned());
-        let [Some(origin), Some(request_id)] = marks else {
-            let (upstream, status) = (&self.config.name, response.status().as_u16());
-            tracing::warn!(upstream, status, "what answered is no gate");
-            return None;
+        let is_origin = |it: &HeaderValue| *it == "gateway" || *it == "upstream";
+        let is_id = |it: &HeaderValue| it.to_str().is_ok_and(|it| Uuid::try_parse(it).is_ok());
+        let (origin, request_id) = match marks {
+            [Some(origin), Some(id)] if is_origin(&origin) && is_id(&id) => (origin, id),
+            _ => {
+                let (upstream, status) = (&self.config.name, response.status().as_u16());
+                tracing::warn!(upstream, status, "what answered is no gate");
+                return None;
+            }
         };
-        let challenges = headers.get_all(header::WWW_AUTHENTICATE).iter().cloned().collect();
-        let answer = Answer::read(response, &[token.expose()]).await.ok()?;
+        let secrets = [token.expose()];
+        let challenges = headers.get_all(header::WWW_AUTHENTICATE).iter();
+        let challenges = challenges.filter(|it| !upstream::echoes(it, &secrets)).cloned().collect();
+        let answer = Answer::read(response, &secrets).await.ok()?;
         Some(Relayed { answer, origin, request_id, challenges })
     }
 

@@ -61,6 +61,9 @@ pub enum Unusable {
     /// The body broke off or is too long.
     #[error("the body cannot be read")]
     Body(#[from] client::ReadError),
+    /// A 1xx as the last word: nothing was decided, and a 101 would leave HTTP.
+    #[error("the cloud answered with an interim status only")]
+    Interim,
     /// Following it would send the signed request somewhere else.
     #[error("the cloud answered with a redirect")]
     Redirect,
@@ -70,30 +73,34 @@ pub enum Unusable {
 }
 
 impl Answer {
-    /// Reads `response`, without `secrets` that it may echo. The body of a 2xx is read only to keep the connection in step; it is
-    /// dropped, because the documented `""` makes two of the official SDKs fail.
+    /// Reads `response`, without `secrets` that it may echo. The body of a 2xx is read only to keep
+    /// the connection in step; it is dropped, because the documented `""` makes two of the official
+    /// SDKs fail.
     ///
     /// # Errors
     /// When the answer is a redirect, or an error whose body cannot be passed on.
     pub async fn read(response: Response<Incoming>, secrets: &[&str]) -> Result<Self, Unusable> {
         let (head, body) = response.into_parts();
+        if head.status.is_informational() {
+            return Err(Unusable::Interim);
+        }
         if head.status.is_redirection() {
             return Err(Unusable::Redirect);
         }
         if head.status.is_success() {
             // The status has decided: the job is accepted for deletion, whatever follows.
             drop(timeout(ACCEPTED_BODY, client::read(body, BODY_BYTES_MAX)).await);
-            return Ok(Self::new(head.status, &head.headers, Bytes::new()));
+            return Ok(Self::new(head.status, &head.headers, Bytes::new(), secrets));
         }
         let body = client::read(body, BODY_BYTES_MAX).await?;
         if !body.is_empty() && !is_text(&head.headers) {
             return Err(Unusable::Type);
         }
-        Ok(Self::new(head.status, &head.headers, without_secrets(body, secrets)))
+        Ok(Self::new(head.status, &head.headers, without_secrets(body, secrets), secrets))
     }
 
-    fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Self {
-        let header = |name| headers.get(name).cloned();
+    fn new(status: StatusCode, headers: &HeaderMap, body: Bytes, secrets: &[&str]) -> Self {
+        let header = |name| headers.get(name).filter(|it| !echoes(it, secrets)).cloned();
         Self {
             status,
             content_type: header(CONTENT_TYPE).filter(|_| !body.is_empty()),
@@ -159,6 +166,13 @@ fn error_code(body: &[u8]) -> Option<String> {
         error_code: String,
     }
     serde_json::from_slice::<Object<Body>>(body).ok().map(|it| it.0.error_code)
+}
+
+/// The value of a header holds a secret.
+#[must_use]
+pub fn echoes(value: &HeaderValue, secrets: &[&str]) -> bool {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    secrets.iter().any(|it| !it.is_empty() && text.contains(it))
 }
 
 /// An error page that echoes the request must not hand our credential to the caller.

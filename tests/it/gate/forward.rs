@@ -181,11 +181,14 @@ async fn serve(mut stream: TcpStream, does: Does, heads: Arc<Mutex<Vec<String>>>
     }
 }
 
+/// The ID that the central gate gives to the request.
+const CENTRAL: &str = "0f8fad5b-d9cb-469f-a165-70867728950e";
+
 /// An answer with the marks of a gate.
 fn marked(status: &str, fields: &str, body: &str) -> String {
     let length = body.len();
     format!(
-        "HTTP/1.1 {status}\r\nX-Lychgate-Origin: upstream\r\nX-Lychgate-Request-Id: central-1\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
+        "HTTP/1.1 {status}\r\nX-Lychgate-Origin: upstream\r\nX-Lychgate-Request-Id: {CENTRAL}\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
     )
 }
 
@@ -284,12 +287,11 @@ async fn what_the_central_gate_gets_is_built_from_nothing() {
 
 #[tokio::test]
 async fn an_answer_of_the_gate_comes_back_as_it_came() {
-    let json =
-        r#"{"error_code":"Lychgate.4031","error_msg":"no  \u00e4","request_id":"central-1"}"#;
+    let json = r#"{"error_code":"Lychgate.4031","error_msg":"no  \u00e4","request_id":"central"}"#;
     for (status, fields, body) in [
         ("202 Accepted", "", ""),
         ("202 Accepted", "X-Request-Id: cloud-1\r\n", ""),
-        ("403 Forbidden", "Content-Type: application/json\r\nX-Request-Id: central-1\r\n", json),
+        ("403 Forbidden", "Content-Type: application/json\r\nX-Request-Id: central\r\n", json),
         (
             "401 Unauthorized",
             "Content-Type: application/json\r\nWWW-Authenticate: Bearer\r\n",
@@ -305,7 +307,7 @@ async fn an_answer_of_the_gate_comes_back_as_it_came() {
         assert_eq!(answer.status.to_string(), status.split(' ').next().unwrap());
         assert_eq!(answer.body, body.as_bytes(), "{status}");
         assert_eq!(answer.header("x-lychgate-origin"), Some("upstream"));
-        assert_eq!(answer.header("x-lychgate-request-id"), Some("central-1"));
+        assert_eq!(answer.header("x-lychgate-request-id"), Some(CENTRAL));
         for field in fields.split_terminator("\r\n") {
             let (name, value) = field.split_once(": ").unwrap();
             assert_eq!(answer.header(name), Some(value), "{status}");
@@ -322,6 +324,9 @@ async fn what_is_no_answer_of_a_gate_is_not_handed_back() {
         "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n".to_owned(),
         "HTTP/1.1 202 Accepted\r\nX-Lychgate-Origin: upstream\r\nContent-Length: 0\r\n\r\n"
             .to_owned(),
+        marked("202 Accepted", "", "").replace("upstream", "evil"),
+        marked("202 Accepted", "", "").replace(CENTRAL, "evil"),
+        marked("101 Switching Protocols", "Connection: upgrade\r\nUpgrade: x\r\n", ""),
         marked("307 Temporary Redirect", "Location: http://127.0.0.1/\r\n", ""),
         marked("502 Bad Gateway", html, "<h1>no</h1>"),
         marked("400 Bad Request", "Content-Type: text/plain\r\n", &long),
@@ -394,7 +399,7 @@ async fn a_refused_token_is_warned_of_once() {
     let refusal = marked(
         "401 Unauthorized",
         "Content-Type: application/json\r\n",
-        r#"{"error_code":"Lychgate.4013","error_msg":"no","request_id":"central-1"}"#,
+        r#"{"error_code":"Lychgate.4013","error_msg":"no","request_id":"central"}"#,
     );
     let central = Central::start(Does::Answers(refusal)).await;
     let log = [("{log: human}", "{log: json}")];
@@ -412,7 +417,7 @@ async fn a_refused_token_is_warned_of_once() {
     .await;
     assert_eq!(log.matches("the gate refuses this forwarder's token").count(), 1, "{log}");
     assert_eq!(log.matches(r#""principal":"local/trainer""#).count(), 3, "{log}");
-    assert_eq!(log.matches(r#""upstream_request_id":"central-1""#).count(), 3, "{log}");
+    assert_eq!(log.matches(&format!(r#""upstream_request_id":"{CENTRAL}""#)).count(), 3, "{log}");
     assert!(!log.contains("secret.service"), "{log}");
     assert_eq!(forwarder.stop().await, Some(0));
 }

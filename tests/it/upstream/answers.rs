@@ -170,6 +170,37 @@ async fn a_redirect_of_a_delete_is_not_followed() {
     }
 }
 
+/// attack 75: an interim status as the last word is no answer, and nobody knows what it means.
+#[tokio::test]
+async fn an_interim_status_is_no_answer() {
+    for status in ["101 Switching Protocols", "199 Odd"] {
+        let world = World::builder().policies(ALLOW_ALL).start().await;
+        let upgrade = "Connection: upgrade\r\nUpgrade: x\r\n";
+        let effect = raw(&format!("HTTP/1.1 {status}\r\n{upgrade}\r\n"));
+        world.emulator.fault(Fault::new(effect).at(Operation::Delete).times(1));
+        let answer = world.delete("alice", FINISHED).await;
+        assert!([502, 504].contains(&answer.status), "{status}: {answer:?}");
+        assert_eq!(world.outcomes(1).await[0]["result"], "unknown", "{status}");
+    }
+}
+
+/// attack 78: what echoes our key or token in a header goes no further, as in a body.
+#[tokio::test]
+async fn an_echo_of_our_key_in_a_header_is_withheld() {
+    for name in ["X-Request-Id", "Content-Type", "Retry-After"] {
+        let world = World::builder().policies(ALLOW_ALL).start().await;
+        let (echo, json) =
+            (format!("application/json; {CLOUD_AK}"), r#"{"error_code":"ModelArts.2799"}"#);
+        let mut headers = vec![JSON];
+        headers.retain(|(other, _)| !name.eq_ignore_ascii_case(other));
+        headers.push((name, &echo));
+        world.emulator.fault(Fault::new(scripted(429, &headers, json)).at(Operation::Delete));
+        let answer = world.delete("alice", FINISHED).await;
+        assert_eq!(answer.status, 429, "{name}");
+        assert!(!format!("{answer:?}").contains(CLOUD_AK), "{name}: {answer:?}");
+    }
+}
+
 /// Nothing of an answer's head goes on but these.
 fn check_head(answer: &Answer) {
     const ALLOWED: &[&str] = &[
