@@ -198,7 +198,7 @@ mod tests {
 
     fn answer(status: u16, body: &str) -> Answer {
         let status = StatusCode::from_u16(status).unwrap();
-        Answer::new(status, &HeaderMap::new(), Bytes::copy_from_slice(body.as_bytes()))
+        Answer::new(status, &HeaderMap::new(), Bytes::copy_from_slice(body.as_bytes()), &[])
     }
 
     fn with_code(status: u16, code: &str) -> Answer {
