@@ -2,7 +2,6 @@
 
 mod connections;
 mod health;
-mod policies;
 mod settle;
 mod ship;
 
@@ -11,7 +10,6 @@ use self::settle::{Looks, Settler};
 use self::ship::Copying;
 
 use crate::authn::{self, Authenticator};
-use crate::cli::Exit;
 use crate::client::{self, Client, Roots};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -37,7 +35,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -235,8 +233,9 @@ impl App {
     }
 
     /// Serves until `shutdown`, then drains: what is in flight finishes within the limit, and the
-    /// ledger is closed. A ledger that fails ends the process at once, with [`Exit::Failed`].
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Exit {
+    /// ledger is closed. A ledger that fails ends the process at once. Whether all
+    /// was well to the end.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> bool {
         let admin_drain = CancellationToken::new();
         let admin_tracker = TaskTracker::new();
         let serving = Serving {
@@ -299,7 +298,7 @@ impl App {
         };
         admin_drain.cancel();
         self.tracer.shutdown(FLUSH).await;
-        if closed && !failed { Exit::Ok } else { Exit::Failed }
+        closed && !failed
     }
 }
 
@@ -322,13 +321,11 @@ async fn start_gate(
     let mut opened = ledger::open(&config.ledger, clock.clone(), metrics)?;
     let copying = Copying::start(&mut opened, collector.as_ref(), metrics)?;
     let (directory, limits) = (config.policies, policy::Limits::default());
-    let (in_force, follower) =
+    let (policies, follower) =
         Policies::open(directory, limits, clock.clone(), metrics.clone()).await;
-    let (versions, policies) = watch::channel(None);
-    policies::hand_over(&in_force, &opened.ledger, &versions);
     tracker.spawn(follower.run(drain.clone()));
     let ledger = opened.ledger.clone();
-    tracker.spawn(policies::follow(in_force.clone(), ledger, versions, drain.clone()));
+    tracker.spawn(record_versions(policies.clone(), ledger, drain.clone()));
     let upstreams = upstreams(&config.upstreams, clock, metrics, tracker, drain).await?;
     let looks = Looks {
         upstreams: upstreams.clone(),
@@ -342,10 +339,10 @@ async fn start_gate(
     tracker.spawn(settler.run(drain.clone()));
     let authenticator = Authenticator::start(config.identity, tracker, drain).await?;
     let ledger = opened.ledger.clone();
-    let parts = Dependencies { desk, authenticator, policies, upstreams, ledger };
+    let parts = Dependencies { desk, authenticator, policies: policies.clone(), upstreams, ledger };
     let gateway = Arc::new(Gateway::new(settings, parts));
     let Opened { ledger, thread, .. } = opened;
-    Ok((Recording { gateway, ledger, thread, copying }, in_force))
+    Ok((Recording { gateway, ledger, thread, copying }, policies))
 }
 
 /// A token and a connection are all that a forwarder has.
@@ -369,6 +366,19 @@ fn client(roots: Roots, connect: Duration) -> Result<Client, client::Error> {
         idle: upstream::IDLE,
         idle_per_host: upstream::IDLE_CONNECTIONS_MAX,
     })
+}
+
+/// Each version that comes into force is in the ledger with its text, whether it judges or not.
+async fn record_versions(mut policies: Policies, ledger: Ledger, stop: CancellationToken) {
+    loop {
+        if let Some(set) = policies.current() {
+            ledger.loaded(&set);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = policies.changed() => (),
+        }
+    }
 }
 
 /// One record per principal and minute tells how many of its requests were refused for their rate.

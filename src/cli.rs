@@ -44,6 +44,14 @@ pub enum Exit {
     Usage,
 }
 
+impl Exit {
+    /// How a command ended that is well or failed.
+    #[must_use]
+    pub fn of(well: bool) -> Self {
+        if well { Self::Ok } else { Self::Failed }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {

@@ -44,6 +44,7 @@ mod list;
 pub mod sample;
 mod service;
 pub mod signature;
+mod state;
 mod wire;
 
 pub use self::fault::{Effect, Fault, Reset};

@@ -25,7 +25,8 @@ use crate::exchange::{self, Arrival, Desk, Exchange, Handler, Middle, Refusal, R
 use crate::ledger::record::LookUp;
 use crate::ledger::{self, Ending, Entry, Ledger, Outcome, Recorded, Undecided};
 use crate::metrics::AuthMethod;
-use crate::policy::{self, Attribute, Attributes, Decision, Denial, Method, Principal, Query};
+use crate::policy::{Attribute, Attributes, Decision, Denial, Method, Principal, Query};
+use crate::reload::Policies;
 use crate::sign;
 use crate::telemetry::Stage;
 use crate::upstream::{Answer, DeleteError, LookUpError, LookedUp, Upstreams};
@@ -36,7 +37,6 @@ use http::{HeaderValue, Response, StatusCode};
 use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// How often a decision is made anew because what it was based on became too old.
@@ -44,15 +44,6 @@ const JUDGEMENTS_MAX: usize = 2;
 
 /// The longest answer to the look-up after a delete without an answer, in bytes.
 const SETTLE_BYTES_MAX: usize = crate::attributes::ANSWER_BYTES_MAX;
-
-/// One version of the policies, and how the ledger keeps it.
-#[derive(Debug)]
-pub struct Version {
-    /// What answers.
-    pub set: Arc<policy::Set>,
-    /// Its text.
-    pub recorded: Arc<ledger::Policies>,
-}
 
 /// What a gateway does differently from another.
 #[derive(Clone, Debug)]
@@ -76,8 +67,8 @@ pub struct Dependencies {
     pub desk: Desk,
     /// Who asks.
     pub authenticator: Authenticator,
-    /// The policies in force; `None` before the first version.
-    pub policies: watch::Receiver<Option<Arc<Version>>>,
+    /// The policies in force.
+    pub policies: Policies,
     /// The clouds.
     pub upstreams: Upstreams,
     /// Where decisions are recorded.
@@ -107,7 +98,7 @@ impl Gateway {
     /// A version of the policies is in force.
     #[must_use]
     pub fn has_policies(&self) -> bool {
-        self.parts.policies.borrow().is_some()
+        self.parts.policies.current().is_some()
     }
 
     /// At least one identity source can verify.
@@ -158,7 +149,7 @@ impl Gateway {
             query: &case.query,
             attributes,
             decision,
-            policies: &case.policies.recorded,
+            policies: &case.policies,
             look_ups,
             charges: &[],
             batch: None,
@@ -229,7 +220,7 @@ impl Middle for Gateway {
         exchange.upstream_slot = Some(upstream.enter().ok_or(Refusal::Overloaded)?);
         // One version for the whole request: a reload must not change the rules half way, and the
         // record names the version that judged.
-        let policies = policies.borrow().clone().ok_or(Refusal::NoPolicies)?;
+        let policies = policies.current().ok_or(Refusal::NoPolicies)?;
         let trusted = &self.settings.trusted_proxies;
         let (source_ip, secure_transport) = source::source(peer, &head.headers, trusted);
         let query = Query {
@@ -312,7 +303,7 @@ fn undecided(
         Some(Unknown::Failed(_) | Unknown::Unreadable(_)) => Refusal::AttributesUnavailable,
         // Everything that was asked was answered, and still does not say it.
         None => {
-            let keys = policies.set.undecided(query, attributes);
+            let keys = policies.undecided(query, attributes);
             let listed = keys.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
             tracing::warn!(undecided = listed, "undecided for good: no repeat can help");
             exchange.facts.undecided = Some(listed);

@@ -26,7 +26,6 @@ pub use self::read::verify::{Reader, Record, Trust, Unverified, Verified, verify
 pub use self::record::Ending;
 pub use self::write::entry::{Entry, Outcome, Pending, Signed};
 pub use self::write::judged::{Judged, Recorded, Undecided};
-pub use self::write::policies::Policies;
 pub use self::write::queue::QUEUE_MAX;
 pub use self::write::writer::SEGMENT_AGE_MAX;
 
@@ -34,7 +33,8 @@ use self::checkpoint::Signer;
 use self::line::{Head, MEMBERS_BYTES_MAX};
 use self::read::cursor::Shipped;
 use self::record::{Body, written_len};
-use self::write::queue::{Item, Note, Queue};
+use self::write::entry::Note;
+use self::write::queue::{Item, Queue};
 use self::write::volume::{Directory, Found, Unopened, Volume};
 use self::write::writer::{Ends, Limits, Writer};
 
@@ -307,7 +307,7 @@ impl Ledger {
 
     /// Notes a policy version that came into force, with its text. Not awaited; each segment holds
     /// the text of every version that judged in it in any case.
-    pub fn loaded(&self, policies: &Arc<Policies>) {
+    pub fn loaded(&self, policies: &Arc<policy::Set>) {
         self.queue.add(Item::Policies(Arc::clone(policies)));
     }
 

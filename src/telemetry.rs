@@ -9,6 +9,7 @@ mod log;
 mod records;
 mod request;
 mod span;
+mod stage;
 mod text;
 mod trace;
 mod traceparent;
@@ -18,9 +19,8 @@ pub use self::line::Format;
 pub use self::log::{Config as LogConfig, subscriber};
 pub use self::records::{Entry, Records, Rejected, Undelivered};
 pub use self::request::{Summary, span as request_span};
-pub use self::trace::{
-    Answer, Config as TraceConfig, Done, Running, STAGES_MAX, Stage, Trace, Tracer,
-};
+pub use self::stage::{Answer, Done, Running, Stage};
+pub use self::trace::{Config as TraceConfig, STAGES_MAX, Trace, Tracer};
 pub use self::traceparent::TRACEPARENT;
 
 use crate::client;

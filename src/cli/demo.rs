@@ -94,7 +94,7 @@ async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
     stdout.write_all(text.as_bytes())?;
     stdout.flush()?;
     drop(stdout);
-    let exit = app.run(shutdown).await;
+    let exit = Exit::of(app.run(shutdown).await);
     emulator.stop().await;
     Ok(exit)
 }

@@ -34,5 +34,5 @@ async fn serve(config: &Path) -> Result<Exit, StartError> {
     let app = App::start(config, clock).await?;
     telemetry::watch_panics(app.metrics());
     app.metrics().watch_log(log.dropped.clone());
-    Ok(app.run(shutdown).await)
+    Ok(Exit::of(app.run(shutdown).await))
 }

@@ -5,15 +5,22 @@ use super::answer::Answer;
 use super::fault::Fault;
 use super::job::Job;
 use super::journal::Request;
-use super::service::Service;
+use super::state::State;
 
 use http::StatusCode;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::sync::MutexGuard;
+use tokio::time::Instant;
 
 /// Answers a request to `path`, which starts with `/emulator/`.
-pub(super) fn answer(service: &Service, method: &str, path: &str, body: &[u8]) -> Answer {
-    let mut state = service.state();
+pub(super) fn answer(
+    mut state: MutexGuard<'_, State>,
+    started: Instant,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> Answer {
     match (method, path) {
         ("GET", "/emulator/counts") => ok(&json!(state.journal.counts)),
         ("GET", "/emulator/faults") => ok(&json!(state.faults)),
@@ -41,7 +48,7 @@ pub(super) fn answer(service: &Service, method: &str, path: &str, body: &[u8]) -
         ("GET", "/emulator/requests") => {
             let requests = state.journal.requests();
             drop(state);
-            ok(&requests.iter().map(|it| describe(it, service)).collect())
+            ok(&requests.iter().map(|it| describe(it, started)).collect())
         }
         ("DELETE", "/emulator/requests") => {
             drop(state.journal.take());
@@ -59,8 +66,8 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(|it| it.to_string())
 }
 
-fn describe(request: &Request, service: &Service) -> Value {
-    let since_start = |it: tokio::time::Instant| (it - service.started).as_secs_f64();
+fn describe(request: &Request, started: Instant) -> Value {
+    let since_start = |it: Instant| (it - started).as_secs_f64();
     json!({
         "connection": request.connection,
         "time": request.time.to_string(),

@@ -6,16 +6,16 @@ use super::jobs::Jobs;
 use super::journal::{Journal, Operation, Request};
 use super::keys::Keys;
 use super::signature::Received;
-use super::{Config, DeleteBody, control, list};
+use super::state::{State, path_of};
+use super::{Config, control};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,24 +24,12 @@ use tokio::time::Instant;
 /// The longest request body; the service itself stops at 12 MB.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// How many jobs one batch-delete may name (ModelArts API reference, BatchDeleteTrainingJob).
-const BATCH_MAX: usize = 100;
-
 /// Everything the connections share.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) config: Config,
     pub(super) started: Instant,
     state: Mutex<State>,
-}
-
-/// What changes.
-#[derive(Debug)]
-pub(super) struct State {
-    pub(super) faults: Vec<Fault>,
-    pub(super) jobs: Jobs,
-    pub(super) journal: Journal,
-    pub(super) keys: Keys,
 }
 
 /// Where a request came from.
@@ -112,7 +100,9 @@ impl Service {
         let path = head.uri.path();
         if path.starts_with("/emulator/") && origin.peer.ip().is_loopback() {
             let answer = match read(body).await {
-                Some(body) => control::answer(self, head.method.as_str(), path, &body),
+                Some(body) => {
+                    control::answer(self.state(), self.started, head.method.as_str(), path, &body)
+                }
                 None => Answer::body_too_large(),
             };
             return self.finish(answer, None);
@@ -196,79 +186,6 @@ impl Service {
     }
 }
 
-impl State {
-    fn carry_out(&mut self, request: &Received<'_>, config: &Config) -> Answer {
-        let path = path_of(request.target);
-        let mut segments = path.split('/').skip(2);
-        let project = segments.next().unwrap_or_default();
-        let id = segments.nth(1).unwrap_or_default();
-        let operation = Operation::of(request.method, path);
-        let has_operation = |method| Operation::of(method, path) != Operation::Other;
-        if !["DELETE", "GET", "POST"].into_iter().any(has_operation) {
-            return Answer::no_such_api();
-        }
-        let key = match self.keys.verify(request, &config.region, config.clock.now()) {
-            Ok(key) => key,
-            Err(why) => return Answer::key_refused(&why),
-        };
-        let stated = request.header("x-project-id");
-        let is_stated = !request.has_header("x-project-id") || stated == Some(project.as_bytes());
-        if !is_stated || !key.projects.iter().any(|it| it == project) {
-            return Answer::wrong_project();
-        }
-        match operation {
-            Operation::BatchDelete => self.batch_delete(project, request.body, config),
-            Operation::Delete => self.delete(project, id, config),
-            Operation::Details => match self.jobs.look_up(project, id) {
-                Some(details) => Answer::json(StatusCode::OK, &details),
-                None => Answer::no_such_job(id),
-            },
-            Operation::List => list::list(&self.jobs, project, request.body),
-            Operation::Other => Answer::wrong_method(),
-            Operation::Tags => match self.jobs.of_project(project, id) {
-                Some(job) => Answer::json(StatusCode::OK, &json!({"tags": job.tags})),
-                None => Answer::no_such_job(id),
-            },
-        }
-    }
-
-    fn delete(&mut self, project: &str, id: &str, config: &Config) -> Answer {
-        if !self.jobs.delete(project, id, config.terminating_look_ups) {
-            return Answer::no_such_job(id);
-        }
-        match config.delete_body {
-            DeleteBody::Empty => Answer::empty(StatusCode::ACCEPTED),
-            DeleteBody::Quotes => Answer::json(StatusCode::ACCEPTED, &json!("")),
-        }
-    }
-
-    /// All of the jobs or none; they have to be in one workspace.
-    fn batch_delete(&mut self, project: &str, body: &[u8], config: &Config) -> Answer {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let ids: Option<Vec<&str>> = body.get("jobs").and_then(Value::as_array).and_then(|it| {
-            it.iter().map(|it| it.pointer("/metadata/id").and_then(Value::as_str)).collect()
-        });
-        let Some(ids) = ids.filter(|it| (1..=BATCH_MAX).contains(&it.len())) else {
-            return Answer::bad_parameter("jobs is not a list of 1 to 100 jobs");
-        };
-        let mut workspaces = Vec::new();
-        for id in &ids {
-            match self.jobs.of_project(project, id) {
-                Some(job) => workspaces.push(job.at("/metadata/workspace_id")),
-                None => return Answer::no_such_job(id),
-            }
-        }
-        workspaces.dedup();
-        if 1 < workspaces.len() {
-            return Answer::bad_parameter("the jobs are in different workspaces");
-        }
-        for id in ids {
-            self.jobs.delete(project, id, config.terminating_look_ups);
-        }
-        Answer::empty(StatusCode::ACCEPTED)
-    }
-}
-
 /// The first fault that `fits`, counted down and removed when it has happened often enough.
 fn take_fault(faults: &mut Vec<Fault>, fits: impl Fn(&Fault) -> bool) -> Option<Fault> {
     let index = faults.iter().position(fits)?;
@@ -307,10 +224,6 @@ fn written(answer: &Answer, promised: usize, sent: usize) -> Bytes {
     .into_bytes();
     text.extend(answer.body.iter().take(sent));
     text.into()
-}
-
-fn path_of(target: &str) -> &str {
-    target.split_once('?').map_or(target, |(path, _)| path)
 }
 
 fn http_date(now: Timestamp, offset_s: i64) -> String {

@@ -1,12 +1,11 @@
 //! Evaluate, find out what could still change the answer, evaluate again.
 
-use super::Version;
 use crate::attributes::{self, ANSWER_BYTES_MAX, PoolWords};
 use crate::clock::Clock;
 use crate::exchange::Exchange;
 use crate::ledger::record;
 use crate::metrics::{self, LookUp, LookUpResult, Metrics};
-use crate::policy::{Attribute, Attributes, Decision, Query, Reason, Sources};
+use crate::policy::{Attribute, Attributes, Decision, Query, Reason, Set, Sources};
 use crate::telemetry::Stage;
 use crate::upstream::{Answer, LookUpError, LookedUp, Upstream};
 
@@ -20,7 +19,7 @@ use tokio::time::Instant;
 pub(super) struct Case {
     pub(super) query: Query,
     pub(super) upstream: Arc<Upstream>,
-    pub(super) policies: Arc<Version>,
+    pub(super) policies: Arc<Set>,
 }
 
 /// A case with its answer, and what led to it.
@@ -63,7 +62,7 @@ impl Resolver {
         let mut known_since = None;
         let mut unknown_because = None;
         loop {
-            let evaluate = || case.policies.set.evaluate(&case.query, &attributes);
+            let evaluate = || case.policies.evaluate(&case.query, &attributes);
             let decision = exchange.trace.within(Stage::Evaluate, evaluate);
             let wanted = match &decision {
                 Decision::Indeterminate(doubt) => doubt.wanted.without(asked),

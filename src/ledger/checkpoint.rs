@@ -8,7 +8,6 @@
 mod tests;
 
 use super::line::{Fault, Frame, Hash, LedgerId};
-use super::read::verify::Record;
 use super::record;
 use super::record::Body;
 
@@ -132,20 +131,19 @@ impl PublicKey {
     }
 }
 
-/// Checks the signature of a checkpoint.
+/// Checks the signature of a checkpoint, record `seq` of ledger `id`, whose line is `line`.
 ///
 /// # Errors
 /// [`Fault::UnknownKey`] if it names none of `keys`, [`Fault::Signature`] if it is not its signature.
-pub(super) fn check(record: &Record, keys: &[PublicKey]) -> Result<(), Fault> {
+pub(super) fn check(id: &LedgerId, seq: u64, line: &[u8], keys: &[PublicKey]) -> Result<(), Fault> {
     let malformed = |error: serde_json::Error| Fault::Malformed(error.to_string());
-    let Body::Checkpoint(checkpoint) = serde_json::from_slice(&record.text).map_err(malformed)?
-    else {
+    let Body::Checkpoint(checkpoint) = serde_json::from_slice(line).map_err(malformed)? else {
         return Err(Fault::Malformed("not a checkpoint".to_owned()));
     };
-    let (frame, _) = Frame::parse(&record.text)?;
+    let (frame, _) = Frame::parse(line)?;
     let key = keys.iter().find(|it| it.hex == checkpoint.key);
     let key = key.ok_or_else(|| Fault::UnknownKey(checkpoint.key.to_string()))?;
-    let text = signed_text(record.ledger_id.as_str(), record.seq, frame.time_text(), frame.prev());
+    let text = signed_text(id.as_str(), seq, frame.time_text(), frame.prev());
     let signature = unhex(&checkpoint.signature).ok_or(Fault::Signature)?;
     let key = UnparsedPublicKey::new(&ED25519, &key.bytes);
     key.verify(text.as_bytes(), &signature).map_err(|_| Fault::Signature)

@@ -3,7 +3,7 @@
 pub(super) mod disk;
 
 use super::record::Body;
-use super::{Entry, Error, Judged, Ledger, Policies, Recorded};
+use super::{Entry, Error, Judged, Ledger, Recorded};
 
 use crate::policy;
 
@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 pub(super) const NOON: &str = "2026-01-15T12:00:00Z";
 
-pub(super) fn policies(digest: &str) -> Arc<Policies> {
+pub(super) fn policies(digest: &str) -> Arc<policy::Set> {
     let files = policy::Files::from_iter([("guardrails/a.json", "{}")]);
-    Arc::new(Policies::of(digest, &files).unwrap())
+    Arc::new(policy::Set::of_no_statements(digest, files))
 }
 
 pub(super) async fn record(ledger: &Ledger, request_id: &str) -> Result<Entry, Error> {
@@ -24,7 +24,7 @@ pub(super) async fn record(ledger: &Ledger, request_id: &str) -> Result<Entry, E
 pub(super) async fn record_by(
     ledger: &Ledger,
     request_id: &str,
-    policies: &Arc<Policies>,
+    policies: &Arc<policy::Set>,
 ) -> Result<Entry, Error> {
     let query = query("curl/8");
     let recorded = ledger

@@ -359,8 +359,7 @@ fn job(owner: &str, env: &str) -> Attributes {
 
 #[tokio::test]
 async fn every_decision_can_be_judged_again_from_the_ledger_alone() {
-    let set = compile(&shipped());
-    let policies = Arc::new(Policies::new(&set).unwrap());
+    let set = Arc::new(compile(&shipped()));
     let directory = tempfile::tempdir().unwrap();
     let opened = open(&config(directory.path()), noon(), &Metrics::new()).unwrap();
     let (look_ups, shadow) = ([look_up()], shadow());
@@ -380,7 +379,7 @@ async fn every_decision_can_be_judged_again_from_the_ledger_alone() {
             query: &query,
             attributes: &attributes,
             decision: set.evaluate(&query, &attributes),
-            policies: &policies,
+            policies: &set,
             look_ups: &look_ups,
             charges: &[Charge { budget: "per-person".to_owned(), key: "corp/alice".to_owned() }],
             batch: Some(Batch { id: "b".into(), index: 1, of: 2 }),
@@ -398,7 +397,7 @@ async fn every_decision_can_be_judged_again_from_the_ledger_alone() {
         (Answer::Indeterminate, None),
         (Answer::Deny, None),
     ];
-    assert_eq!(judged_again(directory.path(), &policies), expected);
+    assert_eq!(judged_again(directory.path()), expected);
 }
 
 fn compile(files: &policy::Files) -> policy::Set {
@@ -406,7 +405,7 @@ fn compile(files: &policy::Files) -> policy::Set {
 }
 
 /// The answers of a ledger and who decided, after judging each again by the version in its record.
-fn judged_again(directory: &Path, policies: &Arc<Policies>) -> Vec<(Answer, Option<String>)> {
+fn judged_again(directory: &Path) -> Vec<(Answer, Option<String>)> {
     let mut versions = BTreeMap::<_, Vec<_>>::new();
     let mut res = Vec::new();
     for body in bodies(directory) {
@@ -416,7 +415,7 @@ fn judged_again(directory: &Path, policies: &Arc<Policies>) -> Vec<(Answer, Opti
             }
             Body::Decision(recorded) => {
                 let files = record::Policies::join(&versions[&*recorded.policy_digest]).unwrap();
-                let set = compile(&files);
+                let set = Arc::new(compile(&files));
                 assert_eq!(set.digest(), recorded.policy_digest);
                 let query = recorded.query();
                 let again = Judged {
@@ -428,7 +427,7 @@ fn judged_again(directory: &Path, policies: &Arc<Policies>) -> Vec<(Answer, Opti
                     query: &query,
                     attributes: &recorded.attributes,
                     decision: set.evaluate(&query, &recorded.attributes),
-                    policies,
+                    policies: &set,
                     look_ups: &recorded.look_ups,
                     charges: &recorded.charges,
                     batch: recorded.batch.clone(),

@@ -1,8 +1,10 @@
 //! A finished trace → the spans of OpenTelemetry. Attribute names are those of its semantic
 //! conventions for HTTP, and `lychgate.*` for what only a gate has.
 
+use super::request;
 use super::request::Summary;
-use super::trace::{Answer, Stage, Timed, Trace};
+use super::stage::{Stage, Timed};
+use super::trace::Trace;
 use crate::metrics::{Decision, Origin};
 use crate::policy::Job;
 
@@ -15,48 +17,22 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
-/// What a CLIENT span says beside its times.
-#[derive(Debug)]
-pub(super) struct Call {
-    attributes: Vec<KeyValue>,
-    failed: bool,
-}
-
-/// The attributes of a call.
-pub(super) fn call(answer: &Answer<'_>) -> Call {
-    let mut attributes = vec![
-        KeyValue::new("url.full", answer.url.to_string()),
-        KeyValue::new("lychgate.upstream", answer.upstream.to_owned()),
-    ];
-    if let Some(host) = answer.url.host() {
-        attributes.push(KeyValue::new("server.address", host.to_owned()));
+impl Trace {
+    /// Ends the request: writes its log line, hands its spans to the exporter if it is sampled,
+    /// and says how long it took. Never waits.
+    pub fn finish(&self, summary: &Summary<'_>) -> Duration {
+        let ended = Instant::now();
+        let took = ended.duration_since(self.started);
+        request::log(summary, self.trace_id(), took);
+        if let Some(exporter) = self.exporter() {
+            exporter.export(spans(self, summary, ended));
+        }
+        took
     }
-    let default_port = if answer.url.scheme_str() == Some("http") { 80 } else { 443 };
-    let port = answer.url.port_u16().unwrap_or(default_port);
-    attributes.push(KeyValue::new("server.port", i64::from(port)));
-    if let Some(status) = answer.status {
-        attributes.push(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
-    }
-    if let Some(request_id) = answer.request_id {
-        attributes.push(KeyValue::new("lychgate.upstream_request_id", request_id.to_owned()));
-    }
-    if answer.resends > 0 {
-        attributes.push(KeyValue::new("http.request.resend_count", i64::from(answer.resends)));
-    }
-    // For a client, any answer from 400 on is an error; so is no answer.
-    let failed_status = answer.status.filter(|it| it.as_u16() >= 400);
-    let error = match (answer.error, failed_status) {
-        (Some(error), _) => Some(error.to_owned()),
-        (None, Some(status)) => Some(status.as_str().to_owned()),
-        (None, None) => None,
-    };
-    let failed = error.is_some();
-    attributes.extend(error.map(|it| KeyValue::new("error.type", it)));
-    Call { attributes, failed }
 }
 
 /// The server span, then its children in the order in which the stages ended.
-pub(super) fn spans(trace: &Trace, summary: &Summary<'_>, ended: Instant) -> Vec<SpanData> {
+fn spans(trace: &Trace, summary: &Summary<'_>, ended: Instant) -> Vec<SpanData> {
     let scope =
         InstrumentationScope::builder("lychgate").with_version(env!("CARGO_PKG_VERSION")).build();
     let time = |at: Instant| wall(trace.begun, at.duration_since(trace.started));

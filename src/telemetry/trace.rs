@@ -1,13 +1,13 @@
 //! One trace per request. Every request has a trace ID; only a sampled one is timed stage by stage
 //! and becomes spans, when it is finished.
 
+use super::Error;
 use super::export::{Collector, Exporter};
-use super::request::Summary;
+use super::stage::{Done, Running, Stage, Timed};
 use super::traceparent::Traceparent;
-use super::{Error, request, span};
 use crate::metrics::Metrics;
 
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::HeaderMap;
 use jiff::Timestamp;
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
@@ -138,27 +138,6 @@ impl Inner {
     }
 }
 
-/// A part of a request's life. Those that call an upstream are spans of kind CLIENT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The credentials become a principal.
-    Authenticate,
-    /// GET of the job's details.
-    Details,
-    /// The policies are asked.
-    Evaluate,
-    /// The DELETE.
-    Forward,
-    /// The target becomes an operation.
-    Parse,
-    /// The ledger takes the decision.
-    Record,
-    /// The upstream request is signed.
-    Sign,
-    /// GET of the job's tags.
-    Tags,
-}
-
 /// The trace of one request. It can be moved between tasks, and is lost if it is not finished.
 #[derive(Debug)]
 #[must_use = "a trace that is not finished leaves no spans and no log line"]
@@ -225,90 +204,15 @@ impl Trace {
         res
     }
 
+    /// Where its spans go; nothing when it is not sampled.
+    pub(super) fn exporter(&self) -> Option<&Exporter> {
+        self.tracer.0.exporter.as_ref().filter(|_| self.sampled)
+    }
+
     /// The stages that are over.
     pub(super) fn done(&self) -> MutexGuard<'_, Vec<Timed>> {
         self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Ends the request: writes its log line, hands its spans to the exporter if it is sampled,
-    /// and says how long it took. Never waits.
-    pub fn finish(&self, summary: &Summary<'_>) -> Duration {
-        let ended = Instant::now();
-        let took = ended.duration_since(self.started);
-        request::log(summary, &self.id, took);
-        if let Some(exporter) = self.tracer.0.exporter.as_ref().filter(|_| self.sampled) {
-            exporter.export(span::spans(self, summary, ended));
-        }
-        took
-    }
-}
-
-/// A stage that has started.
-#[derive(Clone, Copy, Debug)]
-#[must_use = "a stage that is not ended is not seen"]
-pub struct Running {
-    stage: Stage,
-    here: Traceparent,
-    started: Option<Instant>,
-}
-
-impl Running {
-    /// The `traceparent` to send with the upstream request of this stage.
-    #[must_use]
-    pub fn traceparent(&self) -> HeaderValue {
-        self.here.header()
-    }
-
-    /// Ends a stage that calls nobody.
-    pub fn end(self) -> Done {
-        Done(self.started.map(|started| self.timed(started, None)))
-    }
-
-    /// Ends a stage that called an upstream.
-    pub fn answered(self, answer: &Answer<'_>) -> Done {
-        Done(self.started.map(|started| self.timed(started, Some(span::call(answer)))))
-    }
-
-    fn timed(self, started: Instant, call: Option<span::Call>) -> Timed {
-        Timed {
-            stage: self.stage,
-            span_id: self.here.span_id,
-            started,
-            ended: Instant::now(),
-            call,
-        }
-    }
-}
-
-/// What came out of calling an upstream.
-#[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
-    /// The configured name of the upstream.
-    pub upstream: &'a str,
-    /// What was asked for, absolute.
-    pub url: &'a Uri,
-    /// The status, if there was an answer.
-    pub status: Option<StatusCode>,
-    /// What went wrong when there was none, as a word of a small set such as `timeout`.
-    pub error: Option<&'static str>,
-    /// The upstream's `X-Request-Id`.
-    pub request_id: Option<&'a str>,
-    /// How often the request was sent before.
-    pub resends: u32,
-}
-
-/// A stage that is over; empty when the request is not sampled.
-#[derive(Debug)]
-#[must_use = "a stage that is not added is not seen"]
-pub struct Done(pub(super) Option<Timed>);
-
-#[derive(Debug)]
-pub(super) struct Timed {
-    pub(super) stage: Stage,
-    pub(super) span_id: SpanId,
-    pub(super) started: Instant,
-    pub(super) ended: Instant,
-    pub(super) call: Option<span::Call>,
 }
 
 #[cfg(test)]

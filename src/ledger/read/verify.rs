@@ -88,7 +88,8 @@ pub fn verify_signed(directory: &Path, trust: &Trust) -> Result<Option<Verified>
             return Err(record.damage(Fault::NotKept).into());
         }
         if record.kind == Kind::Checkpoint && !trust.keys.is_empty() {
-            checkpoint::check(&record, &trust.keys).map_err(|fault| record.damage(fault))?;
+            checkpoint::check(&record.ledger_id, record.seq, &record.text, &trust.keys)
+                .map_err(|fault| record.damage(fault))?;
             signed = Some(record.seq);
         }
     }

@@ -1,6 +1,5 @@
 //! The open end of a decision: whoever holds an [`Entry`] owes the ledger an outcome.
 
-use super::queue::{Item, Note, Queue};
 use crate::ledger::line::Kind;
 use crate::ledger::record;
 use crate::ledger::record::{Body, Ending};
@@ -8,6 +7,7 @@ use crate::ledger::record::{Body, Ending};
 use crate::policy::Job;
 
 use jiff::Timestamp;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
@@ -46,7 +46,7 @@ pub struct Entry {
 #[derive(Debug)]
 struct Open {
     pending: Pending,
-    queue: Arc<Queue>,
+    notes: Arc<dyn Notes>,
 }
 
 /// How a delete was signed: with the job and the cloud's request ID, what finds it in the cloud's
@@ -74,6 +74,23 @@ pub struct Pending {
     pub job: Arc<Job>,
 }
 
+/// A record that nobody waits for and that is not given up while the process lives. There is no
+/// limit of their own: an outcome needs an entry, of which there are only as many as requests in
+/// flight; settlements and suppressions come at a bounded rate.
+#[derive(Debug)]
+pub(in crate::ledger) struct Note {
+    pub(in crate::ledger) kind: Kind,
+    pub(in crate::ledger) members: Vec<u8>,
+    /// The decision, if it is still to be settled after this record.
+    pub(in crate::ledger) pending: Option<Pending>,
+}
+
+/// Where outcomes go.
+pub(in crate::ledger) trait Notes: Debug + Send + Sync {
+    /// Adds a record, without waiting.
+    fn note(&self, note: Note);
+}
+
 /// How a decision ended, as its request saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -93,13 +110,13 @@ impl From<Ending> for Outcome {
 }
 
 impl Entry {
-    pub(in crate::ledger) fn new(pending: Pending, queue: Arc<Queue>) -> Self {
+    pub(in crate::ledger) fn new(pending: Pending, notes: Arc<dyn Notes>) -> Self {
         let seq = pending.seq;
         Self {
             opened: Instant::now(),
             sending: Arc::default(),
             signed: None,
-            open: Some(Open { pending, queue }),
+            open: Some(Open { pending, notes }),
             seq,
         }
     }
@@ -129,7 +146,7 @@ impl Entry {
     }
 
     fn end(&mut self, outcome: Outcome) {
-        let Some(Open { pending, queue }) = self.open.take() else { return };
+        let Some(Open { pending, notes }) = self.open.take() else { return };
         let upstream_request_id = outcome.upstream_request_id.map(record::kept_request_id);
         let sent = self.signed.take().filter(|_| outcome.result.is_sent());
         let (access_key, date) = sent.map(|it| (it.access_key.into(), it.date.into())).unzip();
@@ -145,7 +162,7 @@ impl Entry {
         match record::to_members(&body) {
             Ok(members) => {
                 let pending = (!outcome.result.is_final()).then_some(pending);
-                queue.add(Item::Note(Note { kind: Kind::Outcome, members, pending }));
+                notes.note(Note { kind: Kind::Outcome, members, pending });
             }
             // The decision stays open, and the next start settles it.
             Err(error) => tracing::error!(seq = self.seq, %error, "outcome cannot be written"),

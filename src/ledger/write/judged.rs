@@ -3,7 +3,7 @@
 use super::queue::Submission;
 use crate::ledger::line::MEMBERS_BYTES_MAX;
 use crate::ledger::record::{Batch, Body, Charge, LookUp, Reason, Shadow};
-use crate::ledger::{Ending, Entry, Error, Outcome, Pending, Policies, record};
+use crate::ledger::{Ending, Entry, Error, Outcome, Pending, record};
 
 use crate::policy::{self, Decision, Denial, Permit};
 
@@ -33,7 +33,7 @@ pub struct Judged<'a> {
     /// The answer.
     pub decision: Decision,
     /// The policy version that answered.
-    pub policies: &'a Arc<Policies>,
+    pub policies: &'a Arc<policy::Set>,
     /// The look-ups that were made for it.
     pub look_ups: &'a [LookUp],
     /// The units that were taken for it.

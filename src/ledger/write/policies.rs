@@ -11,7 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::Arc;
 
 /// How much text one part holds, in bytes as written; the rest of a record is names.
 const PART_BYTES_MAX: usize = MEMBERS_BYTES_MAX - 1024;
@@ -19,48 +18,19 @@ const PART_BYTES_MAX: usize = MEMBERS_BYTES_MAX - 1024;
 /// What a file adds to a part besides its path and text: `{"path":"","base64":true,"text":""},`.
 const FILE_BYTES: usize = 36;
 
-/// One version of the policies, ready to be recorded.
-#[derive(Debug)]
-pub struct Policies {
-    digest: Arc<str>,
-    parts: Vec<Vec<u8>>,
-}
-
-impl Policies {
-    /// Takes the version of `set`.
-    ///
-    /// # Errors
-    /// [`Error::TooLarge`] if a path is so long that no record holds it.
-    pub fn new(set: &policy::Set) -> Result<Self, Error> {
-        Self::of(set.digest(), set.files())
-    }
-
-    /// Takes the version `digest`, SHA-256 in hex.
-    pub(in crate::ledger) fn of(digest: &str, files: &policy::Files) -> Result<Self, Error> {
-        let parts = split(files)?;
-        let count = u32::try_from(parts.len()).map_err(|_| Error::TooLarge)?;
-        let parts = (1..).zip(parts).map(|(part, files)| {
-            let digest = digest.into();
-            let body = Body::Policies(record::Policies { digest, part, parts: count, files });
-            record::to_members(&body).map_err(|_| Error::TooLarge)
-        });
-        Ok(Self { digest: Arc::from(digest), parts: parts.collect::<Result<_, _>>()? })
-    }
-
-    /// The version's digest.
-    #[must_use]
-    pub fn digest(&self) -> &str {
-        &self.digest
-    }
-
-    pub(in crate::ledger) fn shared_digest(&self) -> Arc<str> {
-        Arc::clone(&self.digest)
-    }
-
-    /// The members of its records, in order.
-    pub(in crate::ledger) fn parts(&self) -> &[Vec<u8>] {
-        &self.parts
-    }
+/// The members of the records that hold the text of the version `digest`, in order.
+///
+/// # Errors
+/// [`Error::TooLarge`] if a path is so long that no record holds it.
+pub(super) fn records(digest: &str, files: &policy::Files) -> Result<Vec<Vec<u8>>, Error> {
+    let parts = split(files)?;
+    let count = u32::try_from(parts.len()).map_err(|_| Error::TooLarge)?;
+    let parts = (1..).zip(parts).map(|(part, files)| {
+        let digest = digest.into();
+        let body = Body::Policies(record::Policies { digest, part, parts: count, files });
+        record::to_members(&body).map_err(|_| Error::TooLarge)
+    });
+    parts.collect()
 }
 
 impl record::Policies<'_> {
@@ -147,7 +117,7 @@ mod tests {
     /// How many records it took.
     #[track_caller]
     fn check(files: &policy::Files) -> usize {
-        let policies = Policies::of("00ff", files).unwrap();
+        let records = records("00ff", files).unwrap();
         let read = |members: &Vec<u8>| {
             assert!(members.len() <= MEMBERS_BYTES_MAX, "{}", members.len());
             let text = format!("{{{}}}", str::from_utf8(members).unwrap());
@@ -155,11 +125,11 @@ mod tests {
             assert_eq!(part.digest, "00ff");
             part
         };
-        let mut parts: Vec<_> = policies.parts().iter().map(read).collect();
+        let mut parts: Vec<_> = records.iter().map(read).collect();
         assert!(record::Policies::join(&parts).as_ref() == Some(files));
         parts.pop();
         assert_eq!(record::Policies::join(&parts), None);
-        policies.parts().len()
+        records.len()
     }
 
     #[test]
@@ -182,7 +152,7 @@ mod tests {
         }
         let path = "p".repeat(PART_BYTES_MAX);
         let files = policy::Files::from_iter([(path, "")]);
-        assert!(matches!(Policies::of("00ff", &files), Err(Error::TooLarge)));
+        assert!(matches!(records("00ff", &files), Err(Error::TooLarge)));
     }
 
     proptest! {

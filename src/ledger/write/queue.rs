@@ -1,8 +1,10 @@
 //! What waits for the writer. One lock, held for a push or a swap: the writer takes all that waits
 //! at once, which is what makes a group.
 
-use crate::ledger::line::Kind;
-use crate::ledger::{Entry, Error, Pending, Policies};
+use super::entry::{Note, Notes};
+use crate::ledger::{Entry, Error, Pending};
+
+use crate::policy;
 
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -19,7 +21,7 @@ pub(in crate::ledger) enum Item {
     Note(Note),
     /// A policy version that came into force. Not lost if it is: the first decision by it brings it
     /// again.
-    Policies(Arc<Policies>),
+    Policies(Arc<policy::Set>),
 }
 
 /// A decision whose request waits.
@@ -27,20 +29,9 @@ pub(in crate::ledger) enum Item {
 pub(in crate::ledger) struct Submission {
     /// The members of its record.
     pub(in crate::ledger) members: Vec<u8>,
-    pub(in crate::ledger) policies: Arc<Policies>,
+    pub(in crate::ledger) policies: Arc<policy::Set>,
     pub(in crate::ledger) pending: Pending,
     pub(in crate::ledger) reply: oneshot::Sender<Result<Entry, Error>>,
-}
-
-/// A record that nobody waits for and that is not given up while the process lives. There is no
-/// limit of their own: an outcome needs an entry, of which there are only as many as requests in
-/// flight; settlements and suppressions come at a bounded rate.
-#[derive(Debug)]
-pub(in crate::ledger) struct Note {
-    pub(in crate::ledger) kind: Kind,
-    pub(in crate::ledger) members: Vec<u8>,
-    /// The decision, if it is still to be settled after this record.
-    pub(in crate::ledger) pending: Option<Pending>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +56,12 @@ pub(in crate::ledger) struct Taken {
     pub(in crate::ledger) items: Vec<Item>,
     /// No decision comes after these.
     pub(in crate::ledger) closing: bool,
+}
+
+impl Notes for Queue {
+    fn note(&self, note: Note) {
+        self.add(Item::Note(note));
+    }
 }
 
 impl Queue {

@@ -7,15 +7,18 @@
 #[cfg(test)]
 mod tests;
 
-use super::queue::{Item, Note, Queue, Submission};
+use super::entry::Note;
+use super::policies;
+use super::queue::{Item, Queue, Submission};
 use super::volume::Volume;
 use crate::ledger::checkpoint::Signer;
 use crate::ledger::line::{Head, Kind};
 use crate::ledger::read::cursor::Shipped;
-use crate::ledger::{Entry, Error, LedgerId, Pending, Policies, Status};
+use crate::ledger::{Entry, Error, LedgerId, Pending, Status};
 
 use crate::clock::Clock;
 use crate::metrics::{LedgerFault, LedgerRecord, Metrics};
+use crate::policy;
 
 use jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
@@ -79,7 +82,7 @@ struct Segment {
     bytes: u64,
     since: Timestamp,
     /// The policy versions whose text it holds.
-    policies: HashSet<Arc<str>>,
+    policies: HashSet<String>,
 }
 
 /// Records that are written together.
@@ -87,7 +90,7 @@ struct Group {
     time: Timestamp,
     head: Head,
     bytes: Vec<u8>,
-    policies: Vec<Arc<str>>,
+    policies: Vec<String>,
     policy_records: usize,
     /// With their numbers.
     decisions: Vec<(u64, Submission)>,
@@ -239,12 +242,20 @@ impl Writer {
         for item in items {
             match item {
                 Item::Decision(submission) => {
-                    self.policies(&mut group, &submission.policies);
+                    // No decision refers to a version that the ledger does not hold.
+                    if let Err(error) = self.policies(&mut group, &submission.policies) {
+                        let _ = submission.reply.send(Err(error));
+                        continue;
+                    }
                     group.push(&self.id, &submission.members);
                     group.decisions.push((group.head.seq, submission));
                 }
                 Item::Note(note) => group.push_note(&self.id, note),
-                Item::Policies(policies) => self.policies(&mut group, &policies),
+                Item::Policies(set) => {
+                    if let Err(error) = self.policies(&mut group, &set) {
+                        tracing::error!(%error, "the text of the policies cannot be recorded");
+                    }
+                }
             }
         }
         if self.is_checkpoint_due(group.head.seq - self.head.seq) {
@@ -278,16 +289,19 @@ impl Writer {
     }
 
     /// Puts the text of a policy version into the segment, once.
-    fn policies(&self, group: &mut Group, policies: &Policies) {
-        let digest = policies.shared_digest();
-        let written = self.segment.as_ref().is_some_and(|it| it.policies.contains(&digest));
-        if !written && !group.policies.contains(&digest) {
-            for members in policies.parts() {
-                group.push(&self.id, members);
-            }
-            group.policy_records += policies.parts().len();
-            group.policies.push(digest);
+    fn policies(&self, group: &mut Group, set: &policy::Set) -> Result<(), Error> {
+        let digest = set.digest();
+        let written = self.segment.as_ref().is_some_and(|it| it.policies.contains(digest));
+        if written || group.policies.iter().any(|it| it == digest) {
+            return Ok(());
         }
+        let records = policies::records(digest, set.files())?;
+        for members in &records {
+            group.push(&self.id, members);
+        }
+        group.policy_records += records.len();
+        group.policies.push(digest.to_owned());
+        Ok(())
     }
 
     /// Brings the group to stable storage, or leaves the file as it was.
@@ -340,7 +354,7 @@ impl Writer {
             pending.time = group.time;
             // The writer, not the request, makes the entry: if the request vanished while it
             // waited, the entry comes back here, is dropped, and thereby gets its outcome.
-            let _ = reply.send(Ok(Entry::new(pending, Arc::clone(&self.queue))));
+            let _ = reply.send(Ok(Entry::new(pending, self.queue.clone())));
         }
         for pending in group.notes.into_iter().filter_map(|it| it.pending) {
             // If nobody settles in this process, or too slowly, the next start finds it again.

@@ -62,6 +62,19 @@ pub struct Place {
 }
 
 impl Set {
+    /// A version of any name that allows nothing, for the tests of what keeps versions.
+    #[cfg(test)]
+    pub(crate) fn of_no_statements(digest: &str, files: Files) -> Self {
+        Self {
+            files,
+            digest: digest.to_owned(),
+            guardrails: Policy::default(),
+            has_ceiling: false,
+            identity: Vec::new(),
+            attachments: Attachments::default(),
+        }
+    }
+
     /// The files that this version was compiled from.
     #[must_use]
     pub fn files(&self) -> &Files {

@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "exchange",
             "ledger",
             "policy",
+            "reload",
             "sign",
             "telemetry",
             "upstream",
@@ -53,8 +54,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 const LEAF: &str = "a leaf";
 
-/// What ties everything together.
-const TOP: &[&str] = &["app", "cli", "config", "lib", "main"];
+/// The floors above, from the top: each may import all modules that are not above itself.
+const TOP: &[&str] = &["main", "lib", "cli", "app", "config"];
 
 /// Modules that are functions of their arguments.
 const PURE: &[&str] = &["policy", "route", "sign"];
@@ -120,6 +121,8 @@ fn tidy_sees_what_it_forbids() {
         ("policy.rs", "use x;\n", &[": starts without a `//!` that says what it is for"]),
         ("stray.rs", "//! Why.\n", &[": `stray` has no row in LAYERS"]),
         ("secret.rs", &long, &[": has more than 500 lines"]),
+        ("app.rs", "//! Why.\nuse crate::cli::Exit;\n", &[":2: `app` may not import `cli`"]),
+        ("config.rs", "//! Why.\nuse crate::app::App;\n", &[":2: `config` may not import `app`"]),
         ("sign.rs", "//! Why.\nuse crate::cli;\n", &[":2: `sign` may not import `cli`"]),
         (
             "policy/evaluate.rs",
@@ -217,8 +220,9 @@ fn imports(module: &str, name: &str, line: &str) -> Vec<String> {
 }
 
 fn may_import(module: &str, target: &str) -> bool {
+    let floor = |name: &str| TOP.iter().position(|it| *it == name);
     let Some((_, allowed)) = LAYERS.iter().find(|(it, _)| *it == module) else {
-        return TOP.contains(&module);
+        return floor(target).is_none_or(|it| floor(module).is_some_and(|at| at <= it));
     };
     target == module
         || allowed.contains(&target)

@@ -106,9 +106,10 @@ impl Running {
         let app = App::start(config, clock).await.unwrap();
         let (addresses, admin) = (app.addresses(), app.admin_address());
         let (shutdown, signal) = oneshot::channel();
-        let running = TaskTracker::new().spawn(app.run(async {
+        let ended = app.run(async {
             let _ = signal.await;
-        }));
+        });
+        let running = TaskTracker::new().spawn(async { Exit::of(ended.await) });
         let gate = addresses[0];
         Self { gate, addresses, admin, shutdown, running, process: None }
     }

@@ -1,0 +1,103 @@
+//! What changes while the emulator runs, and what a request does to it.
+
+use super::answer::Answer;
+use super::fault::Fault;
+use super::jobs::Jobs;
+use super::journal::{Journal, Operation};
+use super::keys::Keys;
+use super::signature::Received;
+use super::{Config, DeleteBody, list};
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+/// How many jobs one batch-delete may name (ModelArts API reference, BatchDeleteTrainingJob).
+const BATCH_MAX: usize = 100;
+
+/// What changes.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) faults: Vec<Fault>,
+    pub(super) jobs: Jobs,
+    pub(super) journal: Journal,
+    pub(super) keys: Keys,
+}
+
+impl State {
+    /// Answers one request of the documented API.
+    pub(super) fn carry_out(&mut self, request: &Received<'_>, config: &Config) -> Answer {
+        let path = path_of(request.target);
+        let mut segments = path.split('/').skip(2);
+        let project = segments.next().unwrap_or_default();
+        let id = segments.nth(1).unwrap_or_default();
+        let operation = Operation::of(request.method, path);
+        let has_operation = |method| Operation::of(method, path) != Operation::Other;
+        if !["DELETE", "GET", "POST"].into_iter().any(has_operation) {
+            return Answer::no_such_api();
+        }
+        let key = match self.keys.verify(request, &config.region, config.clock.now()) {
+            Ok(key) => key,
+            Err(why) => return Answer::key_refused(&why),
+        };
+        let stated = request.header("x-project-id");
+        let is_stated = !request.has_header("x-project-id") || stated == Some(project.as_bytes());
+        if !is_stated || !key.projects.iter().any(|it| it == project) {
+            return Answer::wrong_project();
+        }
+        match operation {
+            Operation::BatchDelete => self.batch_delete(project, request.body, config),
+            Operation::Delete => self.delete(project, id, config),
+            Operation::Details => match self.jobs.look_up(project, id) {
+                Some(details) => Answer::json(StatusCode::OK, &details),
+                None => Answer::no_such_job(id),
+            },
+            Operation::List => list::list(&self.jobs, project, request.body),
+            Operation::Other => Answer::wrong_method(),
+            Operation::Tags => match self.jobs.of_project(project, id) {
+                Some(job) => Answer::json(StatusCode::OK, &json!({"tags": job.tags})),
+                None => Answer::no_such_job(id),
+            },
+        }
+    }
+
+    fn delete(&mut self, project: &str, id: &str, config: &Config) -> Answer {
+        if !self.jobs.delete(project, id, config.terminating_look_ups) {
+            return Answer::no_such_job(id);
+        }
+        match config.delete_body {
+            DeleteBody::Empty => Answer::empty(StatusCode::ACCEPTED),
+            DeleteBody::Quotes => Answer::json(StatusCode::ACCEPTED, &json!("")),
+        }
+    }
+
+    /// All of the jobs or none; they have to be in one workspace.
+    fn batch_delete(&mut self, project: &str, body: &[u8], config: &Config) -> Answer {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let ids: Option<Vec<&str>> = body.get("jobs").and_then(Value::as_array).and_then(|it| {
+            it.iter().map(|it| it.pointer("/metadata/id").and_then(Value::as_str)).collect()
+        });
+        let Some(ids) = ids.filter(|it| (1..=BATCH_MAX).contains(&it.len())) else {
+            return Answer::bad_parameter("jobs is not a list of 1 to 100 jobs");
+        };
+        let mut workspaces = Vec::new();
+        for id in &ids {
+            match self.jobs.of_project(project, id) {
+                Some(job) => workspaces.push(job.at("/metadata/workspace_id")),
+                None => return Answer::no_such_job(id),
+            }
+        }
+        workspaces.dedup();
+        if 1 < workspaces.len() {
+            return Answer::bad_parameter("the jobs are in different workspaces");
+        }
+        for id in ids {
+            self.jobs.delete(project, id, config.terminating_look_ups);
+        }
+        Answer::empty(StatusCode::ACCEPTED)
+    }
+}
+
+/// A target without its query.
+pub(super) fn path_of(target: &str) -> &str {
+    target.split_once('?').map_or(target, |(path, _)| path)
+}
