@@ -390,4 +390,5 @@ def main():
         sys.exit(f"tests/docs: FAILED: {len(failures)}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -333,4 +333,5 @@ def main():
         sys.exit(f"tests/helm: FAILED: {check.failures}")
 
 
-main()
+if __name__ == "__main__":
+    main()
