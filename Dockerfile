@@ -18,8 +18,9 @@ RUN mkdir src && echo 'fn main() {}' >src/main.rs && : >src/lib.rs \
     && cargo build --locked --profile "$PROFILE" --no-default-features --bin lychgate
 COPY src src
 # cargo goes by the time of a file, and the copied ones are older than the empty program.
+ARG REVISION=unknown
 RUN touch src/main.rs src/lib.rs \
-    && cargo build --locked --profile "$PROFILE" --no-default-features --bin lychgate \
+    && LYCHGATE_COMMIT="$REVISION" cargo build --locked --profile "$PROFILE" --no-default-features --bin lychgate \
     && cp "target/$PROFILE/lychgate" /lychgate
 
 FROM ${BASE_IMAGE}

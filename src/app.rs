@@ -184,6 +184,7 @@ impl App {
             config::Role::Gate(gate) => {
                 let settings = gateway::Settings {
                     named_denials: gate.named_denials,
+                    help: gate.help.clone(),
                     trusted_proxies: config.trusted_proxies,
                     per_principal: gate.per_principal,
                     attributes_max_age: gate.attributes_max_age,
@@ -224,6 +225,15 @@ impl App {
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// The policies in force, and who follows them; a forwarder has none.
+    #[must_use]
+    pub fn policies(&self) -> Option<&Policies> {
+        match &self.health.ready {
+            Ready::Gate { policies, .. } => Some(policies),
+            Ready::Forwarder(_) => None,
+        }
     }
 
     /// What this gate counts.
@@ -413,7 +423,8 @@ async fn listeners(
         }
         listeners.push(listener);
     }
-    Ok((listeners, bind(&Place::Tcp(config.admin), limits).await?))
+    let admin = Limits { http1_0: true, ..limits };
+    Ok((listeners, bind(&Place::Tcp(config.admin), admin).await?))
 }
 
 async fn bind(place: &Place, limits: Limits) -> Result<Listener, StartError> {

@@ -16,13 +16,15 @@ mod tests;
 
 pub use self::certificate::named_by;
 pub use self::config::Config;
-pub use self::error::{Error, StartError};
+pub use self::error::{Error, Mismatch, StartError};
 pub use self::name::check_principal;
 
 use self::jwt::Tokens;
 use self::keys::Keys;
 use self::presented::Presented;
+use crate::metrics::IdentityFault;
 use crate::policy::Principal;
+use crate::sign;
 
 use http::request::Parts;
 use jiff::Timestamp;
@@ -47,6 +49,41 @@ pub struct Peer {
     /// Whom the client certificate of the connection names; counts where a request presents no
     /// credential of its own.
     pub certificate: Option<Result<Arc<Principal>, Error>>,
+}
+
+/// Whom a caller that is not known said it was, for those who look for the cause; nothing of it is
+/// true.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// The `iss` of its token.
+    pub issuer: Option<String>,
+    /// The `kid` of its token.
+    pub key_id: Option<String>,
+    /// The access key ID of its signature.
+    pub access_key: Option<String>,
+}
+
+/// The longest text of [`Claimed`], in characters.
+const CLAIMED_MAX: usize = 128;
+
+impl Claimed {
+    /// What `head` says, each text cut to 128 characters.
+    #[must_use]
+    pub fn by(head: &Parts) -> Self {
+        let cut = |it: Option<String>| it.map(|it| it.chars().take(CLAIMED_MAX).collect());
+        match Presented::new(&head.headers) {
+            Ok(Presented::Token(token)) => {
+                let (issuer, key_id) = Tokens::claimed(token);
+                Self { issuer: cut(issuer), key_id: cut(key_id), access_key: None }
+            }
+            Ok(Presented::Signature(value)) => {
+                let read = sign::Authorization::parse(value).ok();
+                let access_key = cut(read.map(|it| it.access_key_id().to_owned()));
+                Self { access_key, ..Self::default() }
+            }
+            Err(_) => Self::default(),
+        }
+    }
 }
 
 /// All identity sources of a gate.
@@ -122,7 +159,8 @@ impl Authenticator {
         match presented {
             Presented::Signature(value) => {
                 let keys = self.keys.as_ref().ok_or_else(|| {
-                    Error::Token("this gate has issued no access keys".to_owned())
+                    let message = "this gate has issued no access keys".to_owned();
+                    Error::Token(IdentityFault::Scheme, message)
                 })?;
                 let keys = Arc::clone(&keys.borrow());
                 keys.verify(value, head, project_id, moment)

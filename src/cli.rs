@@ -26,8 +26,9 @@ use std::future::Future;
 use std::io;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +68,7 @@ impl From<Exit> for ExitCode {
 /// A gate in front of Huawei Cloud ModelArts that deletes a training job only after its own policy
 /// has said yes.
 #[derive(Debug, Parser)]
-#[command(name = "lychgate", version, max_term_width = 100)]
+#[command(name = "lychgate", version = version(), max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -93,6 +94,15 @@ enum Command {
 enum Format {
     Human,
     Json,
+}
+
+/// The version, and the commit if the build was told it in `LYCHGATE_COMMIT`.
+fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let commit = option_env!("LYCHGATE_COMMIT").filter(|it| !it.is_empty());
+        format!("{} (commit {})", env!("CARGO_PKG_VERSION"), commit.unwrap_or("unknown"))
+    });
+    &VERSION
 }
 
 /// Runs the command line of this process.
@@ -182,6 +192,23 @@ fn print_json(data: &impl Serialize, exit: Exit) -> Exit {
 fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
+}
+
+/// What makes a gate look at its files now. Once this is made, SIGHUP ends the process no more.
+struct HangUps(Option<Signal>);
+
+impl HangUps {
+    fn listen() -> Self {
+        Self(signal(SignalKind::hangup()).ok())
+    }
+
+    /// Resolves at SIGHUP.
+    async fn next(&mut self) {
+        match &mut self.0 {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// Resolves at SIGTERM or Ctrl-C. Both are caught from the call on, not from the first poll: a stop

@@ -55,6 +55,17 @@ pub struct Config {
     pub telemetry: Telemetry,
 }
 
+/// What a process was started with, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The ledger's directory; a forwarder has none.
+    pub ledger: Option<String>,
+    /// Names and endpoints.
+    pub upstreams: String,
+    /// The names of the identity sources.
+    pub sources: String,
+}
+
 /// What a process does with a request.
 #[derive(Debug)]
 pub enum Role {
@@ -73,6 +84,8 @@ pub struct Gate {
     pub policies: PathBuf,
     /// Denials name the deciding statement.
     pub named_denials: bool,
+    /// What whoever is denied is told to do.
+    pub help: Option<String>,
     /// The cloud endpoints; at least one.
     pub upstreams: Vec<Upstream>,
     /// What `modelarts:poolType` is called.
@@ -201,6 +214,49 @@ impl Config {
             Role::Gate(gate) => Some(gate),
             Role::Forwarder(_) => None,
         }
+    }
+
+    /// What the first log line tells.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        let joined = |it: Vec<String>| it.join(", ");
+        match &self.role {
+            Role::Forwarder(forwarder) => Summary {
+                ledger: None,
+                upstreams: format!("{}={}", forwarder.gate.name, forwarder.gate.endpoint),
+                sources: "local".to_owned(),
+            },
+            Role::Gate(gate) => {
+                let authn::Config { issuers, keys, certificates } = &gate.identity;
+                let fixed = self.listen.iter().any(|it| it.principal.is_some());
+                let others = [(keys.is_some(), "keys"), (*certificates, "mtls"), (fixed, "local")];
+                let others = others.into_iter().filter(|(is_there, _)| *is_there);
+                let sources = issuers.iter().map(|it| it.name.clone());
+                let upstreams = gate.upstreams.iter().map(|it| &it.config);
+                Summary {
+                    ledger: Some(gate.ledger.directory.display().to_string()),
+                    upstreams: joined(
+                        upstreams.map(|it| format!("{}={}", it.name, it.endpoint)).collect(),
+                    ),
+                    sources: joined(sources.chain(others.map(|it| it.1.to_owned())).collect()),
+                }
+            }
+        }
+    }
+
+    /// What does nothing although somebody may think that it does.
+    #[must_use]
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if !self.trusted_proxies.is_empty() && self.listen.iter().all(|it| it.place.is_loopback()) {
+            remarks.push("`trusted_proxies` has no effect: every listener is on a loopback address or a socket, where g:SourceIp is absent".to_owned());
+        }
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+            if environment(name).is_some() {
+                remarks.push(format!("{name} has no effect: the gate connects directly"));
+            }
+        }
+        remarks
     }
 
     /// Reads and checks the file at `path`. Relative paths in it are relative to its directory.

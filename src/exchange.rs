@@ -9,18 +9,21 @@ mod response;
 #[cfg(test)]
 mod tests;
 
-pub use self::refusal::{CODES, ForwardFault, HeadFault, Refusal};
+pub use self::refusal::{
+    CODES, CameWith, Denied, FIELD_LINE_BYTES_MAX, ForwardFault, HEAD_BYTES_MAX, HEAD_FIELDS_MAX,
+    HeadFault, Refusal,
+};
 
 pub(crate) use self::response::{
     Relayed, Reply, X_LYCHGATE_ORIGIN, X_LYCHGATE_REQUEST_ID, X_REQUEST_ID, refused,
 };
 
-use crate::authn::Peer;
+use crate::authn::{Claimed, Peer};
 use crate::clock::Clock;
-use crate::metrics::{Decision, InFlight, Metrics, Origin};
+use crate::metrics::{Decision, IdentityFault, InFlight, Metrics, Origin};
 use crate::policy::Job;
 use crate::route::{self, JobIds};
-use crate::telemetry::{self, Stage, Summary, Trace, Tracer};
+use crate::telemetry::{self, Stage, Stranger, Summary, Trace, Tracer};
 
 use axum::body::Body;
 use http::request::Parts;
@@ -175,6 +178,8 @@ pub(crate) struct Exchange {
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) principal: Option<String>,
+    /// Why the caller is not known, and whom it said it was.
+    pub(crate) stranger: Option<(IdentityFault, Claimed)>,
     pub(crate) job: Option<Arc<Job>>,
     pub(crate) decision: Option<Decision>,
     pub(crate) statement: Option<String>,
@@ -244,12 +249,27 @@ impl Exchange {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let Facts { principal, job, decision, statement, undecided, upstream, upstream_request_id } =
-            &self.facts;
+        let Facts {
+            principal,
+            stranger,
+            job,
+            decision,
+            statement,
+            undecided,
+            upstream,
+            upstream_request_id,
+        } = &self.facts;
         let took = self.trace.finish(&Summary {
             secure: self.secure,
             error_code,
             principal: principal.as_deref(),
+            stranger: stranger.as_ref().map(|(fault, claimed)| Stranger {
+                fault: *fault,
+                peer: self.peer,
+                issuer: claimed.issuer.as_deref(),
+                key_id: claimed.key_id.as_deref(),
+                access_key: claimed.access_key.as_deref(),
+            }),
             job: job.as_deref(),
             decision: *decision,
             statement: statement.as_deref(),

@@ -20,8 +20,10 @@ use self::rate::Buckets;
 use self::resolve::{Case, Judged, Resolver, Unknown};
 
 use crate::attributes::PoolWords;
-use crate::authn::{self, Authenticator};
-use crate::exchange::{self, Arrival, Desk, Exchange, Handler, Middle, Refusal, Reply};
+use crate::authn::{self, Authenticator, Claimed};
+use crate::exchange::{
+    self, Arrival, CameWith, Denied, Desk, Exchange, Handler, Middle, Refusal, Reply,
+};
 use crate::ledger::record::LookUp;
 use crate::ledger::{self, Ending, Entry, Ledger, Outcome, Recorded, Undecided};
 use crate::metrics::AuthMethod;
@@ -50,6 +52,8 @@ const SETTLE_BYTES_MAX: usize = crate::attributes::ANSWER_BYTES_MAX;
 pub struct Settings {
     /// Denials name the deciding statement.
     pub named_denials: bool,
+    /// What whoever is denied is told to do.
+    pub help: Option<String>,
     /// Whose `X-Forwarded-*` counts.
     pub trusted_proxies: Vec<IpNet>,
     /// How often one principal may ask.
@@ -169,13 +173,25 @@ impl Gateway {
         })
     }
 
-    fn denied(&self, query: &Query, denial: Denial) -> Refusal {
-        Refusal::Denied {
+    fn denied(&self, exchange: &Exchange, case: &Case, denial: Denial) -> Refusal {
+        let Case { query, policies, .. } = case;
+        let named = self.settings.named_denials;
+        Refusal::Denied(Box::new(Denied {
             principal: query.principal.id().to_owned(),
             resource: query.urn(),
+            named,
+            came_with: named.then(|| CameWith {
+                groups: query.principal.groups().len(),
+                policies: policies.attached_count(query),
+            }),
             denial,
-            named: self.settings.named_denials,
-        }
+            help: self.help(exchange),
+        }))
+    }
+
+    fn help(&self, exchange: &Exchange) -> Option<String> {
+        let help = self.settings.help.as_ref()?;
+        Some(format!("{help} (request ID {})", exchange.request_id))
     }
 }
 
@@ -203,9 +219,17 @@ impl Middle for Gateway {
         let authenticating = authenticator.authenticate(head, &job.project_id, peer, now);
         let authenticated = exchange.trace.during(Stage::Authenticate, authenticating).await;
         let method = auth_method(&authenticated, head);
-        let principal = authenticated.map_err(Refusal::Identity);
-        desk.metrics.authentication(method, principal.as_ref().err().map(Refusal::code));
-        let principal = principal?;
+        let principal = match authenticated {
+            Ok(principal) => principal,
+            Err(error) => {
+                let fault = error.fault();
+                exchange.facts.stranger = Some((fault, Claimed::by(head)));
+                let refusal = Refusal::Identity(error);
+                desk.metrics.authentication(method, Some((refusal.code(), fault)));
+                return Err(refusal);
+            }
+        };
+        desk.metrics.authentication(method, None);
         exchange.facts.principal = Some(principal.id().to_owned());
         // Only now: a rate per name that anybody can claim would let strangers use up a person's.
         // And before anything is looked up or written, which is what the rate is to spare.
@@ -251,9 +275,11 @@ impl Middle for Gateway {
             let (permit, mut entry) =
                 match self.record(exchange, &case, (&attributes, &look_ups), decision).await? {
                     Recorded::Permitted(permit, entry) => (permit, entry),
-                    Recorded::Denied(denial) => return Err(self.denied(&case.query, denial)),
+                    Recorded::Denied(denial) => return Err(self.denied(exchange, &case, denial)),
                     Recorded::Undecided(open) => {
-                        return undecided(exchange, open, &case, &attributes, unknown_because);
+                        let help = self.help(exchange);
+                        return undecided(exchange, open, &case, &attributes, unknown_because)
+                            .map_err(|it| it.with_help(help));
                     }
                 };
             let fresh_until = known_since.map(|it| it + self.settings.attributes_max_age);
@@ -307,7 +333,7 @@ fn undecided(
             let listed = keys.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
             tracing::warn!(undecided = listed, "undecided for good: no repeat can help");
             exchange.facts.undecided = Some(listed);
-            Refusal::Undecidable { keys }
+            Refusal::Undecidable { keys, help: None }
         }
     })
 }

@@ -11,8 +11,8 @@ mod table;
 mod tests;
 
 pub use self::label::{
-    AuthMethod, ConnectionLimit, Decision, LedgerFault, LedgerRecord, LookUp, LookUpResult,
-    Operation, Origin,
+    AuthMethod, ConnectionLimit, Decision, IdentityFault, LedgerFault, LedgerRecord, LookUp,
+    LookUpResult, Operation, Origin,
 };
 pub use self::table::{DEFINITIONS, Definition, Kind};
 
@@ -164,8 +164,12 @@ impl Metrics {
     }
 
     /// A credential was accepted, or refused with an error code.
-    pub fn authentication(&self, method: AuthMethod, refused: Option<u16>) {
-        let labels = label::AuthLabels { method, result: label::AuthResult::from(refused) };
+    pub fn authentication(&self, method: AuthMethod, refused: Option<(u16, IdentityFault)>) {
+        let labels = label::AuthLabels {
+            method,
+            result: label::AuthResult::from(refused.map(|(code, _)| code)),
+            reason: refused.map_or("none", |(_, fault)| fault.as_str()),
+        };
         self.0.table.authentications.get_or_create(&labels).inc();
     }
 

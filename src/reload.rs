@@ -18,7 +18,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -38,9 +38,15 @@ const READ_AGAIN_MAX: Duration = Duration::from_secs(60);
 /// files costs no more than a small part of a core.
 const PAUSE_PER_READING: u32 = 50;
 
+/// The most changed files that a log line names.
+const CHANGES_MAX: usize = 10;
+
 /// The policies in force; clones follow the same directory.
 #[derive(Clone, Debug)]
-pub struct Policies(watch::Receiver<State>);
+pub struct Policies {
+    state: watch::Receiver<State>,
+    again: Arc<Notify>,
+}
 
 /// What is in force and what was refused since.
 #[derive(Clone, Debug, Default)]
@@ -82,6 +88,7 @@ pub struct Follower {
     /// Nothing is noticed without; the directory is then read again from time to time only.
     watcher: Option<RecommendedWatcher>,
     changes: mpsc::Receiver<()>,
+    again: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -115,30 +122,37 @@ impl Policies {
             tracing::warn!(%error, "changes of policies are noticed late");
         }
         let loader = Loader { directory, limits, clock, metrics, state: sender };
-        let mut follower = Follower { loader, watcher: watcher.ok(), changes };
+        let again = Arc::new(Notify::new());
+        let mut follower =
+            Follower { loader, watcher: watcher.ok(), changes, again: Arc::clone(&again) };
         // First listen, then read: a change between the two is noticed.
         follower.listen();
         follower.loader.load().await;
-        (Self(receiver), follower)
+        (Self { state: receiver, again }, follower)
     }
 
     /// What judges a request that arrives now. Ask once per request: each request is judged by one
     /// version.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Set>> {
-        self.0.borrow().in_force.as_ref().map(|it| Arc::clone(&it.set))
+        self.state.borrow().in_force.as_ref().map(|it| Arc::clone(&it.set))
     }
 
     /// What is in force and what was refused since.
     #[must_use]
     pub fn state(&self) -> State {
-        self.0.borrow().clone()
+        self.state.borrow().clone()
+    }
+
+    /// Has the directory read now, whether or not a change was noticed.
+    pub fn look(&self) {
+        self.again.notify_one();
     }
 
     /// Waits until [`Policies::state`] is another one than this handle has waited for before; for
     /// ever once nobody follows the directory any more.
     pub async fn changed(&mut self) {
-        if self.0.changed().await.is_err() {
+        if self.state.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -153,6 +167,7 @@ impl Follower {
                 () = stop.cancelled() => return,
                 Some(()) = self.changes.recv() => self.quiet().await,
                 () = tokio::time::sleep(pause) => (),
+                () = self.again.notified() => self.listen(),
             }
             let start = Instant::now();
             if self.loader.load().await {
@@ -256,10 +271,21 @@ impl Loader {
         };
         let (loaded, findings) = (self.clock.now(), diagnostics.len());
         let digest = set.digest().to_owned();
-        let version = Version { set: Arc::new(set), loaded, findings };
-        self.state.send_replace(State { in_force: Some(version), refusal: None });
+        let set = Arc::new(set);
+        let version = Version { set: Arc::clone(&set), loaded, findings };
+        let before = self.state.send_replace(State { in_force: Some(version), refusal: None });
         self.metrics.policies_loaded(&digest, findings, loaded);
-        tracing::info!(digest, findings, "policies loaded");
+        let statements = set.statement_count();
+        match before.in_force {
+            Some(before) => {
+                let changed = changes(before.set.files(), set.files());
+                tracing::info!(digest, statements, findings, changed, "policies changed");
+            }
+            None => {
+                let files = set.files().iter().count();
+                tracing::info!(digest, files, statements, findings, "policies loaded");
+            }
+        }
     }
 
     fn refuse(&self, digest: Option<String>, errors: usize, first: String) {
@@ -280,6 +306,24 @@ impl Loader {
             tracing::error!(digest, errors, first, "policies refused; those in force stay");
         }
     }
+}
+
+/// Which files differ, such as `+identity/new.json ~guardrails/protect.json -tests/old.yaml`; at most
+/// [`CHANGES_MAX`] of them.
+fn changes(before: &Files, after: &Files) -> String {
+    let gone = before.iter().filter(|(path, _)| after.get(path).is_none()).map(|it| ('-', it.0));
+    let other = after.iter().filter_map(|(path, bytes)| match before.get(path) {
+        None => Some(('+', path)),
+        Some(old) if old != bytes => Some(('~', path)),
+        Some(_) => None,
+    });
+    let all: Vec<_> = other.chain(gone).collect();
+    let told = all.iter().take(CHANGES_MAX).map(|(sign, path)| format!("{sign}{path}"));
+    let mut told: Vec<_> = told.collect();
+    if CHANGES_MAX < all.len() {
+        told.push(format!("and {} more", all.len() - CHANGES_MAX));
+    }
+    told.join(" ")
 }
 
 /// A finding in one line.

@@ -45,6 +45,8 @@ const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// The limits of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// HTTP/1.0 is answered as well, with or without a `Host`: probes of load balancers speak it.
+    pub http1_0: bool,
     /// From a head's first byte to its last; also for a TLS handshake.
     pub head: Duration,
     /// A connection without a request is closed after one to two times this.
@@ -67,6 +69,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            http1_0: false,
             head: Duration::from_secs(5),
             idle: Duration::from_secs(60),
             close: Duration::from_secs(5),

@@ -18,7 +18,7 @@ pub use self::export::{BATCH_DELAY, BATCH_SPANS_MAX, Collector, QUEUE_SPANS_MAX}
 pub use self::line::Format;
 pub use self::log::{Config as LogConfig, subscriber};
 pub use self::records::{Entry, Records, Rejected, Undelivered};
-pub use self::request::{Summary, span as request_span};
+pub use self::request::{Stranger, Summary, span as request_span};
 pub use self::stage::{Answer, Done, Running, Stage};
 pub use self::trace::{Config as TraceConfig, STAGES_MAX, Trace, Tracer};
 pub use self::traceparent::TRACEPARENT;

@@ -32,9 +32,9 @@ pub const STALE_KEYS_MIN: Duration = Duration::from_secs(10);
 /// principal let anyone in.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    pub(super) issuers: Vec<Issuer>,
-    pub(super) keys: Option<PathBuf>,
-    pub(super) certificates: bool,
+    pub(crate) issuers: Vec<Issuer>,
+    pub(crate) keys: Option<PathBuf>,
+    pub(crate) certificates: bool,
 }
 
 /// An issuer of JSON Web Tokens.

@@ -1,6 +1,9 @@
 //! Why a caller is not known.
 
+use crate::metrics::IdentityFault;
+
 use jiff::Timestamp;
+use std::fmt;
 use std::path::PathBuf;
 
 /// Why no principal came out of a request. The messages go to the caller: they name the check that
@@ -35,8 +38,8 @@ pub enum Error {
     #[error("more than one credential: send exactly one of Authorization and X-Auth-Token, once")]
     SeveralCredentials,
     /// 4018.
-    #[error("the signature does not fit the request and the key")]
-    Signature,
+    #[error("the signature does not fit the request and the key{0}")]
+    Signature(Mismatch),
     /// 4017.
     #[error(
         "the clocks disagree: the request was signed at {sent}, the gate's clock says {now}; the limit is 15 minutes"
@@ -47,15 +50,60 @@ pub enum Error {
         /// The gate's clock.
         now: Timestamp,
     },
-    /// 4013.
-    #[error("the credential is not valid: {0}")]
-    Token(String),
+    /// 4013, for the reason that the first field has in one word.
+    #[error("the credential is not valid: {1}")]
+    Token(IdentityFault, String),
     /// 4016.
     #[error("the gateway key `{0}` is not known here")]
     UnknownKey(String),
     /// 4019.
     #[error("the header `{0}` must be part of the signature")]
     Unsigned(&'static str),
+}
+
+/// What may have come between a signature and its request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The host that arrived, at most 64 characters, if the signature covers it.
+    pub host: Option<String>,
+    /// The signature fits a body `{}`, and none arrived.
+    pub over_braces: bool,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.over_braces, &self.host) {
+            (true, _) => f.write_str(
+                ": it was made over the body `{}`, and a delete has none: sign it without a body",
+            ),
+            (false, Some(host)) => write!(
+                f,
+                "; the Host that arrived is `{host}`: a proxy that changes the Host, the path or another signed header breaks every signature"
+            ),
+            (false, None) => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    /// Why, in one word.
+    #[must_use]
+    pub fn fault(&self) -> IdentityFault {
+        match self {
+            Self::Audience => IdentityFault::Audience,
+            Self::Certificate(_) => IdentityFault::Certificate,
+            Self::Expired(_) => IdentityFault::Expired,
+            Self::KeysUnavailable => IdentityFault::KeysUnavailable,
+            Self::NoCredential => IdentityFault::None,
+            Self::Project { .. } => IdentityFault::Project,
+            Self::SeveralCredentials => IdentityFault::Several,
+            Self::Signature(_) => IdentityFault::Signature,
+            Self::Skew { .. } => IdentityFault::ClockSkew,
+            Self::Token(fault, _) => *fault,
+            Self::UnknownKey(_) => IdentityFault::AccessKey,
+            Self::Unsigned(_) => IdentityFault::Unsigned,
+        }
+    }
 }
 
 /// Why the identity sources cannot be set up.

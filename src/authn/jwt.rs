@@ -21,6 +21,7 @@ use self::jwks::Found;
 use self::token::Token;
 use super::{Error, Moment, StartError, config};
 use crate::client;
+use crate::metrics::IdentityFault;
 use crate::policy::Principal;
 
 use aws_lc_rs::digest;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The longest token that is looked at, in bytes.
+/// The longest token that is looked at, in bytes; a head has room for one.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
 /// All issuers, and the tokens of theirs that were verified already.
@@ -84,6 +85,13 @@ impl Tokens {
         self.issuers.iter().filter_map(trouble).collect()
     }
 
+    /// What `token` says of itself, believed by nobody: its issuer and its key ID.
+    pub(super) fn claimed(token: &str) -> (Option<String>, Option<String>) {
+        let token = Some(token).filter(|it| it.len() <= TOKEN_BYTES_MAX);
+        let Some(token) = token.and_then(|it| Token::parse(it).ok()) else { return (None, None) };
+        (token.payload.get("iss").and_then(Value::as_str).map(str::to_owned), token.key_id)
+    }
+
     /// Says who `token` names.
     pub(super) async fn verify(
         &self,
@@ -91,7 +99,7 @@ impl Tokens {
         moment: Moment,
     ) -> Result<Arc<Principal>, Error> {
         if TOKEN_BYTES_MAX < token.len() {
-            return Err(Error::Token("it is longer than 16 KiB".to_owned()));
+            return Err(Error::Token(IdentityFault::Form, "it is longer than 16 KiB".to_owned()));
         }
         let mut key: Digest = [0; 32];
         key.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
@@ -107,8 +115,8 @@ impl Tokens {
     }
 
     async fn verify_anew(&self, token: &str, moment: Moment) -> Result<Verified, Error> {
-        let invalid = |message: &str| Error::Token(message.to_owned());
-        let token = Token::parse(token).map_err(invalid)?;
+        let invalid = |fault, message: &str| Error::Token(fault, message.to_owned());
+        let token = Token::parse(token).map_err(|it| invalid(IdentityFault::Form, it))?;
         // Nobody vouches for `iss` yet: it only says whose keys to try, and no other's are tried.
         let named = token.payload.get("iss").and_then(Value::as_str);
         let (index, issuer) = self
@@ -116,22 +124,34 @@ impl Tokens {
             .iter()
             .enumerate()
             .find(|(_, it)| named == Some(&it.config.issuer))
-            .ok_or_else(|| invalid("its issuer (iss) is not known here"))?;
+            .ok_or_else(|| invalid(IdentityFault::Issuer, "its issuer (iss) is not known here"))?;
         if !issuer.config.algorithms.contains(&token.algorithm) {
-            return Err(invalid("its issuer may not use that algorithm (alg)"));
+            return Err(invalid(
+                IdentityFault::Algorithm,
+                "its issuer may not use that algorithm (alg)",
+            ));
         }
         let snapshot = issuer.keys_for(&token).await?;
         let keys = match snapshot.keys.find(token.key_id.as_deref(), token.algorithm) {
             Found::Keys(keys) => keys,
             Found::Ambiguous => {
-                return Err(invalid("it names no key (kid), and its issuer has several"));
+                return Err(invalid(
+                    IdentityFault::KeyId,
+                    "it names no key (kid), and its issuer has several",
+                ));
             }
             Found::OtherAlgorithm | Found::Unknown => {
-                return Err(invalid("the key that it names is for another algorithm"));
+                return Err(invalid(
+                    IdentityFault::Algorithm,
+                    "the key that it names is for another algorithm",
+                ));
             }
         };
         if !keys.iter().any(|it| it.verifies(token.signature, token.signed, token.algorithm)) {
-            return Err(invalid("its signature does not fit its issuer's key"));
+            return Err(invalid(
+                IdentityFault::Signature,
+                "its signature does not fit its issuer's key",
+            ));
         }
         let (principal, validity) = claims::judge(&token.payload, &issuer.config, moment)?;
         let principal = Arc::new(principal);

@@ -6,7 +6,8 @@ mod watch;
 
 pub(super) use self::watch::watch;
 
-use super::{Error, Moment};
+use super::{Error, Mismatch, Moment};
+use crate::metrics::IdentityFault;
 use crate::policy::Principal;
 use crate::secret::Secret;
 use crate::sign::{
@@ -14,6 +15,7 @@ use crate::sign::{
 };
 
 use aws_lc_rs::rand;
+use http::header;
 use http::request::Parts;
 use jiff::SignedDuration;
 use std::collections::HashMap;
@@ -81,7 +83,7 @@ impl Keys {
 
         // Bodies are refused before anyone gets here.
         if !authorization.verify(&key.credential, &date, head, PayloadHash::empty())? {
-            return Err(Error::Signature);
+            return Err(Error::Signature(mismatch(&authorization, key, &date, head)));
         }
         match head.headers.get(X_PROJECT_ID) {
             Some(header) if header != project_id => {
@@ -119,8 +121,22 @@ impl Moment {
 
 impl From<sign::Error> for Error {
     fn from(error: sign::Error) -> Self {
-        Self::Token(error.to_string())
+        Self::Token(IdentityFault::Form, error.to_string())
     }
+}
+
+/// What a caller whose signature does not fit can look for.
+fn mismatch(
+    authorization: &sign::Authorization<'_>,
+    key: &Key,
+    date: &SdkDate,
+    head: &Parts,
+) -> Mismatch {
+    let braces = authorization.verify(&key.credential, date, head, PayloadHash::of(b"{}"));
+    let sent = || head.headers.get(header::HOST).and_then(|it| it.to_str().ok());
+    let host = head.uri.authority().map(|it| it.as_str()).or_else(sent);
+    let host = host.filter(|_| authorization.signs(header::HOST.as_str())).map(quote);
+    Mismatch { host, over_braces: braces == Ok(true) }
 }
 
 fn quote(text: &str) -> String {

@@ -1,6 +1,7 @@
 //! Which credential a request presents: exactly one, in one place.
 
 use super::Error;
+use crate::metrics::IdentityFault;
 use crate::sign;
 
 use http::{HeaderMap, HeaderValue, header};
@@ -36,7 +37,8 @@ impl<'a> Presented<'a> {
         }
         let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
         if scheme.eq_ignore_ascii_case("bearer") {
-            return Ok(Self::Token(rest));
+            // RFC 9110 §11.4 has one blank or more.
+            return Ok(Self::Token(rest.trim_start_matches(' ')));
         }
         let message = match scheme {
             _ if scheme.starts_with("SDK-") => {
@@ -48,7 +50,7 @@ impl<'a> Presented<'a> {
                  token, or sign with a gateway key (SDK-HMAC-SHA256)"
             }
         };
-        Err(Error::Token(message.to_owned()))
+        Err(Error::Token(IdentityFault::Scheme, message.to_owned()))
     }
 
     fn x_auth_token(value: &'a HeaderValue) -> Result<Self, Error> {
@@ -56,6 +58,7 @@ impl<'a> Presented<'a> {
         match value.split('.').count() {
             3 => Ok(Self::Token(value)),
             _ => Err(Error::Token(
+                IdentityFault::Scheme,
                 "X-Auth-Token holds no JSON Web Token; if it is a Huawei Cloud IAM token, the \
                  gate cannot verify it: send a token of your organisation's issuer, or sign with \
                  a gateway key"
@@ -66,7 +69,9 @@ impl<'a> Presented<'a> {
 }
 
 fn text(value: &HeaderValue) -> Result<&str, Error> {
-    value.to_str().map_err(|_| Error::Token("it is not visible ASCII".to_owned()))
+    value
+        .to_str()
+        .map_err(|_| Error::Token(IdentityFault::Form, "it is not visible ASCII".to_owned()))
 }
 
 #[cfg(test)]
@@ -100,6 +105,7 @@ mod tests {
         check(&[("cookie", "token=a.b.c")], Err("no credential"));
         check(&[("authorization", "Bearer a.b.c")], Ok(Token("a.b.c")));
         check(&[("authorization", "bearer a.b.c")], Ok(Token("a.b.c")));
+        check(&[("authorization", "Bearer   a.b.c")], Ok(Token("a.b.c")));
         check(&[("authorization", signed)], Ok(Signature(signed)));
         check(&[("authorization", "V11-HMAC-SHA256 x")], Ok(Signature("V11-HMAC-SHA256 x")));
         check(&[("x-auth-token", "a.b.c")], Ok(Token("a.b.c")));

@@ -59,7 +59,10 @@ async fn recorded_requests_of_the_sdks_are_known() {
         let result = authenticate().await.map(|it| it.id().to_owned());
         let expected = match it.matches {
             true => Ok("keys/sdk".to_owned()),
-            false => Err(Error::Signature),
+            false => {
+                assert!(matches!(result, Err(Error::Signature(_))), "{}", it.name);
+                result.clone()
+            }
         };
         assert_eq!(result, expected, "{}", it.name);
 
@@ -134,5 +137,5 @@ async fn what_can_verify_is_known() {
     let (head, _) = it.parts();
     let now = SdkDate::parse(head.headers["x-sdk-date"].to_str().unwrap()).unwrap().time();
     let result = nothing.authenticate(&head, project(&head), &peer(), now).await;
-    assert!(matches!(result, Err(Error::Token(_))), "no keys were ever issued");
+    assert!(matches!(result, Err(Error::Token(..))), "no keys were ever issued");
 }

@@ -94,7 +94,15 @@ async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
     stdout.write_all(text.as_bytes())?;
     stdout.flush()?;
     drop(stdout);
-    let exit = Exit::of(app.run(shutdown).await);
+    // A terminal that closes ends the demo, which then takes its files away.
+    let mut hang_ups = super::HangUps::listen();
+    let end = async {
+        tokio::select! {
+            () = shutdown => (),
+            () = hang_ups.next() => (),
+        }
+    };
+    let exit = Exit::of(app.run(end).await);
     emulator.stop().await;
     Ok(exit)
 }

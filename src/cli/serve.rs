@@ -3,12 +3,14 @@
 use super::{Exit, process};
 use crate::app::{App, StartError};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Summary};
+use crate::reload::Policies;
 use crate::telemetry;
 
 use std::path::{Path, PathBuf};
 
-/// Runs the gate.
+/// Runs the gate until SIGTERM or Ctrl-C. SIGHUP makes it look at its policies now; it looks at every
+/// other file at least once a second anyway.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The configuration file; `lychgate.example.yaml` shows everything that can stand in it.
@@ -20,9 +22,9 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     super::block_on(serve(&arguments.config))
 }
 
-async fn serve(config: &Path) -> Result<Exit, StartError> {
+async fn serve(path: &Path) -> Result<Exit, StartError> {
     let shutdown = super::shutdown_signal().map_err(StartError::Signals)?;
-    let config = match Config::load(config) {
+    let config = match Config::load(path) {
         Ok(config) => config,
         Err(error) => return Ok(super::complain(&error, Exit::Invalid)),
     };
@@ -31,8 +33,30 @@ async fn serve(config: &Path) -> Result<Exit, StartError> {
     process::protect_memory();
     let connections_max = process::connections(config.connections_max);
     let config = Config { connections_max, ..config };
+    let mut hang_ups = super::HangUps::listen();
+    let summary = config.summary();
+    for remark in config.remarks() {
+        tracing::warn!("{remark}");
+    }
     let app = App::start(config, clock).await?;
     telemetry::watch_panics(app.metrics());
     app.metrics().watch_log(log.dropped.clone());
-    Ok(Exit::of(app.run(shutdown).await))
+    let policies = app.policies().cloned();
+    let digest = policies.as_ref().and_then(Policies::current).map(|it| it.digest().to_owned());
+    let path = path.display().to_string();
+    let Summary { ledger, upstreams, sources } = summary;
+    tracing::info!(version = super::version(), path, ledger, upstreams, sources, digest, "started");
+    let look = async {
+        loop {
+            hang_ups.next().await;
+            tracing::info!("SIGHUP: looking at the files now");
+            if let Some(policies) = &policies {
+                policies.look();
+            }
+        }
+    };
+    tokio::select! {
+        exit = app.run(shutdown) => Ok(Exit::of(exit)),
+        never = look => never,
+    }
 }

@@ -15,6 +15,7 @@ use crate::gateway::Rate;
 use crate::ledger::{self, Checkpoints};
 use crate::route::JobIds;
 use crate::telemetry::{Collector, Format, LogConfig, TraceConfig};
+use crate::text::is_deceptive;
 
 use http::Uri;
 use ipnet::IpNet;
@@ -42,6 +43,9 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The smallest `ledger.segment`, in bytes.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
+/// The longest `policies.help`, in characters.
+const HELP_CHARACTERS_MAX: usize = 256;
 
 /// The limit for one batch of spans.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -139,6 +143,7 @@ impl Checker<'_> {
             identity: identity?,
             policies: self.path(&policies.directory),
             named_denials: policies.denials == file::Denials::Full,
+            help: policies.help.map(|it| self.help(it)),
             upstreams,
             pool_words: PoolWords {
                 dedicated: attributes.pool_types.dedicated,
@@ -149,6 +154,20 @@ impl Checker<'_> {
             settle_window: file.settle.map(|it| it.value).unwrap_or_default().window.0,
             per_principal,
         })
+    }
+
+    fn help(&mut self, written: Spanned<String>) -> String {
+        let text = &written.value;
+        let long = HELP_CHARACTERS_MAX < text.chars().count();
+        if text.trim().is_empty() || long || text.contains(is_deceptive) {
+            self.complain(
+                &written,
+                format!(
+                    "`help` is one line of visible text, at most {HELP_CHARACTERS_MAX} characters"
+                ),
+            );
+        }
+        written.value
     }
 
     /// Complains of something that is nowhere in the file.

@@ -221,6 +221,9 @@ pub(super) struct Policies {
     /// What a denial tells. Default: `full`.
     #[serde(default)]
     pub(super) denials: Denials,
+    /// What whoever is denied can do, such as whom to ask: one line of at most 256 characters, told
+    /// at the end of each denial with the request ID.
+    pub(super) help: Option<Spanned<String>>,
 }
 
 /// What a denial tells the caller.

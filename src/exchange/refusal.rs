@@ -17,6 +17,16 @@ pub const CODES: [u16; 42] = [
     5031, 5032, 5033, 5034, 5035, 5036, 5037, 5041, 5042, 5051,
 ];
 
+/// The longest request head, in bytes, with its empty line.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// The longest line of a head, in bytes, with its CRLF: as long as the longest token, its scheme and
+/// its field's name. On HTTP/2 a field counts with as many bytes as its line would have.
+pub const FIELD_LINE_BYTES_MAX: usize = 16 * 1024 + 64;
+
+/// The most fields in a head.
+pub const HEAD_FIELDS_MAX: usize = 64;
+
 /// Every answer that is the gate's own and not the cloud's; its text is what the caller reads in
 /// `error_msg`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,21 +43,8 @@ pub enum Refusal {
     #[error("cannot connect to ModelArts; nothing was sent")]
     Connect,
     /// The policies say no.
-    #[error(
-        "`{principal}` may not perform `{}` on `{resource}`: {}",
-        policy::ACTION,
-        reason(denial, *named)
-    )]
-    Denied {
-        /// Who asked, such as `corp/alice`.
-        principal: String,
-        /// The job's URN.
-        resource: String,
-        /// Why.
-        denial: Denial,
-        /// Statement names may be told to callers (`policies.denials: full`).
-        named: bool,
-    },
+    #[error(transparent)]
+    Denied(Box<Denied>),
     /// A forwarder has no answer of the central gate.
     #[error(transparent)]
     Forward(#[from] ForwardFault),
@@ -99,10 +96,13 @@ pub enum Refusal {
     TooMuch,
     /// The policies ask for what the request or its job does not say, however often it is asked.
     #[error(
-        "the policies ask for {}, which this job or request does not say in a way that can be read: asking again cannot help; nothing was sent",
-        listed(keys)
+        "the policies ask for {}, which this job or request does not say in a way that can be read: asking again cannot help; nothing was sent{}",
+        listed(keys),
+        sentence(help.as_deref())
     )]
     Undecidable {
+        /// What whoever reads it can do.
+        help: Option<String>,
         /// The keys, such as `modelarts:poolId`.
         keys: BTreeSet<String>,
     },
@@ -137,7 +137,9 @@ pub enum ForwardFault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadFault {
     /// A body, or a header that announces one.
-    #[error("this route takes no body")]
+    #[error(
+        "this route takes no body: not `{{}}`, and none that `Transfer-Encoding` or `Content-Length` announces, even if nothing follows"
+    )]
     Body,
     /// No loopback name in `Host` or `:authority`, on a listener that vouches for whoever reaches it:
     /// a browser that was led here by a name that resolves to loopback (DNS rebinding).
@@ -160,8 +162,14 @@ pub enum HeadFault {
     /// Not complete in time.
     #[error("the request head did not arrive in time")]
     TooSlow,
+    /// A field whose line is longer than the limit; its name, if it is one that is often long.
+    #[error("{0} is longer than {max} KiB", max = FIELD_LINE_BYTES_MAX / 1024)]
+    FieldTooLong(&'static str),
     /// More bytes or fields than the limits.
-    #[error("the request head has too many bytes or fields")]
+    #[error(
+        "the request head has more than {} KiB or {HEAD_FIELDS_MAX} fields",
+        HEAD_BYTES_MAX / 1024
+    )]
     TooLarge,
     /// Neither HTTP/1.1 nor HTTP/2.
     #[error("use HTTP/1.1 or HTTP/2")]
@@ -182,7 +190,7 @@ impl Refusal {
             Self::AttributesUnavailable => 5031,
             Self::CloudRefusesKey => 5021,
             Self::Connect | Self::Forward(ForwardFault::Connect) => 5022,
-            Self::Denied { denial, .. } => match denial.reason {
+            Self::Denied(denied) => match denied.denial.reason {
                 Reason::ExplicitDeny => 4031,
                 Reason::OutsideGuardrails => 4032,
                 Reason::NothingAllows => 4033,
@@ -193,7 +201,7 @@ impl Refusal {
                 HeadFault::Method => 4051,
                 HeadFault::Target(_) => 4001,
                 HeadFault::TargetTooLong => 4141,
-                HeadFault::TooLarge => 4311,
+                HeadFault::FieldTooLong(_) | HeadFault::TooLarge => 4311,
                 HeadFault::TooSlow => 4081,
                 HeadFault::Version => 5051,
             },
@@ -204,9 +212,9 @@ impl Refusal {
                 authn::Error::NoCredential => 4011,
                 authn::Error::Project { .. } | authn::Error::Unsigned(_) => 4019,
                 authn::Error::SeveralCredentials => 4012,
-                authn::Error::Signature => 4018,
+                authn::Error::Signature(_) => 4018,
                 authn::Error::Skew { .. } => 4017,
-                authn::Error::Certificate(_) | authn::Error::Token(_) => 4013,
+                authn::Error::Certificate(_) | authn::Error::Token(..) => 4013,
                 authn::Error::UnknownKey(_) => 4016,
             },
             Self::Internal => 5001,
@@ -235,6 +243,15 @@ impl Refusal {
         }
     }
 
+    /// The same, with what can be done about it where that is told.
+    #[must_use]
+    pub fn with_help(self, help: Option<String>) -> Self {
+        match self {
+            Self::Undecidable { keys, .. } => Self::Undecidable { keys, help },
+            other => other,
+        }
+    }
+
     /// The connection cannot be trusted to be in step any more and is closed after the answer.
     #[must_use]
     pub fn closes(&self) -> bool {
@@ -246,13 +263,69 @@ fn listed(keys: &BTreeSet<String>) -> String {
     keys.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn reason(denial: &Denial, named: bool) -> Cow<'static, str> {
-    match (denial.reason, &denial.statement) {
-        (Reason::ExplicitDeny, Some(statement)) if named => {
-            Cow::Owned(format!("denied by `{statement}`"))
+fn sentence(help: Option<&str>) -> String {
+    help.map(|it| format!(". {it}")).unwrap_or_default()
+}
+
+/// A decided no, as its caller is told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{principal}` may not perform `{}` on `{resource}`: {}{}",
+    policy::ACTION,
+    self.reason(),
+    sentence(help.as_deref())
+)]
+pub struct Denied {
+    /// Who asked, such as `corp/alice`.
+    pub principal: String,
+    /// The job's URN.
+    pub resource: String,
+    /// Why.
+    pub denial: Denial,
+    /// Statement names may be told to callers (`policies.denials: full`).
+    pub named: bool,
+    /// What the principal came with, where that may be told.
+    pub came_with: Option<CameWith>,
+    /// What whoever reads it can do.
+    pub help: Option<String>,
+}
+
+/// How much there was to allow something by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CameWith {
+    /// Groups of the principal.
+    pub groups: usize,
+    /// Identity policies that are attached to it for this project.
+    pub policies: usize,
+}
+
+impl Denied {
+    fn reason(&self) -> Cow<'static, str> {
+        let denial = &self.denial;
+        match (denial.reason, &denial.statement, self.came_with) {
+            (Reason::ExplicitDeny, Some(statement), _) if self.named => {
+                Cow::Owned(format!("denied by `{statement}`"))
+            }
+            (Reason::ExplicitDeny, ..) => Cow::Borrowed("a policy denies it"),
+            (Reason::OutsideGuardrails, ..) => {
+                Cow::Borrowed("it is outside what the guardrails allow")
+            }
+            (Reason::NothingAllows, _, Some(CameWith { groups, policies })) => Cow::Owned(format!(
+                "no policy that is attached to it allows this; it came with {}, and {} attached to it for this project",
+                counted(groups, "group", "groups"),
+                counted(policies, "policy is", "policies are")
+            )),
+            (Reason::NothingAllows, _, None) => {
+                Cow::Borrowed("no policy that is attached to it allows this")
+            }
         }
-        (Reason::ExplicitDeny, _) => Cow::Borrowed("a policy denies it"),
-        (Reason::OutsideGuardrails, _) => Cow::Borrowed("it is outside what the guardrails allow"),
-        (Reason::NothingAllows, _) => Cow::Borrowed("no policy that is attached to it allows this"),
+    }
+}
+
+fn counted(number: usize, one: &str, several: &str) -> String {
+    let what = if number == 1 { one } else { several };
+    match number {
+        0 => format!("no {what}"),
+        _ => format!("{number} {what}"),
     }
 }

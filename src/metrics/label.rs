@@ -59,6 +59,46 @@ words! {
 }
 
 words! {
+    /// Why a caller is not known.
+    pub enum IdentityFault {
+        /// The gateway key is not known here.
+        AccessKey = "access_key",
+        /// The token's issuer may not use that algorithm.
+        Algorithm = "algorithm",
+        /// The token is meant for somebody else.
+        Audience = "audience",
+        /// The client certificate names nobody.
+        Certificate = "certificate",
+        /// A claim is missing, of a wrong type, or says something that cannot be.
+        Claim = "claim",
+        /// The request was signed too long ago, or in the future.
+        ClockSkew = "clock_skew",
+        /// The token is expired, or not valid yet.
+        Expired = "expired",
+        /// The credential is not of the form that it should have.
+        Form = "form",
+        /// The token's issuer is not configured.
+        Issuer = "issuer",
+        /// The token's key is not one of its issuer's.
+        KeyId = "key_id",
+        /// The issuer's keys could not be had.
+        KeysUnavailable = "keys_unavailable",
+        /// No credential.
+        None = "no_credential",
+        /// The request is signed for another project.
+        Project = "project",
+        /// A way to prove who one is that this gate does not have.
+        Scheme = "scheme",
+        /// More than one credential.
+        Several = "several_credentials",
+        /// The signature does not fit.
+        Signature = "signature",
+        /// A header that must be signed is not.
+        Unsigned = "unsigned_header",
+    }
+}
+
+words! {
     /// Why the ledger could not do something.
     pub enum LedgerFault {
         /// More records wait than may.
@@ -276,6 +316,7 @@ impl From<Decision> for DecisionLabels {
 pub(super) struct AuthLabels {
     pub(super) method: AuthMethod,
     pub(super) result: AuthResult,
+    pub(super) reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

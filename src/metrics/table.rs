@@ -130,8 +130,8 @@ table! {
         Counter "lychgate_heads_refused_total" ["error_code"]
         "Request heads refused before they became requests; they are not among lychgate_requests_total";
     authentications: Family<label::AuthLabels, Counter> = Family::default(),
-        Counter "lychgate_authentications_total" ["method", "result"]
-        "Credentials judged, by method; the result is accepted or the error code";
+        Counter "lychgate_authentications_total" ["method", "result", "reason"]
+        "Credentials judged, by method; the result is accepted or the error code, and the reason says why it is that code";
     decisions: Family<label::DecisionLabels, Counter> = Family::default(),
         Counter "lychgate_decisions_total" ["result", "reason"]
         "Answers of the policies; the reason of a deny is explicit (a Deny statement), ceiling (outside the guardrails) or nothing_allows";

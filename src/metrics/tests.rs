@@ -18,7 +18,7 @@ fn busy() -> Metrics {
     it.request(StatusCode::FORBIDDEN, Origin::Gateway, Some(4031), Duration::from_millis(4));
     it.head_refused(4006);
     it.authentication(AuthMethod::Jwt, None);
-    it.authentication(AuthMethod::Key, Some(4018));
+    it.authentication(AuthMethod::Key, Some((4018, IdentityFault::Signature)));
     it.decision(Decision::Allow);
     it.decision(Decision::OutsideGuardrails);
     it.look_up(LookUp::Tags, LookUpResult::Found);

@@ -3,6 +3,7 @@
 use crate::authn::{self, Peer};
 use crate::exchange::{Arrival, Handler, HeadFault, Refusal, refused};
 use crate::server::guard::{Guard, Protocol, Refused};
+use crate::server::head::Scan;
 use crate::server::{Limits, Serving, head, http2, tls};
 
 use axum::body::Body;
@@ -117,7 +118,8 @@ pub(super) async fn serve<IO, H>(
     // Asking a token takes its lock: each connection has its own.
     shared.serving.drain = shared.serving.drain.child_token();
     let limits = shared.limits;
-    let mut guard = Guard::new(io, limits.head, limits.linger);
+    let scan = if limits.http1_0 { Scan::with_http1_0() } else { Scan::default() };
+    let mut guard = Guard::new(io, scan, limits.head, limits.linger);
     let Some(protocol) = protocol(&mut guard, agreed, &shared).await else {
         return;
     };

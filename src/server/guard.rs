@@ -57,6 +57,8 @@ pub(super) struct Guard<IO> {
     protocol: Protocol,
     /// Read and not yet passed on.
     held: BytesMut,
+    /// How each head begins to be judged.
+    fresh: Scan,
     scan: Scan,
     /// How much of `held` may be passed on.
     cleared: usize,
@@ -72,16 +74,22 @@ pub(super) struct Guard<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Guard<IO> {
-    /// Guards `io`: a head has `head_timeout` from its first byte, and closing waits up to
+    /// Guards `io`, each head from where `fresh` stands: a head has `head_timeout` from its first byte, and closing waits up to
     /// `linger_timeout` for the other end to have read its answer.
-    pub(super) fn new(io: IO, head_timeout: Duration, linger_timeout: Duration) -> Self {
+    pub(super) fn new(
+        io: IO,
+        fresh: Scan,
+        head_timeout: Duration,
+        linger_timeout: Duration,
+    ) -> Self {
         Self {
             io,
             head_timeout,
             linger_timeout,
             protocol: Protocol::Http1,
             held: BytesMut::new(),
-            scan: Scan::default(),
+            scan: fresh.clone(),
+            fresh,
             cleared: 0,
             passed: 0,
             refused: Refused::default(),
@@ -150,7 +158,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Guard<IO> {
                 Ok(Some(length)) => {
                     self.cleared = length;
                     self.passed += 1;
-                    self.scan = Scan::default();
+                    self.scan = self.fresh.clone();
                     self.timer = None;
                     return Poll::Ready(Ok(true));
                 }

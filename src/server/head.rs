@@ -17,14 +17,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 #[cfg(test)]
 mod tests;
 
-/// The longest request head, in bytes, with its empty line.
-pub const HEAD_BYTES_MAX: usize = 32 * 1024;
-
-/// The longest line of a head, in bytes, with its CRLF.
-pub const LINE_BYTES_MAX: usize = 8 * 1024;
-
-/// The most fields in a head.
-pub const FIELDS_MAX: usize = 64;
+pub use crate::exchange::{
+    FIELD_LINE_BYTES_MAX as LINE_BYTES_MAX, HEAD_BYTES_MAX, HEAD_FIELDS_MAX as FIELDS_MAX,
+};
 
 /// The longest method, in bytes. The longest registered one (`UPDATEREDIRECTREF`) has 17.
 pub const METHOD_BYTES_MAX: usize = 32;
@@ -46,14 +41,19 @@ const TWINS: [&[u8]; 7] = [
 ];
 
 /// Progress through one request head.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Scan {
+    /// HTTP/1.0 is taken too, with or without a `Host`.
+    http1_0: bool,
     /// Where the first line begins that is not judged yet.
     line: usize,
     /// Up to where that line has been searched for its end.
     searched: usize,
     fields: usize,
+    /// There is a `Host`, or there need be none.
     host: bool,
+    /// There is a `Host`.
+    named: bool,
     content_length: bool,
 }
 
@@ -97,13 +97,29 @@ impl Scan {
                 .strip_suffix(b"\r\n")
                 .ok_or(HeadFault::Malformed("a line ends without CR LF"))?;
             match (self.line, line) {
-                (0, _) => request_line(line)?,
+                (0, _) => self.request_line(line)?,
                 (_, []) if self.host => return Ok(Some(after)),
                 (_, []) => return Err(HeadFault::Malformed("no Host field")),
                 _ => self.field(line)?,
             }
             self.line = after;
             self.searched = after;
+        }
+    }
+
+    /// Of a listener that answers HTTP/1.0 as well, as probes of load balancers speak it.
+    pub(super) fn with_http1_0() -> Self {
+        Self { http1_0: true, ..Self::default() }
+    }
+
+    fn request_line(&mut self, line: &[u8]) -> Result<(), HeadFault> {
+        match request_line(line) {
+            Err(HeadFault::Version) if self.http1_0 => {
+                let line = line.strip_suffix(b"HTTP/1.0").ok_or(HeadFault::Version)?;
+                self.host = true;
+                request_line(&[line, b"HTTP/1.1"].concat())
+            }
+            judged => judged,
         }
     }
 
@@ -116,6 +132,9 @@ impl Scan {
         match (self.line, method) {
             (0, Some(_)) => HeadFault::TargetTooLong,
             (0, None) => HeadFault::Malformed("the request line has no method"),
+            (line, _) if line + LINE_BYTES_MAX <= HEAD_BYTES_MAX => {
+                field_too_long(bytes.get(line..).unwrap_or_default())
+            }
             _ => HeadFault::TooLarge,
         }
     }
@@ -130,7 +149,8 @@ impl Scan {
             return Err(HeadFault::Malformed("a control byte in a field value"));
         }
         if name.eq_ignore_ascii_case(b"host") {
-            let first = !std::mem::replace(&mut self.host, true);
+            let first = !std::mem::replace(&mut self.named, true);
+            self.host = true;
             return host_field(first, value.trim_ascii());
         }
         if name.eq_ignore_ascii_case(b"content-length") {
@@ -142,6 +162,14 @@ impl Scan {
         }
         field_name(name)
     }
+}
+
+/// The fault of a field that is too long, by its name: those that are long where they are wanted.
+pub(super) fn field_too_long(line: &[u8]) -> HeadFault {
+    let long = ["Authorization", "Cookie", "X-Auth-Token", "X-Forwarded-For"];
+    let name = line.split(|it| *it == b':').next().unwrap_or_default();
+    let named = long.into_iter().find(|it| it.as_bytes().eq_ignore_ascii_case(name));
+    HeadFault::FieldTooLong(named.unwrap_or("a header field"))
 }
 
 fn name_and_value(line: &[u8]) -> Result<(&[u8], &[u8]), HeadFault> {

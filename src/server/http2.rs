@@ -60,6 +60,13 @@ fn fields(parts: &Parts) -> Result<(), HeadFault> {
     if head::FIELDS_MAX < parts.headers.len() || head::HEAD_BYTES_MAX < bytes {
         return Err(HeadFault::TooLarge);
     }
+    let line = |name: &str, value: usize| name.len() + value + 4;
+    let mut fields = parts.headers.iter();
+    if let Some((name, _)) =
+        fields.find(|(name, value)| head::LINE_BYTES_MAX < line(name.as_str(), value.len()))
+    {
+        return Err(head::field_too_long(name.as_str().as_bytes()));
+    }
     if parts.headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(HeadFault::Body);
     }

@@ -42,9 +42,9 @@ impl<'a> Authorization<'a> {
         split_algorithm(value).is_some()
     }
 
-    /// Reads an `Authorization` value of SDK-HMAC-SHA256 or V11-HMAC-SHA256, exactly in the form
-    /// that the official SDKs write: one spelling, signed headers in lower case, sorted, without
-    /// repetition.
+    /// Reads an `Authorization` value of SDK-HMAC-SHA256 or V11-HMAC-SHA256 in the form that the
+    /// official SDKs write: one spelling, signed headers in lower case, sorted, without repetition.
+    /// Blanks after the algorithm and around commas may be any number, as other clients write them.
     ///
     /// # Errors
     /// [`Error::Authorization`] with the part that is wrong.
@@ -54,16 +54,22 @@ impl<'a> Authorization<'a> {
             return Err(wrong("it is too long"));
         }
         let (derived, parts) = split_algorithm(value).ok_or(wrong("the algorithm is unknown"))?;
-        let mut parts = parts.split(", ");
+        let mut parts = parts.split(',').map(|it| it.trim_matches(' '));
         let [Some(identity), Some(signed_headers), Some(signature), None] =
             [(); 4].map(|()| parts.next())
         else {
-            return Err(wrong("it needs three parts, each separated by a comma and a space"));
+            return Err(wrong("it needs three parts, separated by commas"));
         };
         let (access_key_id, scope) = match derived {
             false => {
-                let id = identity.strip_prefix("Access=").ok_or(wrong("`Access=` is missing"))?;
-                (id, None)
+                let older = identity.starts_with("Credential=");
+                let missing = match older {
+                    true => {
+                        "it has the older form with `Credential=…/sdk_request`: use an SDK that signs with `Access=`"
+                    }
+                    false => "`Access=` is missing",
+                };
+                (identity.strip_prefix("Access=").ok_or(wrong(missing))?, None)
             }
             true => {
                 let id = identity

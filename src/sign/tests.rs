@@ -216,7 +216,14 @@ fn derived_keys_are_as_the_sdks_derive_them() {
 fn malformed_values_are_refused() {
     let hex = "0".repeat(64);
     let good = format!("SDK-HMAC-SHA256 Access=AK, SignedHeaders=a;x-sdk-date, Signature={hex}");
-    assert_eq!(Authorization::parse(&good).unwrap().to_string(), good);
+    for blanks in [
+        good.clone(),
+        good.replace(", ", ","),
+        good.replace(", ", " ,  "),
+        good.replace(" Access", "  Access"),
+    ] {
+        assert_eq!(Authorization::parse(&blanks).unwrap().to_string(), good, "{blanks}");
+    }
     for (from, to) in [
         ("SDK-HMAC-SHA256", "SDK-HMAC-SM3"),
         ("SDK-HMAC-SHA256", "sdk-hmac-sha256"),
@@ -231,7 +238,10 @@ fn malformed_values_are_refused() {
         ("a;x-sdk-date", "a;;x-sdk-date"),
         ("a;x-sdk-date", "A;x-sdk-date"),
         ("a;x-sdk-date", "a x-sdk-date"),
-        (", Signature", ",Signature"),
+        (", Signature", "; Signature"),
+        (", Signature", ",, Signature"),
+        ("Access=", "Access ="),
+        ("Access=AK", "Credential=AK/20260115/r/s/sdk_request"),
         (", Signature", ", Signature=x, Signature"),
         (&hex, "0"),
         (&hex, &hex.replace("00", "0g")),

@@ -1,12 +1,13 @@
 //! What is told about a finished request, in its log line and on its span: who asked for what, what
 //! was decided, how it ended. No groups, claims, tags, job names or tokens.
 
-use crate::metrics::{Decision, Origin};
+use crate::metrics::{Decision, IdentityFault, Origin};
 use crate::policy::Job;
 
 use http::{Method, StatusCode};
 use std::error::Error;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 use tracing::Span;
 
@@ -27,6 +28,8 @@ pub struct Summary<'a> {
     pub origin: Origin,
     /// Who asked, such as `corp/alice`; `None` before authentication.
     pub principal: Option<&'a str>,
+    /// Who was not known.
+    pub stranger: Option<Stranger<'a>>,
     /// The training job, once the target is parsed.
     pub job: Option<&'a Job>,
     /// What the policies said, if they were asked.
@@ -41,6 +44,21 @@ pub struct Summary<'a> {
     pub upstream_request_id: Option<&'a str>,
     /// Why the answer is what it is, with its causes; for the log only.
     pub error: Option<&'a (dyn Error + 'static)>,
+}
+
+/// A caller that is not known: why, from where, and whom it said it was, of which nothing is true.
+#[derive(Clone, Copy, Debug)]
+pub struct Stranger<'a> {
+    /// Why.
+    pub fault: IdentityFault,
+    /// The other end of the connection.
+    pub peer: Option<IpAddr>,
+    /// The issuer that its token names.
+    pub issuer: Option<&'a str>,
+    /// The key that its token names.
+    pub key_id: Option<&'a str>,
+    /// The access key ID of its signature.
+    pub access_key: Option<&'a str>,
 }
 
 impl<'a> Summary<'a> {
@@ -60,6 +78,7 @@ impl<'a> Summary<'a> {
             error_code: None,
             origin,
             principal: None,
+            stranger: None,
             job: None,
             decision: None,
             statement: None,
@@ -94,6 +113,11 @@ pub(super) fn log(summary: &Summary<'_>, trace_id: &str, took: Duration) {
                 request_id = summary.request_id,
                 trace_id,
                 principal = summary.principal,
+                identity = summary.stranger.map(|it| it.fault.as_str()),
+                peer = summary.stranger.and_then(|it| it.peer).map(display),
+                issuer = summary.stranger.and_then(|it| it.issuer),
+                key_id = summary.stranger.and_then(|it| it.key_id),
+                access_key = summary.stranger.and_then(|it| it.access_key),
                 project = summary.job.map(|it| &*it.project_id),
                 job = summary.job.map(|it| &*it.training_job_id),
                 decision = summary.decision.map(Decision::result),

@@ -141,6 +141,10 @@ fn server_attributes(summary: &Summary<'_>) -> Vec<KeyValue> {
     }
     let words = [
         ("lychgate.principal", summary.principal),
+        ("lychgate.identity", summary.stranger.map(|it| it.fault.as_str())),
+        ("lychgate.issuer", summary.stranger.and_then(|it| it.issuer)),
+        ("lychgate.key_id", summary.stranger.and_then(|it| it.key_id)),
+        ("lychgate.access_key", summary.stranger.and_then(|it| it.access_key)),
         ("lychgate.project", summary.job.map(|it| it.project_id.as_str())),
         ("lychgate.job", summary.job.map(|it| it.training_job_id.as_str())),
         ("lychgate.decision", summary.decision.map(Decision::result)),

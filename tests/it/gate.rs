@@ -9,3 +9,4 @@ pub(crate) mod reload;
 pub(crate) mod secrets;
 pub(crate) mod stop;
 pub(crate) mod telemetry;
+pub(crate) mod told;

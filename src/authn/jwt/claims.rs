@@ -3,6 +3,7 @@
 
 use crate::authn::config::{ClaimPath, Issuer};
 use crate::authn::{Error, Moment, name};
+use crate::metrics::IdentityFault;
 use crate::policy::{Method, Principal};
 
 use jiff::{SignedDuration, Timestamp};
@@ -194,5 +195,5 @@ fn about(path: &ClaimPath, message: &str) -> Error {
 }
 
 fn invalid(message: &str) -> Error {
-    Error::Token(message.to_owned())
+    Error::Token(IdentityFault::Claim, message.to_owned())
 }

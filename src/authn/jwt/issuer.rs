@@ -8,6 +8,7 @@ use super::token::Token;
 use crate::authn::config::{Jwks, STALE_KEYS};
 use crate::authn::{Error, config};
 use crate::client;
+use crate::metrics::IdentityFault;
 use crate::trouble::Trouble;
 
 use futures_util::FutureExt;
@@ -157,8 +158,10 @@ impl Issuer {
             return Some(Ok(it.clone()));
         }
         let id = token.key_id.as_deref().unwrap_or_default();
-        let unknown =
-            || Error::Token("the key that it names is not one of its issuer's".to_owned());
+        let unknown = || {
+            let message = "the key that it names is not one of its issuer's".to_owned();
+            Error::Token(IdentityFault::KeyId, message)
+        };
         match state.last {
             Some((began, true)) if came <= began => {
                 self.remember_absent(id);

@@ -106,36 +106,39 @@ fn each_check_has_its_error() {
         Err(Error::UnknownKey("AK9".to_owned()))
     );
     let stranger = signed("AK1", "another secret", &Algorithm::SdkHmacSha256, now().now);
-    assert_eq!(verify(&stranger, now()), Err(Error::Signature));
-    assert_eq!(edited(&|it| set(it, "host", "other.example")), Err(Error::Signature));
-    assert_eq!(edited(&|it| set(it, "x-security-token", "other")), Err(Error::Signature));
-    assert_eq!(edited(&|it| it.method = Method::GET), Err(Error::Signature));
-    assert_eq!(edited(&|it| it.uri = "/v2/0a1b2c".parse().unwrap()), Err(Error::Signature));
-    assert_eq!(edited(&|it| set(it, "x-sdk-content-sha256", "x")), Err(Error::Signature));
+    assert!(matches!(verify(&stranger, now()), Err(Error::Signature(_))));
+    assert!(matches!(edited(&|it| set(it, "host", "other.example")), Err(Error::Signature(_))));
+    assert!(matches!(edited(&|it| set(it, "x-security-token", "other")), Err(Error::Signature(_))));
+    assert!(matches!(edited(&|it| it.method = Method::GET), Err(Error::Signature(_))));
+    assert!(matches!(
+        edited(&|it| it.uri = "/v2/0a1b2c".parse().unwrap()),
+        Err(Error::Signature(_))
+    ));
+    assert!(matches!(edited(&|it| set(it, "x-sdk-content-sha256", "x")), Err(Error::Signature(_))));
     assert_eq!(edited(&unsign("x-sdk-date")), Err(Error::Unsigned("X-Sdk-Date")));
     assert_eq!(edited(&unsign("x-project-id")), Err(Error::Unsigned("X-Project-Id")));
     assert_eq!(edited(&unsign("x-security-token")), Err(Error::Unsigned("X-Security-Token")));
     // The Go SDK does not sign the host: what is not signed may change.
-    assert_eq!(edited(&unsign("host")), Err(Error::Signature));
+    assert!(matches!(edited(&unsign("host")), Err(Error::Signature(_))));
     for (name, value) in [("x-project-id", "other"), ("x-project-id", "")] {
-        assert_eq!(edited(&|it| set(it, name, value)), Err(Error::Signature));
+        assert!(matches!(edited(&|it| set(it, name, value)), Err(Error::Signature(_))));
     }
-    assert!(matches!(edited(&|it| set(it, "x-sdk-date", "yesterday")), Err(Error::Token(_))));
+    assert!(matches!(edited(&|it| set(it, "x-sdk-date", "yesterday")), Err(Error::Token(..))));
     assert!(matches!(
         edited(&|it| {
             it.headers.remove("x-sdk-date");
         }),
-        Err(Error::Token(_))
+        Err(Error::Token(..))
     ));
     assert!(matches!(
         edited(&|it| {
             it.headers.append("x-project-id", HeaderValue::from_static(PROJECT));
         }),
-        Err(Error::Token(_))
+        Err(Error::Token(..))
     ));
     assert!(matches!(
         edited(&|it| set(it, "authorization", "SDK-HMAC-SHA256 nonsense")),
-        Err(Error::Token(_))
+        Err(Error::Token(..))
     ));
 
     let head = good();

@@ -131,6 +131,12 @@ impl Set {
         Explanation { decision, statements, way }
     }
 
+    /// How many identity policies are attached to the caller for the project.
+    #[must_use]
+    pub fn attached_count(&self, query: &Query) -> usize {
+        self.attached(query).len()
+    }
+
     /// The identity policies of the caller for the project, each once, in the order of their files.
     pub(in crate::policy) fn attached(&self, query: &Query) -> Vec<&Policy> {
         let mut numbers = Vec::new();

@@ -93,6 +93,12 @@ impl Set {
         self.statements().find(|it| it.name == *name).map(|it| &it.place)
     }
 
+    /// How many live statements there are: those that can cover the delete of a training job.
+    #[must_use]
+    pub fn statement_count(&self) -> usize {
+        self.statements().count()
+    }
+
     /// Every live statement.
     pub(in crate::policy) fn statements(&self) -> impl Iterator<Item = &Statement> {
         let policies = [&self.guardrails].into_iter().chain(&self.identity);

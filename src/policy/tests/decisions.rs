@@ -160,7 +160,7 @@ fn actions() {
         ("Action", r#"["*:*:*"]"#, true),
         ("Action", r#"["ModelArts:TRAINJOB:Delete"]"#, true),
         ("Action", r#"["modelarts:train*:delet?"]"#, true),
-        ("Action", r#"["modelarts::delete", "modelarts:trainJob:get"]"#, false),
+        ("Action", r#"["modelarts:trainJob:create", "modelarts:trainJob:get"]"#, false),
         ("Action", r#"["modelarts:trainJob:*"]"#, true),
         ("Action", r#"["obs:*:*"]"#, false),
         ("NotAction", r#"["obs:*:*"]"#, true),

@@ -12,7 +12,7 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn guarded() -> (DuplexStream, Guard<DuplexStream>) {
     let (client, server) = tokio::io::duplex(2 * LINGER_BYTES_MAX);
-    (client, Guard::new(server, HEAD_TIMEOUT, LINGER_TIMEOUT))
+    (client, Guard::new(server, Scan::default(), HEAD_TIMEOUT, LINGER_TIMEOUT))
 }
 
 /// What hyper would read of `sent`, and what the service would be told.

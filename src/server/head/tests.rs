@@ -65,7 +65,7 @@ fn is_target_too_long(it: &HeadFault) -> bool {
 }
 
 fn is_too_large(it: &HeadFault) -> bool {
-    *it == HeadFault::TooLarge
+    matches!(it, HeadFault::TooLarge | HeadFault::FieldTooLong(_))
 }
 
 fn is_version(it: &HeadFault) -> bool {
@@ -327,11 +327,15 @@ fn heads_have_limits() {
     accepts(&with_field(line(LINE_BYTES_MAX).as_bytes()));
     refuses(&with_field(line(LINE_BYTES_MAX + 1).as_bytes()), is_too_large);
     let head = |length: usize| {
-        let long = [line(LINE_BYTES_MAX), line(LINE_BYTES_MAX), line(LINE_BYTES_MAX)].join("\r\n");
+        let long = line(LINE_BYTES_MAX);
         let short = with_field(long.as_bytes()).len();
         with_field([long, line(length - short)].join("\r\n").as_bytes())
     };
     accepts(&head(HEAD_BYTES_MAX));
+    for (name, told) in [("aUTHORIZATION", "Authorization"), ("X-Other", "a header field")] {
+        let long = with_field(format!("{name}: {}", "b".repeat(LINE_BYTES_MAX)).as_bytes());
+        assert_eq!(check(&long), Err(HeadFault::FieldTooLong(told)));
+    }
     assert_eq!(head(HEAD_BYTES_MAX).len(), HEAD_BYTES_MAX);
     refuses(&head(HEAD_BYTES_MAX + 1), is_too_large);
 }

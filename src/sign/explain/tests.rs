@@ -75,7 +75,7 @@ fn the_first_difference_is_named() {
     let late = [&FIELDS[..3], &[("x-sdk-date", "2026-01-15")]].concat();
     for (head, value, part, message) in [
         (&good, "Bearer x".to_owned(), Part::Algorithm, "the algorithm is unknown"),
-        (&good, value.replace(", ", ","), Part::Form, "three parts"),
+        (&good, value.replace(", ", "; "), Part::Form, "three parts"),
         (&good, value.replace("Access=AK", "Access=OTHER"), Part::AccessKey, "`OTHER`"),
         (&without("x-project-id"), value.clone(), Part::SignedHeaders, "`x-project-id` is signed"),
         (&good, value.replace("x-project-id;", ""), Part::SignedHeaders, "not signed"),

@@ -25,7 +25,7 @@ fn with_field(field: &str) -> String {
 #[tokio::test]
 async fn refused_heads_are_answered_and_close() {
     let many = "A: b\r\n".repeat(64);
-    let long = "b".repeat(8 * 1024);
+    let long = "b".repeat(17 * 1024);
     let chunked = "\r\n\r\n0\r\n\r\n";
     let world = World::start(limits()).await;
     for (number, head, expected) in [

@@ -146,9 +146,13 @@ async fn a_certificate_is_a_principal_where_nothing_else_is_presented() {
             }
         }
     }
-    world.measures(r#"lychgate_authentications_total{method="mtls",result="accepted"} 8"#).await;
     world
-        .measures(r#"lychgate_authentications_total{method="mtls",result="Lychgate.4013"} 22"#)
+        .measures(
+            r#"lychgate_authentications_total{method="mtls",result="accepted",reason="none"} 8"#,
+        )
+        .await;
+    world
+        .measures(r#"lychgate_authentications_total{method="mtls",result="Lychgate.4013",reason="certificate"} 22"#)
         .await;
 }
 

@@ -282,6 +282,46 @@ fn every_key_pair_is_new() {
     assert!(lines.starts_with("ak: ") && lines.contains("\nsk: "), "{}", lines.len());
 }
 
+#[test]
+fn a_key_is_added_to_a_file_as_the_gate_reads_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keys.yaml");
+    let add = |more: &[&str]| {
+        let file = path.to_str().unwrap();
+        let fixed = ["keys", "create", "--add", file, "--principal"];
+        lychgate(&[&fixed[..], more].concat())
+    };
+    let ran = add(&["cleanup", "--group", "jobs", "--tag", "team=vision"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    assert_eq!(add(&["other"]).code, Some(0));
+    let text = fs::read_to_string(&path).unwrap();
+    let entry = text.lines().nth(1).unwrap().trim_start_matches("  - ");
+    let entry: Value = serde_json::from_str(entry).unwrap();
+    assert_eq!(entry["principal"], "cleanup");
+    assert_eq!((&entry["groups"][0], &entry["tags"]["team"]), (&"jobs".into(), &"vision".into()));
+    assert!(ran.stdout.contains(entry["ak"].as_str().unwrap()));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&path).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "nobody else reads it");
+    // Another list style, and what would not be a file of keys any more, stay as they are.
+    for (text, principal) in [("keys: []\n", "x"), (text.as_str(), "a\u{202e}b"), ("x: 1\n", "x")] {
+        fs::write(&path, text).unwrap();
+        let ran = add(&[principal]);
+        assert_eq!(ran.code, Some(1), "{text}");
+        assert!(ran.stderr.contains("stays as it is"), "{}", ran.stderr);
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left behind");
+    let printed = lychgate(&["keys", "create", "--principal", "p"]).stdout;
+    assert!(printed.starts_with("  - {\"ak\":"), "an entry to paste");
+}
+
+#[test]
+fn the_version_names_the_commit() {
+    let said = lychgate(&["--version"]).stdout;
+    let expected = concat!("lychgate ", env!("CARGO_PKG_VERSION"), " (commit ");
+    assert!(said.starts_with(expected) && said.ends_with(")\n"), "{said}");
+}
+
 #[tokio::test]
 async fn health_asks_the_admin_listener() {
     let detail = || Some("version b refused, 1 error".to_owned());

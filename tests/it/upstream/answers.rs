@@ -364,7 +364,7 @@ async fn a_trace_context_that_is_none_is_replaced_and_baggage_stays() {
     }
     // What does not fit into a line of the head.
     let world = World::builder().policies(ALLOW_ALL).start().await;
-    let field = format!("\r\ntracestate: {}\r\n", "a".repeat(10 << 10));
+    let field = format!("\r\ntracestate: {}\r\n", "a".repeat(17 << 10));
     let head = world.head("alice", FINISHED).replacen("\r\n", &field, 1);
     assert_eq!(said(&http::send(world.gate, head.as_bytes()).await), gate(431, "4311"));
     assert_eq!(world.emulator.counts().all(), 0);

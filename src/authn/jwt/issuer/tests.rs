@@ -70,7 +70,7 @@ async fn pass(seconds: u64) {
 }
 
 fn is_unknown(result: &Result<u64, Error>) -> bool {
-    matches!(result, Err(Error::Token(_)))
+    matches!(result, Err(Error::Token(..)))
 }
 
 #[tokio::test(start_paused = true)]
