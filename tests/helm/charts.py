@@ -77,6 +77,9 @@ REFUSED = [
     # What Kubernetes would take, and what would then not work.
     ("lychgate", ["--set", "config.admin.address=127.0.0.1:8481"], "config.admin.address"),
     ("lychgate", ["--set", "config.admin.address=[::1]:8481"], "config.admin.address"),
+    ("lychgate", ["--set", "config.admin.address=0.0.0.0:8480"], "config.admin.address"),
+    ("lychgate", ["--set", "config.admin.address=0.0.0.0"], "needs a port"),
+    ("lychgate", ["--set-json", 'config.listen=[{"address":"0.0.0.0:0"}]'], "needs a port"),
     ("lychgate", ["--set-json", 'config.listen=[{"address":"127.0.0.1:8480"}]'], "config.listen"),
     ("lychgate", ["--set-json", 'config.listen=[{"socket":"/tmp/x"}]'], "config.listen"),
     ("lychgate", ["--set-json", "config.listen=[]"], "config.listen"),

@@ -31,6 +31,9 @@
 {{- if include "lychgate.isLoopback" .Values.config.admin.address }}
 {{- fail "config.admin.address: probes and scrapes come from outside the pod, for example to 0.0.0.0:8481" }}
 {{- end }}
+{{- if eq (include "lychgate.dataPort" .) (include "lychgate.adminPort" .) }}
+{{- fail "config.admin.address: the port is a data listener's already" }}
+{{- end }}
 {{- range $section, $directory := dict "ledger" "/var/lib/lychgate" "policies" "/etc/lychgate/policies" }}
 {{- $set := dig $section "directory" "" $.Values.config }}
 {{- if not (hasPrefix (printf "%s/" $directory) (printf "%s/" (clean $set))) }}
@@ -73,19 +76,24 @@ cluster: not by `helm template`.
 {{- regexFind "^(127\\.|localhost|\\[::1\\]|\\[::ffff:127\\.)" . }}
 {{- end }}
 
+{{- define "lychgate.port" -}}
+{{- $port := regexFind ":[1-9][0-9]*$" . | trimPrefix ":" }}
+{{- required (printf "config: the address %q needs a port, as in 0.0.0.0:8480" .) $port }}
+{{- end }}
+
 {{- /* The port of the first listener that other pods reach. */}}
 {{- define "lychgate.dataPort" -}}
 {{- $ports := list }}
 {{- range .Values.config.listen }}
 {{- if and .address (not (include "lychgate.isLoopback" .address)) }}
-{{- $ports = append $ports (regexFind "[0-9]+$" .address) }}
+{{- $ports = append $ports (include "lychgate.port" .address) }}
 {{- end }}
 {{- end }}
 {{- required "config.listen: the Service needs a listener that other pods reach, such as 0.0.0.0:8480; a socket and a loopback address are the pod's own" (first $ports) }}
 {{- end }}
 
 {{- define "lychgate.adminPort" -}}
-{{- regexFind "[0-9]+$" .Values.config.admin.address }}
+{{- include "lychgate.port" .Values.config.admin.address }}
 {{- end }}
 
 {{- /*
