@@ -1,5 +1,9 @@
 //! What waits for the writer. One lock, held for a push or a swap: the writer takes all that waits
 //! at once, which is what makes a group.
+//!
+//! Only a decision is in a hurry, because a request waits for it. Everything else goes with the next
+//! decisions, or by itself after [`COMPANY`], so that a delete costs one sync and not two, and a
+//! decision seldom waits for the sync of something that could have waited for it.
 
 use super::entry::{Note, Notes};
 use crate::ledger::{Entry, Error, Pending};
@@ -13,6 +17,9 @@ use tokio::sync::oneshot;
 
 /// How many decisions may wait; more are refused at once.
 pub const QUEUE_MAX: usize = 1024;
+
+/// How long what is in no hurry waits for a decision to go with.
+const COMPANY: Duration = Duration::from_millis(10);
 
 /// Work for the writer.
 #[derive(Debug)]
@@ -46,9 +53,23 @@ struct State {
     decisions: usize,
     closing: bool,
     ended: bool,
-    /// The writer waits; waking it costs a system call that is spared while it works.
-    idle: bool,
+    /// The writer waits; waking it costs a system call, which is spared while it works.
+    asleep: Option<Sleep>,
 }
+
+/// What the writer waits for.
+#[derive(Clone, Copy, Debug)]
+enum Sleep {
+    /// Anything.
+    Deep,
+    /// A decision.
+    Light,
+}
+
+/// A decision was added, and the writer may not know yet: it is told when this is dropped.
+#[must_use = "the writer is told when it is dropped"]
+#[derive(Debug)]
+pub(in crate::ledger) struct Submitted<'a>(&'a Queue);
 
 /// What the writer took.
 #[derive(Debug)]
@@ -65,11 +86,11 @@ impl Notes for Queue {
 }
 
 impl Queue {
-    /// Adds a decision.
+    /// Adds a decision. Others that are added before the writer is told share its group.
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::Closed`], [`Error::Failed`].
-    pub(in crate::ledger) fn submit(&self, submission: Submission) -> Result<(), Error> {
+    pub(in crate::ledger) fn submit(&self, submission: Submission) -> Result<Submitted<'_>, Error> {
         let mut state = self.lock();
         if state.ended {
             return Err(Error::Failed);
@@ -81,41 +102,54 @@ impl Queue {
             return Err(Error::Busy);
         }
         state.decisions += 1;
-        self.push(state, Item::Decision(submission));
-        Ok(())
+        state.items.push(Item::Decision(submission));
+        Ok(Submitted(self))
     }
 
     /// Adds what nobody waits for. After the writer's end it is lost, and recovery finds the gap.
     pub(in crate::ledger) fn add(&self, item: Item) {
-        let state = self.lock();
+        let mut state = self.lock();
         if !state.ended {
-            self.push(state, item);
+            state.items.push(item);
+            self.wake(state);
         }
     }
 
-    fn push(&self, mut state: MutexGuard<'_, State>, item: Item) {
-        state.items.push(item);
-        let wake = mem::take(&mut state.idle);
-        drop(state);
-        if wake {
+    /// Wakes the writer if it waits for what is there, once.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        if state.asleep.is_some_and(|it| state.ends(it)) {
+            state.asleep = None;
+            drop(state);
             self.work.notify_one();
         }
     }
 
-    /// All that waits; waits for it up to `wait`.
+    /// All that waits. Waits up to `wait` for something, and then for a decision to go with it.
     pub(in crate::ledger) fn take(&self, wait: Duration) -> Taken {
-        let mut state = self.lock();
-        if state.items.is_empty() && !state.closing {
-            state.idle = true;
-            state = self
-                .work
-                .wait_timeout_while(state, wait, |it| it.items.is_empty() && !it.closing)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-            state.idle = false;
+        // A decision that was just written has an outcome soon: to wait for anything now would
+        // mean to be woken by it.
+        let mut state = self.sleep(self.lock(), Sleep::Light, COMPANY);
+        if state.items.is_empty() {
+            state = self.sleep(state, Sleep::Deep, wait);
+            if !state.items.is_empty() {
+                state = self.sleep(state, Sleep::Light, COMPANY);
+            }
         }
         state.decisions = 0;
         Taken { items: mem::take(&mut state.items), closing: state.closing }
+    }
+
+    fn sleep<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        how: Sleep,
+        wait: Duration,
+    ) -> MutexGuard<'a, State> {
+        state.asleep = Some(how);
+        let waited = self.work.wait_timeout_while(state, wait, |it| !it.ends(how));
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.asleep = None;
+        state
     }
 
     /// No more decisions.
@@ -141,5 +175,81 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn ends(&self, sleep: Sleep) -> bool {
+        let has_come = match sleep {
+            Sleep::Deep => !self.items.is_empty(),
+            Sleep::Light => 0 < self.decisions,
+        };
+        has_come || self.closing
+    }
+}
+
+impl Drop for Submitted<'_> {
+    fn drop(&mut self) {
+        self.0.wake(self.0.lock());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::ledger::fixture::{policies, query};
+    use crate::ledger::line::Kind;
+
+    use jiff::Timestamp;
+    use tokio::time::Instant;
+
+    fn note() -> Item {
+        Item::Note(Note { kind: Kind::Outcome, members: Vec::new(), pending: None })
+    }
+
+    fn decision() -> Submission {
+        let pending = Pending {
+            seq: 0,
+            time: Timestamp::UNIX_EPOCH,
+            request_id: String::new(),
+            upstream: String::new(),
+            job: query("curl/8").job,
+        };
+        let (reply, _) = oneshot::channel();
+        Submission { members: Vec::new(), policies: policies("00ff"), pending, reply }
+    }
+
+    #[test]
+    fn only_a_decision_disturbs_a_light_sleep() {
+        for (sleep, by_note) in [(Sleep::Light, false), (Sleep::Deep, true)] {
+            let queue = Queue::default();
+            queue.lock().asleep = Some(sleep);
+            queue.add(note());
+            assert_eq!(queue.lock().asleep.is_none(), by_note, "{sleep:?}");
+            queue.lock().asleep = Some(sleep);
+            let submitted = queue.submit(decision()).unwrap();
+            assert!(queue.lock().asleep.is_some(), "{sleep:?}: others may come before it is told");
+            drop(submitted);
+            assert!(queue.lock().asleep.is_none(), "{sleep:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_no_hurry_waits_for_a_decision_but_not_for_long() {
+        let queue = Queue::default();
+        queue.add(note());
+        let start = Instant::now();
+        assert_eq!(queue.take(Duration::MAX).items.len(), 1);
+        assert!(COMPANY <= start.elapsed());
+
+        // A decision that is there does not wait, and takes along what does.
+        queue.add(note());
+        let submitted = queue.submit(decision()).unwrap();
+        assert_eq!(queue.take(Duration::MAX).items.len(), 2);
+        drop(submitted);
+        queue.close();
+        let taken = queue.take(Duration::MAX);
+        assert!(taken.items.is_empty() && taken.closing);
     }
 }

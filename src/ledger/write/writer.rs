@@ -38,6 +38,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often free space is looked at when nothing is written.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// And when something is. What the ledger itself has written since is counted in any case.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// A buffer larger than this is given back after its group.
 const BUFFER_BYTES_KEPT: usize = 256 * 1024;
 
@@ -55,6 +58,10 @@ pub(in crate::ledger) struct Writer {
     metrics: Metrics,
     limits: Limits,
     segment: Option<Segment>,
+    /// So many bytes written, and free space is under the reserve, as far as is known.
+    room: u64,
+    /// When free space was looked at.
+    looked_at: Instant,
     /// What could not be written yet and must not be lost.
     backlog: Vec<Note>,
     buffer: Vec<u8>,
@@ -140,6 +147,8 @@ impl Writer {
             metrics,
             limits,
             segment: None,
+            room: 0,
+            looked_at: Instant::now(),
             backlog: Vec::new(),
             buffer: Vec::new(),
             unsigned: 0,
@@ -194,11 +203,14 @@ impl Writer {
 
     /// Refuses decisions while the disk is nearly full; what ends a decision may use the reserve.
     fn admit(&mut self, mut items: Vec<Item>) -> Vec<Item> {
-        // Where free space cannot be told, the write will tell.
-        let full = self.volume.free().is_ok_and(|free| {
-            self.metrics.set_ledger_free(free);
-            free < self.limits.reserve_bytes
-        });
+        if self.room == 0 || LOOK_EVERY <= self.looked_at.elapsed() {
+            // Where free space cannot be told, the write will tell.
+            let free = self.volume.free().inspect(|it| self.metrics.set_ledger_free(*it));
+            let free = free.map_or(u64::MAX, |it| it.saturating_add(1));
+            self.room = free.saturating_sub(self.limits.reserve_bytes);
+            self.looked_at = Instant::now();
+        }
+        let full = self.room == 0;
         self.status.send_if_modified(|status| {
             let before = *status;
             *status = match before {
@@ -322,7 +334,9 @@ impl Writer {
             return Err(Fault::Write(error));
         }
         self.volume.sync().map_err(Fault::Final)?;
-        segment.bytes += u64::try_from(group.bytes.len()).unwrap_or(u64::MAX);
+        let bytes = u64::try_from(group.bytes.len()).unwrap_or(u64::MAX);
+        segment.bytes += bytes;
+        self.room = self.room.saturating_sub(bytes);
         segment.policies.extend(group.policies.iter().cloned());
         self.unsigned += group.head.seq - self.head.seq;
         self.head = group.head;
@@ -379,6 +393,7 @@ impl Writer {
             let _ = submission.reply.send(Err(Error::Write(Arc::clone(&error))));
         }
         self.backlog = group.notes;
+        self.room = 0;
         self.keep(group.bytes);
     }
 
