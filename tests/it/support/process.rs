@@ -96,7 +96,7 @@ fn follow(
     }
 }
 
-/// A library for `LD_PRELOAD`, built into `directory`, that makes disks slow, bad or costless.
+/// A library for `LD_PRELOAD`, built into `directory`, that makes disks slow or bad.
 pub(crate) fn disk(directory: &Path) -> PathBuf {
     let shim = directory.join("disk.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/gate/faults/disk.c");

@@ -1,0 +1,228 @@
+//! What a judged, recorded and signed delete costs beside a blind pass through nginx, haproxy and
+//! bare hyper: `.ci/nightly bench`, or `cargo run --release -- [--quick] BINARY` here.
+//!
+//! Everything runs on loopback: the proxy that is measured on one core, the clients and an nginx
+//! that plays the cloud on the others. The contestants take turns, several rounds long, because a
+//! machine's mood changes; what is printed is the median of the rounds, and ratios are made within
+//! each round. docs/performance.md has figures and explains them.
+
+mod contestant;
+mod files;
+mod load;
+mod machine;
+mod pass_through;
+
+use contestant::Contestant;
+use contestant::Kind;
+use files::Files;
+use files::Gate;
+use load::Load;
+use machine::Cores;
+use machine::Usage;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How often each row is measured.
+const ROUNDS: usize = 3;
+
+/// Of a measurement with as many requests as go through, after a quarter of it to warm up.
+const CLOSED: Duration = Duration::from_millis(2000);
+
+/// Of a measurement at [`RATE`].
+const OPEN: Duration = Duration::from_millis(2500);
+
+/// Requests per second, for the latencies.
+const RATE: u32 = 1000;
+
+/// Keep-alive connections of the clients.
+const CONNECTIONS: usize = 32;
+
+/// The share of one core that others may take before a figure is marked.
+const OTHERS_MAX: f64 = 0.05;
+
+/// One row of the table.
+struct Row {
+    name: &'static str,
+    kind: Kind,
+    gate: Gate,
+    connections: usize,
+    /// The latencies at [`RATE`] are measured too.
+    open: bool,
+    /// Whose cost this one's is compared with.
+    beside: &'static str,
+    /// The most that it should cost of that.
+    aim: Option<f64>,
+}
+
+/// What a row measured in one round.
+struct Figures {
+    cpu_us: f64,
+    per_second: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    idle_mb: f64,
+    ready_ms: f64,
+    sync_ms: f64,
+    others: f64,
+}
+
+fn rows() -> Vec<Row> {
+    let row = |name, kind, beside, aim| Row {
+        name,
+        kind,
+        gate: Gate::default(),
+        connections: CONNECTIONS,
+        open: true,
+        beside,
+        aim,
+    };
+    let gate = |name, beside, aim, gate| Row { gate, ..row(name, Kind::Gate, beside, aim) };
+    let grown = |name, aim, it| Row { open: false, ..gate(name, "gate, tmpfs", aim, it) };
+    vec![
+        row("nginx, blind", Kind::Nginx, "nginx, blind", None),
+        row("haproxy, blind", Kind::Haproxy, "nginx, blind", None),
+        row("hyper, blind", Kind::Hyper, "nginx, blind", None),
+        gate("gate, tmpfs", "nginx, blind", Some(2.5), Gate::default()),
+        gate("gate, disk", "nginx, blind", Some(3.0), Gate { disk: true, ..Gate::default() }),
+        gate("… one look-up", "nginx, blind", Some(3.7), Gate { look_up: true, ..Gate::default() }),
+        grown("… 10 000 policies", Some(1.2), Gate { policies: 10_000, ..Gate::default() }),
+        grown("… 1 000 principals", Some(1.2), Gate { principals: 1_000, ..Gate::default() }),
+        Row { connections: 1_000, ..grown("… 1 000 connections", Some(1.2), Gate::default()) },
+        grown("… two cores", None, Gate { cores: 2, ..Gate::default() }),
+    ]
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (binary, rounds) = match *arguments {
+        [pass_through::ARGUMENT, listen, cloud] => return pass_through::run(listen, cloud),
+        ["--quick", binary] => (binary, 1),
+        [binary] => (binary, ROUNDS),
+        _ => {
+            eprintln!("usage: lychgate-bench [--quick] BINARY");
+            return ExitCode::from(64);
+        }
+    };
+    if let Err(message) = contestant::ports_are_free() {
+        eprintln!("gate: {message}");
+        return ExitCode::FAILURE;
+    }
+    let cores = Cores::assign();
+    println!("{cores}");
+    let files = Files::new(binary);
+    let _cloud = contestant::cloud(&files);
+    let rows = rows();
+    let mut figures: Vec<Vec<Figures>> = rows.iter().map(|_| Vec::new()).collect();
+    for round in 0..rounds {
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for index in order {
+            let measured = measure(&rows[index], &files, &cores);
+            figures[index].push(measured);
+        }
+    }
+    report(&rows, &figures);
+    memory(&files, &cores);
+    ExitCode::SUCCESS
+}
+
+fn measure(row: &Row, files: &Files, cores: &Cores) -> Figures {
+    let sync_ms = if row.gate.disk { files.sync_ms() } else { 0.0 };
+    let contestant = Contestant::start(row.kind, &row.gate, files, cores);
+    let idle_mb = contestant.memory_mb();
+    let load = Load { heads: files.heads(row.gate.principals), connections: row.connections };
+    let (mut cpu_us, mut per_second, mut others) = (0.0, 0.0, 0.0);
+    load.closed(CLOSED, |answers| {
+        let before = (answers(), Usage::now(), contestant.cpu());
+        std::thread::sleep(CLOSED);
+        let after = (answers(), Usage::now(), contestant.cpu());
+        let requests = (after.0 - before.0) as f64;
+        let spent = after.1.since(&before.1);
+        cpu_us = (after.2 - before.2).as_secs_f64() * 1e6 / requests;
+        per_second = requests / spent.wall.as_secs_f64();
+        others = spent.others;
+    });
+    let times = if row.open { load.open(RATE, OPEN) } else { Vec::new() };
+    let [p50_ms, p99_ms] = [50, 99].map(|it| percentile(&times, it));
+    Figures {
+        cpu_us,
+        per_second,
+        p50_ms,
+        p99_ms,
+        idle_mb,
+        ready_ms: contestant.ready_ms(),
+        sync_ms,
+        others,
+    }
+}
+
+/// Of sorted times, in milliseconds; 0 if there are none.
+fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+    let at = sorted.len().saturating_sub(1) * percent / 100;
+    sorted.get(at).map_or(0.0, |it| it.as_secs_f64() * 1e3)
+}
+
+fn median(of: impl Iterator<Item = f64>) -> f64 {
+    let mut sorted: Vec<f64> = of.collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+fn report(rows: &[Row], figures: &[Vec<Figures>]) {
+    println!(
+        "{:<20} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8}  {}",
+        "", "CPU µs", "requests/s", "p50 ms", "p99 ms", "idle MB", "ready ms", "CPU beside"
+    );
+    let mut busy = false;
+    for (row, own) in rows.iter().zip(figures) {
+        let of = |what: fn(&Figures) -> f64| median(own.iter().map(what));
+        let other = rows.iter().position(|it| it.name == row.beside).unwrap();
+        let ratio =
+            median(own.iter().zip(&figures[other]).map(|(own, other)| own.cpu_us / other.cpu_us));
+        let others = own.iter().map(|it| it.others).fold(0.0, f64::max);
+        busy |= OTHERS_MAX < others;
+        let time = |ms: f64| if row.open { format!("{ms:.2}") } else { "-".to_owned() };
+        println!(
+            "{:<20} {:>8.1} {:>10.0} {:>8} {:>8} {:>8.1} {:>8.0}  {ratio:.2} × {}{}{}",
+            row.name,
+            of(|it| it.cpu_us),
+            of(|it| it.per_second),
+            time(of(|it| it.p50_ms)),
+            time(of(|it| it.p99_ms)),
+            of(|it| it.idle_mb),
+            of(|it| it.ready_ms),
+            row.beside,
+            row.aim.map_or(String::new(), |it| format!(" (aim: {it})")),
+            if OTHERS_MAX < others { format!(" [others took {others:.2} cores]") } else { String::new() },
+        );
+        if row.gate.disk {
+            let nginx = median(figures[0].iter().map(|it| it.p50_ms));
+            let (sync, p50) = (of(|it| it.sync_ms), of(|it| it.p50_ms));
+            println!(
+                "{:<20} the disk's own append and fdatasync: {sync:.2} ms; p50 beyond nginx and that: {:+.2} ms (aim: 0.10)",
+                "", p50 - nginx - sync
+            );
+        }
+    }
+    if busy {
+        println!("the machine was too busy: rows with [others] say little; run it again");
+    }
+}
+
+/// What many callers leave in memory.
+fn memory(files: &Files, cores: &Cores) {
+    let gate = Gate { principals: files::PRINCIPALS_MAX, ..Gate::default() };
+    let contestant = Contestant::start(Kind::Gate, &gate, files, cores);
+    let idle = contestant.memory_mb();
+    let heads = files.heads(gate.principals);
+    let load = Load { heads, connections: CONNECTIONS };
+    load.each_once();
+    let after = contestant.memory_mb();
+    println!(
+        "memory: {idle:.1} MB idle, {after:.1} MB after {} tokens of as many principals",
+        gate.principals
+    );
+}
