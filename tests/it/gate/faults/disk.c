@@ -67,7 +67,7 @@ int fdatasync(int file) {
 
 int fsync(int file) {
     int (*sync)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
-    int result = off() ? 0 : sync(file);
+    int result = sync(file);
     tell(file);
     return result;
 }
