@@ -42,9 +42,6 @@ pub const USER_AGENT: &str = concat!("lychgate/", env!("CARGO_PKG_VERSION"));
 /// delete does not meet a connection that is just being closed.
 pub const IDLE: Duration = Duration::from_secs(4);
 
-/// The most idle connections kept for one upstream.
-pub const IDLE_CONNECTIONS_MAX: usize = 64;
-
 /// How often one call is tried: once more when the first provably did not leave.
 const ATTEMPTS_MAX: usize = 2;
 
