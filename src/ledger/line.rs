@@ -15,8 +15,7 @@ use aws_lc_rs::digest;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::fmt::Write;
-use std::io::Write as _;
+use std::io::Write;
 use std::sync::Arc;
 
 /// The longest line, in bytes, without its LF.
@@ -89,19 +88,19 @@ impl From<digest::Digest> for Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_hex(f, &self.0)
+        let text = hex::<{ 2 * digest::SHA256_OUTPUT_LEN }>(&self.0);
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
 
-fn write_hex(to: &mut impl Write, bytes: &[u8]) -> fmt::Result {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 15] {
-            to.write_char(DIGITS.get(usize::from(nibble)).copied().unwrap_or_default())?;
-        }
-    }
-    Ok(())
+/// `bytes` in lower-case hex, which is twice as long.
+fn hex<const CHARS: usize>(bytes: &[u8]) -> [u8; CHARS] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    std::array::from_fn(|at| {
+        let byte = bytes.get(at / 2).copied().unwrap_or_default();
+        let nibble = if at % 2 == 0 { byte >> 4 } else { byte & 15 };
+        DIGITS.get(usize::from(nibble)).copied().unwrap_or_default()
+    })
 }
 
 impl Head {
@@ -169,8 +168,8 @@ impl Tail {
     fn of(digest: &digest::Digest) -> Self {
         let mut res = String::with_capacity(TAIL_BYTES);
         res.push_str(r#","sum":""#);
-        // Writing to a string cannot fail.
-        let _ = write_hex(&mut res, digest.as_ref().get(..SUM_BYTES).unwrap_or_default());
+        let sum = hex::<{ 2 * SUM_BYTES }>(digest.as_ref());
+        res.push_str(str::from_utf8(&sum).unwrap_or_default());
         res.push_str(r#""}"#);
         Self(res)
     }
