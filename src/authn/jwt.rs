@@ -116,6 +116,7 @@ impl Tokens {
 
     async fn verify_anew(&self, token: &str, moment: Moment) -> Result<Verified, Error> {
         let invalid = |fault, message: &str| Error::Token(fault, message.to_owned());
+        let bytes = token.len();
         let token = Token::parse(token).map_err(|it| invalid(IdentityFault::Form, it))?;
         // Nobody vouches for `iss` yet: it only says whose keys to try, and no other's are tried.
         let named = token.payload.get("iss").and_then(Value::as_str);
@@ -155,6 +156,6 @@ impl Tokens {
         }
         let (principal, validity) = claims::judge(&token.payload, &issuer.config, moment)?;
         let principal = Arc::new(principal);
-        Ok(Verified { issuer: index, version: snapshot.version, validity, principal })
+        Ok(Verified { issuer: index, version: snapshot.version, validity, principal, bytes })
     }
 }

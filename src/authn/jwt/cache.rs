@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most tokens in each of the two halves.
-const HALF_MAX: usize = 2048;
+/// The most that the tokens of each of the two halves are long together, in bytes. What is remembered
+/// of a token is at most some ten times as long, with very many very short groups.
+const HALF_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// SHA-256 of a token.
 pub(super) type Digest = [u8; 32];
@@ -24,9 +25,11 @@ pub(super) struct Verified {
     pub(super) version: u64,
     pub(super) validity: Validity,
     pub(super) principal: Arc<Principal>,
+    /// The length of the token.
+    pub(super) bytes: usize,
 }
 
-/// Verified tokens by digest, at most twice [`HALF_MAX`]. When the newer half is full, the older
+/// Verified tokens by digest, at most twice [`HALF_BYTES_MAX`]. When the newer half is full, the older
 /// one, which has not been asked for since, is forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Cache(Mutex<Halves>);
@@ -34,6 +37,8 @@ pub(super) struct Cache(Mutex<Halves>);
 #[derive(Debug, Default)]
 struct Halves {
     newer: HashMap<Digest, Verified>,
+    /// How long the newer tokens are together.
+    bytes: usize,
     older: HashMap<Digest, Verified>,
 }
 
@@ -58,10 +63,14 @@ impl Cache {
 
 impl Halves {
     fn insert(&mut self, digest: Digest, verified: Verified) {
-        if HALF_MAX <= self.newer.len() && !self.newer.contains_key(&digest) {
+        let bytes = verified.bytes;
+        if HALF_BYTES_MAX < self.bytes + bytes && !self.newer.contains_key(&digest) {
             self.older = mem::take(&mut self.newer);
+            self.bytes = 0;
         }
-        self.newer.insert(digest, verified);
+        if self.newer.insert(digest, verified).is_none() {
+            self.bytes += bytes;
+        }
     }
 }
 
@@ -86,7 +95,7 @@ mod tests {
     fn verified() -> Verified {
         let principal = Principal::new("corp", "alice", [], [].into(), Method::Jwt);
         let validity = Validity { not_before: moment(100, 0).now, expires: moment(200, 0).now };
-        Verified { issuer: 0, version: 0, validity, principal: Arc::new(principal) }
+        Verified { issuer: 0, version: 0, validity, principal: Arc::new(principal), bytes: 4096 }
     }
 
     /// attacks.md 51, 53
@@ -109,11 +118,12 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_kept_and_the_rest_is_bounded() {
         let cache = Cache::default();
-        for number in 0..10 * HALF_MAX {
+        let half = HALF_BYTES_MAX / verified().bytes;
+        for number in 0..10 * half {
             cache.insert(digest(number), verified());
             assert!(cache.get(&digest(0), moment(150, 150)).is_some(), "after {number}");
         }
         let halves = cache.0.into_inner().unwrap();
-        assert!(halves.newer.len() + halves.older.len() <= 2 * HALF_MAX);
+        assert!((half..=2 * half).contains(&(halves.newer.len() + halves.older.len())));
     }
 }
