@@ -115,7 +115,11 @@ class Accounts:
 
     def is_known(self, token):
         """Whether the API server itself takes a token."""
-        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+        review = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token},
+        }
         said = self.cluster.must("create", "--output=json", "--filename=-", data=json.dumps(review))
         return json.loads(said)["status"].get("authenticated", False)
 
@@ -149,7 +153,9 @@ class World:
         change(issuer)
         file = self.work / f"{name}.values.yaml"
         file.write_text(yaml.safe_dump(values))
-        rendered = self.helm.template("lychgate", "lychgate", "--namespace", "lychgate", "--values", str(file))[1]
+        rendered = self.helm.template(
+            "lychgate", "lychgate", "--namespace", "lychgate", "--values", str(file)
+        )[1]
         spec = pod.pod_spec(pod.find(rendered, "StatefulSet", "lychgate"))
         given = charts.given() | {
             "tokens": {None: self.accounts.token(name="lychgate", namespace="lychgate")},

@@ -15,7 +15,14 @@ LONGEST = "a" * 52 + "b"
 # Name, release, chart, namespace, values files, further arguments.
 RENDERINGS = [(*it, []) for it in charts.RENDERINGS] + [
     ("odd values", "lychgate", "lychgate", "odd", ["examples/gate.yaml", HERE / "values/odd.yaml"], []),
-    ("odd values of a sidecar", "1e3", "examples/workload", "123", [HERE / "values/odd-sidecar.yaml"], []),
+    (
+        "odd values of a sidecar",
+        "1e3",
+        "examples/workload",
+        "123",
+        [HERE / "values/odd-sidecar.yaml"],
+        [],
+    ),
     ("a release like a number", "123", "lychgate", "123", ["examples/gate.yaml"], []),
     ("a release like a float", "1e3", "lychgate", "1e3", ["examples/gate.yaml"], []),
     ("a release like a truth value", "true", "lychgate", "null", ["examples/gate.yaml"], []),
@@ -30,12 +37,21 @@ def namespace(name):
 
 
 # What the values name besides.
-RUNTIME = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "gvisor"}, "handler": "runsc"}
+RUNTIME = {
+    "apiVersion": "node.k8s.io/v1",
+    "kind": "RuntimeClass",
+    "metadata": {"name": "gvisor"},
+    "handler": "runsc",
+}
 
 
 def make_namespace(cluster, name):
     """With Pod Security `restricted`, and the account that the controller manager would make."""
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
+    account = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "default", "namespace": name},
+    }
     cluster.apply([namespace(name), account])
 
 
@@ -76,7 +92,9 @@ def check_rendering(check, cluster, helm, row):
     for made in pods_of(objects):
         run = apply(cluster, json.dumps(made), "--dry-run=server")
         check(f"{name}: its pod is restricted", run.returncode == 0, run.stderr)
-    deleted = cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename", "-", data=text)
+    deleted = cluster.kubectl(
+        "delete", "--ignore-not-found", "--wait=false", "--filename", "-", data=text
+    )
     check(f"{name}: taken away", deleted.returncode == 0, deleted.stderr)
 
 
@@ -119,9 +137,21 @@ class Release:
         """
         listed = self.cluster.get(
             "statefulset,service,configmap,networkpolicy,poddisruptionbudget,serviceaccount,ingress",
-            *("--namespace", "lychgate", "--selector", f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component!=config"),
+            *(
+                "--namespace",
+                "lychgate",
+                "--selector",
+                f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component!=config",
+            ),
         )["items"]
-        changing = ("managedFields", "resourceVersion", "generation", "annotations", "uid", "creationTimestamp")
+        changing = (
+            "managedFields",
+            "resourceVersion",
+            "generation",
+            "annotations",
+            "uid",
+            "creationTimestamp",
+        )
         for it in listed:
             it["metadata"] = {key: value for key, value in it["metadata"].items() if key not in changing}
             it.pop("status", None)
@@ -173,7 +203,11 @@ def check_upgrades(check, cluster, helm):
     said("helm rollback", release.run("rollback", "1"))
     back = release.objects()
     differing = [it for it in first.keys() | back.keys() if first.get(it) != back.get(it)]
-    check("after it everything is as it was", not differing, [(first.get(it), back.get(it)) for it in differing])
+    check(
+        "after it everything is as it was",
+        not differing,
+        [(first.get(it), back.get(it)) for it in differing],
+    )
 
     run = release.run("upgrade", *NO_HOOKS, "--set", "ledger.size=40Gi")
     refused = run.returncode != 0 and "field is immutable" in run.stderr

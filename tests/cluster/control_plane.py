@@ -81,7 +81,9 @@ class Processes:
     def start(self, name, command, **options):
         with open(self.logs / f"{name}.log", "a", encoding="utf-8") as log:
             command = [str(it) for it in command]
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options
+            )
         self.running[name] = process
         return process
 
@@ -184,7 +186,9 @@ class Cluster:
         command += [f"--service-account-key-file={public}" for _, public in self.signing]
         self.processes.start("kube-apiserver", command)
         if not eventually(lambda: self.kubectl("get", "--raw", "/readyz").returncode == 0):
-            raise SystemExit(f"the API server does not get ready\n{self.processes.log('kube-apiserver')[-4000:]}")
+            raise SystemExit(
+                f"the API server does not get ready\n{self.processes.log('kube-apiserver')[-4000:]}"
+            )
 
     def restart_api(self, issuer=ISSUER):
         self.processes.stop("kube-apiserver")

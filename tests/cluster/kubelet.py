@@ -1,0 +1,544 @@
+"""The central gate and the examples on a real node, under load.
+
+Usage: kubelet.py WORK BIN PACKAGES IMAGES HELM LYCHGATE, started by tests/cluster/nightly in namespaces
+of its own. PACKAGES holds what was unpacked of Debian, IMAGES the gate's image, HELM what tests/helm/run
+has installed.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).parent
+sys.path += [str(HERE.parent / it) for it in ("helm", "docs")]
+
+import yaml
+
+import charts
+import delete
+import images
+import run as documents
+from applied import make_namespace
+from control_plane import NODE_ADDRESS, Pki, eventually
+from load import Caller, Cloud, Load
+from node import NODE, Node
+
+CLOUD = "modelarts.cn-north-4.myhuaweicloud.com"
+# The cloud without TLS, for a workload that lists jobs.
+PLAIN = 9480
+RATE = 10
+# What the examples' values name.
+PYTHON = "registry.example/python-huaweicloud:3.1.219"
+# Whose deletes the load is.
+CALLER = "system:serviceaccount:vision:load"
+SPACE = ("--namespace", "lychgate")
+REPLICAS = ("lychgate-0", "lychgate-1")
+
+
+def volume(work, number):
+    """A volume on the node for a ledger."""
+    path = work / f"volumes/{number}"
+    path.mkdir(parents=True)
+    term = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": f"local-{number}"},
+        "spec": {
+            "capacity": {"storage": "100Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "storageClassName": "local",
+            "local": {"path": str(path)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [term]}]}},
+        },
+    }
+
+
+STORAGE = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {
+        "name": "local",
+        "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+    },
+    "provisioner": "kubernetes.io/no-provisioner",
+    "volumeBindingMode": "WaitForFirstConsumer",
+    "allowVolumeExpansion": True,
+}
+
+
+class Scene:
+    """The cluster, the cloud behind it, and an administrator's directory."""
+
+    def __init__(self, work, bin, packages, archives, helm, lychgate):
+        self.check = charts.Checks()
+        self.node = Node(work / "node", bin, packages)
+        self.cluster, self.work, self.lychgate = self.node.cluster, work, lychgate
+        self.desk = work / "desk"
+        shutil.rmtree(self.desk, ignore_errors=True)
+        shutil.copytree(charts.CHARTS, self.desk / "helm")
+        (self.desk / "bin").mkdir()
+        (self.desk / "bin/helm").symlink_to(helm)
+        (self.desk / "bin/kubectl").symlink_to(bin / "kubectl")
+        self.environment = {
+            **os.environ,
+            "PATH": f"{self.desk}/bin:{os.environ['PATH']}",
+            "KUBECONFIG": str(self.cluster.admin),
+            "HOME": str(self.desk),
+        }
+        self.told = []
+        self.start_cloud()
+        self.node.start(archives, [CLOUD])
+        self.cluster.apply([STORAGE, *(volume(work, number) for number in range(2))])
+        self.make_certificates()
+
+    def start_cloud(self):
+        """The emulator, behind TLS and the cloud's name."""
+        shutil.rmtree(self.work / "pki", ignore_errors=True)
+        shutil.rmtree(self.work / "volumes", ignore_errors=True)
+        authority = Pki(self.work / "pki/cloud", "cloud")
+        certificate, key = authority.sign("cloud", f"/CN={CLOUD}", "serverAuth", [f"DNS:{CLOUD}"])
+        process, self.demo = delete.start_demo(self.lychgate)
+        self.node.processes.running["demo"] = process
+        port = self.demo["emulator"].rsplit(":", 1)[1]
+        for name, listen, files in (("tls", 443, [certificate, key]), ("plain", PLAIN, [])):
+            command = [sys.executable, HERE / "relay.py", NODE_ADDRESS, listen, port, *files]
+            self.node.processes.start(name, command)
+        self.cloud = Cloud(self.demo["emulator"])
+        self.cloud_ca = authority.ca
+
+    def make_certificates(self):
+        self.authority = Pki(self.work / "pki/gate", "gates")
+        self.new_certificate("tls")
+        key = self.demo["cloud_key"]
+        (self.desk / "cloud.yaml").write_text(f"ak: {key['ak']}\nsk: {key['sk']}\n")
+
+    def new_certificate(self, name):
+        names = ["DNS:lychgate.lychgate.svc"]
+        for it in self.authority.sign(name, "/CN=lychgate", "serverAuth", names):
+            shutil.copy(it, self.desk)
+
+    def shell(self, text):
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", text],
+            cwd=self.desk,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    def must(self, title, text):
+        """A check that a command of the administrator's succeeds; its output."""
+        began = time.monotonic()
+        it = self.shell(text)
+        self.check(
+            f"{title} ({time.monotonic() - began:.0f} s)", it.returncode == 0, it.stdout + it.stderr
+        )
+        return it.stdout
+
+    def upgrade(self, title, *settings):
+        values = "".join(f" --set {it}" for it in settings)
+        self.must(title, f"helm upgrade lychgate helm/lychgate -n lychgate --values gate.yaml{values}")
+
+    def ready(self, name):
+        """Whether a pod is there, is not about to end, and is ready."""
+        it = self.cluster.kubectl("get", "pod", name, *SPACE, "--output=json")
+        document = json.loads(it.stdout or "{}")
+        conditions = {it["type"]: it["status"] for it in document.get("status", {}).get("conditions", [])}
+        return (
+            "deletionTimestamp" not in document.get("metadata", {}) and conditions.get("Ready") == "True"
+        )
+
+    def identity(self, name):
+        """Of a pod; None when it is not there."""
+        it = self.cluster.kubectl("get", "pod", name, *SPACE, "--output=jsonpath={.metadata.uid}")
+        return it.stdout or None
+
+    def wait_ready(self, title):
+        seen = eventually(lambda: all(map(self.ready, REPLICAS)), 240)
+        self.check(f"{title}: both replicas are ready", seen, "" if seen else self.describe())
+        return seen
+
+    def describe(self):
+        return self.shell(
+            "kubectl get pods,events -A; kubectl logs -n lychgate lychgate-0 --tail=20"
+        ).stdout
+
+    def token(self):
+        command = ("create", "token", "load", "--namespace", "vision", "--audience=lychgate")
+        return self.cluster.must(*command).strip()
+
+    def caller(self):
+        service = self.cluster.get("service", "lychgate", *SPACE)["spec"]["clusterIP"]
+        token = self.token()
+        trust = ssl.create_default_context(cafile=self.authority.ca)
+        return Caller((service, 8480), lambda: trust, lambda: token)
+
+    def under_load(self):
+        return Load(self.cloud, self.caller, RATE)
+
+    def ledgers(self):
+        return sorted((self.work / "volumes").iterdir())
+
+    def records(self):
+        """The decisions of both ledgers."""
+        command = [self.lychgate, "audit", "show", "--format", "json", *map(str, self.ledgers())]
+        shown = subprocess.run(command, capture_output=True, text=True)
+        if shown.returncode != 0:
+            raise SystemExit(f"audit show: {shown.stderr}")
+        return [json.loads(it) for it in shown.stdout.splitlines()]
+
+
+def install(scene):
+    """As docs/install.md says, line by line."""
+    make_namespace(scene.cluster, "vision")
+    scene.must("an account for callers", "kubectl create serviceaccount load -n vision")
+    path = charts.ROOT / "docs/install.md"
+    text = path.read_text().splitlines()
+    first = text.index("## 4. Central gate on Kubernetes") + 1
+    last = next(number for number, line in enumerate(text[first:], first + 1) if line.startswith("## "))
+    found = [it for it in documents.blocks(path) if first < int(it.place.rsplit(":", 1)[1]) < last]
+    for block in (it for it in found if it.language == "sh" and "container engine" not in it.argument):
+        scene.must(f"{block.place}: {block.text.splitlines()[0]}", block.text)
+        if (scene.desk / "gate.yaml").exists() and not (scene.desk / "edited").exists():
+            edit_values(scene)
+
+
+def edit_values(scene):
+    """What is the reader's own: who may delete, and the authority of a cloud that is none."""
+    file = scene.desk / "gate.yaml"
+    values = yaml.safe_load(file.read_text())
+    values["config"]["upstreams"][0]["ca"] = "/etc/lychgate/secrets/cloudca/ca.crt"
+    values["secrets"]["cloudca"] = {"secretName": "cloud-ca"}
+    values["resources"] = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
+    values["networkPolicy"] = {
+        "clients": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "vision"}}}]
+    }
+    files = values["policies"]["files"]
+    attached = yaml.safe_load(files["attachments.yaml"])
+    attached[0]["to"].append(f"user:cluster/{CALLER}")
+    files["attachments.yaml"] = yaml.safe_dump(attached)
+    file.write_text(yaml.safe_dump(values))
+    (scene.desk / "edited").touch()
+    scene.must(
+        "the cloud's authority",
+        f"kubectl create secret generic cloud-ca -n lychgate --from-file ca.crt={scene.cloud_ca}",
+    )
+
+
+def refuse(scene):
+    """An upgrade that the gate would refuse changes nothing."""
+    before = [scene.identity(it) for it in REPLICAS]
+    broken = json.dumps({"policies": {"files": {"guardrails/protect.json": '{"Version": "5.0"'}}})
+    (scene.desk / "broken.yaml").write_text(broken)
+    for name, more in (
+        ("a setting that nobody knows", "--set config.limits.in_flght=1"),
+        ("policies that do not compile", "--values broken.yaml"),
+    ):
+        it = scene.shell(f"helm upgrade lychgate helm/lychgate -n lychgate --values gate.yaml {more}")
+        scene.check(f"an upgrade with {name} is refused", it.returncode != 0, it.stdout)
+        same = before == [scene.identity(it) for it in REPLICAS] and all(map(scene.ready, REPLICAS))
+        scene.check("and the gates go on as they were", same, "" if same else scene.describe())
+
+
+def disturb(scene):
+    """What happens to a running installation, with callers at work all the time."""
+    check = scene.check
+    with scene.under_load() as load:
+        before = [scene.identity(it) for it in REPLICAS]
+        scene.upgrade("a changed configuration", "config.limits.in_flight=200")
+        rolled = eventually(lambda: not set(before) & set(map(scene.identity, REPLICAS)), 240)
+        check("rolls both replicas", rolled, before)
+        scene.wait_ready("rolling upgrade")
+
+        for verb in ("evicted", "deleted"):
+            evict(scene, verb)
+        replace_policies(scene)
+        replace_certificate(scene)
+        grow(scene)
+    scene.told += load.told
+    account(scene, "under load")
+    broken = [it for it in load.told if it[1] != 202]
+    check("under load: every request was answered, and with 202", not broken, broken)
+
+
+def evict(scene, verb):
+    before = scene.identity("lychgate-0")
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": "lychgate-0", "namespace": "lychgate"},
+    }
+    if verb == "evicted":
+        path = "/api/v1/namespaces/lychgate/pods/lychgate-0/eviction"
+        scene.cluster.must("create", "--raw", path, "--filename", "-", data=json.dumps(eviction))
+    else:
+        scene.cluster.must("delete", "pod", "lychgate-0", *SPACE, "--wait=false")
+    again = eventually(lambda: scene.identity("lychgate-0") not in (None, before), 240)
+    scene.check(f"a replica that was {verb} comes back", again, before)
+    scene.wait_ready(verb)
+
+
+def replace_policies(scene):
+    """A changed ConfigMap is in force without a restart."""
+    before = [scene.identity(it) for it in REPLICAS]
+    tag = [{"key": "keep", "value": "yes"}]
+    statement = {
+        "Sid": "Keep",
+        "Effect": "Deny",
+        "Action": ["modelarts:trainJob:delete"],
+        "Condition": {"StringEquals": {"g:ResourceTag/keep": "yes"}},
+    }
+    values = yaml.safe_load((scene.desk / "gate.yaml").read_text())
+    document = json.loads(values["policies"]["files"]["guardrails/protect.json"])
+    document["Statement"].append(statement)
+    files = {"guardrails/protect.json": json.dumps(document)}
+    (scene.desk / "keep.yaml").write_text(yaml.safe_dump({"policies": {"files": files}}))
+    scene.must(
+        "changed policies",
+        "helm upgrade lychgate helm/lychgate -n lychgate --values gate.yaml --values keep.yaml"
+        " --set config.limits.in_flight=200",
+    )
+    began = time.monotonic()
+
+    def refused():
+        # One after the other, so that both replicas are asked.
+        answers = []
+        for _ in range(6):
+            job = scene.cloud.make_job(tag)
+            answers.append(scene.caller().delete(job))
+            scene.told.append((job, answers[-1]))
+        return set(answers) == {403}
+
+    seen = eventually(refused, 180)
+    scene.check(f"are in force after {time.monotonic() - began:.0f} s", seen)
+    same = before == [scene.identity(it) for it in REPLICAS]
+    scene.check("without a restart", same, before)
+
+
+def replace_certificate(scene):
+    """A changed Secret is served without a restart."""
+    scene.new_certificate("renewed")
+    scene.must(
+        "a changed certificate",
+        "kubectl create secret tls lychgate-tls -n lychgate --cert renewed.crt --key renewed.key"
+        " --dry-run=client --output=yaml | kubectl replace --filename -",
+    )
+    wanted = ssl.PEM_cert_to_DER_cert((scene.desk / "renewed.crt").read_text())
+
+    def served():
+        seen = set()
+        for _ in range(6):
+            connection = scene.caller().connect()
+            seen.add(connection.sock.getpeercert(binary_form=True))
+            connection.close()
+        return seen == {wanted}
+
+    began = time.monotonic()
+    seen = eventually(served, 180)
+    scene.check(f"is served after {time.monotonic() - began:.0f} s", seen)
+
+
+def grow(scene):
+    """Larger ledgers, as docs/operations.md has it."""
+    for it in REPLICAS:
+        patch = json.dumps({"spec": {"resources": {"requests": {"storage": "40Gi"}}}})
+        scene.cluster.must("patch", "persistentvolumeclaim", f"ledger-{it}", *SPACE, "--patch", patch)
+    scene.must(
+        "a StatefulSet without its pods",
+        "kubectl delete statefulset lychgate -n lychgate --cascade=orphan",
+    )
+    scene.upgrade("larger ledgers", "ledger.size=40Gi", "config.limits.in_flight=200")
+    scene.wait_ready("growing")
+    claimed = scene.cluster.get("statefulset", "lychgate", *SPACE)["spec"]["volumeClaimTemplates"][0]
+    size = claimed["spec"]["resources"]["requests"]["storage"]
+    scene.check("the StatefulSet asks for the new size", size == "40Gi", size)
+
+
+def reinstall(scene):
+    """The ledgers outlive the release and go on."""
+    before = len(scene.records())
+    scene.must("helm uninstall", "helm uninstall lychgate -n lychgate --wait --timeout 3m")
+    gone = eventually(lambda: not any(scene.identity(it) for it in REPLICAS), 120)
+    scene.check("takes the pods", gone)
+    claims = scene.cluster.get("persistentvolumeclaim", *SPACE)["items"]
+    scene.check("and leaves the claims", len(claims) == 2, [it["metadata"]["name"] for it in claims])
+    scene.must(
+        "helm install",
+        "helm install lychgate helm/lychgate -n lychgate --values gate.yaml --set ledger.size=40Gi",
+    )
+    scene.wait_ready("reinstalled")
+    with scene.under_load() as load:
+        time.sleep(5)
+    scene.told += load.told
+    scene.check(
+        "the ledgers go on", len(scene.records()) == before + len(load.told), (before, len(load.told))
+    )
+    for it in scene.ledgers():
+        verified = subprocess.run(
+            [scene.lychgate, "audit", "verify", str(it)], capture_output=True, text=True
+        )
+        scene.check(f"{it.name}: one chain", verified.returncode == 0, verified.stdout + verified.stderr)
+
+
+def workloads(scene):
+    """The examples: a Job and a CronJob with the official SDK, and the gate as a native sidecar."""
+    scene.must(
+        "the gate's authority",
+        f"kubectl create configmap lychgate-ca -n vision --from-file ca.crt={scene.authority.ca}",
+    )
+    job = scene.cloud.make_job()
+    for name in ("workload", "cleanup"):
+        scene.must(f"helm dependency build {name}", f"helm dependency build helm/examples/{name}")
+    scene.must(
+        "a Job", f"helm install experiment helm/examples/workload -n vision --set 'jobs={{{job}}}'"
+    )
+    logged = finished(scene, "experiment", "delete")
+    scene.check("deletes through its sidecar", f"{job}: deleted" in logged, logged)
+
+    job = scene.cloud.make_job()
+    cloud = f"http://{NODE_ADDRESS}:{PLAIN}"
+    scene.must(
+        "a CronJob",
+        f"helm install cleanup helm/examples/cleanup -n vision --set days=0,modelarts={cloud}",
+    )
+    key = scene.demo["cloud_key"]
+    # What stands for the identity agent.
+    given = f"HUAWEICLOUD_SDK_AK={key['ak']} HUAWEICLOUD_SDK_SK={key['sk']}"
+    scene.must(
+        "with a key to list", f"kubectl set env cronjob/cleanup -n vision --containers cleanup {given}"
+    )
+    scene.must("and a run of it", "kubectl create job cleanup-now --from cronjob/cleanup -n vision")
+    logged = finished(scene, "cleanup-now", "cleanup")
+    scene.check("deletes through its sidecar", f"{job}: deleted" in logged, logged)
+
+
+def finished(scene, name, container):
+    """What the container of a job's pod printed, once all of the pod's containers have ended."""
+
+    def pod():
+        listed = scene.cluster.get("pods", "--namespace", "vision", "--selector", f"job-name={name}")[
+            "items"
+        ]
+        return listed[-1] if listed else {"status": {}}
+
+    ended = eventually(lambda: pod()["status"].get("phase") in ("Succeeded", "Failed"), 240)
+    scene.check(f"{name}: the pod ends, its sidecar with it", ended, "" if ended else scene.describe())
+    sidecar = scene.cluster.kubectl(
+        "logs", "--namespace", "vision", f"job/{name}", "--container", "lychgate"
+    )
+    scene.check(
+        f"{name}: nobody else reads the token", "can read the token" not in sidecar.stdout, sidecar.stdout
+    )
+    logged = scene.cluster.must("logs", "--namespace", "vision", f"job/{name}", "--container", container)
+    for job, said in re.findall(r"([0-9a-f-]{36}): (deleted|\d{3})", logged):
+        scene.told.append((job, 202 if said == "deleted" else int(said)))
+    return logged
+
+
+KNOCK = """\
+import socket, time
+until = time.monotonic() + 30
+while True:
+    try:
+        socket.create_connection(("{service}", 8480), 3)
+        break
+    except OSError:
+        if until < time.monotonic():
+            raise
+        time.sleep(0.2)
+"""
+
+
+def strangers(scene):
+    """The NetworkPolicy keeps out who is not named in it."""
+    service = scene.cluster.get("service", "lychgate", *SPACE)["spec"]["clusterIP"]
+    # The engine hears of a pod after it has started.
+    script = KNOCK.format(service=service)
+    for space, expected in (("vision", "Succeeded"), ("stranger", "Failed")):
+        make_namespace(scene.cluster, space)
+        metadata = {"name": "knocks", "namespace": space}
+        context = {
+            "runAsNonRoot": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        container = {
+            "name": "x",
+            "image": PYTHON,
+            "command": ["python3", "-c", script],
+            "securityContext": context,
+        }
+        spec = {
+            "containers": [container],
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+        }
+        scene.cluster.apply([{"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}])
+        read = ("get", "pod", "knocks", "--namespace", space, "--output=jsonpath={.status.phase}")
+        eventually(lambda: scene.cluster.must(*read) in ("Succeeded", "Failed"), 120)
+        phase = scene.cluster.must(*read)
+        scene.check(f"a pod of {space} that connects: {expected}", phase == expected, phase)
+
+
+def account(scene, title):
+    """Three accounts: what callers were told, what the cloud received, what the ledgers hold."""
+    deleted = scene.cloud.deleted()
+    recorded = collections.Counter(it["job"] for it in scene.records())
+    asked = collections.Counter(job for job, _ in scene.told)
+    accepted = collections.Counter(job for job, status in scene.told if status == 202)
+    for name, one, other in (
+        ("each accepted delete arrived once, and no other", accepted, deleted),
+        ("each request has one record", asked, recorded),
+    ):
+        differing = {it: (one[it], other[it]) for it in one | other if one[it] != other[it]}
+        scene.check(f"{title}: {name}", not differing, differing)
+
+
+def table(scene):
+    deleted, records = scene.cloud.deleted(), scene.records()
+    rows = [
+        ("requests sent", len(scene.told)),
+        ("answered", sum(isinstance(it, int) for _, it in scene.told)),
+        ("  with 202", sum(it == 202 for _, it in scene.told)),
+        ("  with 403", sum(it == 403 for _, it in scene.told)),
+        ("deletes received by the cloud", sum(deleted.values())),
+        ("records in the ledgers", len(records)),
+    ]
+    for name, number in rows:
+        print(f"{name:<32}{number:>8}")
+
+
+def main():
+    work, bin, packages, archives, helm, lychgate = map(pathlib.Path, sys.argv[1:])
+    site = next(helm.glob("python/lib/python3*/site-packages"))
+    images.pause(archives)
+    images.python(archives, site, PYTHON)
+    scene = Scene(work, bin, packages, sorted(archives.glob("*.tar")), helm / "bin/helm", str(lychgate))
+    try:
+        install(scene)
+        if scene.wait_ready("installed"):
+            refuse(scene)
+            disturb(scene)
+            reinstall(scene)
+            workloads(scene)
+            strangers(scene)
+            account(scene, "in all")
+        table(scene)
+    finally:
+        scene.node.stop()
+    if scene.check.failures:
+        sys.exit(f"tests/cluster: FAILED: {scene.check.failures}; the logs are in {work}/node/logs")
+
+
+main()
