@@ -1,9 +1,12 @@
 //! The whole gate, put together from its configuration, and its life from start to drain.
 
+mod check;
 mod connections;
 mod health;
 mod settle;
 mod ship;
+
+pub use self::check::check;
 
 use self::health::{Health, Ready};
 use self::settle::{Looks, Settler};

@@ -228,6 +228,23 @@ pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Opened, 
     Ok(opened)
 }
 
+/// Whether a ledger could be opened in `config.directory`, as far as can be told without touching it.
+///
+/// # Errors
+/// See [`open`].
+pub fn check(config: &Config) -> Result<(), OpenError> {
+    if let Some(checkpoints) = &config.checkpoints {
+        Signer::read(checkpoints)
+            .map_err(|source| OpenError::Key { path: checkpoints.key.clone(), source })?;
+    }
+    let path = || config.directory.clone();
+    Directory::check(&config.directory).map_err(|error| match error {
+        Unopened::Damaged(source) => OpenError::Damaged { path: path(), source },
+        Unopened::Io(source) => OpenError::Io { path: path(), source },
+        Unopened::Locked => OpenError::Locked(path()),
+    })
+}
+
 /// Starts the thread that continues the chain `at`. The sender is for what earlier runs left open.
 fn start(
     at: (LedgerId, Head),

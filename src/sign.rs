@@ -97,6 +97,9 @@ pub enum Error {
     /// No secret access key.
     #[error("the secret access key is empty")]
     SecretAccessKey,
+    /// A secret access key with a line end, a blank or another character that none has.
+    #[error("the secret access key must be visible ASCII characters, without blanks or line ends")]
+    SecretAccessKeyText,
     /// A security token that cannot stand in a header.
     #[error("the security token must be visible ASCII characters")]
     SecurityToken,

@@ -2,6 +2,8 @@
 
 use super::policies::Directory;
 use super::{Exit, Format};
+use crate::app;
+use crate::clock::Clock;
 use crate::config::{Complaint, Config};
 use crate::policy::{self, Severity};
 use crate::reload;
@@ -64,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         match Config::load(config) {
             Ok(it) => {
                 complaints = match super::runtime() {
-                    Ok(runtime) => runtime.block_on(it.check_tls()),
+                    Ok(runtime) => runtime.block_on(opened(&it)),
                     Err(error) => return super::complain(&error, Exit::Failed),
                 };
                 directory = it.gate().map(|it| it.policies.clone());
@@ -82,6 +84,14 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Format::Human => super::print(&report.text(config, &complaints, directory.as_ref()), exit),
         Format::Json => super::print_json(&report, exit),
     }
+}
+
+/// What is wrong with all that the configuration makes `serve` open.
+async fn opened(config: &Config) -> Vec<Complaint> {
+    let mut complaints = config.check_tls().await;
+    let found = app::check(config, Clock::system()).await;
+    complaints.extend(found.into_iter().map(|message| Complaint { line: 0, column: 0, message }));
+    complaints
 }
 
 /// A directory that cannot be read is as invalid as one that does not compile.

@@ -255,7 +255,7 @@ fn issued(body: &[u8]) -> Result<Issued, Error> {
     let Object(Document { credentials: Object(it) }) =
         serde_json::from_slice(body).map_err(|_| Error::Answer)?;
     let token = Some(Secret::new(it.security_token));
-    let credential = Credential::new(it.access_key_id, Secret::new(it.secret_access_key), token)?;
+    let credential = Credential::read(it.access_key_id, Secret::new(it.secret_access_key), token)?;
     let expires = it.expiration.parse::<Timestamp>().map_err(|_| Error::Answer)?;
     Ok(Issued { credential, expires: Some(expires) })
 }

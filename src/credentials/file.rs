@@ -90,7 +90,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Credential, Error> {
         Error::Syntax { line, column }
     })?;
     let token = written.security_token.map(Secret::new);
-    Ok(Credential::new(written.ak, Secret::new(written.sk), token)?)
+    Ok(Credential::read(written.ak, Secret::new(written.sk), token)?)
 }
 
 #[cfg(test)]
@@ -115,6 +115,9 @@ mod tests {
             ("ak: A\nsk: hunter2\npassword: hunter2\n", "write `ak"),
             ("ak: A\nsk: ''\n", "the secret access key is empty"),
             ("ak: 'A B'\nsk: hunter2\n", "the access key ID must be"),
+            ("ak: A\nsk: \"hunter2\\n\"\n", "without blanks or line ends"),
+            ("ak: A\nsk: 'hunter 2'\n", "without blanks or line ends"),
+            ("ak: A\nsk: \"hunter2\\0\"\n", "without blanks or line ends"),
             ("ak: A\nsk: hunter2\nsecurity_token: 'hunter2 hunter2'\n", "the security token must"),
             ("ak: A\nsk: \"hunter2\n", "write `ak"),
         ] {

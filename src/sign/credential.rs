@@ -46,6 +46,22 @@ impl Credential {
         Ok(Self { access_key_id, secret_access_key, security_token, key })
     }
 
+    /// Takes an access key as a file or an answer holds it: a line end or a blank that came with the
+    /// secret would make every signature wrong, and no issuer makes one with such characters.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new), and for a secret of other than visible ASCII characters.
+    pub fn read(
+        access_key_id: String,
+        secret_access_key: Secret<String>,
+        security_token: Option<Secret<String>>,
+    ) -> Result<Self, Error> {
+        if !secret_access_key.expose().bytes().all(|it| it.is_ascii_graphic()) {
+            return Err(Error::SecretAccessKeyText);
+        }
+        Self::new(access_key_id, secret_access_key, security_token)
+    }
+
     /// The credential as a client may have read it by mistake, with what the mistake is.
     pub(super) fn misread(&self) -> Vec<(&'static str, Self)> {
         let secret = self.secret_access_key.expose();

@@ -1,5 +1,6 @@
 //! Rules about the repository: layers, documents, lists, configuration, commands.
 
+pub(crate) mod broken;
 pub(crate) mod circles;
 pub(crate) mod cli;
 pub(crate) mod config;

@@ -101,7 +101,7 @@ impl Entry {
             ));
         }
         let credential =
-            Credential::new(ak, Secret::new(sk), None).map_err(|error| error.to_string())?;
+            Credential::read(ak, Secret::new(sk), None).map_err(|error| error.to_string())?;
         let principal = Principal::new(SOURCE, &principal, groups, tags, Method::Key);
         Ok(Key { credential, principal: Arc::new(principal) })
     }

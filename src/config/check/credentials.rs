@@ -79,7 +79,7 @@ impl Checker<'_> {
         let (Some(ak), Some(sk)) = (environment(AK), environment(SK)) else {
             return Some(Source::Environment(None));
         };
-        match Credential::new(ak, Secret::new(sk), environment(SECURITY_TOKEN).map(Secret::new)) {
+        match Credential::read(ak, Secret::new(sk), environment(SECURITY_TOKEN).map(Secret::new)) {
             Ok(credential) => Some(Source::Environment(Some(Arc::new(credential)))),
             Err(error) => {
                 self.complain(written, format!("`{AK}`, `{SK}`, `{SECURITY_TOKEN}`: {error}"));

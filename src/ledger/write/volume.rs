@@ -119,6 +119,29 @@ impl Directory {
         Ok(Found { directory, head, segments })
     }
 
+    /// Whether `path` could be opened, without creating, locking or mending anything.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), but that a process which uses the ledger is no fault.
+    pub(in crate::ledger) fn check(path: &Path) -> Result<(), Unopened> {
+        if !path.try_exists()? {
+            let parent = parent(path).metadata()?;
+            return match parent.is_dir() {
+                true => Ok(()),
+                false => Err(io::Error::from(ErrorKind::NotADirectory).into()),
+            };
+        }
+        let id = match File::open(path.join(LOCK)) {
+            Ok(mut lock) if lock.try_lock_shared().is_ok() => read_id(&mut lock)?,
+            // A gate that writes leaves no tail to judge.
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error.into()),
+        };
+        recover::plan(&recover::survey(path, id)?, LedgerId::random())?;
+        Ok(())
+    }
+
     /// The ledger's ID.
     pub(in crate::ledger) fn id(&self) -> &LedgerId {
         &self.id
@@ -177,18 +200,18 @@ impl Directory {
     }
 }
 
-/// Creates the directory and those above it, each on stable storage before anything is in it.
+/// Creates the directory, on stable storage before anything is in it. Its parent must be there: a
+/// mistyped path must not become a ledger of its own.
 fn create_durably(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let parent = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    create_durably(parent)?;
     match fs::create_dir(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-        _ => (),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => File::open(parent(path))?.sync_all(),
     }
-    File::open(parent)?.sync_all()
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes what can be read what is on the disk: a run that was killed, or whose sync failed, may have

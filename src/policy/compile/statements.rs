@@ -151,8 +151,9 @@ fn is_nearly_the_delete(parts: &[&str]) -> bool {
     ];
     let looks_like = |(part, words): (&&str, &[&str])| {
         let plain = |it: &char| !matches!(it, '-' | '_' | '*' | '?' | '.' | ' ');
+        let wild = part.contains(['*', '?']);
         let part: String = part.chars().filter(plain).collect::<String>().to_ascii_lowercase();
-        part.is_empty()
+        wild && part.is_empty()
             || words
                 .iter()
                 .any(|it| *it == part || 4 < it.len() && suggest::distance(&part, it) <= 2)

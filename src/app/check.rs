@@ -1,0 +1,64 @@
+//! What `serve` would open, opened by the same code and let go again: what a check of a configuration
+//! finds beyond the file itself. Nothing is created, asked over the network or answered.
+
+use super::{Common, StartError, bind, upstreams};
+use crate::authn::Authenticator;
+use crate::client::chain;
+use crate::clock::Clock;
+use crate::config::{Config, Gate, Role};
+use crate::ledger;
+use crate::metrics::Metrics;
+use crate::server::{Limits, Place};
+use crate::telemetry::Tracer;
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Everything that would keep the gate of `config` from starting or from serving, one text each.
+pub async fn check(config: &Config, clock: Clock) -> Vec<String> {
+    let metrics = Metrics::new();
+    let tracer = match Tracer::new(&config.telemetry.trace, &metrics, &Handle::current()) {
+        Ok(tracer) => tracer,
+        Err(error) => return vec![chain(&StartError::from(error))],
+    };
+    // Every task ends at its first step: what serving would ask again and again is not asked.
+    let drain = CancellationToken::new();
+    drain.cancel();
+    let common = Common {
+        clock,
+        metrics,
+        tracer,
+        tracker: TaskTracker::new(),
+        give_up: drain.clone(),
+        drain,
+        collector: None,
+    };
+    let admin = Place::Tcp(config.admin);
+    let mut found = Vec::new();
+    for place in config.listen.iter().map(|it| &it.place).chain([&admin]) {
+        if matches!(place, Place::Tcp(_)) {
+            found.extend(bind(place, Limits::default()).await.err().map(|it| chain(&it)));
+        }
+    }
+    if let Role::Gate(gate) = &config.role {
+        found.extend(gate_faults(gate, &common).await);
+    }
+    found
+}
+
+async fn gate_faults(gate: &Gate, common: &Common) -> Vec<String> {
+    let Common { clock, metrics, tracker, drain, .. } = common;
+    let mut found = Vec::new();
+    if let Err(error) = ledger::check(&gate.ledger) {
+        found.push(chain(&error));
+    }
+    match upstreams(&gate.upstreams, clock, metrics, tracker, drain).await {
+        Ok(upstreams) => found.extend(upstreams.iter().filter_map(|it| it.credential_trouble())),
+        Err(error) => found.push(chain(&error)),
+    }
+    if let Err(error) = Authenticator::start(gate.identity.clone(), tracker, drain).await {
+        found.push(chain(&StartError::from(error)));
+    }
+    found
+}

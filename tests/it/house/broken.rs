@@ -1,0 +1,152 @@
+//! `check --config` says no to whatever `serve` does not start on, and to nothing else.
+
+use crate::house::cli::lychgate;
+use crate::support::world::{CLOUD_AK, Prepared, World, poll};
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+type Break<'a> = (&'a str, &'a str, &'a dyn Fn(&Path));
+
+/// Whether `serve` starts: it listens, or has ended.
+async fn starts(directory: &Path) -> bool {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lychgate"))
+        .args(["serve", "--config"])
+        .arg(directory.join("lychgate.yaml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(directory.join("stderr")).unwrap())
+        .spawn()
+        .unwrap();
+    let log = directory.join("stderr");
+    let started = poll(|| {
+        let listens = fs::read_to_string(&log).unwrap().contains("listening for admin");
+        let ended = child.try_wait().unwrap();
+        (listens || ended.is_some()).then_some(ended.is_none())
+    })
+    .await;
+    let _ = child.kill();
+    child.wait().unwrap();
+    started
+}
+
+#[track_caller]
+fn edit(world: &Prepared, from: &str, to: &str) {
+    let path = world.directory.path().join("lychgate.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "`{from}` is not in the configuration");
+    fs::write(path, text.replace(from, to)).unwrap();
+}
+
+/// Each row is an edit of a sound configuration, and of what lies beside it.
+#[expect(clippy::too_many_lines, reason = "a table")]
+#[tokio::test]
+async fn check_and_serve_agree() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = format!("admin: {{address: '{}'}}", taken.local_addr().unwrap());
+    let admin = "admin: {address: '127.0.0.1:0'}";
+    let nothing = |_: &Path| ();
+    let remove = |name: &'static str| move |it: &Path| fs::remove_file(it.join(name)).unwrap();
+    let write = |name: &'static str, text: &'static str| {
+        move |it: &Path| fs::write(it.join(name), text).unwrap()
+    };
+    let (no_keys, no_jwks) = (remove("keys.yaml"), remove("jwks.json"));
+    let (bad_keys, empty_keys) = (write("keys.yaml", "keys: 3"), write("keys.yaml", ""));
+    let (bad_jwks, empty_jwks) = (write("jwks.json", "{}"), write("jwks.json", ""));
+    let (html_jwks, no_jwk) = (write("jwks.json", "<html>"), write("jwks.json", r#"{"keys":[]}"#));
+    let key_file = |it: &Path| symlink("nowhere", it.join("key.pem")).unwrap();
+    let ledger_file = write("ledger", "");
+    let ledger_damaged = |it: &Path| {
+        fs::create_dir(it.join("ledger")).unwrap();
+        fs::write(it.join("ledger/00000000000000000001.jsonl"), "garbage\n").unwrap();
+    };
+    let ledger_missing = |it: &Path| {
+        fs::create_dir(it.join("ledger")).unwrap();
+        let id = "6f1c1a0e-5a51-4d39-8a6e-1d2b3c4d5e6f\n";
+        fs::write(it.join("ledger/ledger.lock"), id).unwrap();
+    };
+    let rows: &[(bool, Break<'_>)] = &[
+        (true, ("", "", &nothing)),
+        (true, ("drain: 5s", "drain: 6s", &nothing)),
+        (true, ("directory: ledger", "directory: ./ledger", &nothing)),
+        (false, (admin, &taken, &nothing)),
+        (false, ("listen:\n  - {address: '127.0.0.1:0'}", "listen: []", &nothing)),
+        (false, (admin, "admin: {address: nowhere}", &nothing)),
+        (false, (admin, "admin: {}", &nothing)),
+        (false, (admin, "admni: {address: '127.0.0.1:0'}", &nothing)),
+        (false, ("{file: keys.yaml}", "{file: keys.yml}", &nothing)),
+        (false, ("keys.yaml", "keys.yaml", &no_keys)),
+        (false, ("keys.yaml", "keys.yaml", &bad_keys)),
+        (false, ("keys.yaml", "keys.yaml", &empty_keys)),
+        (false, ("jwks.json", "jwks.jsn", &nothing)),
+        (false, ("jwks.json", "jwks.json", &no_jwks)),
+        (false, ("jwks.json", "jwks.json", &bad_jwks)),
+        (false, ("jwks.json", "jwks.json", &empty_jwks)),
+        (false, ("jwks.json", "jwks.json", &html_jwks)),
+        (false, ("jwks.json", "jwks.json", &no_jwk)),
+        (false, ("[EdDSA]", "[RS256]", &nothing)),
+        (false, ("[EdDSA]", "[HS256]", &nothing)),
+        (false, ("[EdDSA]", "[]", &nothing)),
+        (false, ("audience: [", "audience: [] #", &nothing)),
+        (false, ("name: corp", "name: keys", &nothing)),
+        (false, ("name: corp", "name: ''", &nothing)),
+        (false, ("credentials: {file: cloud.yaml}", "credentials: {environment: true}", &nothing)),
+        (false, ("credentials: {file: cloud.yaml}", "credentials: {}", &nothing)),
+        (false, ("kind: modelarts", "kind: obs", &nothing)),
+        (false, ("endpoint: http://127", "endpoint: ftp://127", &nothing)),
+        (false, ("endpoint: http://127", "endpoint: http://u:p@127", &nothing)),
+        (false, ("  - name: emulator", "  - nam: emulator", &nothing)),
+        (false, ("region: ", "regionn: ", &nothing)),
+        (false, ("policies: {directory: policies}", "policies: {}", &nothing)),
+        (false, ("directory: ledger", "directory: mistyped/ledger", &nothing)),
+        (false, ("directory: ledger", "directory: ledger", &ledger_file)),
+        (false, ("directory: ledger", "directory: ledger", &ledger_damaged)),
+        (false, ("directory: ledger", "directory: ledger", &ledger_missing)),
+        (false, ("{directory: ledger}", "{directory: ledger, checkpoint_key: key.pem}", &nothing)),
+        (false, ("{directory: ledger}", "{directory: ledger, checkpoint_key: key.pem}", &key_file)),
+        (
+            false,
+            ("{directory: ledger}", "{directory: ledger, checkpoint_key: cloud.yaml}", &nothing),
+        ),
+        (false, ("{directory: ledger}", "{directory: ledger, reserve: 64}", &nothing)),
+        (false, ("{directory: ledger}", "{directory: ledger, ship: true}", &nothing)),
+        (false, ("drain: 5s", "drain: 5", &nothing)),
+        (false, ("drain: 5s", "drain: -5s", &nothing)),
+        (false, ("{log: human}", "{log: loud}", &nothing)),
+        (false, ("{log: human}", "{log: human, otlp: 'grpc://127.0.0.1:4317'}", &nothing)),
+        (false, ("{log: human}", "{log: human, otlp: '127.0.0.1:4318'}", &nothing)),
+        (false, ("trusted_proxies: []", "trusted_proxies: [10.0.0.1/8]", &nothing)),
+        (false, ("listen:", "\tlisten:", &nothing)),
+    ];
+    for (number, (sound, (from, to, beside))) in rows.iter().enumerate() {
+        let world = World::builder().prepare().await;
+        let directory = world.directory.path();
+        edit(&world, from, to);
+        beside(directory);
+        let config = directory.join("lychgate.yaml");
+        let checked = lychgate(&["check", "--config", config.to_str().unwrap()]);
+        let row = format!("row {number}, `{to}`: {}{}", checked.stdout, checked.stderr);
+        assert_eq!(checked.code, Some(if *sound { 0 } else { 3 }), "{row}");
+        assert_eq!(starts(directory).await, *sound, "{row}");
+        assert!(
+            !row.contains("checkpoint_key: cloud") || !checked.stdout.contains(CLOUD_AK),
+            "{row}"
+        );
+    }
+}
+
+/// `serve` waits for a credential, which may come later; `check` says that it is not there.
+#[tokio::test]
+async fn check_misses_a_credential_that_serve_would_wait_for() {
+    for text in ["", "ak: A\n", "ak: [A]\nsk: s\n", "ak: A\nsk: \"a\\nb\"\n", "- ak: A\n"] {
+        let world = World::builder().prepare().await;
+        fs::write(world.directory.path().join("cloud.yaml"), text).unwrap();
+        let config = world.directory.path().join("lychgate.yaml");
+        let checked = lychgate(&["check", "--config", config.to_str().unwrap()]);
+        assert_eq!(checked.code, Some(3), "{text:?}: {}", checked.stdout);
+        assert!(checked.stdout.contains("cloud.yaml"), "{text:?}: {}", checked.stdout);
+    }
+}
