@@ -48,7 +48,7 @@ impl Formatter for Inert {
     where
         W: ?Sized + io::Write,
     {
-        if fragment.is_ascii() && !fragment.contains('\x7f') {
+        if fragment.bytes().all(|it| it < 0x7f) {
             return writer.write_all(fragment.as_bytes());
         }
         let mut buffer = [0; 4];
