@@ -1,10 +1,12 @@
 //! The command line: one module per command. Data goes to stdout, messages to stderr.
 
 mod audit;
+mod case;
 mod check;
 mod completions;
 #[cfg(feature = "emulator")]
 mod demo;
+mod diff;
 mod explain;
 mod health;
 mod keys;
@@ -33,8 +35,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
+    /// It cannot be said.
+    CannotSay,
     /// Denied by the policies.
     Denied,
+    /// There are differences, none of which allows more.
+    Differs,
+    /// Two ways to find out do not agree.
+    Disagrees,
     /// It did not work.
     Failed,
     /// The input is not valid.
@@ -43,6 +51,8 @@ pub enum Exit {
     Ok,
     /// The command line is wrong (`EX_USAGE` of sysexits.h).
     Usage,
+    /// More is allowed than before.
+    Widens,
 }
 
 impl Exit {
@@ -58,8 +68,11 @@ impl From<Exit> for ExitCode {
         Self::from(match exit {
             Exit::Ok => 0,
             Exit::Failed => 1,
-            Exit::Denied => 2,
+            Exit::Denied | Exit::Differs => 2,
             Exit::Invalid => 3,
+            Exit::Widens => 4,
+            Exit::CannotSay => 5,
+            Exit::Disagrees => 6,
             Exit::Usage => 64,
         })
     }
@@ -81,6 +94,7 @@ enum Command {
     Completions(completions::Arguments),
     #[cfg(feature = "emulator")]
     Demo(demo::Arguments),
+    Diff(diff::Arguments),
     Explain(explain::Arguments),
     Health(health::Arguments),
     Keys(keys::Arguments),
@@ -122,6 +136,7 @@ pub fn run() -> Exit {
         Command::Completions(arguments) => completions::run(&arguments),
         #[cfg(feature = "emulator")]
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),

@@ -2,5 +2,6 @@
 
 pub(crate) mod findings;
 pub(crate) mod policy_compare;
+pub(crate) mod policy_diff;
 pub(crate) mod policy_docs;
 pub(crate) mod policy_library;

@@ -16,14 +16,14 @@ use jiff::SignedDuration;
 use std::borrow::Cow;
 
 /// One key under one operator.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::policy) struct Condition {
     pub(in crate::policy) key: Key,
     pub(in crate::policy) test: Test,
 }
 
 /// What is asked of the key.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::policy) enum Test {
     Listed(Listed),
     /// `Null`: whether the condition holds when the key is absent, and when it is there.
@@ -36,7 +36,7 @@ pub(in crate::policy) enum Test {
 }
 
 /// Any operator but `Null`.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::policy) struct Listed {
     pub(in crate::policy) qualifier: Option<Qualifier>,
     pub(in crate::policy) if_exists: bool,
@@ -45,7 +45,7 @@ pub(in crate::policy) struct Listed {
 }
 
 /// The listed values, read as the operator needs them.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::policy) enum Operands {
     Address(Vec<Operand<IpNet>>),
     Boolean(Vec<Operand<bool>>),
@@ -56,7 +56,7 @@ pub(in crate::policy) enum Operands {
 }
 
 /// A listed value.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::policy) enum Operand<T> {
     Known(T),
     /// It has variables.
@@ -64,7 +64,7 @@ pub(in crate::policy) enum Operand<T> {
 }
 
 /// A resource pattern: `*`, or five parts.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::policy) enum Urn {
     Any,
     /// The service or the type is not that of a training job.
@@ -77,7 +77,7 @@ pub(in crate::policy) enum Urn {
 }
 
 /// `Resource` or `NotResource`.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::policy) struct Resource {
     pub(in crate::policy) negated: bool,
     pub(in crate::policy) patterns: Vec<Urn>,

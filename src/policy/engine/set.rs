@@ -99,6 +99,12 @@ impl Set {
         self.statements().count()
     }
 
+    /// The name of the statement that is called so. For reports: looks through all statements.
+    #[must_use]
+    pub fn name(&self, text: &str) -> Option<&StatementName> {
+        self.statements().find(|it| it.name.as_str() == text).map(|it| &it.name)
+    }
+
     /// Every live statement.
     pub(in crate::policy) fn statements(&self) -> impl Iterator<Item = &Statement> {
         let policies = [&self.guardrails].into_iter().chain(&self.identity);

@@ -1,7 +1,7 @@
 //! Kleene's three truth values.
 
 /// True, false, or not known. The order makes `and` the minimum and `or` the maximum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::policy) enum Truth {
     False,
     Unknown,

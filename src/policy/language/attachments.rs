@@ -68,6 +68,21 @@ impl Attachments {
         self.groups.keys().map(String::as_str)
     }
 
+    /// Every policy with whom it is attached to, in order.
+    pub(in crate::policy) fn grants(&self) -> Vec<Grant<'_>> {
+        let any = [(Target::Any, &self.any)].into_iter();
+        let all = any
+            .chain(named(&self.groups, Target::Group))
+            .chain(named(&self.sources, Target::Source))
+            .chain(named(&self.users, Target::User));
+        let mut res: Vec<_> = all.flat_map(|(to, grants)| grants.all(to)).collect();
+        res.sort_by_key(|it| {
+            let project = if let Projects::One(id) = it.projects { id } else { "" };
+            (it.to, it.policy, project)
+        });
+        res
+    }
+
     fn to(&mut self, target: &Target<'_>) -> &mut Grants {
         match target {
             Target::Any => &mut self.any,
@@ -89,6 +104,15 @@ impl Grants {
         numbers.chain(patterns.map(|(_, number)| number)).copied().for_each(visit);
     }
 
+    fn all<'a>(&'a self, to: Target<'a>) -> impl Iterator<Item = Grant<'a>> {
+        let everywhere = self.everywhere.iter().map(|it| (Projects::All, *it));
+        let exact = self.exact.iter();
+        let exact = exact.flat_map(|(id, them)| them.iter().map(|it| (Projects::One(id), *it)));
+        let like = self.patterns.iter().map(|(it, number)| (Projects::Like(it), *number));
+        let all = everywhere.chain(exact).chain(like);
+        all.map(move |(projects, policy)| Grant { to, projects, policy })
+    }
+
     fn add(&mut self, projects: Option<&[String]>, policy: u32) {
         let Some(projects) = projects else {
             self.everywhere.push(policy);
@@ -103,8 +127,33 @@ impl Grants {
     }
 }
 
+/// One policy, attached to one target.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::policy) struct Grant<'a> {
+    pub(in crate::policy) to: Target<'a>,
+    pub(in crate::policy) projects: Projects<'a>,
+    pub(in crate::policy) policy: u32,
+}
+
+/// For which projects a policy is attached.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::policy) enum Projects<'a> {
+    All,
+    Like(&'a [Piece<'static>]),
+    One(&'a str),
+}
+
+/// Targets of one kind.
+fn named<'a>(
+    them: &'a HashMap<String, Grants>,
+    to: fn(&'a str) -> Target<'a>,
+) -> impl Iterator<Item = (Target<'a>, &'a Grants)> {
+    them.iter().map(move |(name, grants)| (to(name), grants))
+}
+
 /// Whom an entry is for; names are qualified, such as `corp/alice`.
-enum Target<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::policy) enum Target<'a> {
     Any,
     Group(&'a str),
     Source(&'a str),

@@ -118,6 +118,12 @@ pub(in crate::policy) const UNKNOWABLE: &[&str] = &[
     "g:VpcSourceIp",
 ];
 
+/// The names of all keys that the gate knows and that are not tags.
+#[cfg(test)]
+pub(in crate::policy) fn names() -> impl Iterator<Item = &'static str> {
+    PLAIN.iter().map(|(name, _)| *name)
+}
+
 impl Key {
     /// Names fold ASCII case; tag keys are exact.
     pub(in crate::policy) fn parse(name: &str) -> Result<Self, Fault> {

@@ -13,7 +13,7 @@ pub(in crate::policy) struct Operator {
 }
 
 /// How the several values of a key are combined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::policy) enum Qualifier {
     All,
     Any,
@@ -31,7 +31,7 @@ pub(in crate::policy) enum Test {
 }
 
 /// A comparison of texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::policy) enum Comparison {
     EndWith,
     Equals,
@@ -41,7 +41,7 @@ pub(in crate::policy) enum Comparison {
 }
 
 /// A comparison of things that have an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::policy) enum Order {
     Equals,
     GreaterThan,

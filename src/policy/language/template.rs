@@ -4,7 +4,7 @@ use crate::policy::language::key::{Fault, Key};
 use crate::policy::language::pattern::Piece;
 
 /// A part of a text as written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::policy) enum Part {
     /// `?`, where wildcards are special.
     Any,
@@ -15,7 +15,7 @@ pub(in crate::policy) enum Part {
 }
 
 /// `${key}` or `${key, 'default'}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::policy) struct Variable {
     pub(in crate::policy) key: Key,
     pub(in crate::policy) default: Option<String>,

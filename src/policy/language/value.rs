@@ -12,7 +12,7 @@ use std::net::IpAddr;
 pub(in crate::policy) const NUMBER_BYTES_MAX: usize = 2048;
 
 /// A decimal number, compared exactly: `-?digits(.digits)?`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::policy) struct Decimal<'a> {
     /// Never set on zero.
     negative: bool,

@@ -96,7 +96,11 @@ fn query(
         }
         address
     });
-    let stated = [("secure", request.secure.is_some()), ("source_ip", request.source_ip.is_some())];
+    let stated = [
+        ("secure", request.secure.is_some()),
+        ("source_ip", request.source_ip.is_some()),
+        ("user_agent", request.user_agent.is_some()),
+    ];
     let unavailable = unavailable(&request.unavailable, &stated, &[], findings);
     Some(Query {
         principal: Arc::new(principal),
@@ -106,7 +110,7 @@ fn query(
         now: now?,
         source_ip: attribute(source_ip, unavailable.contains(&"source_ip")),
         secure_transport: attribute(request.secure, unavailable.contains(&"secure")),
-        user_agent: attribute(request.user_agent.clone(), false),
+        user_agent: attribute(request.user_agent.clone(), unavailable.contains(&"user_agent")),
     })
 }
 

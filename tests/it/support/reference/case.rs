@@ -96,7 +96,7 @@ impl Case {
             now: request.time.parse().expect("request.time is a time"),
             source_ip: attribute(request.source_ip.as_ref(), unknown("source_ip")),
             secure_transport: attribute(request.secure.as_ref(), unknown("secure")),
-            user_agent: attribute(request.user_agent.as_ref(), false),
+            user_agent: attribute(request.user_agent.as_ref(), unknown("user_agent")),
         }
     }
 

@@ -1,0 +1,101 @@
+//! A request and its answer as a case of a suite.
+
+use crate::policy::{Answer, Attribute, Attributes, Query};
+
+use serde_json::{Map, Value, json};
+
+/// The case in YAML, which takes JSON for values; `by` is who has to decide.
+pub(super) fn text(
+    name: &str,
+    query: &Query,
+    attributes: &Attributes,
+    expect: Answer,
+    by: Option<&str>,
+) -> String {
+    let principal = &query.principal;
+    let prefix = format!("{}/", principal.source());
+    let groups: Vec<_> =
+        principal.groups().iter().map(|it| it.strip_prefix(&prefix).unwrap_or(it)).collect();
+    let who = json!({
+        "source": principal.source(), "name": principal.name(), "groups": groups,
+        "tags": principal.tags(), "method": principal.method().as_str(),
+    });
+    let mut request = Fields::default();
+    request.known("project", json!(query.job.project_id));
+    request.known("job", json!(query.job.training_job_id));
+    request.known("region", json!(query.region));
+    request.known("account", json!(query.account));
+    request.known("time", json!(query.now.to_string()));
+    request.put("source_ip", &query.source_ip, |it| json!(it));
+    request.put("secure", &query.secure_transport, |it| json!(it));
+    request.put("user_agent", &query.user_agent, |it| json!(it));
+    let request = request.into_value();
+    let mut res = format!(
+        "  - name: {}\n    principal: {who}\n    request: {request}\n    job: {}\n    expect: {}\n",
+        json!(name),
+        job(attributes),
+        expect.as_str(),
+    );
+    if let Some(by) = by {
+        res.push_str(&format!("    by: {}\n", json!(by)));
+    }
+    res
+}
+
+fn job(attributes: &Attributes) -> Value {
+    let Attributes { pool_id, pool_type, phase, kind, name, owner, age, workspace_id, tags } =
+        attributes;
+    let mut res = Fields::default();
+    for (field, list) in [("pool_id", pool_id), ("pool_type", pool_type)] {
+        res.put(field, list, |it| json!(it));
+    }
+    for (field, text) in [
+        ("phase", phase),
+        ("kind", kind),
+        ("name", name),
+        ("owner", owner),
+        ("workspace", workspace_id),
+    ] {
+        res.put(field, text, |it| json!(it));
+    }
+    res.put("age", age, |it| json!(it));
+    // A job without tags needs no saying.
+    match tags {
+        Attribute::Value(it) if it.is_empty() => (),
+        _ => res.put("tags", tags, |it| json!(it)),
+    }
+    res.into_value()
+}
+
+/// What is known, and the names of what is not to be found out.
+#[derive(Default)]
+struct Fields {
+    known: Map<String, Value>,
+    unavailable: Vec<&'static str>,
+}
+
+impl Fields {
+    fn known(&mut self, field: &'static str, value: Value) {
+        self.known.insert(field.to_owned(), value);
+    }
+
+    fn put<T>(
+        &mut self,
+        field: &'static str,
+        attribute: &Attribute<T>,
+        value: impl FnOnce(&T) -> Value,
+    ) {
+        match attribute {
+            Attribute::Value(it) => self.known(field, value(it)),
+            Attribute::Absent => (),
+            Attribute::Unavailable | Attribute::NotAsked => self.unavailable.push(field),
+        }
+    }
+
+    fn into_value(mut self) -> Value {
+        if !self.unavailable.is_empty() {
+            self.known.insert("unavailable".to_owned(), json!(self.unavailable));
+        }
+        Value::Object(self.known)
+    }
+}

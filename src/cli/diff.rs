@@ -1,0 +1,214 @@
+//! `lychgate diff`: can this change of the policies ever allow more?
+
+mod text;
+
+use super::policies::Directory;
+use super::{Exit, case, check};
+use crate::policy::{
+    Cause, Comparison, Difference, Effort, Files, Set, Shift, StatementName, Verdict, render,
+};
+
+use clap::ValueEnum;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How many steps the search makes at most; the time is over before.
+const STEPS: u64 = 2_000_000_000;
+
+/// Files that are part of a version and say nothing about single requests.
+const BESIDES: &[&str] = &["budgets.yaml"];
+
+/// Compares two policy directories for every possible request.
+///
+/// Ends with 0 if they answer all of them alike, 2 if they differ and the new one allows nothing
+/// that the old one does not, 4 if it does, 5 if that cannot be said, 3 if a directory has errors.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The policy directory in force.
+    #[arg(value_name = "OLD")]
+    old: PathBuf,
+    /// The one that shall replace it.
+    #[arg(value_name = "NEW")]
+    new: PathBuf,
+    /// A policy directory that allows all that may ever be allowed.
+    #[arg(long, value_name = "ENVELOPE")]
+    within: Option<PathBuf>,
+    /// How long to look, in seconds; what is not decided by then is undecided.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    limit: u64,
+    /// Text, one JSON document, or Markdown for a comment.
+    #[arg(long, value_enum, default_value_t = Form::Human)]
+    format: Form,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Human,
+    Json,
+    Markdown,
+}
+
+/// What came out, as `--format json` prints it.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Something new is allowed; nothing if that cannot be said.
+    widens: Option<bool>,
+    differences: Vec<Found>,
+    /// What the new directory allows beyond the envelope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beyond: Option<Vec<Found>>,
+    undecided: Vec<Open>,
+    /// Files that differ and that no request can show.
+    besides: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Found {
+    shift: &'static str,
+    /// What it is due to.
+    cause: String,
+    version: &'static str,
+    old: Said,
+    new: Said,
+    /// The request as a case of a suite that the new directory meets.
+    case: String,
+}
+
+/// An answer, who gave it and where that stands.
+#[derive(Debug, Serialize)]
+struct Said {
+    answer: &'static str,
+    by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Open {
+    shift: Option<&'static str>,
+    reason: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the comparison and the engine disagree, so neither can be relied on: {0}; please report it"
+)]
+struct Disagreement(String);
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let [old, new] = match [&arguments.old, &arguments.new].map(|it| read(it)) {
+        [Ok(old), Ok(new)] => [old, new],
+        [Err(exit), _] | [_, Err(exit)] => return exit,
+    };
+    let within = match arguments.within.as_deref().map(read).transpose() {
+        Ok(within) => within,
+        Err(exit) => return exit,
+    };
+    let (Some(before), Some(after)) = (&old.set, &new.set) else {
+        return Exit::Invalid;
+    };
+    let start = Instant::now();
+    let limit = Duration::from_secs(arguments.limit);
+    let go_on = || start.elapsed() < limit;
+    let effort = Effort { steps: STEPS, go_on: &go_on };
+    let mut comparison = Comparison::new(before, after, &Shift::ALL, effort);
+    let mut beyond = None;
+    if let Some(directory) = &within
+        && let Some(envelope) = &directory.set
+    {
+        let widening = [Shift::Gained, Shift::GainedBlind];
+        let it = Comparison::new(envelope, after, &widening, effort);
+        comparison.undecided.extend(it.undecided);
+        comparison.disagreement = comparison.disagreement.or(it.disagreement);
+        let found = it.differences.iter().map(|it| Found::new(it, directory, &new));
+        beyond = Some(found.collect());
+    }
+    if let Some(it) = comparison.disagreement {
+        return super::complain(&Disagreement(it), Exit::Disagrees);
+    }
+    let report = Report {
+        widens: None,
+        differences: comparison.differences.iter().map(|it| Found::new(it, &old, &new)).collect(),
+        beyond,
+        undecided: comparison
+            .undecided
+            .into_iter()
+            .map(|it| Open { shift: it.shift.map(Shift::as_str), reason: it.reason })
+            .collect(),
+        besides: besides(&old.files, &new.files),
+    };
+    report.show(arguments.format)
+}
+
+/// A directory without errors; what is wrong with it has been told otherwise.
+fn read(path: &Path) -> Result<Directory, Exit> {
+    let directory = Directory::read(path).map_err(|error| check::refuse(&error))?;
+    if directory.set.is_none() {
+        let errors: Vec<_> = directory.errors().cloned().collect();
+        super::tell(&format!("{}:\n{}", path.display(), render(&errors, &directory.files, false)));
+        return Err(Exit::Invalid);
+    }
+    Ok(directory)
+}
+
+fn besides(old: &Files, new: &Files) -> Vec<String> {
+    let differ = BESIDES.iter().filter(|it| old.get(it) != new.get(it));
+    differ.map(|it| (*it).to_owned()).collect()
+}
+
+impl Report {
+    fn show(mut self, form: Form) -> Exit {
+        let wide = |them: &[Found]| them.iter().any(|it| it.shift.starts_with("gained"));
+        let widens =
+            wide(&self.differences) || self.beyond.as_deref().is_some_and(|it| !it.is_empty());
+        let exit = match (widens, self.undecided.is_empty()) {
+            (true, _) => Exit::Widens,
+            (false, false) => Exit::CannotSay,
+            (false, true) if self.differences.is_empty() && self.besides.is_empty() => Exit::Ok,
+            (false, true) => Exit::Differs,
+        };
+        self.widens = (widens || self.undecided.is_empty()).then_some(widens);
+        match form {
+            Form::Human => super::print(&text::human(&self), exit),
+            Form::Json => super::print_json(&self, exit),
+            Form::Markdown => super::print(&text::markdown(&self), exit),
+        }
+    }
+}
+
+impl Found {
+    fn new(it: &Difference, old: &Directory, new: &Directory) -> Self {
+        let (cause, version) = match &it.cause {
+            Cause::Old(cause) => (cause, "old"),
+            Cause::New(cause) => (cause, "new"),
+        };
+        let name = format!("{}: {version} {cause}", it.shift.as_str());
+        let by = it.new.decider.as_deref();
+        Self {
+            shift: it.shift.as_str(),
+            cause: cause.clone(),
+            version,
+            old: Said::new(&it.old, old),
+            new: Said::new(&it.new, new),
+            case: case::text(&name, &it.query, &it.attributes, it.new.answer, by),
+        }
+    }
+}
+
+impl Said {
+    fn new(verdict: &Verdict, directory: &Directory) -> Self {
+        let place = |set: &Set| {
+            let by = verdict.decider.as_deref()?;
+            let name: &StatementName = set.name(by)?;
+            set.place(name).map(|it| directory.place(it).to_string())
+        };
+        Self {
+            answer: verdict.answer.as_str(),
+            by: verdict.decider.clone(),
+            place: directory.set.as_ref().and_then(place),
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! Two versions of the policies, compared for every possible request.
+//!
+//! docs/policy-diff.md describes the method. In short: what both versions ask cuts the values of each
+//! variable of a request into finitely many classes (`space`); the statements become clauses over
+//! them (`encode`, `listed`, `relation`); a search (`search`) finds an assignment for which the two
+//! answer differently, or is certain that there is none; and a request is made of the assignment
+//! (`witness`) and judged by the engine under both versions before anybody hears of it.
+
+mod asked;
+mod automaton;
+mod circuit;
+mod encode;
+mod glob;
+mod listed;
+mod parts;
+mod point;
+mod relation;
+mod search;
+mod space;
+#[cfg(test)]
+mod tests;
+mod typed;
+mod witness;
+
+use self::circuit::Circuit;
+use self::encode::{Encoded, Model, Side};
+use self::point::Point;
+use self::search::{Budget, Exhausted, Literal};
+use crate::policy::engine::decision;
+use crate::policy::{Answer, Attributes, Decision, Query, Set};
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// How often an assignment that no request could be made of is put aside before the search for such
+/// a difference is given up.
+const ASIDE_MAX: usize = 12;
+
+/// How the answer to a request can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Shift {
+    /// Denied before, allowed now.
+    Gained,
+    /// Undecided before because something is unavailable, allowed now all the same.
+    GainedBlind,
+    /// Allowed before, denied now.
+    Revoked,
+    /// Decided before, undecided now because something is unavailable.
+    Stalled,
+    /// Undecided before, denied now.
+    Cleared,
+}
+
+/// A request that the two versions answer differently.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// How.
+    pub shift: Shift,
+    /// What it is due to: a statement, `ceiling` or `none`, and of which version.
+    pub cause: Cause,
+    /// The request. Nothing in it could be left out.
+    pub query: Query,
+    /// What is known of its job.
+    pub attributes: Attributes,
+    /// What the version before says.
+    pub old: Verdict,
+    /// What the version after says.
+    pub new: Verdict,
+}
+
+/// What a difference is due to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Cause {
+    /// A decider of the version before decides it no longer.
+    Old(String),
+    /// A decider of the version after decides it now.
+    New(String),
+}
+
+/// An answer, and who gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The decision in one word.
+    pub answer: Answer,
+    /// The deciding statement, `ceiling` or `none`; nothing where nothing is decided.
+    pub decider: Option<String>,
+}
+
+/// Something that could not be decided.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Undecided {
+    /// The kind of difference; nothing if it concerns all.
+    pub shift: Option<Shift>,
+    /// Why, and where.
+    pub reason: String,
+}
+
+/// What a comparison came to.
+#[derive(Debug, Default)]
+pub struct Comparison {
+    /// One for each kind and cause, by kind.
+    pub differences: Vec<Difference>,
+    /// What is open: there may be differences beside those that were found.
+    pub undecided: Vec<Undecided>,
+    /// The comparison and the engine disagree about a request: the comparison is wrong.
+    pub disagreement: Option<String>,
+}
+
+/// How much work a comparison may be.
+#[derive(Clone, Copy)]
+pub struct Effort<'a> {
+    /// In steps of the search, some millions a second.
+    pub steps: u64,
+    /// Asked now and then: whether to go on.
+    pub go_on: &'a dyn Fn() -> bool,
+}
+
+impl Shift {
+    /// Every kind, the gravest first.
+    pub const ALL: [Self; 5] =
+        [Self::Gained, Self::GainedBlind, Self::Revoked, Self::Stalled, Self::Cleared];
+
+    /// The word for reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gained => "gained",
+            Self::GainedBlind => "gained_blind",
+            Self::Revoked => "revoked",
+            Self::Stalled => "stalled",
+            Self::Cleared => "cleared",
+        }
+    }
+
+    /// Something is allowed that was not.
+    #[must_use]
+    pub fn is_widening(self) -> bool {
+        matches!(self, Self::Gained | Self::GainedBlind)
+    }
+
+    /// The kind of change from one answer to another.
+    #[must_use]
+    pub fn between(old: Answer, new: Answer) -> Option<Self> {
+        match (old, new) {
+            (Answer::Deny, Answer::Allow) => Some(Self::Gained),
+            (Answer::Indeterminate, Answer::Allow) => Some(Self::GainedBlind),
+            (Answer::Allow, Answer::Deny) => Some(Self::Revoked),
+            (Answer::Allow | Answer::Deny, Answer::Indeterminate) => Some(Self::Stalled),
+            (Answer::Indeterminate, Answer::Deny) => Some(Self::Cleared),
+            _ => None,
+        }
+    }
+}
+
+impl Verdict {
+    fn new(decision: &Decision) -> Self {
+        Self { answer: decision.answer(), decider: decision.decider().map(str::to_owned) }
+    }
+
+    fn decider(&self) -> String {
+        self.decider.clone().unwrap_or_default()
+    }
+
+    fn is_by_statement(&self) -> bool {
+        self.decider
+            .as_ref()
+            .is_some_and(|it| ![decision::CEILING, decision::NONE].contains(&it.as_str()))
+    }
+}
+
+impl Cause {
+    /// What a change of answers is due to: the Deny that went or came, else the Allow, else what
+    /// decided before.
+    fn new(shift: Shift, old: &Verdict, new: &Verdict) -> Self {
+        match shift {
+            Shift::Gained if old.is_by_statement() => Self::Old(old.decider()),
+            Shift::Gained | Shift::GainedBlind | Shift::Cleared => Self::New(new.decider()),
+            Shift::Revoked if new.is_by_statement() => Self::New(new.decider()),
+            Shift::Revoked | Shift::Stalled => Self::Old(old.decider()),
+        }
+    }
+}
+
+impl Difference {
+    /// The difference that a request makes; nothing if the two answers are the same.
+    #[must_use]
+    pub fn of(
+        query: Query,
+        attributes: Attributes,
+        old: &Decision,
+        new: &Decision,
+    ) -> Option<Self> {
+        let (old, new) = (Verdict::new(old), Verdict::new(new));
+        let shift = Shift::between(old.answer, new.answer)?;
+        Some(Self { shift, cause: Cause::new(shift, &old, &new), query, attributes, old, new })
+    }
+}
+
+impl fmt::Debug for Effort<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Effort").field("steps", &self.steps).finish_non_exhaustive()
+    }
+}
+
+impl Comparison {
+    /// Compares two versions: every difference of these kinds, one request for each cause.
+    #[must_use]
+    pub fn new(old: &Set, new: &Set, shifts: &[Shift], effort: Effort<'_>) -> Self {
+        let mut res = Self::default();
+        let mut budget = Budget { steps: effort.steps, go_on: effort.go_on };
+        if res.compare(old, new, shifts, &mut budget) == Err(Exhausted) {
+            let reason = "there is more to look through than the limits allow".to_owned();
+            res.undecided.push(Undecided { shift: None, reason });
+        }
+        res
+    }
+
+    fn compare(
+        &mut self,
+        old: &Set,
+        new: &Set,
+        shifts: &[Shift],
+        budget: &mut Budget<'_>,
+    ) -> Result<(), Exhausted> {
+        let mut model = Model::new(&[old, new], budget)?;
+        let sides = [model.side(old, budget)?, model.side(new, budget)?];
+        let sides = sides.map(|it| Answers::new(&mut model, it));
+        for shift in shifts {
+            let mut hunt =
+                Hunt { model: &mut model, sets: [old, new], sides: &sides, shift: *shift };
+            hunt.run(self, budget)?;
+            if self.disagreement.is_some() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A set of policies in the clauses, with its answers.
+#[derive(Debug)]
+struct Answers {
+    side: Side,
+    allow: Literal,
+    deny: Literal,
+    /// No Deny is certain.
+    undenied: Literal,
+    /// By statement: none before it is certain.
+    first_deny: Vec<Literal>,
+    first_allow: Vec<Literal>,
+    /// Some Allow of the guardrails may hold.
+    within: Literal,
+}
+
+impl Answers {
+    fn new(model: &mut Model, side: Side) -> Self {
+        let circuit = &mut model.circuit;
+        let truths = |them: &[Encoded]| them.iter().map(|it| it.truth).collect::<Vec<_>>();
+        let deny = circuit.any_true(&truths(&side.denies));
+        let ceiling = match side.has_ceiling {
+            true => circuit.any_true(&truths(&side.ceiling)),
+            false => circuit.truth(true),
+        };
+        let allow = circuit.any_true(&truths(&side.allows));
+        Self {
+            allow: circuit.all([!deny.may_hold, ceiling.holds, allow.holds]),
+            deny: circuit.any([deny.holds, !ceiling.may_hold, !allow.may_hold]),
+            undenied: !deny.holds,
+            first_deny: first(circuit, &side.denies),
+            first_allow: first(circuit, &side.allows),
+            within: ceiling.may_hold,
+            side,
+        }
+    }
+
+    fn is(&self, circuit: &mut Circuit, answer: Answer) -> Literal {
+        match answer {
+            Answer::Allow => self.allow,
+            Answer::Deny => self.deny,
+            Answer::Indeterminate => circuit.all([!self.allow, !self.deny]),
+        }
+    }
+
+    /// This decider decides; `None` if there is no such decider.
+    fn by(&self, circuit: &mut Circuit, decider: &str) -> Option<Literal> {
+        match decider {
+            decision::CEILING => Some(circuit.all([self.undenied, !self.within])),
+            decision::NONE => Some(circuit.all([self.undenied, self.within, self.deny])),
+            _ => {
+                let of = |them: &[Encoded], first: &[Literal]| {
+                    let at = them.iter().position(|it| it.name.as_str() == decider)?;
+                    first.get(at).copied()
+                };
+                match of(&self.side.denies, &self.first_deny) {
+                    Some(it) => Some(it),
+                    None => of(&self.side.allows, &self.first_allow)
+                        .map(|it| circuit.all([self.allow, it])),
+                }
+            }
+        }
+    }
+}
+
+/// By statement: it holds, and none before it does.
+fn first(circuit: &mut Circuit, statements: &[Encoded]) -> Vec<Literal> {
+    let mut before = circuit.constant(false);
+    let mut res = Vec::new();
+    for it in statements {
+        res.push(circuit.all([it.truth.holds, !before]));
+        before = circuit.any([before, it.truth.holds]);
+    }
+    res
+}
+
+/// The search for differences of one kind.
+struct Hunt<'a> {
+    model: &'a mut Model,
+    sets: [&'a Set; 2],
+    sides: &'a [Answers; 2],
+    shift: Shift,
+}
+
+impl Hunt<'_> {
+    fn run(&mut self, res: &mut Comparison, budget: &mut Budget<'_>) -> Result<(), Exhausted> {
+        let changed = self.changed();
+        let sure = !self.model.unsure;
+        // What has been found, and what has been put aside.
+        let (mut done, mut found, mut aside) = (Vec::new(), Vec::new(), 0);
+        while self
+            .model
+            .circuit
+            .search
+            .solve(&[&[changed, sure], done.as_slice()].concat(), budget)?
+        {
+            let shift = self.shift;
+            let sets = self.sets;
+            let realised = self.model.realise(&|it| match judge(sets, it) {
+                (Some(it), Some(cause)) => it == shift && !found.contains(&cause),
+                _ => false,
+            });
+            let Some(point) = realised.point else {
+                if realised.is_exact {
+                    res.disagreement = Some(self.contradiction());
+                    return Ok(());
+                }
+                res.undecided.push(Undecided { shift: Some(shift), reason: self.model.doubt() });
+                let done_too = self.model.aside();
+                aside += 1;
+                match done_too {
+                    Some(it) if aside < ASIDE_MAX => done.push(it),
+                    _ => return Ok(()),
+                }
+                continue;
+            };
+            let cause = judge(sets, &point).1;
+            let point =
+                witness::shrink(&point, &|it| judge(sets, it) == (Some(shift), cause.clone()));
+            let [before, after] = sets.map(|it| it.evaluate(&point.query, &point.attributes));
+            let difference = Difference::of(point.query, point.attributes, &before, &after);
+            let (Some(cause), Some(it)) = (cause, difference) else {
+                res.disagreement = Some(self.contradiction());
+                return Ok(());
+            };
+            res.differences.push(it);
+            found.push(cause.clone());
+            let circuit = &mut self.model.circuit;
+            let [old, new] = self.sides;
+            let by = match &cause {
+                Cause::Old(it) => old.by(circuit, it),
+                Cause::New(it) => new.by(circuit, it),
+            };
+            // An Allow is the cause only where no Deny is.
+            let by = by.map(|it| match (shift, &cause) {
+                (Shift::Gained, Cause::New(_)) => circuit.all([it, old.undenied]),
+                (Shift::Revoked, Cause::Old(_)) => circuit.all([it, new.undenied]),
+                _ => it,
+            });
+            // The same cause again would never end.
+            match by {
+                Some(it) if !done.contains(&!it) => done.push(!it),
+                _ => {
+                    res.disagreement = Some(self.contradiction());
+                    return Ok(());
+                }
+            }
+        }
+        if self.model.circuit.search.solve(&[&[changed], done.as_slice()].concat(), budget)? {
+            let reason = "a text that is compared as text is also read as a number, a date, an \
+                          address or a truth value, and it depends on whether it can be both";
+            res.undecided.push(Undecided { shift: Some(self.shift), reason: reason.to_owned() });
+        }
+        res.undecided.sort();
+        res.undecided.dedup();
+        Ok(())
+    }
+
+    /// The answers differ in this way.
+    fn changed(&mut self) -> Literal {
+        let [old, new] = self.sides;
+        let answers = [Answer::Allow, Answer::Deny, Answer::Indeterminate];
+        let pairs = answers.iter().flat_map(|old| answers.iter().map(move |new| (*old, *new)));
+        let circuit = &mut self.model.circuit;
+        let of_kind: Vec<_> = pairs
+            .filter(|(old, new)| Shift::between(*old, *new) == Some(self.shift))
+            .map(|(before, after)| {
+                let both = [old.is(circuit, before), new.is(circuit, after)];
+                circuit.all(both)
+            })
+            .collect();
+        circuit.any(of_kind)
+    }
+
+    /// The request about which the search and the engine disagree.
+    fn contradiction(&self) -> String {
+        format!("a `{}` request was found that the engine does not see", self.shift.as_str())
+    }
+}
+
+fn verdicts(sets: [&Set; 2], point: &Point) -> (Verdict, Verdict) {
+    let [old, new] = sets.map(|it| Verdict::new(&it.evaluate(&point.query, &point.attributes)));
+    (old, new)
+}
+
+/// How the engine's answers to a request differ, and what that is due to.
+fn judge(sets: [&Set; 2], point: &Point) -> (Option<Shift>, Option<Cause>) {
+    let (old, new) = verdicts(sets, point);
+    let shift = Shift::between(old.answer, new.answer);
+    (shift, shift.map(|it| Cause::new(it, &old, &new)))
+}
+
+impl Model {
+    /// Why no request could be made of the assignment that was found.
+    fn doubt(&self) -> String {
+        let open: BTreeSet<_> = self.open.iter().map(ToString::to_string).collect();
+        let compared: BTreeSet<_> =
+            self.relations.iter().map(|it| it.question.to_string()).collect();
+        let them: Vec<_> = open.into_iter().chain(compared).collect();
+        format!("it depends on texts that cannot be compared letter by letter: {}", them.join(", "))
+    }
+}

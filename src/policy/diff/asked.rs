@@ -1,0 +1,417 @@
+//! What two sets of policies ask of each variable.
+
+use super::automaton::{Lane, Part};
+use super::glob::Glob;
+use super::parts;
+use super::point::Variable;
+use super::typed::Cuts;
+use crate::policy::Set;
+use crate::policy::engine::condition::{Condition, Listed, Operand, Operands, Resource, Test, Urn};
+use crate::policy::engine::set::Statement;
+use crate::policy::language::attachments::{Projects, Target};
+use crate::policy::language::key::Key;
+use crate::policy::language::operator::Comparison;
+use crate::policy::language::template::Part as Written;
+use crate::policy::language::value;
+use crate::policy::language::value::Decimal;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// How often the literals of one variable are taken over where another is compared with it.
+const LITERALS_MAX: usize = 200;
+
+/// What is asked of one variable.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    pub(super) lanes: Vec<Lane>,
+    numbers: HashMap<Lane, usize>,
+    pub(super) cuts: Cuts,
+}
+
+/// What is asked of all.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    pub(super) asked: BTreeMap<Variable, Asked>,
+    /// Of `g:PrincipalUrn`.
+    pub(super) urns: Vec<Lane>,
+    /// Texts with one variable, and what is compared with them.
+    compared: BTreeSet<Compared>,
+}
+
+/// What is compared, whether in any letter case, and with which pattern.
+pub(super) type Compared = (Subject, bool, Vec<Written>);
+
+/// What a listed value is compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Subject {
+    /// The ID of the job.
+    Job,
+    Key(Key),
+}
+
+impl Asked {
+    /// Adds a question, once; returns its number.
+    pub(super) fn lane(&mut self, lane: Lane) -> usize {
+        let next = self.lanes.len();
+        let number = *self.numbers.entry(lane.clone()).or_insert(next);
+        if number == next {
+            self.lanes.push(lane);
+        }
+        number
+    }
+}
+
+impl Subject {
+    pub(super) fn variable(&self) -> Option<Variable> {
+        match self {
+            Self::Job => Some(Variable::Job),
+            Self::Key(key) => Variable::of(key),
+        }
+    }
+
+    /// The part of the variable's text that it is.
+    pub(super) fn part(&self) -> Part {
+        match self {
+            Self::Key(Key::Issuer) => Part::Head,
+            Self::Key(Key::UserName) => Part::Tail,
+            _ => Part::Whole,
+        }
+    }
+
+    pub(super) fn is_urn(&self) -> bool {
+        *self == Self::Key(Key::PrincipalUrn)
+    }
+}
+
+/// The keys that fill in something, each once. What may hold several values, nothing, or what nobody
+/// knows, never does.
+pub(super) fn variables(parts: &[Written]) -> Vec<&Key> {
+    let mut res = Vec::new();
+    for part in parts {
+        if let Written::Variable(it) = part
+            && Variable::of(&it.key).is_some()
+            && !it.key.is_several()
+            && !res.contains(&&it.key)
+        {
+            res.push(&it.key);
+        }
+    }
+    res
+}
+
+/// The parts with the defaults of those variables filled in that are in `absent`, or that never hold
+/// anything; nothing if one of them has none.
+pub(super) fn without(parts: &[Written], absent: &[&Key]) -> Option<Vec<Written>> {
+    let parts = parts.iter().map(|part| match part {
+        Written::Variable(it) if matches!(it.key, Key::Unknowable(_)) => None,
+        Written::Variable(it) => {
+            let holds = Variable::of(&it.key).is_some() && !it.key.is_several();
+            match holds && !absent.contains(&&it.key) {
+                true => Some(part.clone()),
+                false => it.default.clone().map(Written::Text),
+            }
+        }
+        _ => Some(part.clone()),
+    });
+    parts.collect()
+}
+
+/// Each way to fill in defaults: which keys are absent, and what is left of the parts.
+pub(super) fn fillings(parts: &[Written]) -> Vec<(Vec<&Key>, Vec<Written>)> {
+    let mut subsets: Vec<Vec<&Key>> = vec![Vec::new()];
+    for key in variables(parts) {
+        if Variable::of(key).is_some_and(|it| it.may_be_absent()) {
+            let more: Vec<_> = subsets.iter().map(|it| [it.as_slice(), &[key]].concat()).collect();
+            subsets.extend(more);
+        }
+    }
+    let filled = subsets.into_iter().filter_map(|absent| {
+        let parts = without(parts, &absent)?;
+        Some((absent, parts))
+    });
+    filled.collect()
+}
+
+impl Survey {
+    pub(super) fn add(&mut self, set: &Set) {
+        for statement in set.statements() {
+            self.statement(statement);
+        }
+        for grant in set.attachments.grants() {
+            let (variable, part, text) = match grant.to {
+                Target::Any => (None, Part::Whole, ""),
+                Target::Group(it) => (Some(Variable::Groups), Part::Whole, it),
+                Target::Source(it) => (Some(Variable::Caller), Part::Head, it),
+                Target::User(it) => (Some(Variable::Caller), Part::Whole, it),
+            };
+            if let Some(variable) = variable {
+                self.lane(variable, Glob::text(text, false), part);
+            }
+            match grant.projects {
+                Projects::All => (),
+                Projects::One(it) => {
+                    self.lane(Variable::Project, Glob::text(it, false), Part::Whole);
+                }
+                Projects::Like(it) => {
+                    self.lane(Variable::Project, Glob::pieces(it), Part::Whole);
+                }
+            }
+        }
+    }
+
+    /// Where a text is compared with a variable, its classes follow the literals of that variable,
+    /// so that it is known which of them are the same. Says for which literals.
+    pub(super) fn finish(&mut self) -> BTreeMap<Compared, BTreeSet<String>> {
+        let mut res: BTreeMap<Compared, BTreeSet<String>> = BTreeMap::new();
+        let compared = std::mem::take(&mut self.compared);
+        // A second time for what is compared with what is compared.
+        for _ in 0..2 {
+            for it in &compared {
+                let (subject, folded, parts) = it;
+                let comparison = match folded {
+                    true => Comparison::EqualsIgnoreCase,
+                    false => Comparison::Match,
+                };
+                let keys = variables(parts);
+                let [key] = keys.as_slice() else {
+                    continue;
+                };
+                for literal in self.literals(&Subject::Key((*key).clone())) {
+                    let fill = |it: &Written| match it {
+                        Written::Variable(_) => Written::Text(literal.clone()),
+                        other => other.clone(),
+                    };
+                    let filled: Vec<_> = parts.iter().map(fill).collect();
+                    self.text(subject, comparison, &filled);
+                    res.entry(it.clone()).or_default().insert(literal);
+                }
+            }
+        }
+        res
+    }
+
+    fn literals(&self, subject: &Subject) -> Vec<String> {
+        if let Subject::Key(key) = subject
+            && let (Some(list), Some(Variable::Method)) = (key.closed_list(), Variable::of(key))
+        {
+            return list.iter().map(|it| (*it).to_owned()).collect();
+        }
+        let asked = subject.variable().and_then(|it| self.asked.get(&it));
+        let lanes = asked.into_iter().flat_map(|it| &it.lanes).filter(|it| it.glob.is_literal());
+        let text = |it: &Lane| {
+            let text = it.glob.letters();
+            let parts = text.split_once('/').filter(|_| it.part == Part::Whole);
+            match (subject.part(), parts) {
+                (Part::Head, Some((head, _))) => Some(head.to_owned()),
+                (Part::Tail, Some((_, tail))) => Some(tail.to_owned()),
+                (part, _) => (part == it.part).then_some(text),
+            }
+        };
+        lanes.filter_map(text).take(LITERALS_MAX).collect()
+    }
+
+    fn statement(&mut self, statement: &Statement) {
+        if let Some(Resource { patterns, .. }) = &statement.resource {
+            for urn in patterns {
+                let Urn::Job { region, account, id } = urn else {
+                    continue;
+                };
+                self.lane(Variable::Region, Glob::pieces(region), Part::Whole);
+                self.lane(Variable::Account, Glob::pieces(account), Part::Whole);
+                match id {
+                    Operand::Known(it) => {
+                        self.lane(Variable::Job, Glob::pieces(it), Part::Whole);
+                    }
+                    Operand::Template(it) => {
+                        self.template(&Subject::Job, Some(Comparison::Match), it);
+                    }
+                }
+            }
+        }
+        for condition in &statement.conditions {
+            self.condition(condition);
+        }
+    }
+
+    fn condition(&mut self, condition: &Condition) {
+        let subject = Subject::Key(condition.key.clone());
+        let Some(variable) = subject.variable() else {
+            return;
+        };
+        let asked = self.asked.entry(variable).or_default();
+        asked.cuts.calendar |= condition.key == Key::DayOfWeek;
+        if subject.is_urn() {
+            self.asked.entry(Variable::Account).or_default();
+        }
+        if let Test::Listed(Listed { operands, .. }) = &condition.test {
+            self.operands(&subject, operands);
+        }
+    }
+
+    fn operands(&mut self, subject: &Subject, operands: &Operands) {
+        if let Some(variable) = subject.variable() {
+            let reads = &mut self.asked.entry(variable).or_default().cuts.reads;
+            match operands {
+                Operands::Address(_) => reads.addresses = true,
+                Operands::Boolean(_) => reads.booleans = true,
+                Operands::Date(..) => reads.dates = true,
+                Operands::Number(..) => reads.numbers = true,
+                Operands::Match(_) | Operands::Text(..) => (),
+            }
+        }
+        match operands {
+            Operands::Address(them) => self.each(
+                subject,
+                them,
+                |asked, it| {
+                    asked.cuts.ranges.insert(*it);
+                },
+                value::range,
+            ),
+            Operands::Boolean(them) => self.each(subject, them, |_, _| (), value::boolean),
+            Operands::Date(_, them) => self.each(
+                subject,
+                them,
+                |asked, it| {
+                    asked.cuts.dates.insert(*it);
+                },
+                value::date,
+            ),
+            Operands::Number(_, them) => {
+                let is_clock = *subject == Subject::Key(Key::TimeOfDay);
+                let add = |asked: &mut Asked, it: &Decimal<'static>| {
+                    let numbers = match is_clock {
+                        true => &mut asked.cuts.clock,
+                        false => &mut asked.cuts.numbers,
+                    };
+                    numbers.insert(it.clone());
+                };
+                let read = |it: &str| Decimal::parse(it).map(Decimal::into_owned);
+                self.each(subject, them, add, read);
+            }
+            Operands::Match(them) => {
+                for it in them {
+                    match it {
+                        Operand::Known(it) => self.glob(subject, Glob::pieces(it)),
+                        Operand::Template(it) => {
+                            self.template(subject, Some(Comparison::Match), it);
+                        }
+                    }
+                }
+            }
+            Operands::Text(comparison, them) => {
+                for it in them {
+                    match it {
+                        Operand::Known(it) => {
+                            self.text(subject, *comparison, &[Written::Text(it.clone())]);
+                        }
+                        Operand::Template(it) => self.template(subject, Some(*comparison), it),
+                    }
+                }
+            }
+        }
+    }
+
+    fn each<T>(
+        &mut self,
+        subject: &Subject,
+        them: &[Operand<T>],
+        add: impl Fn(&mut Asked, &T),
+        read: impl Fn(&str) -> Option<T>,
+    ) {
+        for it in them {
+            match it {
+                Operand::Known(it) => {
+                    if let Some(variable) = subject.variable() {
+                        add(self.asked.entry(variable).or_default(), it);
+                    }
+                }
+                Operand::Template(parts) => {
+                    self.template(subject, None, parts);
+                    for (_, parts) in fillings(parts) {
+                        if let Some(it) = constant(&parts).and_then(|it| read(&it))
+                            && let Some(variable) = subject.variable()
+                        {
+                            add(self.asked.entry(variable).or_default(), &it);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A listed value with variables; `comparison` is that of texts.
+    fn template(&mut self, subject: &Subject, comparison: Option<Comparison>, parts: &[Written]) {
+        let keys = variables(parts).into_iter().filter_map(Variable::of);
+        for variable in subject.variable().into_iter().chain(keys) {
+            self.asked.entry(variable).or_default();
+        }
+        for key in variables(parts) {
+            if *key == Key::PrincipalUrn {
+                self.asked.entry(Variable::Account).or_default();
+            }
+        }
+        let Some(comparison) = comparison else {
+            return;
+        };
+        for (_, parts) in fillings(parts) {
+            match variables(&parts).len() {
+                0 => self.text(subject, comparison, &parts),
+                1 => {
+                    let folded = comparison == Comparison::EqualsIgnoreCase;
+                    let parts = parts::as_pattern(comparison, &parts);
+                    self.compared.insert((subject.clone(), folded, parts));
+                }
+                _ => (),
+            }
+        }
+    }
+
+    /// A listed text without variables.
+    fn text(&mut self, subject: &Subject, comparison: Comparison, parts: &[Written]) {
+        let mut glob = Glob::empty();
+        for part in parts {
+            match part {
+                Written::Any => glob.push(super::glob::Element::Any),
+                Written::Star => glob.star(),
+                Written::Text(it) => {
+                    glob.push_text(it, comparison == Comparison::EqualsIgnoreCase);
+                }
+                Written::Variable(_) => return,
+            }
+        }
+        match comparison {
+            Comparison::EndWith => glob.star_first(),
+            Comparison::StartWith => glob.star(),
+            Comparison::Equals | Comparison::EqualsIgnoreCase | Comparison::Match => (),
+        }
+        self.glob(subject, glob);
+    }
+
+    fn glob(&mut self, subject: &Subject, glob: Glob) {
+        if subject.is_urn() {
+            let lane = Lane { glob, starts: Glob::START.to_vec(), part: Part::Whole };
+            if !self.urns.contains(&lane) {
+                self.urns.push(lane);
+            }
+        } else if let Some(variable) = subject.variable() {
+            self.lane(variable, glob, subject.part());
+        }
+    }
+
+    fn lane(&mut self, variable: Variable, glob: Glob, part: Part) {
+        let lane = Lane { glob, starts: Glob::START.to_vec(), part };
+        self.asked.entry(variable).or_default().lane(lane);
+    }
+}
+
+/// The text of parts without variables and wildcards.
+fn constant(parts: &[Written]) -> Option<String> {
+    let text = |it: &Written| match it {
+        Written::Text(it) => Some(it.clone()),
+        Written::Any => Some("?".to_owned()),
+        Written::Star => Some("*".to_owned()),
+        Written::Variable(_) => None,
+    };
+    parts.iter().map(text).collect()
+}

@@ -1,0 +1,507 @@
+//! All that is asked of one text at once, as one automaton: which combinations of answers a text can
+//! have, and a shortest text for each.
+//!
+//! The texts that all questions answer alike are one *class*. The automaton reads a text letter by
+//! letter and knows for every question how far its shape has come; letters that nobody asks for are
+//! all alike. What can be reached is finite, and is looked through completely: there is no text
+//! beside the classes.
+
+use super::glob::Glob;
+use super::search::{Budget, Exhausted};
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+/// The most states of an automaton.
+const STATES_MAX: usize = 60_000;
+
+/// One question: a shape, where it begins, and which part of the text it is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Lane {
+    pub(super) glob: Glob,
+    pub(super) starts: Vec<usize>,
+    pub(super) part: Part,
+}
+
+/// A part of a text that has a first slash somewhere: `corp/alice`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Part {
+    Whole,
+    /// What is before the slash.
+    Head,
+    /// The beginning of another text: the whole of this one, or its head and the slash.
+    Opening,
+    /// What is behind the slash.
+    Tail,
+}
+
+/// Which texts there are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Universe {
+    pub(super) allowed: fn(char) -> bool,
+    pub(super) may_be_empty: bool,
+    /// The most letters.
+    pub(super) longest: usize,
+    /// There is a slash, with text before and behind it.
+    pub(super) is_qualified: bool,
+    /// A text that there is not.
+    pub(super) except: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Start,
+    Head,
+    /// Right behind the slash.
+    Cut,
+    Tail,
+}
+
+/// How far the lanes have come: lane and place.
+pub(super) type Places = Vec<(usize, usize)>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    phase: Phase,
+    active: Places,
+    /// What the head has come to.
+    frozen: Places,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) phase: Phase,
+    /// By letter, in order; all other letters lead to `other`.
+    next: Vec<(char, Option<usize>)>,
+    other: Option<usize>,
+    pub(super) class: Option<usize>,
+    /// The state before and the letter that led here first.
+    from: Option<(usize, char)>,
+    depth: usize,
+}
+
+/// Texts that all lanes answer alike.
+#[derive(Debug)]
+pub(super) struct Class {
+    /// How far the opening lanes have come.
+    pub(super) opening: Places,
+    /// There is but one such text.
+    pub(super) is_literal: bool,
+    pub(super) text: String,
+}
+
+/// A shape of texts: from a place and a letter to the next place, and whether a text may end there.
+pub(super) type Step = fn(u8, char) -> Option<(u8, bool)>;
+
+/// The letters of numbers, dates and addresses.
+const SHAPED: &str = "0123456789-.:+TZabcdefABCDEF";
+
+#[derive(Debug)]
+pub(super) struct Automaton {
+    pub(super) states: Vec<State>,
+    pub(super) classes: Vec<Class>,
+    universe: Universe,
+}
+
+impl Universe {
+    /// Any text at all.
+    pub(super) const TEXT: Self = Self {
+        allowed: |_| true,
+        may_be_empty: true,
+        longest: usize::MAX,
+        is_qualified: false,
+        except: None,
+    };
+}
+
+impl Automaton {
+    /// Looks through all that can be reached.
+    pub(super) fn new(
+        lanes: &[Lane],
+        universe: Universe,
+        budget: &mut Budget<'_>,
+    ) -> Result<Self, Exhausted> {
+        let mut lanes = lanes.to_vec();
+        lanes.extend(universe.except.map(|it| Lane {
+            glob: Glob::text(it, false),
+            starts: Glob::START.to_vec(),
+            part: Part::Whole,
+        }));
+        Builder { lanes, universe, found: HashMap::new(), keys: Vec::new(), states: Vec::new() }
+            .build(budget)
+    }
+
+    /// Where one more letter leads; nowhere if no text goes on like this.
+    pub(super) fn step(&self, state: usize, letter: char) -> Option<usize> {
+        if !(self.universe.allowed)(letter) {
+            return None;
+        }
+        let state = self.states.get(state)?;
+        match state.next.binary_search_by_key(&letter, |(it, _)| *it) {
+            Ok(at) => state.next.get(at).and_then(|(_, it)| *it),
+            Err(_) => state.other,
+        }
+    }
+
+    /// The class of a text that there is.
+    pub(super) fn class(&self, text: &str) -> Option<usize> {
+        if self.universe.longest < text.chars().count() {
+            return None;
+        }
+        let state = text.chars().try_fold(0, |state, it| self.step(state, it))?;
+        self.states.get(state)?.class
+    }
+
+    /// Texts of each class that are made of these letters alone and have this shape: `step` says
+    /// where a letter leads, and whether the text so far may end there. At most `most` of each class;
+    /// none only if there is none.
+    pub(super) fn shaped(&self, step: Step, most: usize) -> BTreeMap<usize, Vec<String>> {
+        let most = if STATES_MAX / 30 < self.states.len() { 1 } else { most };
+        let mut res: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+        let mut open = VecDeque::from([(0, 0_u8, String::new())]);
+        let mut seen: HashMap<(usize, u8), usize> = HashMap::new();
+        while let Some((state, shape, text)) = open.pop_front() {
+            for letter in SHAPED.chars() {
+                let Some((next, may_end)) = step(shape, letter) else {
+                    continue;
+                };
+                let Some(to) = self.step(state, letter) else {
+                    continue;
+                };
+                // Often enough that texts of several lengths are among them.
+                let times = seen.entry((to, next)).or_default();
+                if most <= *times {
+                    continue;
+                }
+                *times += 1;
+                let text = format!("{text}{letter}");
+                if may_end && let Some(class) = self.states.get(to).and_then(|it| it.class) {
+                    let texts = res.entry(class).or_default();
+                    if texts.len() < most {
+                        texts.push(text.clone());
+                    }
+                }
+                open.push_back((to, next, text));
+            }
+        }
+        res
+    }
+
+    /// The states of this phase.
+    pub(super) fn at(&self, phase: Phase) -> BTreeSet<usize> {
+        let states = self.states.iter().enumerate().filter(|(_, it)| it.phase == phase);
+        states.map(|(at, _)| at).collect()
+    }
+
+    /// The letters that this state tells apart.
+    pub(super) fn letters(&self, state: usize) -> impl Iterator<Item = char> {
+        self.states.get(state).into_iter().flat_map(|it| &it.next).map(|(it, _)| *it)
+    }
+
+    /// A letter of this universe that is not in `taken`, a likely one first.
+    pub(super) fn another(&self, taken: &BTreeSet<char>) -> Option<char> {
+        another(self.universe.allowed, taken)
+    }
+
+    /// Every state that can be reached from `states`.
+    pub(super) fn closure(&self, states: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let mut res = states.clone();
+        let mut open: Vec<_> = states.iter().copied().collect();
+        while let Some(state) = open.pop() {
+            for next in self.successors(state) {
+                if res.insert(next) {
+                    open.push(next);
+                }
+            }
+        }
+        res
+    }
+
+    pub(super) fn successors(&self, state: usize) -> impl Iterator<Item = usize> {
+        let state = self.states.get(state);
+        let next = state.into_iter().flat_map(|it| &it.next).filter_map(|(_, it)| *it);
+        next.chain(state.and_then(|it| it.other))
+    }
+}
+
+fn another(allowed: fn(char) -> bool, taken: &BTreeSet<char>) -> Option<char> {
+    let plain = "xyzwvutsrqponmlkjihgfedcba".chars().chain('0'..='9').chain(['-', '_', '.']);
+    let rare = ('A'..='Z').chain('\u{a1}'..=char::MAX);
+    plain.chain(rare).find(|it| allowed(*it) && !taken.contains(it))
+}
+
+struct Builder {
+    lanes: Vec<Lane>,
+    universe: Universe,
+    found: HashMap<Key, usize>,
+    keys: Vec<Key>,
+    states: Vec<State>,
+}
+
+impl Builder {
+    fn build(mut self, budget: &mut Budget<'_>) -> Result<Automaton, Exhausted> {
+        let first = [Part::Whole, Part::Head, Part::Opening];
+        let start = Key {
+            phase: Phase::Start,
+            active: self.starts(|it| first.contains(&it)),
+            frozen: Vec::new(),
+        };
+        self.state(start, None);
+        let mut at = 0;
+        while at < self.states.len() {
+            let cost = self.expand(at);
+            if STATES_MAX < self.states.len() || !budget.take(cost) {
+                return Err(Exhausted);
+            }
+            at += 1;
+        }
+        let mut classes = Vec::new();
+        let mut by_answer: BTreeMap<_, usize> = BTreeMap::new();
+        for (at, key) in self.keys.iter().enumerate() {
+            let Some(answer) = self.answer(key) else {
+                continue;
+            };
+            let (accepted, opening) = &answer;
+            let class = match by_answer.get(&answer) {
+                Some(it) => *it,
+                None => {
+                    let literal = |it: &usize| {
+                        self.lanes.get(*it).is_some_and(|it| {
+                            it.part == Part::Whole && it.glob.is_literal() && it.starts == [0]
+                        })
+                    };
+                    classes.push(Class {
+                        opening: opening.clone(),
+                        is_literal: accepted.iter().any(literal),
+                        text: text(&self.states, at),
+                    });
+                    by_answer.insert(answer, classes.len() - 1);
+                    classes.len() - 1
+                }
+            };
+            if let Some(state) = self.states.get_mut(at) {
+                state.class = Some(class);
+            }
+        }
+        Ok(Automaton { states: self.states, classes, universe: self.universe })
+    }
+
+    fn starts(&self, wanted: impl Fn(Part) -> bool) -> Places {
+        let lanes = self.lanes.iter().enumerate().filter(|(_, it)| wanted(it.part));
+        lanes.flat_map(|(at, it)| it.starts.iter().map(move |place| (at, *place))).collect()
+    }
+
+    fn state(&mut self, key: Key, from: Option<(usize, char)>) -> usize {
+        if let Some(it) = self.found.get(&key) {
+            return *it;
+        }
+        let depth = from.and_then(|(it, _)| self.states.get(it)).map_or(0, |it| it.depth + 1);
+        let phase = key.phase;
+        self.states.push(State { phase, next: Vec::new(), other: None, class: None, from, depth });
+        self.keys.push(key.clone());
+        self.found.insert(key, self.states.len() - 1);
+        self.states.len() - 1
+    }
+
+    /// Finds what follows a state; returns what it cost.
+    fn expand(&mut self, at: usize) -> u64 {
+        let (Some(key), Some(state)) = (self.keys.get(at).cloned(), self.states.get(at)) else {
+            return 0;
+        };
+        if state.depth == self.universe.longest {
+            return 1;
+        }
+        let places = key.active.iter();
+        let elements = places.filter_map(|(lane, place)| {
+            self.lanes.get(*lane).and_then(|it| it.glob.elements.get(*place))
+        });
+        let mut letters: BTreeSet<char> = elements.flat_map(|it| it.letters()).collect();
+        if self.universe.is_qualified && matches!(key.phase, Phase::Start | Phase::Head) {
+            letters.insert('/');
+        }
+        letters.retain(|it| (self.universe.allowed)(*it));
+        let other = another(self.universe.allowed, &letters);
+        let mut next = Vec::new();
+        for letter in letters.iter().copied() {
+            let to = self.step(&key, letter).map(|it| self.state(it, Some((at, letter))));
+            next.push((letter, to));
+        }
+        let other = other.and_then(|letter| {
+            self.step(&key, letter).map(|it| self.state(it, Some((at, letter))))
+        });
+        let cost = (1 + key.active.len()) * (1 + next.len());
+        if let Some(state) = self.states.get_mut(at) {
+            (state.next, state.other) = (next, other);
+        }
+        u64::try_from(cost / 8).unwrap_or(u64::MAX)
+    }
+
+    fn step(&self, key: &Key, letter: char) -> Option<Key> {
+        let is_slash = self.universe.is_qualified && letter == '/';
+        let phase = match (key.phase, self.universe.is_qualified, is_slash) {
+            (Phase::Start, true, true) => return None,
+            (Phase::Head, _, true) => Phase::Cut,
+            (Phase::Start | Phase::Head, true, false) => Phase::Head,
+            _ => Phase::Tail,
+        };
+        let cut = phase == Phase::Cut;
+        let (mut active, mut frozen) = (Vec::new(), key.frozen.clone());
+        for places in key.active.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some((number, _)) = places.first() else {
+                continue;
+            };
+            let Some(lane) = self.lanes.get(*number) else {
+                continue;
+            };
+            let places: Vec<_> = places.iter().map(|(_, place)| *place).collect();
+            let stepped = lane.glob.step(&places, letter).into_iter().map(|it| (*number, it));
+            match (cut, lane.part) {
+                (true, Part::Head) if places.contains(&lane.glob.end()) => {
+                    frozen.push((*number, lane.glob.end()));
+                }
+                (true, Part::Head) => (),
+                (true, Part::Opening) => frozen.extend(stepped),
+                _ => active.extend(stepped),
+            }
+        }
+        if cut {
+            active.extend(self.starts(|it| it == Part::Tail));
+            active.sort_unstable();
+        }
+        Some(Key { phase, active, frozen })
+    }
+
+    /// The lanes whose shape the text has, and how far the opening ones are; nothing if there is no
+    /// such text.
+    fn answer(&self, key: &Key) -> Option<(Vec<usize>, Places)> {
+        let whole = match key.phase {
+            Phase::Start => self.universe.may_be_empty,
+            Phase::Head | Phase::Cut => false,
+            Phase::Tail => true,
+        };
+        let ends = |(lane, place): &&(usize, usize)| {
+            self.lanes.get(*lane).is_some_and(|it| it.glob.end() == *place)
+        };
+        let is_opening = |(lane, _): &&(usize, usize)| {
+            self.lanes.get(*lane).is_some_and(|it| it.part == Part::Opening)
+        };
+        let heads = key.frozen.iter().filter(|it| !is_opening(it));
+        let active = key.active.iter().filter(ends).filter(|it| !is_opening(it));
+        let mut accepted: Vec<_> = active.chain(heads).map(|(lane, _)| *lane).collect();
+        accepted.sort_unstable();
+        let excepted =
+            self.universe.except.is_some() && accepted.contains(&self.lanes.len().wrapping_sub(1));
+        let places = key.frozen.iter().chain(&key.active);
+        let opening = places.filter(is_opening).copied().collect();
+        (whole && !excepted).then_some((accepted, opening))
+    }
+}
+
+/// The text that led to a state first, which is a shortest one.
+fn text(states: &[State], mut at: usize) -> String {
+    let mut letters = Vec::new();
+    while let Some((before, letter)) = states.get(at).and_then(|it| it.from) {
+        letters.push(letter);
+        at = before;
+    }
+    letters.iter().rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::language::pattern;
+
+    use proptest::prelude::*;
+
+    fn automaton(lanes: &[(&str, Part)], universe: Universe) -> Automaton {
+        let lane = |(text, part): &(&str, Part)| Lane {
+            glob: Glob::pieces(&pattern::parse(text)),
+            starts: vec![0],
+            part: *part,
+        };
+        let lanes: Vec<_> = lanes.iter().map(lane).collect();
+        let mut budget = Budget { steps: u64::MAX, go_on: &|| true };
+        Automaton::new(&lanes, universe, &mut budget).unwrap()
+    }
+
+    proptest! {
+        /// Two texts of one class have the same answers, and every text has a class.
+        #[test]
+        fn classes_are_the_answers(
+            patterns in prop::collection::vec("[ab*?]{0,5}", 0..5),
+            text in "[abcx]{0,6}",
+        ) {
+            let lanes: Vec<_> = patterns.iter().map(|it| (it.as_str(), Part::Whole)).collect();
+            let automaton = automaton(&lanes, Universe::TEXT);
+            let answers = |text: &str| -> Vec<bool> {
+                patterns.iter().map(|it| pattern::matches(&pattern::parse(it), text)).collect()
+            };
+            let class = &automaton.classes[automaton.class(&text).unwrap()];
+            prop_assert_eq!(answers(&class.text), answers(&text));
+            prop_assert!(class.text.len() <= text.len());
+            prop_assert!(!class.is_literal || class.text == text);
+            let all: BTreeSet<_> = automaton.classes.iter().map(|it| answers(&it.text)).collect();
+            prop_assert_eq!(all.len(), automaton.classes.len());
+        }
+
+        #[test]
+        fn names_are_cut_at_their_first_slash(
+            patterns in prop::collection::vec("[ab/*?]{0,5}", 0..4),
+            text in "[abx]{1,3}/[abx/]{1,4}",
+        ) {
+            let parts = [Part::Head, Part::Tail, Part::Whole, Part::Opening];
+            let lanes: Vec<_> =
+                patterns.iter().zip(parts).map(|(it, part)| (it.as_str(), part)).collect();
+            let qualified =
+                Universe { is_qualified: true, may_be_empty: false, ..Universe::TEXT };
+            let automaton = automaton(&lanes, qualified);
+            let answers = |text: &str| -> Vec<bool> {
+                let (head, tail) = text.split_once('/').unwrap();
+                lanes.iter().map(|(pattern, part)| {
+                    let of = match part {
+                        Part::Head => head.to_owned(),
+                        Part::Tail => tail.to_owned(),
+                        Part::Whole => text.to_owned(),
+                        Part::Opening => format!("{head}/b"),
+                    };
+                    pattern::matches(&pattern::parse(pattern), &of)
+                }).collect()
+            };
+            let class = &automaton.classes[automaton.class(&text).unwrap()];
+            prop_assert_eq!(answers(&class.text), answers(&text));
+            prop_assert_eq!(automaton.class("/a"), None);
+            prop_assert_eq!(automaton.class("a/"), None);
+            prop_assert_eq!(automaton.class("a"), None);
+        }
+    }
+
+    #[test]
+    fn universes_are_bounded() {
+        let digits = Universe {
+            allowed: |it| it.is_ascii_digit(),
+            may_be_empty: false,
+            longest: 3,
+            except: Some("12"),
+            ..Universe::TEXT
+        };
+        let found = automaton(&[("1*", Part::Whole), ("????", Part::Whole)], digits);
+        let texts: Vec<_> = found.classes.iter().map(|it| it.text.as_str()).collect();
+        assert_eq!(texts.len(), 2, "{texts:?}");
+        assert_eq!((found.class("12"), found.class(""), found.class("1234")), (None, None, None));
+        assert_eq!(found.class("a"), None);
+        assert!(found.class("13").is_some() && found.class("13") == found.class("1"));
+    }
+
+    #[test]
+    fn what_grows_without_end_is_given_up() {
+        let texts: Vec<_> = (0..24).map(|it| format!("*{}*", char::from(b'a' + it))).collect();
+        let lanes = texts.iter().map(|it| Lane {
+            glob: Glob::pieces(&pattern::parse(it)),
+            starts: vec![0],
+            part: Part::Whole,
+        });
+        let lanes: Vec<_> = lanes.collect();
+        let mut budget = Budget { steps: 200_000, go_on: &|| true };
+        assert_eq!(Automaton::new(&lanes, Universe::TEXT, &mut budget).err(), Some(Exhausted));
+    }
+}

@@ -1,0 +1,471 @@
+//! Statements as clauses over the classes.
+
+use super::asked::{self, Compared, Survey};
+use super::circuit::{Circuit, Tree, Truth};
+use super::parts::{self, Question};
+use super::point::{Point, Setting, Variable};
+use super::relation::Relation;
+use super::search::{Budget, Exhausted, Literal};
+use super::space::{Leaf, Space};
+use crate::policy::engine::condition::{Condition, Operand, Resource, Urn};
+use crate::policy::engine::set::Statement;
+use crate::policy::engine::truth::Truth as Judged;
+use crate::policy::language::attachments::{Grant, Projects, Target};
+use crate::policy::language::document::Effect;
+use crate::policy::language::key::Key;
+use crate::policy::language::pattern;
+use crate::policy::language::pattern::Piece;
+use crate::policy::{Set, StatementName};
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The most comparisons with variables of one key of several values: each doubles its classes.
+pub(super) const RELATIONS_MAX: usize = 3;
+
+/// A variable and its values in the clauses.
+#[derive(Debug)]
+pub(super) struct Bound {
+    /// Of a variable of one value, its leaves. Of one of several, its leaves once for each
+    /// combination of answers to the relations it is the subject of.
+    pub(super) tree: Tree,
+    pub(super) absent: Literal,
+    pub(super) unavailable: Literal,
+    /// There is a value.
+    pub(super) present: Literal,
+    /// The relations that the leaves answer, by the bits of the combination.
+    pub(super) relations: Vec<usize>,
+    /// The request as it is with each leaf: as a text that is compared, and as one that is read.
+    pub(super) worlds: Vec<[Point; 2]>,
+}
+
+/// Everything that is asked, over clauses.
+#[derive(Debug)]
+pub(super) struct Model {
+    pub(super) circuit: Circuit,
+    pub(super) space: Space,
+    pub(super) bounds: BTreeMap<Variable, Bound>,
+    /// Comparisons of one text with others.
+    pub(super) relations: Vec<Relation>,
+    pub(super) numbers: HashMap<Question, usize>,
+    /// By comparison: the texts of the variable that its subject's classes tell apart.
+    pub(super) refined: BTreeMap<Compared, BTreeSet<String>>,
+    /// One of the values is such that nobody knows whether it exists.
+    pub(super) unsure: Literal,
+    /// Who asks something that is left open.
+    pub(super) open: Vec<StatementName>,
+    conditions: HashMap<(Condition, Effect), Truth>,
+    resources: HashMap<(Resource, Effect), Truth>,
+}
+
+/// A statement in the clauses, attached to whoever asks.
+#[derive(Clone, Debug)]
+pub(super) struct Encoded {
+    pub(super) name: StatementName,
+    pub(super) truth: Truth,
+}
+
+/// A set of policies in the clauses, in the order in which it is judged.
+#[derive(Debug)]
+pub(super) struct Side {
+    pub(super) denies: Vec<Encoded>,
+    pub(super) ceiling: Vec<Encoded>,
+    pub(super) allows: Vec<Encoded>,
+    pub(super) has_ceiling: bool,
+}
+
+impl Bound {
+    /// How many combinations of answers there are.
+    fn combinations(&self) -> usize {
+        1 << self.relations.len()
+    }
+
+    /// The leaves of the tree, numbered.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = (usize, Literal)> {
+        self.tree.leaves().iter().copied().enumerate()
+    }
+
+    /// The leaf of the tree that is this leaf of the domain with these answers.
+    pub(super) fn join(&self, leaf: usize, answers: usize) -> usize {
+        leaf * self.combinations() + answers
+    }
+
+    /// A leaf of the tree, as leaf of the domain and answers.
+    pub(super) fn split(&self, at: usize) -> (usize, usize) {
+        (at / self.combinations(), at % self.combinations())
+    }
+}
+
+impl Model {
+    pub(super) fn new(sets: &[&Set], budget: &mut Budget<'_>) -> Result<Self, Exhausted> {
+        let mut survey = Survey::default();
+        sets.iter().for_each(|it| survey.add(it));
+        let refined = survey.finish();
+        let space = Space::new(survey, budget)?;
+        let circuit = Circuit::new();
+        let unsure = circuit.constant(false);
+        let mut res = Self {
+            circuit,
+            space,
+            bounds: BTreeMap::new(),
+            relations: Vec::new(),
+            numbers: HashMap::new(),
+            refined,
+            unsure,
+            open: Vec::new(),
+            conditions: HashMap::new(),
+            resources: HashMap::new(),
+        };
+        for statement in sets.iter().flat_map(|it| it.statements()) {
+            res.relate(statement);
+        }
+        res.bind();
+        res.connect();
+        res.tabulate(budget)?;
+        Ok(res)
+    }
+
+    /// Finds the comparisons with variables.
+    fn relate(&mut self, statement: &Statement) {
+        for condition in &statement.conditions {
+            let filled = parts::templates(condition).into_iter().flat_map(asked::fillings);
+            for (_, parts) in filled.filter(|(_, it)| !asked::variables(it).is_empty()) {
+                let question = Question::new(condition, statement.effect, parts);
+                question.into_iter().for_each(|(it, _)| self.relation(it));
+            }
+        }
+        for urn in statement.resource.iter().flat_map(|it| &it.patterns) {
+            if let Urn::Job { id: Operand::Template(parts), .. } = urn {
+                let filled = asked::fillings(parts).into_iter().map(|(_, parts)| parts);
+                let open = filled.filter(|it| !asked::variables(it).is_empty());
+                open.for_each(|it| self.relation(Question::Job(it)));
+            }
+        }
+    }
+
+    fn relation(&mut self, question: Question) {
+        let next = self.relations.len();
+        let number = *self.numbers.entry(question.clone()).or_insert(next);
+        if number == next {
+            let literal = self.circuit.search.variable(false, false);
+            self.relations.push(Relation { question, literal });
+        }
+    }
+
+    fn bind(&mut self) {
+        let variables: Vec<_> = self.space.domains.keys().cloned().collect();
+        let mut unsure = Vec::new();
+        for variable in variables {
+            let Some(domain) = self.space.domains.get(&variable) else {
+                continue;
+            };
+            let numbered = self.relations.iter().enumerate();
+            let of = numbered
+                .filter(|(_, it)| it.question.subject().variable().as_ref() == Some(&variable));
+            let relations: Vec<_> = match variable.is_several() {
+                true => of.map(|(at, _)| at).take(RELATIONS_MAX).collect(),
+                false => Vec::new(),
+            };
+            let worlds = domain.leaves.iter().map(|it| self.worlds(&variable, it)).collect();
+            let circuit = &mut self.circuit;
+            let count = domain.leaves.len() << relations.len();
+            let tree = Tree::new(circuit, count, !variable.is_several());
+            let bound = match variable.is_several() {
+                true => {
+                    let (absent, unavailable) = states(circuit, &variable, &tree);
+                    let present = circuit.all([!absent, !unavailable]);
+                    Bound { tree, absent, unavailable, present, relations, worlds }
+                }
+                false => {
+                    let is = |setting: Setting| {
+                        move |at: usize| {
+                            domain.leaves.get(at).is_some_and(|it| it.setting == setting)
+                        }
+                    };
+                    let absent = tree.any(circuit, is(Setting::Absent));
+                    let unavailable = tree.any(circuit, is(Setting::Unavailable));
+                    let present = circuit.all([!absent, !unavailable]);
+                    Bound { tree, absent, unavailable, present, relations, worlds }
+                }
+            };
+            let leaf = |at| domain.leaves.get(bound.split(at).0);
+            unsure.push(bound.tree.any(circuit, |at| leaf(at).is_some_and(|it| !it.is_sure)));
+            self.bounds.insert(variable, bound);
+        }
+        self.unsure = self.circuit.any(unsure);
+    }
+
+    /// What holds between variables: a group is its caller's, the tags of a job are known all or
+    /// none, a job in a pool has a type of pool, and the questions that were not numbered are open.
+    fn connect(&mut self) {
+        let circuit = &mut self.circuit;
+        if let (Some(groups), Some(callers)) =
+            (self.bounds.get(&Variable::Groups), self.bounds.get(&Variable::Caller))
+        {
+            let opening = |variable, at: usize| {
+                let domain = self.space.domains.get(&variable);
+                domain.and_then(|it| it.leaves.get(at)).map(|it| it.opening)
+            };
+            for number in 0..self.space.openings.len() {
+                let has = groups.tree.any(circuit, |at| {
+                    opening(Variable::Groups, groups.split(at).0) == Some(number)
+                });
+                let is =
+                    callers.tree.any(circuit, |at| opening(Variable::Caller, at) == Some(number));
+                circuit.search.clause(&[!has, is]);
+            }
+        }
+        let tags = self.bounds.iter().filter(|(it, _)| matches!(it, Variable::ResourceTag(_)));
+        let tags: Vec<_> = tags.map(|(_, it)| it.unavailable).collect();
+        for [a, b] in tags.array_windows() {
+            circuit.search.clause(&[!*a, *b]);
+            circuit.search.clause(&[*a, !*b]);
+        }
+        if let (Some(pools), Some(types)) =
+            (self.bounds.get(&Variable::PoolId), self.bounds.get(&Variable::PoolType))
+        {
+            circuit.search.clause(&[!pools.present, !types.absent]);
+        }
+    }
+
+    fn worlds(&self, variable: &Variable, leaf: &Leaf) -> [Point; 2] {
+        [&leaf.setting, &leaf.read].map(|setting| {
+            let mut res = Point::new();
+            match (variable, setting) {
+                (Variable::Groups, Setting::Text(it)) => {
+                    res.set(&Variable::Caller, &self.caller(leaf.opening));
+                    res.set(variable, &Setting::Texts(vec![it.clone()]));
+                }
+                (_, Setting::Text(it)) if variable.is_several() => {
+                    res.set(variable, &Setting::Texts(vec![it.clone()]));
+                }
+                _ => res.set(variable, setting),
+            }
+            res
+        })
+    }
+
+    /// A caller whose groups begin so.
+    fn caller(&self, opening: usize) -> Setting {
+        let callers = self.space.domains.get(&Variable::Caller);
+        let mut leaves = callers.into_iter().flat_map(|it| &it.leaves);
+        leaves.find(|it| it.opening == opening).map_or(Setting::Absent, |it| it.setting.clone())
+    }
+
+    /// A set in the clauses.
+    pub(super) fn side(&mut self, set: &Set, budget: &mut Budget<'_>) -> Result<Side, Exhausted> {
+        for statement in set.statements() {
+            for condition in &statement.conditions {
+                let bound = Variable::of(&condition.key).and_then(|it| self.bounds.get(&it));
+                let leaves = bound.map_or(0, |it| it.worlds.len());
+                if !budget.take(1 + u64::try_from(leaves).unwrap_or(u64::MAX)) {
+                    return Err(Exhausted);
+                }
+                self.condition(condition, statement.effect, &statement.name);
+            }
+        }
+
+        let mut attached: BTreeMap<u32, Vec<Literal>> = BTreeMap::new();
+        for grant in set.attachments.grants() {
+            let literal = self.grant(&grant);
+            attached.entry(grant.policy).or_default().push(literal);
+        }
+        let yes = self.circuit.constant(true);
+        let mut res = Side {
+            denies: set.guardrails.denies.iter().map(|it| self.statement(it, yes)).collect(),
+            ceiling: set.guardrails.allows.iter().map(|it| self.statement(it, yes)).collect(),
+            allows: Vec::new(),
+            has_ceiling: set.has_ceiling,
+        };
+        for (number, literals) in attached {
+            let attached = self.circuit.any(literals);
+            let Some(policy) = set.identity.get(number as usize) else {
+                continue;
+            };
+            res.denies.extend(policy.denies.iter().map(|it| self.statement(it, attached)));
+            res.allows.extend(policy.allows.iter().map(|it| self.statement(it, attached)));
+        }
+        Ok(res)
+    }
+
+    fn grant(&mut self, grant: &Grant<'_>) -> Literal {
+        let whom = match grant.to {
+            Target::Any => self.circuit.constant(true),
+            Target::Group(it) => self.chosen(&Variable::Groups, |world| {
+                world.query.principal.groups().iter().any(|group| group == it)
+            }),
+            Target::Source(it) => {
+                self.chosen(&Variable::Caller, |world| world.query.principal.source() == it)
+            }
+            Target::User(it) => {
+                self.chosen(&Variable::Caller, |world| world.query.principal.id() == it)
+            }
+        };
+        let project = match grant.projects {
+            Projects::All => self.circuit.constant(true),
+            Projects::Like(it) => self.chosen(&Variable::Project, |world| {
+                pattern::matches(it, &world.query.job.project_id)
+            }),
+            Projects::One(it) => {
+                self.chosen(&Variable::Project, |world| world.query.job.project_id == it)
+            }
+        };
+        self.circuit.all([whom, project])
+    }
+
+    /// The variable has a value with which `holds` is true of the request.
+    pub(super) fn chosen(
+        &mut self,
+        variable: &Variable,
+        holds: impl Fn(&Point) -> bool,
+    ) -> Literal {
+        let Some(bound) = self.bounds.get(variable) else {
+            return self.circuit.constant(false);
+        };
+        let world = |at| bound.worlds.get(bound.split(at).0).map(|[it, _]| it);
+        bound.tree.any(&mut self.circuit, |at| world(at).is_some_and(&holds))
+    }
+
+    fn statement(&mut self, statement: &Statement, attached: Literal) -> Encoded {
+        let mut truths = vec![Truth { holds: attached, may_hold: attached }];
+        if let Some(resource) = &statement.resource {
+            truths.push(self.resource(resource, statement.effect));
+        }
+        for condition in &statement.conditions {
+            truths.push(self.condition(condition, statement.effect, &statement.name));
+        }
+        Encoded { name: statement.name.clone(), truth: self.circuit.all_true(&truths) }
+    }
+
+    fn resource(&mut self, resource: &Resource, effect: Effect) -> Truth {
+        if let Some(it) = self.resources.get(&(resource.clone(), effect)) {
+            return *it;
+        }
+        let mut truths = Vec::new();
+        for urn in &resource.patterns {
+            truths.push(match urn {
+                Urn::Any => self.circuit.truth(!resource.negated),
+                Urn::Other => self.circuit.truth(resource.negated),
+                Urn::Job { region, account, id } => {
+                    let fits = [
+                        self.chosen(&Variable::Region, |it| {
+                            pattern::matches(region, &it.query.region)
+                        }),
+                        self.chosen(&Variable::Account, |it| {
+                            pattern::matches(account, &it.query.account)
+                        }),
+                    ];
+                    let fits = self.circuit.all(fits);
+                    let id = self.id(id, resource.negated, effect);
+                    let fits = Truth { holds: fits, may_hold: fits };
+                    match resource.negated {
+                        false => self.circuit.all_true(&[fits, id]),
+                        true => {
+                            let beside = Truth { holds: !fits.holds, may_hold: !fits.holds };
+                            self.circuit.any_true(&[beside, id])
+                        }
+                    }
+                }
+            });
+        }
+        let res = match resource.negated {
+            false => self.circuit.any_true(&truths),
+            true => self.circuit.all_true(&truths),
+        };
+        self.resources.insert((resource.clone(), effect), res);
+        res
+    }
+
+    /// Whether the job's ID meets the fifth part, turned round if it is negated.
+    fn id(&mut self, id: &Operand<Vec<Piece<'static>>>, negated: bool, effect: Effect) -> Truth {
+        match id {
+            Operand::Known(it) => {
+                let meets = self.chosen(&Variable::Job, |world| {
+                    pattern::matches(it, &world.query.job.training_job_id)
+                });
+                let it = if negated { !meets } else { meets };
+                Truth { holds: it, may_hold: it }
+            }
+            Operand::Template(parts) => {
+                let ask = |parts| Some((Question::Job(parts), negated));
+                let value = self.value(parts, ask);
+                self.judge_id(&value, effect)
+            }
+        }
+    }
+
+    fn condition(&mut self, condition: &Condition, effect: Effect, name: &StatementName) -> Truth {
+        let key = (condition.clone(), effect);
+        if let Some(it) = self.conditions.get(&key) {
+            return *it;
+        }
+        let is_part = matches!(condition.key, Key::Issuer | Key::UserName);
+        let res = match Variable::of(&condition.key) {
+            // A part of a name that is read as a number or an address.
+            Some(_) if is_part && !parts::is_plain(condition) => self.left_open(name),
+            Some(_) if condition.key == Key::PrincipalUrn => match parts::templates(condition) {
+                it if it.is_empty() => self.urn(condition, effect),
+                _ => self.left_open(name),
+            },
+            Some(it) => match self.bounds.contains_key(&it) {
+                true => self.asked_of(&it, condition, effect, name),
+                false => self.left_open(name),
+            },
+            None => {
+                let point = Point::new();
+                self.constant(condition.holds(effect, point.facts()))
+            }
+        };
+        self.conditions.insert(key, res);
+        res
+    }
+
+    pub(super) fn constant(&self, it: Judged) -> Truth {
+        Truth {
+            holds: self.circuit.constant(it == Judged::True),
+            may_hold: self.circuit.constant(it != Judged::False),
+        }
+    }
+
+    pub(super) fn left_open(&mut self, name: &StatementName) -> Truth {
+        self.open.push(name.clone());
+        self.circuit.open()
+    }
+
+    /// `g:PrincipalUrn` has no variable: it follows from the account and the caller.
+    fn urn(&mut self, condition: &Condition, effect: Effect) -> Truth {
+        let (Some(accounts), Some(callers)) =
+            (self.bounds.get(&Variable::Account), self.bounds.get(&Variable::Caller))
+        else {
+            return self.circuit.truth(false);
+        };
+        let mut res = Vec::new();
+        for (account, [world, _]) in accounts.worlds.iter().enumerate() {
+            let mut world = world.clone();
+            let holds: Vec<_> = callers
+                .worlds
+                .iter()
+                .map(|[caller, _]| {
+                    world.query.principal = caller.query.principal.clone();
+                    condition.holds(effect, world.facts()) == Judged::True
+                })
+                .collect();
+            let callers = callers.tree.any(&mut self.circuit, |at| holds.get(at) == Some(&true));
+            let account = accounts.tree.leaf(account);
+            res.push(self.circuit.all([callers].into_iter().chain(account)));
+        }
+        let holds = self.circuit.any(res);
+        Truth { holds, may_hold: holds }
+    }
+}
+
+/// The state of a variable of several values besides its values: absent or unavailable.
+fn states(circuit: &mut Circuit, variable: &Variable, tree: &Tree) -> (Literal, Literal) {
+    let any = tree.any(circuit, |_| true);
+    let unavailable = match variable.may_be_unavailable() {
+        true => circuit.search.variable(false, false),
+        false => circuit.constant(false),
+    };
+    circuit.search.clause(&[!any, !unavailable]);
+    let absent = circuit.all([!any, !unavailable]);
+    (absent, unavailable)
+}

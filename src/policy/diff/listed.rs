@@ -1,0 +1,302 @@
+//! Conditions as clauses over the classes of their key, and of the keys that their values name.
+
+use super::asked;
+use super::circuit::Truth;
+use super::encode::Model;
+use super::parts::{self, Question};
+use super::point::{Point, Setting, Variable};
+use super::search::Literal;
+use crate::policy::StatementName;
+use crate::policy::engine::condition::{Condition, Listed, Test};
+use crate::policy::engine::truth::Truth as Judged;
+use crate::policy::language::document::Effect;
+use crate::policy::language::key::Key;
+use crate::policy::language::operator::Qualifier;
+use crate::policy::language::template::Part;
+
+use std::collections::HashMap;
+
+/// A listed value with variables.
+#[derive(Debug)]
+pub(super) struct Value {
+    /// A variable is absent that has no default, or can never be filled in.
+    unfillable: Literal,
+    /// A variable is unavailable.
+    unknown: Literal,
+    /// What is asked, by which variables are absent.
+    ways: Vec<Way>,
+}
+
+#[derive(Debug)]
+struct Way {
+    when: Literal,
+    question: Question,
+    /// The answer is turned round.
+    turned: bool,
+    /// The number of the relation; nothing if no variable is left.
+    relation: Option<usize>,
+}
+
+/// What leaves have in common that one condition judges alike.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    /// Whatever the listed values are.
+    Certain(Judged),
+    /// What the values without variables say, and the answers of each way of each other value, as
+    /// far as they are those of the leaf.
+    Compared(bool, Vec<Option<bool>>),
+}
+
+impl Model {
+    /// A condition on a key that is read from one variable.
+    pub(super) fn asked_of(
+        &mut self,
+        variable: &Variable,
+        condition: &Condition,
+        effect: Effect,
+        name: &StatementName,
+    ) -> Truth {
+        let ask = |parts| Question::new(condition, effect, parts);
+        let templates = parts::templates(condition);
+        let values: Vec<_> = templates.into_iter().map(|it| self.value(it, ask)).collect();
+        let Some(bound) = self.bounds.get(variable) else {
+            return self.left_open(name);
+        };
+        let several = variable.is_several();
+        let relations = values.iter().flat_map(|it| &it.ways).filter_map(|it| it.relation);
+        if several && relations.into_iter().any(|it| !bound.relations.contains(&it)) {
+            return self.left_open(name);
+        }
+        let kinds = self.kinds(variable, condition, effect, &values);
+        let mut numbers: HashMap<&Kind, usize> = HashMap::new();
+        let mut groups = Vec::new();
+        let mut of = Vec::new();
+        for kind in &kinds {
+            let number = *numbers.entry(kind).or_insert(groups.len());
+            if number == groups.len() {
+                groups.push(kind);
+            }
+            of.push(number);
+        }
+        let mut judged = Vec::new();
+        for (number, kind) in groups.into_iter().enumerate() {
+            let truth = match kind {
+                Kind::Certain(it) => self.constant(*it),
+                Kind::Compared(known, answers) => {
+                    self.compared(condition, effect, &values, (*known, answers))
+                }
+            };
+            let Some(bound) = self.bounds.get(variable) else {
+                continue;
+            };
+            let chosen = bound.tree.any(&mut self.circuit, |at| of.get(at) == Some(&number));
+            judged.push((chosen, truth));
+        }
+        match several {
+            true => self.several(variable, condition, effect, &judged),
+            false => self.one_of(&judged),
+        }
+    }
+
+    /// A listed value; `ask` makes the question of what it is with its defaults filled in.
+    pub(super) fn value(
+        &mut self,
+        parts: &[Part],
+        ask: impl Fn(Vec<Part>) -> Option<(Question, bool)>,
+    ) -> Value {
+        let keys = asked::variables(parts);
+        let unknown: Vec<_> = keys.iter().filter_map(|it| self.state(it)).map(|it| it.1).collect();
+        let unknown = self.circuit.any(unknown);
+        let mut unfillable = vec![];
+        for part in parts {
+            let Part::Variable(it) = part else {
+                continue;
+            };
+            let holds = keys.contains(&&it.key);
+            let never = matches!(it.key, Key::Unknowable(_)) || (!holds && it.default.is_none());
+            match (never, holds && it.default.is_none()) {
+                (true, _) => unfillable.push(self.circuit.constant(true)),
+                (false, true) => unfillable.extend(self.state(&it.key).map(|it| it.0)),
+                (false, false) => (),
+            }
+        }
+        let mut ways = Vec::new();
+        for (absent, filled) in asked::fillings(parts) {
+            let when: Vec<_> = keys
+                .iter()
+                .filter_map(|key| {
+                    let (is_absent, unavailable, present) = self.state(key)?;
+                    let _ = unavailable;
+                    Some(if absent.contains(key) { is_absent } else { present })
+                })
+                .collect();
+            let when = self.circuit.all(when);
+            if let Some((question, turned)) = ask(filled) {
+                let relation = self.numbers.get(&question).copied();
+                ways.push(Way { when, question, turned, relation });
+            }
+        }
+        Value { unfillable: self.circuit.any(unfillable), unknown, ways }
+    }
+
+    /// Whether a key is absent, unavailable, there.
+    fn state(&self, key: &Key) -> Option<(Literal, Literal, Literal)> {
+        let bound = self.bounds.get(&Variable::of(key)?)?;
+        Some((bound.absent, bound.unavailable, bound.present))
+    }
+
+    /// What the condition makes of each leaf of the tree.
+    fn kinds(
+        &self,
+        variable: &Variable,
+        condition: &Condition,
+        effect: Effect,
+        values: &[Value],
+    ) -> Vec<Kind> {
+        let (Some(bound), Some(domain)) =
+            (self.bounds.get(variable), self.space.domains.get(variable))
+        else {
+            return Vec::new();
+        };
+        let known = parts::known(condition);
+        let ways: Vec<_> = values.iter().flat_map(|it| &it.ways).collect();
+        let mut res = Vec::new();
+        for (leaf, [plain, read]) in domain.leaves.iter().zip(&bound.worlds) {
+            let world = if parts::is_plain(condition) { plain } else { read };
+            let facts = world.facts();
+            let says = known.holds(effect, facts);
+            let is_there = !matches!(leaf.setting, Setting::Absent | Setting::Unavailable);
+            let settled = match &condition.test {
+                Test::Listed(it) => (says == Judged::True) != it.negated,
+                Test::Null { .. } | Test::Unknowable => true,
+            };
+            let certain =
+                settled || !is_there || values.is_empty() || !parts::is_readable(condition, facts);
+            for combination in 0..1_usize << bound.relations.len() {
+                res.push(match certain {
+                    true => Kind::Certain(says),
+                    false => {
+                        let answer = |way: &&Way| match way.relation {
+                            None => Some(way.question.holds(facts)),
+                            Some(it) => {
+                                let bit = bound.relations.iter().position(|other| *other == it)?;
+                                Some(combination >> bit & 1 == 1)
+                            }
+                        };
+                        Kind::Compared(says == Judged::True, ways.iter().map(answer).collect())
+                    }
+                });
+            }
+        }
+        res
+    }
+
+    /// The listed values together, for leaves with these answers.
+    fn compared(
+        &mut self,
+        condition: &Condition,
+        effect: Effect,
+        values: &[Value],
+        (known, answers): (bool, &[Option<bool>]),
+    ) -> Truth {
+        let mut truths = vec![self.circuit.truth(known)];
+        let mut answers = answers.iter();
+        for value in values {
+            let ways: Vec<_> = value.ways.iter().zip(&mut answers).collect();
+            truths.push(self.judge(value, effect, &ways));
+        }
+        match &condition.test {
+            Test::Listed(Listed { negated: true, .. }) => self.circuit.all_true(&truths),
+            _ => self.circuit.any_true(&truths),
+        }
+    }
+
+    fn judge(&mut self, value: &Value, effect: Effect, ways: &[(&Way, &Option<bool>)]) -> Truth {
+        let mut met = Vec::new();
+        for (way, answer) in ways {
+            let relation = way.relation.and_then(|it| self.relations.get(it));
+            let answer = match (answer, relation) {
+                (Some(it), _) => self.circuit.constant(*it),
+                (None, Some(it)) => it.literal,
+                (None, None) => continue,
+            };
+            let answer = if way.turned { !answer } else { answer };
+            met.push(self.circuit.all([way.when, answer]));
+        }
+        let met = self.circuit.any(met);
+        let met = self.circuit.all([!value.unfillable, !value.unknown, met]);
+        let cautious = self.circuit.constant(effect == Effect::Deny);
+        let cautious = self.circuit.all([value.unfillable, cautious]);
+        let holds = self.circuit.any([met, cautious]);
+        let unknown = self.circuit.all([!value.unfillable, value.unknown]);
+        Truth { holds, may_hold: self.circuit.any([holds, unknown]) }
+    }
+
+    /// The fifth part of a resource.
+    pub(super) fn judge_id(&mut self, value: &Value, effect: Effect) -> Truth {
+        let mut met = Vec::new();
+        for way in &value.ways {
+            let answer = match way.relation.and_then(|it| self.relations.get(it)) {
+                Some(it) => it.literal,
+                None => self.chosen(&Variable::Job, |it| way.question.holds(it.facts())),
+            };
+            let answer = if way.turned { !answer } else { answer };
+            met.push(self.circuit.all([way.when, answer]));
+        }
+        let sure = Way {
+            when: self.circuit.any(met),
+            question: Question::Job(Vec::new()),
+            turned: false,
+            relation: None,
+        };
+        self.judge(value, effect, &[(&sure, &Some(true))])
+    }
+
+    fn one_of(&mut self, judged: &[(Literal, Truth)]) -> Truth {
+        let both = |truth: fn(&Truth) -> Literal| {
+            judged.iter().map(move |(chosen, it)| [*chosen, truth(it)])
+        };
+        let (holds, may): (Vec<_>, Vec<_>) =
+            both(|it| it.holds).zip(both(|it| it.may_hold)).unzip();
+        let holds: Vec<_> = holds.into_iter().map(|it| self.circuit.all(it)).collect();
+        let may: Vec<_> = may.into_iter().map(|it| self.circuit.all(it)).collect();
+        Truth { holds: self.circuit.any(holds), may_hold: self.circuit.any(may) }
+    }
+
+    /// One value is enough, or every value has to hold; and what is said where there is none.
+    fn several(
+        &mut self,
+        variable: &Variable,
+        condition: &Condition,
+        effect: Effect,
+        judged: &[(Literal, Truth)],
+    ) -> Truth {
+        let all = match &condition.test {
+            Test::Listed(Listed { qualifier: Some(it), .. }) => *it == Qualifier::All,
+            Test::Listed(_) => effect == Effect::Allow,
+            Test::Null { .. } | Test::Unknowable => false,
+        };
+        let Some(bound) = self.bounds.get(variable) else {
+            return self.circuit.truth(false);
+        };
+        let (absent, unavailable, present) = (bound.absent, bound.unavailable, bound.present);
+        let there = match all {
+            false => self.one_of(judged),
+            true => {
+                let mut each = vec![Truth { holds: present, may_hold: present }];
+                for (chosen, truth) in judged {
+                    each.push(Truth {
+                        holds: self.circuit.any([!*chosen, truth.holds]),
+                        may_hold: self.circuit.any([!*chosen, truth.may_hold]),
+                    });
+                }
+                self.circuit.all_true(&each)
+            }
+        };
+        let nothing = condition.holds(effect, Point::new().facts());
+        let nothing = self.constant(nothing);
+        let nothing = self.circuit.all_true(&[nothing, Truth { holds: absent, may_hold: absent }]);
+        let unknown = Truth { holds: self.circuit.constant(false), may_hold: unavailable };
+        self.circuit.any_true(&[there, nothing, unknown])
+    }
+}

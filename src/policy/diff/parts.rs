@@ -1,0 +1,204 @@
+//! Conditions taken apart: the listed values with variables, and the others.
+
+use super::asked::{self, Subject};
+use crate::policy::engine::condition::{Condition, Listed, Operand, Operands, Resource, Test, Urn};
+use crate::policy::engine::facts::{Fact, Facts, Value};
+use crate::policy::engine::truth::Truth;
+use crate::policy::language::document::Effect;
+use crate::policy::language::operator::Comparison;
+use crate::policy::language::pattern::Piece;
+use crate::policy::language::template::Part;
+use crate::policy::language::value;
+use crate::policy::language::value::Decimal;
+
+use std::fmt;
+
+/// The condition with those of its listed values alone that have no variable to fill in.
+pub(super) fn known(condition: &Condition) -> Condition {
+    fn keep<T: Clone>(them: &[Operand<T>]) -> Vec<Operand<T>> {
+        them.iter().filter(|it| template(it).is_none()).cloned().collect()
+    }
+    let mut res = condition.clone();
+    if let Test::Listed(it) = &mut res.test {
+        it.operands = match &it.operands {
+            Operands::Address(them) => Operands::Address(keep(them)),
+            Operands::Boolean(them) => Operands::Boolean(keep(them)),
+            Operands::Date(order, them) => Operands::Date(*order, keep(them)),
+            Operands::Match(them) => Operands::Match(keep(them)),
+            Operands::Number(order, them) => Operands::Number(*order, keep(them)),
+            Operands::Text(comparison, them) => Operands::Text(*comparison, keep(them)),
+        };
+    }
+    res
+}
+
+/// The listed values with variables to fill in.
+pub(super) fn templates(condition: &Condition) -> Vec<&[Part]> {
+    fn of<T>(them: &[Operand<T>]) -> Vec<&[Part]> {
+        them.iter().filter_map(template).collect()
+    }
+    let Test::Listed(it) = &condition.test else {
+        return Vec::new();
+    };
+    match &it.operands {
+        Operands::Address(them) => of(them),
+        Operands::Boolean(them) => of(them),
+        Operands::Date(_, them) => of(them),
+        Operands::Match(them) => of(them),
+        Operands::Number(_, them) => of(them),
+        Operands::Text(_, them) => of(them),
+    }
+}
+
+fn template<T>(operand: &Operand<T>) -> Option<&[Part]> {
+    match operand {
+        Operand::Template(parts) if !asked::variables(parts).is_empty() => Some(parts),
+        Operand::Template(_) | Operand::Known(_) => None,
+    }
+}
+
+/// What one listed value asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Question {
+    /// The ID of the job meets the fifth part of a resource.
+    Job(Vec<Part>),
+    /// A condition with this value alone.
+    Key(Condition, Effect),
+}
+
+impl Question {
+    /// Whether the answer has to be turned round comes with it: texts can always be compared, so
+    /// that neither negation nor effect matter to the question.
+    pub(super) fn new(
+        condition: &Condition,
+        effect: Effect,
+        parts: Vec<Part>,
+    ) -> Option<(Self, bool)> {
+        let Test::Listed(listed) = &condition.test else {
+            return None;
+        };
+        let (operands, is_text) = match &listed.operands {
+            Operands::Address(_) => (Operands::Address(vec![Operand::Template(parts)]), false),
+            Operands::Boolean(_) => (Operands::Boolean(vec![Operand::Template(parts)]), false),
+            Operands::Date(it, _) => (Operands::Date(*it, vec![Operand::Template(parts)]), false),
+            Operands::Number(it, _) => {
+                (Operands::Number(*it, vec![Operand::Template(parts)]), false)
+            }
+            Operands::Match(_) => (Operands::Match(vec![Operand::Template(parts)]), true),
+            Operands::Text(Comparison::EqualsIgnoreCase, _) => {
+                let it = vec![Operand::Template(parts)];
+                (Operands::Text(Comparison::EqualsIgnoreCase, it), true)
+            }
+            Operands::Text(comparison, _) => {
+                let parts = as_pattern(*comparison, &parts);
+                (Operands::Match(vec![Operand::Template(parts)]), true)
+            }
+        };
+        let negated = listed.negated && !is_text;
+        let effect = if is_text { Effect::Allow } else { effect };
+        let test = Test::Listed(Listed { qualifier: None, if_exists: false, negated, operands });
+        let question = Condition { key: condition.key.clone(), test };
+        Some((Self::Key(question, effect), listed.negated && is_text))
+    }
+
+    pub(super) fn subject(&self) -> Subject {
+        match self {
+            Self::Job(_) => Subject::Job,
+            Self::Key(it, _) => Subject::Key(it.key.clone()),
+        }
+    }
+
+    /// The answer where everything is known.
+    pub(super) fn holds(&self, facts: Facts<'_>) -> bool {
+        let truth = match self {
+            Self::Job(parts) => {
+                let any = || vec![Piece::Star];
+                let id = Operand::Template(parts.clone());
+                let urn = Urn::Job { region: any(), account: any(), id };
+                Resource { negated: false, patterns: vec![urn] }.holds(Effect::Allow, facts)
+            }
+            Self::Key(it, effect) => it.holds(*effect, facts),
+        };
+        truth == Truth::True
+    }
+
+    /// The listed value.
+    pub(super) fn parts(&self) -> Option<&[Part]> {
+        match self {
+            Self::Job(parts) => Some(parts),
+            Self::Key(it, _) => templates(it).into_iter().next(),
+        }
+    }
+
+    /// Whether it compares texts in any letter case, and with which pattern; nothing if it reads them as something else.
+    pub(super) fn compared(&self) -> Option<(bool, &[Part])> {
+        let folded = match self {
+            Self::Job(_) => false,
+            Self::Key(Condition { test: Test::Listed(it), .. }, _) => match &it.operands {
+                Operands::Match(_) => false,
+                Operands::Text(..) => true,
+                _ => return None,
+            },
+            Self::Key(..) => return None,
+        };
+        Some((folded, self.parts()?))
+    }
+}
+
+/// The same comparison of texts by `StringMatch`, if letter case counts.
+pub(super) fn as_pattern(comparison: Comparison, parts: &[Part]) -> Vec<Part> {
+    let mut res = parts.to_vec();
+    match comparison {
+        Comparison::EndWith => res.insert(0, Part::Star),
+        Comparison::StartWith => res.push(Part::Star),
+        Comparison::Equals | Comparison::EqualsIgnoreCase | Comparison::Match => (),
+    }
+    res.dedup_by(|a, b| *a == Part::Star && *b == Part::Star);
+    res
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Job(_) => f.write_str("the job's ID")?,
+            Self::Key(it, _) => write!(f, "{}", it.key)?,
+        }
+        f.write_str(" with `")?;
+        for part in self.parts().unwrap_or_default() {
+            match part {
+                Part::Any => f.write_str("?")?,
+                Part::Star => f.write_str("*")?,
+                Part::Text(it) => f.write_str(it)?,
+                Part::Variable(it) => write!(f, "${{{}}}", it.key)?,
+            }
+        }
+        f.write_str("`")
+    }
+}
+
+/// The operator can make something of what the key holds.
+pub(super) fn is_readable(condition: &Condition, facts: Facts<'_>) -> bool {
+    let text = match facts.get(&condition.key) {
+        Fact::One(Value::Text(it)) => it,
+        Fact::Several([it, ..]) => it.into(),
+        _ => return true,
+    };
+    let Test::Listed(it) = &condition.test else {
+        return true;
+    };
+    match &it.operands {
+        Operands::Address(_) => value::address(&text).is_some(),
+        Operands::Boolean(_) => value::boolean(&text).is_some(),
+        Operands::Date(..) => value::date(&text).is_some(),
+        Operands::Number(..) => Decimal::parse(&text).is_some(),
+        Operands::Match(_) | Operands::Text(..) => true,
+    }
+}
+
+/// The condition compares texts as they are, or asks whether the key is there.
+pub(super) fn is_plain(condition: &Condition) -> bool {
+    match &condition.test {
+        Test::Listed(it) => matches!(it.operands, Operands::Match(_) | Operands::Text(..)),
+        Test::Null { .. } | Test::Unknowable => true,
+    }
+}

@@ -1,0 +1,321 @@
+//! One possible request: every variable has a value, and the engine can judge it.
+
+use crate::policy::engine::facts::{Fact, Facts};
+use crate::policy::language::key::Key;
+use crate::policy::{Attribute, Attributes, Job, Method, Principal, Query};
+
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What a request can be varied in. All keys are computed from these.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Variable {
+    Account,
+    Agent,
+    /// Source and name, `corp/alice`.
+    Caller,
+    Groups,
+    Job,
+    JobAge,
+    JobKind,
+    JobName,
+    JobOwner,
+    JobPhase,
+    Method,
+    Now,
+    PoolId,
+    PoolType,
+    PrincipalTag(String),
+    Project,
+    Region,
+    ResourceTag(String),
+    Secure,
+    SourceIp,
+    Workspace,
+}
+
+/// What a variable holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Setting {
+    Absent,
+    Address(IpAddr),
+    Boolean(bool),
+    Date(Timestamp),
+    Method(Method),
+    Number(i64),
+    Text(String),
+    /// Groups are without their source.
+    Texts(Vec<String>),
+    Unavailable,
+}
+
+/// A request and what is known of its job.
+#[derive(Clone, Debug)]
+pub(super) struct Point {
+    pub(super) query: Query,
+    pub(super) attributes: Attributes,
+}
+
+impl Variable {
+    /// The variable that a key is read from. `g:PrincipalUrn` is read from the account too; a key
+    /// that holds nothing, or never anything that is known, is read from none.
+    pub(super) fn of(key: &Key) -> Option<Self> {
+        Some(match key {
+            Key::AuthMethod => Self::Method,
+            Key::CurrentTime | Key::DayOfWeek | Key::TimeOfDay => Self::Now,
+            Key::DomainId | Key::PrincipalAccount => Self::Account,
+            Key::EnterpriseProjectId | Key::Unknowable(_) => return None,
+            Key::Groups => Self::Groups,
+            Key::Issuer | Key::PrincipalUrn | Key::UserId | Key::UserName => Self::Caller,
+            Key::JobAge => Self::JobAge,
+            Key::JobKind => Self::JobKind,
+            Key::JobName => Self::JobName,
+            Key::JobOwner => Self::JobOwner,
+            Key::JobPhase => Self::JobPhase,
+            Key::PoolId => Self::PoolId,
+            Key::PoolType => Self::PoolType,
+            Key::PrincipalTag(tag) => Self::PrincipalTag(tag.clone()),
+            Key::ProjectId => Self::Project,
+            Key::RequestedRegion => Self::Region,
+            Key::ResourceTag(tag) => Self::ResourceTag(tag.clone()),
+            Key::SecureTransport => Self::Secure,
+            Key::SourceIp => Self::SourceIp,
+            Key::UserAgent => Self::Agent,
+            Key::WorkspaceId => Self::Workspace,
+        })
+    }
+
+    pub(super) fn is_several(&self) -> bool {
+        matches!(self, Self::Groups | Self::PoolId | Self::PoolType)
+    }
+
+    pub(super) fn may_be_absent(&self) -> bool {
+        !matches!(
+            self,
+            Self::Account
+                | Self::Caller
+                | Self::Job
+                | Self::Method
+                | Self::Now
+                | Self::Project
+                | Self::Region
+        )
+    }
+
+    /// What is asked for, or read from what a proxy says, may not be found out.
+    pub(super) fn may_be_unavailable(&self) -> bool {
+        matches!(
+            self,
+            Self::Agent
+                | Self::JobAge
+                | Self::JobKind
+                | Self::JobName
+                | Self::JobOwner
+                | Self::JobPhase
+                | Self::PoolId
+                | Self::PoolType
+                | Self::ResourceTag(_)
+                | Self::Secure
+                | Self::SourceIp
+                | Self::Workspace
+        )
+    }
+}
+
+impl Point {
+    /// What a request is where nothing is said.
+    pub(super) fn new() -> Self {
+        let query = Query {
+            principal: Arc::new(Principal::new("corp", "alice", [], BTreeMap::new(), Method::Jwt)),
+            job: Arc::new(Job::new("0a1b2c", "3faf5c03-aaa1-4cbe-879d-24b05d997347")),
+            region: "cn-north-4".to_owned(),
+            account: "123".to_owned(),
+            now: Timestamp::constant(1_768_478_400, 0),
+            source_ip: Attribute::Absent,
+            secure_transport: Attribute::Absent,
+            user_agent: Attribute::Absent,
+        };
+        let attributes = Attributes {
+            pool_id: Attribute::Absent,
+            pool_type: Attribute::Absent,
+            phase: Attribute::Absent,
+            kind: Attribute::Absent,
+            name: Attribute::Absent,
+            owner: Attribute::Absent,
+            age: Attribute::Absent,
+            workspace_id: Attribute::Absent,
+            tags: Attribute::Value(BTreeMap::new()),
+        };
+        Self { query, attributes }
+    }
+
+    pub(super) fn facts(&self) -> Facts<'_> {
+        Facts { query: &self.query, attributes: &self.attributes }
+    }
+
+    /// Lets a variable hold something else. A setting of another type than the variable's changes
+    /// nothing; a tag that is unavailable makes all tags of the job so.
+    pub(super) fn set(&mut self, variable: &Variable, setting: &Setting) {
+        let Self { query, attributes } = self;
+        match (variable, setting) {
+            (Variable::Account, Setting::Text(it)) => query.account.clone_from(it),
+            (Variable::Job, Setting::Text(it)) => {
+                query.job = Arc::new(Job::new(query.job.project_id.clone(), it.clone()));
+            }
+            (Variable::Project, Setting::Text(it)) => {
+                query.job = Arc::new(Job::new(it.clone(), query.job.training_job_id.clone()));
+            }
+            (Variable::Region, Setting::Text(it)) => query.region.clone_from(it),
+            (Variable::Now, Setting::Date(it)) => query.now = *it,
+            (Variable::Agent, it) => query.user_agent = text(it),
+            (Variable::Secure, it) => {
+                query.secure_transport = attribute(it, |it| match it {
+                    Setting::Boolean(it) => Some(*it),
+                    _ => None,
+                });
+            }
+            (Variable::SourceIp, it) => {
+                query.source_ip = attribute(it, |it| match it {
+                    Setting::Address(it) => Some(*it),
+                    _ => None,
+                });
+            }
+            (Variable::JobAge, it) => {
+                attributes.age = attribute(it, |it| match it {
+                    Setting::Number(it) => Some(*it),
+                    _ => None,
+                });
+            }
+            (Variable::JobKind, it) => attributes.kind = text(it),
+            (Variable::JobName, it) => attributes.name = text(it),
+            (Variable::JobOwner, it) => attributes.owner = text(it),
+            (Variable::JobPhase, it) => attributes.phase = text(it),
+            (Variable::Workspace, it) => attributes.workspace_id = text(it),
+            (Variable::PoolId, it) => attributes.pool_id = texts(it),
+            (Variable::PoolType, it) => attributes.pool_type = texts(it),
+            (Variable::ResourceTag(tag), it) => match it {
+                Setting::Unavailable => attributes.tags = Attribute::Unavailable,
+                it => {
+                    let mut tags = attributes.tags.value().cloned().unwrap_or_default();
+                    set_tag(&mut tags, tag, it);
+                    attributes.tags = Attribute::Value(tags);
+                }
+            },
+            (Variable::Caller | Variable::Groups | Variable::Method, it)
+            | (Variable::PrincipalTag(_), it) => self.set_principal(variable, it),
+            _ => (),
+        }
+    }
+
+    /// The same with a variable as it is in another request.
+    pub(super) fn with(&self, variable: &Variable, other: &Self) -> Self {
+        let mut res = self.clone();
+        res.set(variable, &other.setting(variable));
+        res
+    }
+
+    /// What a key of one value holds, as text.
+    pub(super) fn text(&self, key: &Key) -> Option<String> {
+        match self.facts().get(key) {
+            Fact::One(it) => Some(it.into_text().into_owned()),
+            Fact::Absent | Fact::Several(_) | Fact::Unavailable => None,
+        }
+    }
+
+    /// What a variable holds.
+    pub(super) fn setting(&self, variable: &Variable) -> Setting {
+        let Self { query, attributes } = self;
+        let principal = &query.principal;
+        let one = |it: &str| Setting::Text(it.to_owned());
+        match variable {
+            Variable::Account => one(&query.account),
+            Variable::Agent => known(&query.user_agent, |it| one(it)),
+            Variable::Caller => one(principal.id()),
+            Variable::Groups => {
+                let prefix = principal.source().len() + 1;
+                let bare = principal.groups().iter().filter_map(|it| it.get(prefix..));
+                Setting::Texts(bare.map(str::to_owned).collect())
+            }
+            Variable::Job => one(&query.job.training_job_id),
+            Variable::JobAge => known(&attributes.age, |it| Setting::Number(*it)),
+            Variable::JobKind => known(&attributes.kind, |it| one(it)),
+            Variable::JobName => known(&attributes.name, |it| one(it)),
+            Variable::JobOwner => known(&attributes.owner, |it| one(it)),
+            Variable::JobPhase => known(&attributes.phase, |it| one(it)),
+            Variable::Method => Setting::Method(principal.method()),
+            Variable::Now => Setting::Date(query.now),
+            Variable::PoolId => known(&attributes.pool_id, |it| Setting::Texts(it.clone())),
+            Variable::PoolType => known(&attributes.pool_type, |it| Setting::Texts(it.clone())),
+            Variable::PrincipalTag(tag) => {
+                principal.tags().get(tag).map_or(Setting::Absent, |it| one(it))
+            }
+            Variable::Project => one(&query.job.project_id),
+            Variable::Region => one(&query.region),
+            Variable::ResourceTag(tag) => {
+                known(&attributes.tags, |tags| tags.get(tag).map_or(Setting::Absent, |it| one(it)))
+            }
+            Variable::Secure => known(&query.secure_transport, |it| Setting::Boolean(*it)),
+            Variable::SourceIp => known(&query.source_ip, |it| Setting::Address(*it)),
+            Variable::Workspace => known(&attributes.workspace_id, |it| one(it)),
+        }
+    }
+
+    fn set_principal(&mut self, variable: &Variable, setting: &Setting) {
+        let it = &self.query.principal;
+        let (mut source, mut name) = (it.source(), it.name());
+        let prefix = source.len() + 1;
+        let bare = it.groups().iter().map(|it| it.get(prefix..).unwrap_or_default().to_owned());
+        let (mut groups, mut tags) = (bare.collect::<Vec<_>>(), it.tags().clone());
+        let mut method = it.method();
+        match (variable, setting) {
+            (Variable::Caller, Setting::Text(it)) => {
+                (source, name) = it.split_once('/').unwrap_or((source, name));
+            }
+            (Variable::Groups, Setting::Texts(it)) => groups.clone_from(it),
+            (Variable::Groups, _) => groups.clear(),
+            (Variable::Method, Setting::Method(it)) => method = *it,
+            (Variable::PrincipalTag(tag), it) => set_tag(&mut tags, tag, it),
+            _ => (),
+        }
+        self.query.principal = Arc::new(Principal::new(source, name, groups, tags, method));
+    }
+}
+
+fn known<T>(attribute: &Attribute<T>, setting: impl FnOnce(&T) -> Setting) -> Setting {
+    match attribute {
+        Attribute::Value(it) => setting(it),
+        Attribute::Absent => Setting::Absent,
+        Attribute::Unavailable | Attribute::NotAsked => Setting::Unavailable,
+    }
+}
+
+fn set_tag(tags: &mut BTreeMap<String, String>, tag: &str, setting: &Setting) {
+    match setting {
+        Setting::Text(it) => drop(tags.insert(tag.to_owned(), it.clone())),
+        _ => drop(tags.remove(tag)),
+    }
+}
+
+fn attribute<T>(setting: &Setting, value: impl FnOnce(&Setting) -> Option<T>) -> Attribute<T> {
+    match (value(setting), setting) {
+        (Some(it), _) => Attribute::Value(it),
+        (None, Setting::Unavailable) => Attribute::Unavailable,
+        (None, _) => Attribute::Absent,
+    }
+}
+
+fn text(setting: &Setting) -> Attribute<String> {
+    attribute(setting, |it| match it {
+        Setting::Text(it) => Some(it.clone()),
+        _ => None,
+    })
+}
+
+fn texts(setting: &Setting) -> Attribute<Vec<String>> {
+    attribute(setting, |it| match it {
+        Setting::Texts(it) if !it.is_empty() => Some(it.clone()),
+        _ => None,
+    })
+}

@@ -1,0 +1,456 @@
+//! Comparisons of one text with another: `lychgate:jobOwner` with `${g:UserName}`.
+//!
+//! Whether they hold is a question to both variables at once. Two texts are read in step: which
+//! classes of the one go with which of the other is looked through completely, and of classes with
+//! one text only the engine says whether the two are the same. What is read as a number, a date, an
+//! address or a truth value, and what names several variables, is left open: a difference that
+//! depends on it is real where a request shows it, and undecided otherwise.
+
+use super::asked::Subject;
+use super::automaton::{Automaton, Part, Phase};
+use super::encode::Model;
+use super::glob::{Element, Glob};
+use super::parts::Question;
+use super::point::Variable;
+use super::search::{Budget, Exhausted, Literal};
+use crate::policy::language::key::Key;
+use crate::policy::language::template::Part as Written;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+/// The most pairs of states that are looked through for one comparison, and of leaves that are
+/// compared one by one.
+const PAIRS_MAX: usize = 400_000;
+
+/// A comparison with variables, of which nothing is absent or unavailable.
+#[derive(Debug)]
+pub(super) struct Relation {
+    pub(super) question: Question,
+    /// It holds; of a subject of several values, each value has its own answer instead.
+    pub(super) literal: Literal,
+}
+
+/// Which classes go together.
+type Pairs = BTreeMap<usize, BTreeSet<usize>>;
+
+impl Model {
+    /// Adds what is known of the relations.
+    pub(super) fn tabulate(&mut self, budget: &mut Budget<'_>) -> Result<(), Exhausted> {
+        self.one_each();
+        for number in 0..self.relations.len() {
+            let Some(question) = self.relations.get(number).map(|it| it.question.clone()) else {
+                continue;
+            };
+            let keys: Vec<Key> = match question.parts() {
+                Some(parts) => super::asked::variables(parts).into_iter().cloned().collect(),
+                None => continue,
+            };
+            let [key] = keys.as_slice() else {
+                continue;
+            };
+            let (subject, of) = (question.subject(), Subject::Key(key.clone()));
+            if subject == of {
+                self.same(number, &question);
+                continue;
+            }
+            if subject.variable() == of.variable() || subject.is_urn() || of.is_urn() {
+                continue;
+            }
+            if question.compared().is_some() {
+                if let Some(pairs) = self.pairs(&question, &of, budget)? {
+                    self.restrict(number, &subject, &of, &pairs);
+                }
+                self.settle(number, &question, &of, budget)?;
+                for other in 0..self.relations.len() {
+                    self.follow(number, other);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Of several values no two are the same: there is one that a text without wildcards equals, and
+    /// a class of one text answers in one way.
+    fn one_each(&mut self) {
+        for (variable, bound) in self.bounds.iter().filter(|(_, it)| !it.relations.is_empty()) {
+            let Some(domain) = self.space.domains.get(variable) else {
+                continue;
+            };
+            let leaves: Vec<_> = bound.leaves().collect();
+            for (bit, number) in bound.relations.iter().enumerate() {
+                let compared = self.relations.get(*number).and_then(|it| it.question.compared());
+                let exact = compared.is_some_and(|(folded, parts)| {
+                    let plain =
+                        |it: &Written| matches!(it, Written::Text(_) | Written::Variable(_));
+                    !folded && parts.iter().all(plain)
+                });
+                if exact {
+                    let met = leaves.iter().filter(|(at, _)| bound.split(*at).1 >> bit & 1 == 1);
+                    self.circuit.at_most_one(met.map(|(_, it)| *it));
+                }
+            }
+            for same in leaves.chunk_by(|(a, _), (b, _)| bound.split(*a).0 == bound.split(*b).0) {
+                let leaf = same.first().map_or(0, |(at, _)| bound.split(*at).0);
+                if domain.leaves.get(leaf).is_some_and(|it| it.is_literal) {
+                    self.circuit.at_most_one(same.iter().map(|(_, it)| *it));
+                }
+            }
+        }
+    }
+
+    /// What is `a${key}` ends in `${key}`, and is not `${key}`.
+    fn follow(&mut self, number: usize, other: usize) {
+        let (Some(one), Some(two)) = (self.relations.get(number), self.relations.get(other)) else {
+            return;
+        };
+        let (Some((folded, first)), Some((_, second))) =
+            (one.question.compared(), two.question.compared())
+        else {
+            return;
+        };
+        let subject = one.question.subject();
+        let keys = super::asked::variables(first);
+        let exact = |them: &[Written]| {
+            them.iter().all(|it| matches!(it, Written::Text(_) | Written::Variable(_)))
+        };
+        if number == other
+            || folded
+            || !exact(first)
+            || subject != two.question.subject()
+            || keys != super::asked::variables(second)
+        {
+            return;
+        }
+        let length = |them: &[Written]| -> usize {
+            let text =
+                |it: &Written| if let Written::Text(it) = it { it.chars().count() } else { 0 };
+            them.iter().map(text).sum()
+        };
+        // A letter that no text has stands for the variable.
+        const VARIABLE: &str = "\u{10ffff}";
+        let text: String = first
+            .iter()
+            .map(|it| if let Written::Text(it) = it { it.as_str() } else { VARIABLE })
+            .collect();
+        let shape = filled(two.question.compared().is_some_and(|(it, _)| it), second, VARIABLE);
+        let follows = shape.run(Glob::START, &text).contains(&shape.end());
+        let excluded = exact(second) && length(first) != length(second);
+        if follows || excluded {
+            self.never(number, other, !follows);
+        }
+    }
+
+    /// The first relation never holds while the second is `answer`.
+    fn never(&mut self, first: usize, second: usize, answer: bool) {
+        let (Some(one), Some(two)) = (self.relations.get(first), self.relations.get(second)) else {
+            return;
+        };
+        let bound = one.question.subject().variable().and_then(|it| self.bounds.get(&it));
+        let bits = bound.map(|it| {
+            [first, second].map(|number| it.relations.iter().position(|other| *other == number))
+        });
+        let clause = match (bits, bound) {
+            (Some([Some(first), Some(second)]), Some(bound)) => {
+                vec![!bound.tree.any(&mut self.circuit, |at| {
+                    let (_, answers) = bound.split(at);
+                    answers >> first & 1 == 1 && (answers >> second & 1 == 1) == answer
+                })]
+            }
+            (Some([None, None]), _) => {
+                vec![!one.literal, if answer { !two.literal } else { two.literal }]
+            }
+            _ => return,
+        };
+        self.circuit.search.clause(&clause);
+    }
+
+    /// A key compared with itself, and nothing but `*` around it.
+    fn same(&mut self, number: usize, question: &Question) {
+        let plain = question.parts().is_some_and(|parts| {
+            parts.iter().filter(|it| matches!(it, Written::Variable(_))).count() == 1
+                && parts.iter().all(|it| matches!(it, Written::Variable(_) | Written::Star))
+        });
+        if !plain {
+            return;
+        }
+        let Some(variable) = question.subject().variable() else {
+            return;
+        };
+        let Some(literal) = self.relations.get(number).map(|it| it.literal) else {
+            return;
+        };
+        let holds = self.chosen(&variable, |world| question.holds(world.facts()));
+        let present = self.bounds.get(&variable).map(|it| it.present);
+        let Some(present) = present else {
+            return;
+        };
+        self.circuit.search.clause(&[!present, !literal, holds]);
+        self.circuit.search.clause(&[!present, literal, !holds]);
+    }
+
+    fn pairs(
+        &self,
+        question: &Question,
+        of: &Subject,
+        budget: &mut Budget<'_>,
+    ) -> Result<Option<Pairs>, Exhausted> {
+        let subject = question.subject();
+        let Some((folded, parts)) = question.compared() else {
+            return Ok(None);
+        };
+        if subject == Subject::Key(Key::Groups) || subject.part() == Part::Head {
+            return Ok(None);
+        }
+        let automaton = |it: &Subject| self.space.domains.get(&it.variable()?)?.automata.first();
+        let (Some(left), Some(right)) = (automaton(&subject), automaton(of)) else {
+            return Ok(None);
+        };
+        InStep { left, right, folded }.pairs(subject.part(), of.part(), parts, budget)
+    }
+
+    /// Where the relation holds, the classes are a pair.
+    fn restrict(&mut self, number: usize, subject: &Subject, of: &Subject, pairs: &Pairs) {
+        let (Some(variable), Some(other)) = (subject.variable(), of.variable()) else {
+            return;
+        };
+        let (Some(bound), Some(second)) = (self.bounds.get(&variable), self.bounds.get(&other))
+        else {
+            return;
+        };
+        let class = |variable: &Variable, leaf: usize| {
+            self.space.domains.get(variable).and_then(|it| it.leaves.get(leaf)?.class)
+        };
+        let mut by_partners: BTreeMap<Option<&BTreeSet<usize>>, BTreeSet<usize>> = BTreeMap::new();
+        for leaf in 0..bound.worlds.len() {
+            if let Some(it) = class(&variable, leaf) {
+                by_partners.entry(pairs.get(&it)).or_default().insert(leaf);
+            }
+        }
+        let Some(relation) = self.relations.get(number) else {
+            return;
+        };
+        let bit = bound.relations.iter().position(|it| *it == number);
+        for (partners, leaves) in by_partners {
+            let chosen = bound.tree.any(&mut self.circuit, |at| {
+                let (leaf, answers) = bound.split(at);
+                leaves.contains(&leaf) && bit.is_none_or(|it| answers >> it & 1 == 1)
+            });
+            let partner = second.tree.any(&mut self.circuit, |at| {
+                let class = class(&other, at);
+                class.is_some_and(|it| partners.is_some_and(|them| them.contains(&it)))
+            });
+            let mut clause = vec![!chosen, partner, !second.present];
+            match (bit, variable.is_several()) {
+                (Some(_), _) => (),
+                (None, false) => clause.push(!relation.literal),
+                // The values of the variable do not carry the answer.
+                (None, true) => continue,
+            }
+            self.circuit.search.clause(&clause);
+        }
+    }
+
+    /// Where the other text is a certain one, the engine knows whether the relation holds.
+    fn settle(
+        &mut self,
+        number: usize,
+        question: &Question,
+        of: &Subject,
+        budget: &mut Budget<'_>,
+    ) -> Result<(), Exhausted> {
+        let subject = question.subject();
+        let compared = question.compared().and_then(|(folded, parts)| {
+            self.refined.get(&(subject.clone(), folded, parts.to_vec()))
+        });
+        let (Some(literals), Some(variable), Some(other), Subject::Key(key)) =
+            (compared, subject.variable(), of.variable(), of)
+        else {
+            return Ok(());
+        };
+        let (Some(bound), Some(second), Some(relation)) =
+            (self.bounds.get(&variable), self.bounds.get(&other), self.relations.get(number))
+        else {
+            return Ok(());
+        };
+        let bit = bound.relations.iter().position(|it| *it == number);
+        if PAIRS_MAX < bound.worlds.len() * literals.len()
+            || (bit.is_none() && variable.is_several())
+        {
+            return Ok(());
+        }
+        for (at, [world, _]) in second.worlds.iter().enumerate() {
+            let text = world.text(key).filter(|it| literals.contains(it));
+            let (Some(_), Some(leaf)) = (text, second.tree.leaf(at)) else {
+                continue;
+            };
+            if !budget.take(u64::try_from(bound.worlds.len()).unwrap_or(u64::MAX)) {
+                return Err(Exhausted);
+            }
+            let holds: Vec<_> = bound
+                .worlds
+                .iter()
+                .map(|[first, _]| question.holds(first.with(&other, world).facts()))
+                .collect();
+            let wrong = |answer: bool| {
+                let holds = &holds;
+                move |at: usize| {
+                    let (leaf, answers) = bound.split(at);
+                    let said = bit.map(|it| answers >> it & 1 == 1);
+                    said.is_none_or(|it| it == answer) && holds.get(leaf) == Some(&!answer)
+                }
+            };
+            for answer in [true, false] {
+                let wrong = bound.tree.any(&mut self.circuit, wrong(answer));
+                let mut clause = vec![!leaf, !wrong, !bound.present];
+                if bit.is_none() {
+                    clause.push(if answer { !relation.literal } else { relation.literal });
+                }
+                self.circuit.search.clause(&clause);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Two texts that are read together.
+struct InStep<'a> {
+    left: &'a Automaton,
+    right: &'a Automaton,
+    folded: bool,
+}
+
+impl InStep<'_> {
+    /// The classes of the left text that, with the right text in the place of the variable, the
+    /// parts can become; nothing if that is more than can be looked through.
+    fn pairs(
+        &self,
+        left_part: Part,
+        right_part: Part,
+        parts: &[Written],
+        budget: &mut Budget<'_>,
+    ) -> Result<Option<Pairs>, Exhausted> {
+        let starts = |automaton: &Automaton, part| match part {
+            Part::Tail => automaton.at(Phase::Cut),
+            Part::Head | Part::Opening | Part::Whole => BTreeSet::from([0]),
+        };
+        let mut parts = parts.iter();
+        let before: Vec<_> =
+            parts.by_ref().take_while(|it| !matches!(it, Written::Variable(_))).cloned().collect();
+        let after: Vec<_> = parts.cloned().collect();
+        if after.iter().any(|it| matches!(it, Written::Variable(_))) {
+            return Ok(None);
+        }
+        let first = self.through(&starts(self.left, left_part), &before);
+        let second = starts(self.right, right_part);
+        let mut open: VecDeque<(usize, usize)> =
+            first.iter().flat_map(|a| second.iter().map(move |b| (*a, *b))).collect();
+        let mut seen: BTreeSet<_> = open.iter().copied().collect();
+        let mut ends: HashMap<usize, BTreeSet<usize>> = HashMap::new();
+        let mut res = Pairs::new();
+        while let Some((left, right)) = open.pop_front() {
+            if PAIRS_MAX < seen.len() {
+                return Ok(None);
+            }
+            let partners = self.ends(right, right_part);
+            if !partners.is_empty() {
+                let classes = ends.entry(left).or_insert_with(|| {
+                    let ends = self.through(&BTreeSet::from([left]), &after);
+                    ends.iter().filter_map(|it| self.left.states.get(*it)?.class).collect()
+                });
+                for class in classes.iter() {
+                    res.entry(*class).or_default().extend(&partners);
+                }
+            }
+            let next = self.next(left, right, right_part);
+            if !budget.take(1 + u64::try_from(next.len()).unwrap_or(0)) {
+                return Err(Exhausted);
+            }
+            open.extend(next.into_iter().filter(|it| seen.insert(*it)));
+        }
+        Ok(Some(res))
+    }
+
+    /// The classes of a right text that ends here, or whose head does.
+    fn ends(&self, state: usize, part: Part) -> BTreeSet<usize> {
+        let class = |it: &usize| self.right.states.get(*it)?.class;
+        match part {
+            Part::Head => {
+                let cut = self.right.step(state, '/').map(|it| BTreeSet::from([it]));
+                let cut = cut.filter(|_| {
+                    self.right.states.get(state).is_some_and(|it| it.phase == Phase::Head)
+                });
+                self.right.closure(&cut.unwrap_or_default()).iter().filter_map(class).collect()
+            }
+            Part::Opening | Part::Tail | Part::Whole => class(&state).into_iter().collect(),
+        }
+    }
+
+    /// The pairs after one more letter of both.
+    fn next(&self, left: usize, right: usize, right_part: Part) -> Vec<(usize, usize)> {
+        let mut letters: BTreeSet<char> =
+            self.left.letters(left).chain(self.right.letters(right)).collect();
+        if self.folded {
+            let more: Vec<_> = letters.iter().flat_map(|it| cases(*it)).collect();
+            letters.extend(more);
+        }
+        letters.extend(self.left.another(&letters));
+        letters.extend(self.right.another(&letters));
+        let mut res = Vec::new();
+        for letter in letters.iter().filter(|it| right_part != Part::Head || **it != '/') {
+            let partners = if self.folded { cases(*letter) } else { vec![*letter] };
+            for partner in partners {
+                if let (Some(left), Some(right)) =
+                    (self.left.step(left, partner), self.right.step(right, *letter))
+                {
+                    res.push((left, right));
+                }
+            }
+        }
+        res
+    }
+
+    /// Where the left text can be after these parts.
+    fn through(&self, states: &BTreeSet<usize>, parts: &[Written]) -> BTreeSet<usize> {
+        let mut states = states.clone();
+        for part in parts {
+            match part {
+                Written::Any => {
+                    states = states.iter().flat_map(|it| self.left.successors(*it)).collect();
+                }
+                Written::Star => states = self.left.closure(&states),
+                Written::Text(text) => {
+                    for letter in text.chars() {
+                        let cases = if self.folded { cases(letter) } else { vec![letter] };
+                        let step = |state: &usize| {
+                            cases.iter().filter_map(|it| self.left.step(*state, *it)).collect()
+                        };
+                        states = states.iter().flat_map::<Vec<_>, _>(step).collect();
+                    }
+                }
+                Written::Variable(_) => (),
+            }
+        }
+        states
+    }
+}
+
+/// The letter in both its cases, if it is an ASCII letter.
+fn cases(letter: char) -> Vec<char> {
+    let mut res = vec![letter.to_ascii_lowercase(), letter.to_ascii_uppercase()];
+    res.dedup();
+    res
+}
+
+/// The shape of a pattern whose variable has become `text`.
+pub(super) fn filled(folded: bool, parts: &[Written], text: &str) -> Glob {
+    let mut res = Glob::empty();
+    for part in parts {
+        match part {
+            Written::Any => res.push(Element::Any),
+            Written::Star => res.star(),
+            Written::Text(it) => res.push_text(it, folded),
+            Written::Variable(_) => res.push_text(text, folded),
+        }
+    }
+    res
+}

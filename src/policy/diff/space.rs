@@ -1,0 +1,334 @@
+//! The classes of every variable: what the policies ask cuts the values of each into finitely many,
+//! and no request is beside them.
+
+use super::asked::{Asked, Survey};
+use super::automaton::{Automaton, Lane, Part, Places, Universe};
+use super::point::{Setting, Variable};
+use super::search::{Budget, Exhausted};
+use super::typed::{self, Cuts, Reading};
+use crate::policy::Method;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// The longest project ID and job ID, which are those of the route.
+const ID_MAX: usize = 64;
+
+/// How many numbers of each class of texts are looked at.
+const SAMPLES: usize = 48;
+
+/// What comes before the account and before the caller in `g:PrincipalUrn`.
+pub(super) const URN_START: &str = "sts::";
+const URN_MIDDLE: &str = ":external-user:";
+
+/// The values that all policies judge alike, and one of them.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    /// For what compares texts, and everything that is no text.
+    pub(super) setting: Setting,
+    /// For what reads texts as something else. It is another one only where `is_sure` is not set.
+    pub(super) read: Setting,
+    /// There is such a value. Otherwise nobody knows whether a text can be both.
+    pub(super) is_sure: bool,
+    /// There is but one such value.
+    pub(super) is_literal: bool,
+    /// Of the automaton.
+    pub(super) class: Option<usize>,
+    /// Of a group: to which callers it can belong; a number of [`Space::openings`].
+    pub(super) opening: usize,
+}
+
+/// The classes of one variable.
+#[derive(Debug)]
+pub(super) struct Domain {
+    /// Of a variable of one value, absent and unavailable are among them.
+    pub(super) leaves: Vec<Leaf>,
+    /// What the variable is read by, if it is text; of groups, one for each opening.
+    pub(super) automata: Vec<Automaton>,
+    cuts: Cuts,
+    by_class: HashMap<(usize, usize, Reading), usize>,
+}
+
+/// The classes of all variables that the policies ask for.
+#[derive(Debug)]
+pub(super) struct Space {
+    pub(super) domains: BTreeMap<Variable, Domain>,
+    /// The beginnings of groups: how far the questions about groups are behind the caller's source.
+    pub(super) openings: Vec<Places>,
+}
+
+impl Domain {
+    /// The leaf that a text belongs to; `opening` is 0 but for groups.
+    fn leaf_of(&self, opening: usize, text: &str) -> Option<usize> {
+        let class = self.automata.get(opening)?.class(text)?;
+        self.by_class.get(&(opening, class, self.cuts.read(text))).copied()
+    }
+
+    /// The text cannot be told from the one that the leaf shows.
+    pub(super) fn is_of(&self, leaf: usize, text: &str) -> bool {
+        let opening = self.leaves.get(leaf).map_or(0, |it| self.number(it));
+        self.leaf_of(opening, text) == Some(leaf)
+    }
+
+    /// What reads the texts of a leaf.
+    pub(super) fn automaton(&self, leaf: &Leaf) -> Option<&Automaton> {
+        self.automata.get(self.number(leaf))
+    }
+
+    /// Callers have an opening too, and one automaton all the same.
+    fn number(&self, leaf: &Leaf) -> usize {
+        leaf.opening.min(self.automata.len().saturating_sub(1))
+    }
+
+    fn plain(settings: impl IntoIterator<Item = Setting>) -> Self {
+        let leaves = settings.into_iter().map(|setting| Leaf {
+            read: setting.clone(),
+            setting,
+            is_sure: true,
+            is_literal: false,
+            class: None,
+            opening: 0,
+        });
+        Self {
+            leaves: leaves.collect(),
+            automata: Vec::new(),
+            cuts: Cuts::default(),
+            by_class: HashMap::new(),
+        }
+    }
+
+    /// Adds the classes of texts that the automaton tells apart, and how they read.
+    fn add_texts(&mut self, opening: usize, automaton: Automaton) {
+        let leaf = |class: usize, text: &str| Leaf {
+            setting: Setting::Text(text.to_owned()),
+            read: Setting::Text(text.to_owned()),
+            is_sure: true,
+            is_literal: automaton.classes.get(class).is_some_and(|it| it.is_literal),
+            class: Some(class),
+            opening,
+        };
+        let classes = automaton.classes.iter().enumerate();
+        let mut all: Vec<_> = classes.map(|(at, it)| (at, it.text.clone())).collect();
+        let texts = self.cuts.texts();
+        all.extend(texts.iter().filter_map(|it| Some((automaton.class(it)?, it.clone()))));
+        if self.cuts.reads.numbers {
+            let numbers = automaton.shaped(typed::number_step, SAMPLES);
+            all.extend(
+                numbers
+                    .into_iter()
+                    .flat_map(|(class, texts)| texts.into_iter().map(move |it| (class, it))),
+            );
+        }
+        for (class, text) in all {
+            let next = self.leaves.len();
+            let key = (opening, class, self.cuts.read(&text));
+            if *self.by_class.entry(key).or_insert(next) == next {
+                self.leaves.push(leaf(class, &text));
+            }
+        }
+        if self.cuts.reads.anything() {
+            self.add_unsure(opening, &automaton, &texts);
+        }
+        self.automata.push(automaton);
+    }
+}
+
+impl Domain {
+    /// Adds what may be there or not: texts of a class that read as something of which no such text
+    /// was found.
+    fn add_unsure(&mut self, opening: usize, automaton: &Automaton, texts: &[String]) {
+        let mut seen = HashSet::new();
+        for read in texts {
+            let reading = self.cuts.read(read);
+            let Some(shape) = reading.shape().filter(|_| seen.insert(reading.clone())) else {
+                continue;
+            };
+            let possible = automaton.shaped(shape, 1);
+            for (class, it) in automaton.classes.iter().enumerate() {
+                let key = (opening, class, reading.clone());
+                if it.is_literal
+                    || !possible.contains_key(&class)
+                    || self.by_class.contains_key(&key)
+                {
+                    continue;
+                }
+                self.by_class.insert(key, self.leaves.len());
+                self.leaves.push(Leaf {
+                    setting: Setting::Text(it.text.clone()),
+                    read: Setting::Text(read.clone()),
+                    is_sure: false,
+                    is_literal: false,
+                    class: Some(class),
+                    opening,
+                });
+            }
+        }
+        // A class whose shown text reads as something may have others that do not.
+        for (class, it) in automaton.classes.iter().enumerate().filter(|(_, it)| !it.is_literal) {
+            let next = self.leaves.len();
+            let key = (opening, class, self.cuts.read(""));
+            if *self.by_class.entry(key).or_insert(next) == next {
+                self.leaves.push(Leaf {
+                    setting: Setting::Text(it.text.clone()),
+                    read: Setting::Text(String::new()),
+                    is_sure: false,
+                    is_literal: false,
+                    class: Some(class),
+                    opening,
+                });
+            }
+        }
+    }
+}
+
+impl Space {
+    pub(super) fn new(mut survey: Survey, budget: &mut Budget<'_>) -> Result<Self, Exhausted> {
+        let mut res = Self { domains: BTreeMap::new(), openings: Vec::new() };
+        let groups = survey.asked.remove(&Variable::Groups);
+        let mut numbers = Vec::new();
+        if let Some(groups) = &groups {
+            let caller = survey.asked.entry(Variable::Caller).or_default();
+            let lanes = groups.lanes.iter();
+            let opening = lanes.map(|it| Lane { part: Part::Opening, ..it.clone() });
+            numbers.extend(opening.map(|it| caller.lane(it)));
+        }
+        res.urns(&mut survey, budget)?;
+        for (variable, asked) in &survey.asked {
+            if !res.domains.contains_key(variable) {
+                res.add(variable, asked, budget)?;
+            }
+        }
+        if let Some(groups) = groups {
+            res.groups(&groups, &numbers, budget)?;
+        }
+        Ok(res)
+    }
+
+    /// What is asked of `g:PrincipalUrn` is asked of the account, and from where that leaves it, of
+    /// the caller.
+    fn urns(&mut self, survey: &mut Survey, budget: &mut Budget<'_>) -> Result<(), Exhausted> {
+        if survey.urns.is_empty() {
+            return Ok(());
+        }
+        let account = survey.asked.entry(Variable::Account).or_default();
+        for lane in &survey.urns {
+            let starts = lane.glob.run(&lane.starts, URN_START);
+            account.lane(Lane { starts, part: Part::Opening, ..lane.clone() });
+        }
+        let account = account.clone();
+        self.add(&Variable::Account, &account, budget)?;
+        let caller = survey.asked.entry(Variable::Caller).or_default();
+        let accounts = self.domains.get(&Variable::Account).into_iter().flat_map(|it| &it.automata);
+        for class in accounts.flat_map(|it| &it.classes) {
+            for places in class.opening.chunk_by(|(a, _), (b, _)| a == b) {
+                let number = places.first().map_or(0, |(lane, _)| *lane);
+                let Some(lane) = account.lanes.get(number) else {
+                    continue;
+                };
+                let starts: Vec<_> = places.iter().map(|(_, place)| *place).collect();
+                let starts = lane.glob.run(&starts, URN_MIDDLE);
+                caller.lane(Lane { glob: lane.glob.clone(), starts, part: Part::Whole });
+            }
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        variable: &Variable,
+        asked: &Asked,
+        budget: &mut Budget<'_>,
+    ) -> Result<(), Exhausted> {
+        let cuts = &asked.cuts;
+        let mut settings = Vec::new();
+        if variable.may_be_absent() && !variable.is_several() {
+            settings.push(Setting::Absent);
+        }
+        if variable.may_be_unavailable() && !variable.is_several() {
+            settings.push(Setting::Unavailable);
+        }
+        match variable {
+            Variable::JobAge => settings.extend(cuts.integers().into_iter().map(Setting::Number)),
+            Variable::Method => settings.extend(
+                [Method::Jwt, Method::Key, Method::Local, Method::Mtls].map(Setting::Method),
+            ),
+            Variable::Now => settings.extend(cuts.instants().into_iter().map(Setting::Date)),
+            Variable::Secure => settings.extend([true, false].map(Setting::Boolean)),
+            Variable::SourceIp => {
+                settings.extend(cuts.addresses().into_iter().map(Setting::Address));
+            }
+            _ => {
+                let mut domain = Domain { cuts: cuts.clone(), ..Domain::plain(settings) };
+                let automaton = Automaton::new(&asked.lanes, universe(variable), budget)?;
+                domain.add_texts(0, automaton);
+                if *variable == Variable::Caller {
+                    self.open(&mut domain);
+                }
+                self.domains.insert(variable.clone(), domain);
+                return Ok(());
+            }
+        }
+        self.domains.insert(variable.clone(), Domain::plain(settings));
+        Ok(())
+    }
+
+    /// Numbers the beginnings of groups that callers have.
+    fn open(&mut self, callers: &mut Domain) {
+        for leaf in &mut callers.leaves {
+            let class = leaf.class.and_then(|it| callers.automata.first()?.classes.get(it));
+            let Some(opening) = class.map(|it| &it.opening) else {
+                continue;
+            };
+            leaf.opening = match self.openings.iter().position(|it| it == opening) {
+                Some(at) => at,
+                None => {
+                    self.openings.push(opening.clone());
+                    self.openings.len() - 1
+                }
+            };
+        }
+    }
+
+    /// A group is its caller's source, a slash and a name; `numbers` are the caller's lanes for each
+    /// lane of the groups.
+    fn groups(
+        &mut self,
+        asked: &Asked,
+        numbers: &[usize],
+        budget: &mut Budget<'_>,
+    ) -> Result<(), Exhausted> {
+        let mut domain = Domain::plain([]);
+        for (opening, places) in self.openings.iter().enumerate() {
+            let lanes = asked.lanes.iter().zip(numbers).map(|(lane, number)| {
+                let starts = places.iter().filter(|(it, _)| it == number).map(|(_, it)| *it);
+                Lane { starts: starts.collect(), ..lane.clone() }
+            });
+            let lanes: Vec<_> = lanes.collect();
+            domain.add_texts(opening, Automaton::new(&lanes, NAME, budget)?);
+        }
+        self.domains.insert(Variable::Groups, domain);
+        Ok(())
+    }
+}
+
+/// A text that is there is not empty.
+const NAME: Universe = Universe { may_be_empty: false, ..Universe::TEXT };
+
+fn universe(variable: &Variable) -> Universe {
+    let id = Universe { longest: ID_MAX, ..NAME };
+    match variable {
+        Variable::Agent => {
+            Universe { allowed: |it| matches!(it, ' '..='~' | '\t'), ..Universe::TEXT }
+        }
+        Variable::Caller => Universe { is_qualified: true, ..NAME },
+        Variable::Job => Universe {
+            allowed: |it| matches!(it, 'a'..='z' | '0'..='9' | '-'),
+            except: Some("batch-delete"),
+            ..id
+        },
+        Variable::Project => {
+            Universe { allowed: |it| it.is_ascii_alphanumeric() || it == '-', ..id }
+        }
+        Variable::PrincipalTag(_) | Variable::ResourceTag(_) => Universe::TEXT,
+        _ => NAME,
+    }
+}
