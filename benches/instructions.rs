@@ -182,7 +182,9 @@ fn token(calls: u32) {
         let prepared = World::builder().prepare().await;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let gate = gate(prepared.directory.path());
-        let authenticator = Authenticator::start(gate.identity, &tasks, &stop).await.unwrap();
+        let (metrics, clock) = (Metrics::new(), Clock::system());
+        let starting = Authenticator::start(gate.identity, &metrics, &clock, &tasks, &stop);
+        let authenticator = starting.await.unwrap();
         let bearer = format!("Bearer {}", prepared.issuer.token("alice"));
         let request = Request::builder().header("authorization", bearer).body(()).unwrap();
         let (head, ()) = request.into_parts();

@@ -9,9 +9,10 @@ mod ship;
 pub use self::check::check;
 
 use self::health::{Health, Ready};
-use self::settle::{Looks, Settler};
+use self::settle::{LookUp, Settler};
 use self::ship::Copying;
 
+use crate::attributes::Resolver;
 use crate::authn::{self, Authenticator};
 use crate::client::{self, Client, Roots};
 use crate::clock::Clock;
@@ -340,17 +341,21 @@ async fn start_gate(
     let ledger = opened.ledger.clone();
     tracker.spawn(record_versions(policies.clone(), ledger, drain.clone()));
     let upstreams = upstreams(&config.upstreams, clock, metrics, tracker, drain).await?;
-    let looks = Looks {
+    let look_up = LookUp {
         upstreams: upstreams.clone(),
         tracer: Tracer::new(&TraceConfig::default(), metrics, &Handle::current())?,
-        clock: clock.clone(),
-        words: config.pool_words,
+        resolver: Resolver {
+            words: config.pool_words,
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+        },
     };
     let (ledger, window) = (opened.ledger.clone(), config.settle_window);
     let settler =
-        Settler { pending: opened.pending, looks, ledger, metrics: metrics.clone(), window };
+        Settler { pending: opened.pending, look_up, ledger, metrics: metrics.clone(), window };
     tracker.spawn(settler.run(drain.clone()));
-    let authenticator = Authenticator::start(config.identity, tracker, drain).await?;
+    let authenticator =
+        Authenticator::start(config.identity, metrics, clock, tracker, drain).await?;
     let ledger = opened.ledger.clone();
     let parts = Dependencies { desk, authenticator, policies: policies.clone(), upstreams, ledger };
     let gateway = Arc::new(Gateway::new(settings, parts));

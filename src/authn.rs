@@ -22,7 +22,8 @@ pub use self::name::check_principal;
 use self::jwt::Tokens;
 use self::keys::Keys;
 use self::presented::Presented;
-use crate::metrics::IdentityFault;
+use crate::clock::Clock;
+use crate::metrics::{IdentityFault, Metrics};
 use crate::policy::Principal;
 use crate::sign;
 
@@ -107,6 +108,8 @@ impl Authenticator {
     /// When a file cannot be used as it is.
     pub async fn start(
         config: Config,
+        metrics: &Metrics,
+        clock: &Clock,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, StartError> {
@@ -114,7 +117,7 @@ impl Authenticator {
             Some(path) => Some(keys::watch(path, tasks, stop.clone()).await?),
             None => None,
         };
-        let tokens = Tokens::start(config.issuers, tasks, stop).await?;
+        let tokens = Tokens::start(config.issuers, metrics, clock, tasks, stop).await?;
         let certificates = config.certificates;
         Ok(Self { tokens, keys, certificates, latest: AtomicI64::new(i64::MIN) })
     }

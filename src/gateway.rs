@@ -17,9 +17,9 @@ mod source;
 pub use self::rate::{OTHERS, PRINCIPALS_MAX, Rate};
 
 use self::rate::Buckets;
-use self::resolve::{Case, Judged, Resolver, Unknown};
+use self::resolve::{Judged, Question};
 
-use crate::attributes::PoolWords;
+use crate::attributes::{PoolWords, Presence, Resolver, Unknown};
 use crate::authn::{self, Authenticator, Claimed};
 use crate::exchange::{
     self, Arrival, CameWith, Denied, Desk, Exchange, Handler, Middle, Refusal, Reply,
@@ -31,7 +31,7 @@ use crate::policy::{Attribute, Attributes, Decision, Denial, Method, Principal, 
 use crate::reload::Policies;
 use crate::sign;
 use crate::telemetry::Stage;
-use crate::upstream::{Answer, DeleteError, LookUpError, LookedUp, Upstreams};
+use crate::upstream::{Answer, DeleteError, LookUpError, Upstreams};
 
 use axum::body::Body;
 use http::request::Parts;
@@ -43,9 +43,6 @@ use tokio::time::Instant;
 
 /// How often a decision is made anew because what it was based on became too old.
 const JUDGEMENTS_MAX: usize = 2;
-
-/// The longest answer to the look-up after a delete without an answer, in bytes.
-const SETTLE_BYTES_MAX: usize = crate::attributes::ANSWER_BYTES_MAX;
 
 /// What a gateway does differently from another.
 #[derive(Clone, Debug)]
@@ -140,7 +137,7 @@ impl Gateway {
     async fn record(
         &self,
         exchange: &Exchange,
-        case: &Case,
+        question: &Question,
         (attributes, look_ups): (&Attributes, &[LookUp]),
         decision: Decision,
     ) -> Result<Recorded, Refusal> {
@@ -149,11 +146,11 @@ impl Gateway {
             caller_request_id: exchange.caller_request_id.as_deref(),
             trace_id: exchange.trace.trace_id(),
             peer: exchange.peer,
-            upstream: &case.upstream.config().name,
-            query: &case.query,
+            upstream: &question.upstream.config().name,
+            query: &question.query,
             attributes,
             decision,
-            policies: &case.policies,
+            policies: &question.policies,
             look_ups,
             charges: &[],
             batch: None,
@@ -173,8 +170,8 @@ impl Gateway {
         })
     }
 
-    fn denied(&self, exchange: &Exchange, case: &Case, denial: Denial) -> Refusal {
-        let Case { query, policies, .. } = case;
+    fn denied(&self, exchange: &Exchange, question: &Question, denial: Denial) -> Refusal {
+        let Question { query, policies, .. } = question;
         let named = self.settings.named_denials;
         Refusal::Denied(Box::new(Denied {
             principal: query.principal.id().to_owned(),
@@ -187,6 +184,30 @@ impl Gateway {
             denial,
             help: self.help(exchange),
         }))
+    }
+
+    /// Sent, and no answer: one look tells whether the job is gone. It says what was seen, never who
+    /// caused it.
+    async fn settle(
+        &self,
+        exchange: &Exchange,
+        Question { query, upstream, .. }: &Question,
+        entry: Entry,
+    ) -> Result<Reply, Refusal> {
+        match self.resolver.presence(upstream, &query.job, &exchange.trace).await {
+            Presence::Gone(answer) => {
+                entry.close(Outcome {
+                    result: Ending::Gone,
+                    status: Some(answer.status.as_u16()),
+                    upstream_request_id: answer.request_id().map(str::to_owned),
+                });
+                Ok(Reply::Gone)
+            }
+            Presence::Present | Presence::Unknown => {
+                entry.close(Ending::Unknown.into());
+                Err(Refusal::OutcomeUnknown)
+            }
+        }
     }
 
     fn help(&self, exchange: &Exchange) -> Option<String> {
@@ -259,7 +280,7 @@ impl Middle for Gateway {
         };
         // Before the look-ups: what cannot be recorded is not worth a call to the cloud.
         Ledger::fits(&query).map_err(|_| Refusal::Ledger)?;
-        Ok(self.resolver.resolve(exchange, Case { query, upstream, policies }).await)
+        Ok(self.resolve(exchange, Question { query, upstream, policies }).await)
     }
 
     /// Writes the decision down, then acts on it.
@@ -269,23 +290,25 @@ impl Middle for Gateway {
         mut judged: Judged,
     ) -> Result<Reply, Refusal> {
         for judgement in 1..=JUDGEMENTS_MAX {
-            self.parts.desk.metrics.decision(resolve::word(&judged.decision));
-            let Judged { case, attributes, look_ups, decision, known_since, unknown_because } =
+            self.parts.desk.metrics.decision(resolve::word(&judged.decision, &judged.look_ups));
+            let Judged { question, attributes, look_ups, decision, known_since, unknown_because } =
                 judged;
-            let (permit, mut entry) =
-                match self.record(exchange, &case, (&attributes, &look_ups), decision).await? {
-                    Recorded::Permitted(permit, entry) => (permit, entry),
-                    Recorded::Denied(denial) => return Err(self.denied(exchange, &case, denial)),
-                    Recorded::Undecided(open) => {
-                        let help = self.help(exchange);
-                        return undecided(exchange, open, &case, &attributes, unknown_because)
-                            .map_err(|it| it.with_help(help));
-                    }
-                };
+            let (permit, mut entry) = match self
+                .record(exchange, &question, (&attributes, &look_ups), decision)
+                .await?
+            {
+                Recorded::Permitted(permit, entry) => (permit, entry),
+                Recorded::Denied(denial) => return Err(self.denied(exchange, &question, denial)),
+                Recorded::Undecided(open) => {
+                    let help = self.help(exchange);
+                    return undecided(exchange, open, &question, &attributes, unknown_because)
+                        .map_err(|it| it.with_help(help));
+                }
+            };
             let fresh_until = known_since.map(|it| it + self.settings.attributes_max_age);
             exchange.sending = Some(entry.watch_sending());
             let trace = &exchange.trace;
-            match case.upstream.delete(permit, &mut entry, fresh_until, trace).await {
+            match question.upstream.delete(permit, &mut entry, fresh_until, trace).await {
                 // What was looked up is too old to act on, so the decision is too: it is closed
                 // as one that sent nothing, and made anew.
                 Err(DeleteError::Stale) => {
@@ -294,9 +317,11 @@ impl Middle for Gateway {
                     if judgement == JUDGEMENTS_MAX {
                         break;
                     }
-                    judged = self.resolver.resolve(exchange, case).await;
+                    judged = self.resolve(exchange, question).await;
                 }
-                Err(DeleteError::Unanswered) => return settle(exchange, &case, entry).await,
+                Err(DeleteError::Unanswered) => {
+                    return self.settle(exchange, &question, entry).await;
+                }
                 sent => return close(entry, sent),
             }
         }
@@ -309,7 +334,7 @@ impl Middle for Gateway {
 fn undecided(
     exchange: &mut Exchange,
     open: Undecided,
-    Case { query, policies, .. }: &Case,
+    Question { query, policies, .. }: &Question,
     attributes: &Attributes,
     because: Option<Unknown>,
 ) -> Result<Reply, Refusal> {
@@ -363,28 +388,6 @@ fn close(entry: Entry, sent: Result<Answer, DeleteError>) -> Result<Reply, Refus
     };
     entry.close(outcome);
     result
-}
-
-/// Sent, and no answer: one look tells whether the job is gone. It says what was seen, never who
-/// caused it.
-async fn settle(exchange: &mut Exchange, case: &Case, entry: Entry) -> Result<Reply, Refusal> {
-    let Case { query, upstream, .. } = case;
-    let (seen, done) = upstream.details(&query.job, &exchange.trace, SETTLE_BYTES_MAX).await;
-    exchange.trace.add(done);
-    match seen {
-        Ok(LookedUp::NotFound(answer)) if answer.is_no_such_job() => {
-            entry.close(Outcome {
-                result: Ending::Gone,
-                status: Some(answer.status.as_u16()),
-                upstream_request_id: answer.request_id().map(str::to_owned),
-            });
-            Ok(Reply::Gone)
-        }
-        Ok(LookedUp::Found { .. } | LookedUp::NotFound(_)) | Err(_) => {
-            entry.close(Ending::Unknown.into());
-            Err(Refusal::OutcomeUnknown)
-        }
-    }
 }
 
 /// By which method the caller is known, or tried to be.

@@ -67,7 +67,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     let runtime = runtime.expect("a runtime");
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let authenticator =
-        runtime.block_on(Authenticator::start(config, &tasks, &stop)).expect("a good file");
+        runtime.block_on(Authenticator::start(config, &Metrics::new(), &Clock::system(), &tasks, &stop)).expect("a good file");
     World { runtime, authenticator, signing, _file: file }
 });
 

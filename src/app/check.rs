@@ -57,7 +57,9 @@ async fn gate_faults(gate: &Gate, common: &Common) -> Vec<String> {
         Ok(upstreams) => found.extend(upstreams.iter().filter_map(|it| it.credential_trouble())),
         Err(error) => found.push(chain(&error)),
     }
-    if let Err(error) = Authenticator::start(gate.identity.clone(), tracker, drain).await {
+    if let Err(error) =
+        Authenticator::start(gate.identity.clone(), metrics, clock, tracker, drain).await
+    {
         found.push(chain(&StartError::from(error)));
     }
     found

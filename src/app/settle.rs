@@ -4,13 +4,13 @@
 //! It runs beside the requests and never holds them up: readiness does not wait for it, its
 //! look-ups are few, and what it has not settled when the gate stops the next start hands out again.
 
-use crate::attributes::{self, ANSWER_BYTES_MAX, PoolWords};
+use crate::attributes::{Presence, Resolver};
 use crate::clock::Clock;
 use crate::ledger::{Ending, Ledger, PENDING_MAX, Pending};
 use crate::metrics::Metrics;
 use crate::route::{self, JobIds};
 use crate::telemetry::Tracer;
-use crate::upstream::{LookedUp, Upstreams};
+use crate::upstream::Upstreams;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -37,7 +37,7 @@ const AGAIN_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Settler {
     pub(super) pending: mpsc::Receiver<Pending>,
-    pub(super) looks: Looks,
+    pub(super) look_up: LookUp,
     pub(super) ledger: Ledger,
     pub(super) metrics: Metrics,
     /// How long a job that is still there is looked at before it counts as not deleted.
@@ -46,12 +46,11 @@ pub(super) struct Settler {
 
 /// How jobs are looked at.
 #[derive(Debug)]
-pub(super) struct Looks {
+pub(super) struct LookUp {
     pub(super) upstreams: Upstreams,
     /// One without a collector: settlements are in the ledger, not in traces.
     pub(super) tracer: Tracer,
-    pub(super) clock: Clock,
-    pub(super) words: PoolWords,
+    pub(super) resolver: Resolver,
 }
 
 /// A decision on its way to its settlement.
@@ -88,7 +87,7 @@ enum Step {
 impl Settler {
     /// Settles what is handed out, until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let Self { mut pending, looks, ledger, metrics, window } = self;
+        let Self { mut pending, look_up, ledger, metrics, window } = self;
         let mut waiting = Waiting::new();
         let mut looking = FuturesUnordered::new();
         let mut next = Instant::now();
@@ -103,7 +102,7 @@ impl Settler {
                 biased;
                 () = stop.cancelled() => return,
                 Some((open, seen)) = looking.next() => {
-                    if let Some((due, open)) = conclude(open, seen, &looks.clock, window, &ledger) {
+                    if let Some((due, open)) = conclude(open, seen, &look_up.resolver.clock, window, &ledger) {
                         waiting.insert((due, open.pending.seq), open);
                     }
                 }
@@ -125,7 +124,7 @@ impl Settler {
                     if let Some((_, open)) = waiting.pop_first() {
                         next = Instant::now() + PACE;
                         looking.push(async {
-                            let seen = looks.look(&open.pending).await;
+                            let seen = look_up.look(&open.pending).await;
                             (open, seen)
                         });
                     }
@@ -142,7 +141,7 @@ fn spare(waiting: &Waiting, open: usize) -> Option<(Instant, u64)> {
     waiting.find(|(_, it)| it.unseen).map(|(at, _)| *at)
 }
 
-impl Looks {
+impl LookUp {
     async fn look(&self, pending: &Pending) -> Seen {
         let Pending { upstream, job, .. } = pending;
         // Another upstream than the one that was asked to delete could know nothing of the job.
@@ -153,19 +152,11 @@ impl Looks {
         else {
             return Seen::Nothing;
         };
-        let now = self.clock.now();
-        let trace = self.tracer.begin(&HeaderMap::new(), now);
-        let (found, _) = upstream.details(job, &trace, ANSWER_BYTES_MAX).await;
-        match found {
-            Ok(LookedUp::NotFound(answer)) if answer.is_no_such_job() => Seen::Gone,
-            // A 200 that does not tell of this job is no sign of it.
-            Ok(LookedUp::Found { body, .. }) => {
-                match attributes::details(&body, &job.training_job_id, now, &self.words) {
-                    Ok(_) => Seen::Present,
-                    Err(_) => Seen::Nothing,
-                }
-            }
-            Ok(LookedUp::NotFound(_)) | Err(_) => Seen::Nothing,
+        let trace = self.tracer.begin(&HeaderMap::new(), self.resolver.clock.now());
+        match self.resolver.presence(upstream, job, &trace).await {
+            Presence::Gone(_) => Seen::Gone,
+            Presence::Present => Seen::Present,
+            Presence::Unknown => Seen::Nothing,
         }
     }
 }

@@ -21,7 +21,8 @@ use self::jwks::Found;
 use self::token::Token;
 use super::{Error, Moment, StartError, config};
 use crate::client;
-use crate::metrics::IdentityFault;
+use crate::clock::Clock;
+use crate::metrics::{IdentityFault, Metrics};
 use crate::policy::Principal;
 
 use aws_lc_rs::digest;
@@ -48,6 +49,8 @@ impl Tokens {
     /// When a file or a CA bundle cannot be used.
     pub(super) async fn start(
         issuers: Vec<config::Issuer>,
+        metrics: &Metrics,
+        clock: &Clock,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, StartError> {
@@ -56,7 +59,7 @@ impl Tokens {
             let name = config.name.clone();
             let fail = |message| StartError::Issuer { name: name.clone(), message };
             let fetcher = Fetcher::new(&config).map_err(|error| fail(client::chain(&error)))?;
-            let issuer = Arc::new(Issuer::new(config));
+            let issuer = Arc::new(Issuer::new(config, metrics, clock.clone()));
             if matches!(fetcher, Fetcher::File(_)) {
                 issuer.look(&fetcher, false).await.map_err(|error| fail(client::chain(&error)))?;
             }

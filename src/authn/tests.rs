@@ -22,7 +22,9 @@ async fn start(keys: Option<&str>, issuers: Vec<config::Issuer>) -> (Authenticat
         file.path().to_owned()
     });
     let config = Config::new(issuers, path).unwrap();
-    let res = Authenticator::start(config, &tasks, &stop).await.unwrap();
+    let res = Authenticator::start(config, &Metrics::new(), &Clock::system(), &tasks, &stop)
+        .await
+        .unwrap();
     // The first version is loaded; nothing below needs another one.
     stop.cancel();
     tasks.close();

@@ -197,21 +197,33 @@ pub enum Decision {
     Allow,
     /// A Deny statement matches.
     ExplicitDeny,
-    /// Unknown.
+    /// Unknown, for what the request or the job does not say.
     Indeterminate,
+    /// Unknown, because a look-up had no usable answer.
+    LookUpFailed,
+    /// Unknown, because there is no such job.
+    NoSuchJob,
     /// No identity statement allows it.
     NothingAllows,
     /// No guardrail allows it.
     OutsideGuardrails,
+    /// Unknown, because the job lies in one pool of a group.
+    PoolGroup,
+    /// Unknown, because an answer of the cloud cannot be read with certainty.
+    Unreadable,
 }
 
 impl Decision {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Allow,
         Self::ExplicitDeny,
         Self::Indeterminate,
+        Self::LookUpFailed,
+        Self::NoSuchJob,
         Self::NothingAllows,
         Self::OutsideGuardrails,
+        Self::PoolGroup,
+        Self::Unreadable,
     ];
 
     /// `allow`, `deny` or `indeterminate`.
@@ -220,18 +232,26 @@ impl Decision {
         match self {
             Self::Allow => "allow",
             Self::ExplicitDeny | Self::NothingAllows | Self::OutsideGuardrails => "deny",
-            Self::Indeterminate => "indeterminate",
+            Self::Indeterminate
+            | Self::LookUpFailed
+            | Self::NoSuchJob
+            | Self::PoolGroup
+            | Self::Unreadable => "indeterminate",
         }
     }
 
-    /// Why it is a deny; `none` when it is none.
+    /// Why it is no allow; `none` where it is one, and where the request or the job does not say enough.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
             Self::Allow | Self::Indeterminate => "none",
             Self::ExplicitDeny => "explicit",
+            Self::LookUpFailed => "look_up_failed",
+            Self::NoSuchJob => "no_such_job",
             Self::NothingAllows => "nothing_allows",
             Self::OutsideGuardrails => "ceiling",
+            Self::PoolGroup => "pool_group",
+            Self::Unreadable => "unreadable",
         }
     }
 }

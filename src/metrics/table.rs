@@ -134,7 +134,7 @@ table! {
         "Credentials judged, by method; the result is accepted or the error code, and the reason says why it is that code";
     decisions: Family<label::DecisionLabels, Counter> = Family::default(),
         Counter "lychgate_decisions_total" ["result", "reason"]
-        "Answers of the policies; the reason of a deny is explicit (a Deny statement), ceiling (outside the guardrails) or nothing_allows";
+        "Answers of the policies; the reason of a deny is explicit (a Deny statement), ceiling (outside the guardrails) or nothing_allows; that of an indeterminate no_such_job, look_up_failed, unreadable, pool_group or none (the request or job does not say)";
     look_ups: Family<label::LookUpLabels, Counter> = Family::default(),
         Counter "lychgate_look_ups_total" ["source", "result"]
         "Look-ups of a job's attributes";

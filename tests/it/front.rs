@@ -7,6 +7,7 @@ pub(crate) mod frames;
 pub(crate) mod head;
 pub(crate) mod http2;
 pub(crate) mod listen;
+pub(crate) mod proxies;
 pub(crate) mod server;
 pub(crate) mod siege;
 pub(crate) mod tls;

@@ -8,7 +8,8 @@ use super::token::Token;
 use crate::authn::config::{Jwks, STALE_KEYS};
 use crate::authn::{Error, config};
 use crate::client;
-use crate::metrics::IdentityFault;
+use crate::clock::Clock;
+use crate::metrics::{self, IdentityFault, Metrics};
 use crate::trouble::Trouble;
 
 use futures_util::FutureExt;
@@ -85,6 +86,8 @@ pub(super) struct Issuer {
     pace: Pace,
     state: watch::Sender<State>,
     trouble: Trouble,
+    metrics: metrics::Issuer,
+    clock: Clock,
     wanted: Notify,
     waiters: Semaphore,
     absent: Mutex<HashSet<String>>,
@@ -92,8 +95,10 @@ pub(super) struct Issuer {
 
 impl Issuer {
     /// Knows no keys yet.
-    pub(super) fn new(config: config::Issuer) -> Self {
+    pub(super) fn new(config: config::Issuer, metrics: &Metrics, clock: Clock) -> Self {
         Self {
+            metrics: metrics.issuer(&config.name),
+            clock,
             pace: Pace::new(&config.jwks),
             config,
             state: watch::Sender::default(),
@@ -239,10 +244,12 @@ impl Issuer {
         let (keys, result) = match keys {
             Ok(keys) => {
                 self.trouble.end();
+                self.metrics.keys_read(self.clock.now());
                 (Some(keys), Ok(()))
             }
             Err(error) => {
                 self.trouble.begin(client::chain(&error));
+                self.metrics.keys_failed();
                 (None, Err(error))
             }
         };

@@ -22,7 +22,10 @@ impl World {
         let file = NamedTempFile::new().unwrap();
         std::fs::write(file.path(), set).unwrap();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let tokens = Tokens::start(change(file.path()), &tasks, &stop).await.unwrap();
+        let tokens =
+            Tokens::start(change(file.path()), &Metrics::new(), &Clock::system(), &tasks, &stop)
+                .await
+                .unwrap();
         Self { tokens, tasks, stop, file }
     }
 
@@ -438,7 +441,9 @@ async fn a_bad_file_stops_the_start() {
         std::fs::write(file.path(), text).unwrap();
         let issuer = issuer(Jwks::File(file.path().to_owned()));
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let error = Tokens::start(vec![issuer], &tasks, &stop).await.unwrap_err();
+        let error = Tokens::start(vec![issuer], &Metrics::new(), &Clock::system(), &tasks, &stop)
+            .await
+            .unwrap_err();
         assert!(matches!(error, StartError::Issuer { .. }), "{text}: {error}");
         assert!(error.to_string().contains("`corp`"));
     }

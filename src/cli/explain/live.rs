@@ -1,18 +1,16 @@
 //! A case from a job of the cloud: looked up, never deleted.
 
 use crate::app::{self, StartError};
-use crate::attributes::{self, ANSWER_BYTES_MAX};
+use crate::attributes::{Resolver, Unknown};
 use crate::clock::Clock;
 use crate::config::Gate;
 use crate::metrics::Metrics;
 use crate::policy::{Attribute, Attributes, Job, Method, Principal, Query, Sources};
 use crate::route::{self, JobIds};
 use crate::telemetry::{self, TraceConfig, Tracer};
-use crate::upstream::LookedUp;
 
 use http::HeaderMap;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -75,49 +73,21 @@ pub(super) async fn look_up(
     };
     let tracer = Tracer::new(&TraceConfig::default(), &metrics, &Handle::current())?;
     let trace = tracer.begin(&HeaderMap::new(), query.now);
-    let job = &*query.job;
-    let (details, tags) = tokio::join!(
-        upstream.details(job, &trace, ANSWER_BYTES_MAX),
-        upstream.tags(job, &trace, ANSWER_BYTES_MAX),
-    );
-    let mut res = Attributes::default();
-    if let Some(body) = found(details.0, "details")? {
-        let id = &job.training_job_id;
-        match attributes::details(&body, id, query.now, &gate.pool_words) {
-            Ok(it) => res = it.attributes,
-            Err(error) => unavailable("details", &error),
+    let resolver = Resolver { words: gate.pool_words.clone(), metrics, clock };
+    let (mut res, wanted) = (Attributes::default(), Sources { details: true, tags: true });
+    let round = resolver.look_up(upstream, &query, wanted, &trace, &mut res).await;
+    for (what, unknown) in round.unknown {
+        match unknown {
+            Unknown::NotFound(answer) if answer.is_no_such_job() => return Err(Error::NoSuchJob),
+            unknown => {
+                let what = what.as_str();
+                crate::cli::tell(&format!(
+                    "warning: the job's {what} are unavailable: {unknown}\n"
+                ));
+            }
         }
     }
-    if let Some(body) = found(tags.0, "tags")? {
-        match attributes::tags(&body) {
-            Ok(it) => res.tags = Attribute::Value(it),
-            Err(error) => unavailable("tags", &error),
-        }
-    }
-    res.asked(Sources { details: true, tags: true });
     Ok((query, res))
-}
-
-fn found<E: fmt::Display>(
-    answer: Result<LookedUp, E>,
-    what: &str,
-) -> Result<Option<bytes::Bytes>, Error> {
-    match answer {
-        Ok(LookedUp::Found { body, .. }) => Ok(Some(body)),
-        Ok(LookedUp::NotFound(answer)) if answer.is_no_such_job() => Err(Error::NoSuchJob),
-        Ok(LookedUp::NotFound(answer)) => {
-            unavailable(what, &format!("the cloud answered with status {}", answer.status));
-            Ok(None)
-        }
-        Err(error) => {
-            unavailable(what, &error);
-            Ok(None)
-        }
-    }
-}
-
-fn unavailable(what: &str, error: &dyn fmt::Display) {
-    crate::cli::tell(&format!("warning: the job's {what} are unavailable: {error}\n"));
 }
 
 fn principal(asked: &Asked<'_>) -> Result<Principal, Error> {

@@ -262,7 +262,8 @@ impl Reason {
     /// Why `decision` is no yes, where it was made with these look-ups; nothing if it is one.
     ///
     /// Of the look-ups that it wants, the one that explains most counts.
-    pub(in crate::ledger) fn of(decision: &policy::Decision, look_ups: &[LookUp]) -> Option<Self> {
+    #[must_use]
+    pub fn of(decision: &policy::Decision, look_ups: &[LookUp]) -> Option<Self> {
         let doubt = match decision {
             policy::Decision::Allow(_) => return None,
             policy::Decision::Deny(denial) => return Some(denial.reason.into()),

@@ -1,10 +1,13 @@
 //! What callers are told beside yes and no, and what operators find of it.
 
+use crate::support::collector::{Collector, Mood};
 use crate::support::http;
-use crate::support::world::{FINISHED, PROJECT, PROTECTED, World, poll};
+use crate::support::world::{FINISHED, PATIENCE, PROJECT, PROTECTED, World, poll};
 
 use rustix::process::Signal;
 use serde_json::json;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Each line of the log that tells of a 401 says why, from where, and what the caller claimed.
 #[tokio::test]
@@ -60,6 +63,42 @@ async fn a_denial_says_what_to_do() {
         let end = format!(". Ask ml-platform@example.com (request ID {id})");
         let message = answer.message();
         assert!(message.contains(part) && message.ends_with(&end), "{message}");
+    }
+}
+
+/// A metric that nothing sets is an alert that never fires: each one that is declared has a series in
+/// a gate that has met what it counts.
+#[tokio::test]
+async fn every_metric_is_set_in_a_whole_gate() {
+    let collector = Collector::http(Mood::Well).await;
+    let otlp = format!("{{log: human, otlp: 'http://{}'}}", collector.address);
+    let world = World::builder().config("{log: human}", &otlp).start().await;
+    for (name, job) in [("alice", PROTECTED), ("alice", FINISHED), ("carol", FINISHED)] {
+        world.delete(name, job).await;
+    }
+    http::send(world.gate, b"DELETE /x#y HTTP/1.1\r\nHost: g\r\n\r\n").await;
+    // The issuer's keys are unreadable, and the cloud is gone.
+    std::fs::write(world.directory.path().join("jwks.json"), "{}").unwrap();
+    world.emulator.stop().await;
+    world.delete("alice", FINISHED).await;
+    // What needs another configuration or a fault of the disk has a test of its own.
+    let elsewhere = [
+        "lychgate_connections_refused",
+        "lychgate_credential_expiry_timestamp_seconds",
+        "lychgate_ledger_failures",
+    ];
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let text = world.metrics().await;
+        let is_set = |name: &str| text.lines().any(|it| it.starts_with(name));
+        let names = lychgate::metrics::DEFINITIONS.iter().map(|it| it.name);
+        let wanted = names.filter(|it| !elsewhere.iter().any(|other| it.starts_with(other)));
+        let missing: Vec<_> = wanted.filter(|it| !is_set(it)).collect();
+        if missing.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "nothing sets {missing:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

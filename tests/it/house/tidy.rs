@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("policy", &["text"]),
     ("route", &["policy"]),
     ("sign", &["secret"]),
-    ("attributes", &[LEAF, "policy"]),
+    ("attributes", &[LEAF, "ledger", "policy", "telemetry", "upstream"]),
     ("authn", &[LEAF, "policy", "sign"]),
     ("credentials", &[LEAF, "sign"]),
     ("ledger", &[LEAF, "policy"]),

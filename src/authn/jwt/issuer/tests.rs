@@ -29,7 +29,7 @@ impl World {
     fn with_stale(set: Option<String>, takes: Duration, stale: Duration) -> Self {
         let remote = Remote { roots: Roots::Nobody, bearer: None, stale };
         let jwks = Jwks::Url("https://id.example/keys".parse().unwrap(), remote);
-        let issuer = Arc::new(Issuer::new(support::issuer(jwks)));
+        let issuer = Arc::new(Issuer::new(support::issuer(jwks), &Metrics::new(), Clock::system()));
         let script = Arc::new(Script { set: set.into(), takes, ..Script::default() });
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let fetcher = Fetcher::Scripted(Arc::clone(&script));
