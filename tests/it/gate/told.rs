@@ -13,7 +13,7 @@ use tokio::time::Instant;
 #[tokio::test]
 async fn a_caller_that_is_not_known_leaves_its_reason() {
     let world = World::builder().binary("").start().await;
-    let hour = jiff::Timestamp::now().as_second() + 3600;
+    let hour = lychgate::clock::Clock::system().now().as_second() + 3600;
     let claims = |iss: &str, aud: &str| {
         world.sign(&json!({"iss": iss, "sub": "s", "email": "eve", "aud": aud, "exp": hour}))
     };
@@ -106,7 +106,7 @@ async fn every_metric_is_set_in_a_whole_gate() {
 #[tokio::test]
 async fn credentials_are_read_as_they_are_written_elsewhere() {
     let world = World::start().await;
-    let hour = jiff::Timestamp::now().as_second() + 3600;
+    let hour = lychgate::clock::Clock::system().now().as_second() + 3600;
     let long = world.sign(&json!({
         "iss": "https://id.example", "sub": "alice", "email": "alice", "aud": "lychgate",
         "exp": hour, "groups": ["ml-research"], "padding": "x".repeat(9_600),
