@@ -192,7 +192,7 @@ fn token(calls: u32) {
             Peer { address: None, local: false, secure: true, certificate: None, principal: None };
         let now = Clock::system().now();
         for _ in 0..calls {
-            let named = authenticator.authenticate(&head, world::PROJECT, &peer, now).await;
+            let named = authenticator.authenticate((&head, b""), world::PROJECT, &peer, now).await;
             black_box(named).unwrap();
         }
     });

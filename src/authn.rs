@@ -138,7 +138,7 @@ impl Authenticator {
     }
 
     /// Says who asks for something in the project `project_id`, the one that the request's path
-    /// names. `head` must be as it arrived, and its body empty.
+    /// names. `head` and `body` must be as they arrived.
     ///
     /// Waits only where a token names a key that its issuer did not have before.
     ///
@@ -146,7 +146,7 @@ impl Authenticator {
     /// Why the caller is not known; [`Error::KeysUnavailable`] when that could not be found out.
     pub async fn authenticate(
         &self,
-        head: &Parts,
+        (head, body): (&Parts, &[u8]),
         project_id: &str,
         peer: &Peer,
         now: Timestamp,
@@ -166,7 +166,7 @@ impl Authenticator {
                     Error::Token(IdentityFault::Scheme, message)
                 })?;
                 let keys = Arc::clone(&keys.borrow());
-                keys.verify(value, head, project_id, moment)
+                keys.verify((value, head, body), project_id, peer, moment)
             }
             Presented::Token(token) => self.tokens.verify(token, moment).await,
         }

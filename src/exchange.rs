@@ -3,6 +3,7 @@
 //! [`run`] is that life, for the gate and for the forwarder. What differs between them is the
 //! [`Middle`].
 
+mod body;
 mod refusal;
 mod response;
 
@@ -10,8 +11,8 @@ mod response;
 mod tests;
 
 pub use self::refusal::{
-    CODES, CameWith, Denied, FIELD_LINE_BYTES_MAX, ForwardFault, HEAD_BYTES_MAX, HEAD_FIELDS_MAX,
-    HeadFault, Refusal,
+    BodyFault, CODES, CameWith, Denied, FIELD_LINE_BYTES_MAX, ForwardFault, HEAD_BYTES_MAX,
+    HEAD_FIELDS_MAX, HeadFault, JobFault, Refusal,
 };
 
 pub(crate) use self::response::{
@@ -22,16 +23,17 @@ use crate::authn::{Claimed, Peer};
 use crate::clock::Clock;
 use crate::metrics::{Decision, IdentityFault, InFlight, Metrics, Origin};
 use crate::policy::Job;
-use crate::route::{self, JobIds};
+use crate::route::{self, JobIds, Operation, batch};
 use crate::telemetry::{self, Stage, Stranger, Summary, Trace, Tracer};
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode};
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,6 +56,8 @@ pub struct Arrival {
     pub peer: Peer,
     /// Why it is to be refused whatever it asks for; `head` is then not to be trusted.
     pub fault: Option<HeadFault>,
+    /// What follows the head; nothing but for a batch.
+    pub body: Body,
 }
 
 impl Arrival {
@@ -66,6 +70,46 @@ impl Arrival {
                 Cow::Borrowed(it.as_str())
             }
             _ => Cow::Owned(uri.to_string()),
+        }
+    }
+}
+
+/// What a request asks for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    BatchDelete(Batch),
+    Delete(Arc<Job>),
+}
+
+/// A batch delete.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) project_id: String,
+    pub(crate) jobs: Vec<batch::Item>,
+    /// What the jobs were read from; it is what a signature covers.
+    pub(crate) body: Bytes,
+}
+
+impl Asked {
+    pub(crate) fn project_id(&self) -> &str {
+        match self {
+            Self::BatchDelete(batch) => &batch.project_id,
+            Self::Delete(job) => &job.project_id,
+        }
+    }
+
+    /// The path that was parsed.
+    pub(crate) fn path(&self) -> String {
+        match self {
+            Self::BatchDelete(batch) => batch::path(&batch.project_id),
+            Self::Delete(job) => job.path(),
+        }
+    }
+
+    pub(crate) fn body(&self) -> &[u8] {
+        match self {
+            Self::BatchDelete(batch) => &batch.body,
+            Self::Delete(_) => &[],
         }
     }
 }
@@ -91,7 +135,8 @@ pub(crate) trait Middle: Send + Sync + 'static {
     fn judge(
         &self,
         exchange: &mut Exchange,
-        arrival: &Arrival,
+        from: (&Parts, &Peer),
+        asked: Asked,
     ) -> impl Future<Output = Result<Self::Judged, Refusal>> + Send;
 
     /// Does it. No client cancels this, only the end of a drain.
@@ -122,11 +167,15 @@ pub struct Desk {
 }
 
 /// The life of an exchange.
-pub(crate) async fn run<M: Middle>(middle: Arc<M>, arrival: Arrival) -> Response<Body> {
+pub(crate) async fn run<M: Middle>(middle: Arc<M>, mut arrival: Arrival) -> Response<Body> {
     let desk = middle.desk();
     let mut exchange = Exchange::begin(desk, &arrival);
     let span = telemetry::request_span(&exchange.request_id, exchange.trace.trace_id());
-    let judged = match middle.judge(&mut exchange, &arrival).instrument(span.clone()).await {
+    let judging = async {
+        let asked = exchange.admit(desk, &mut arrival).await?;
+        middle.judge(&mut exchange, (&arrival.head, &arrival.peer), asked).await
+    };
+    let judged = match judging.instrument(span.clone()).await {
         Ok(judged) => judged,
         Err(refusal) => return exchange.refuse(&refusal),
     };
@@ -160,8 +209,9 @@ pub(crate) struct Exchange {
     pub(crate) caller_request_id: Option<String>,
     pub(crate) peer: Option<IpAddr>,
     pub(crate) facts: Facts,
-    /// Whether bytes have begun to leave for what is carried out now; nothing before that.
-    pub(crate) sending: Option<Arc<AtomicBool>>,
+    /// For each delete that is carried out, whether bytes of it have begun to leave.
+    sending: Mutex<Vec<Arc<AtomicBool>>>,
+    decided: Mutex<Option<(Decision, Option<String>)>>,
     /// Counts against the upstream's `in_flight` while the request is worked on.
     pub(crate) upstream_slot: Option<OwnedSemaphorePermit>,
     pub(crate) trace: Trace,
@@ -181,10 +231,8 @@ pub(crate) struct Facts {
     /// Why the caller is not known, and whom it said it was.
     pub(crate) stranger: Option<(IdentityFault, Claimed)>,
     pub(crate) job: Option<Arc<Job>>,
-    pub(crate) decision: Option<Decision>,
-    pub(crate) statement: Option<String>,
     /// The keys that left it undecided for good, separated by commas.
-    pub(crate) undecided: Option<String>,
+    undecided: Option<String>,
     pub(crate) upstream: Option<String>,
     pub(crate) upstream_request_id: Option<String>,
 }
@@ -198,7 +246,8 @@ impl Exchange {
             caller_request_id: caller_request_id(&head.headers),
             peer: peer.address,
             facts: Facts::default(),
-            sending: None,
+            sending: Mutex::default(),
+            decided: Mutex::default(),
             upstream_slot: None,
             trace: desk.tracer.begin(&head.headers, desk.clock.now()),
             slot: None,
@@ -210,8 +259,8 @@ impl Exchange {
         }
     }
 
-    /// What `arrival` asks for, if it is the one thing that goes through.
-    pub(crate) fn admit(&mut self, desk: &Desk, arrival: &Arrival) -> Result<Arc<Job>, Refusal> {
+    /// What `arrival` asks for, if it is one of the things that go through.
+    async fn admit(&mut self, desk: &Desk, arrival: &mut Arrival) -> Result<Asked, Refusal> {
         if let Some(fault) = arrival.fault {
             return Err(fault.into());
         }
@@ -219,14 +268,38 @@ impl Exchange {
         let slot = Arc::clone(&desk.slots).try_acquire_owned();
         self.slot = Some(slot.map_err(|_| Refusal::Overloaded)?);
         let parse = || route::parse(&arrival.head.method, &arrival.target(), desk.job_ids);
-        let job = Arc::new(self.trace.within(Stage::Parse, parse)?);
-        self.facts.job = Some(Arc::clone(&job));
-        Ok(job)
+        match self.trace.within(Stage::Parse, parse)? {
+            Operation::Delete(job) => {
+                let job = Arc::new(job);
+                self.facts.job = Some(Arc::clone(&job));
+                Ok(Asked::Delete(job))
+            }
+            Operation::BatchDelete { project_id } => {
+                // Before it is known who asks, because the signature is over it.
+                let body = body::read(arrival).await?;
+                let jobs = batch::parse(&project_id, &body, desk.job_ids);
+                let jobs = jobs.map_err(BodyFault::Jobs)?;
+                Ok(Asked::BatchDelete(Batch { project_id, jobs, body }))
+            }
+        }
+    }
+
+    /// Notes what was decided. Of several decisions, one that is no allow is told.
+    pub(crate) fn decided(&self, decision: Decision, statement: Option<String>) {
+        let mut decided = lock(&self.decided);
+        if decision != Decision::Allow || decided.is_none() {
+            *decided = Some((decision, statement));
+        }
+    }
+
+    /// `sending` will tell whether something may have been sent.
+    pub(crate) fn watch(&self, sending: Arc<AtomicBool>) {
+        lock(&self.sending).push(sending);
     }
 
     /// What the caller is told when its work is given up; the same as the ledger says.
     fn given_up<M: Middle>(&self) -> Refusal {
-        match self.sending.as_ref().is_some_and(|it| it.load(Ordering::Acquire)) {
+        match lock(&self.sending).iter().any(|it| it.load(Ordering::Acquire)) {
             true => M::OUTCOME_UNKNOWN,
             false => Refusal::Stopping,
         }
@@ -241,6 +314,10 @@ impl Exchange {
 
     /// Ends with the gate's own answer.
     fn refuse(mut self, refusal: &Refusal) -> Response<Body> {
+        if let Refusal::Undecidable { keys, .. } = refusal {
+            self.facts.undecided =
+                Some(keys.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
+        }
         self.end(refusal.status(), Origin::Gateway, Some(refusal.code()));
         refused(refusal, self.id)
     }
@@ -249,16 +326,9 @@ impl Exchange {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let Facts {
-            principal,
-            stranger,
-            job,
-            decision,
-            statement,
-            undecided,
-            upstream,
-            upstream_request_id,
-        } = &self.facts;
+        let Facts { principal, stranger, job, undecided, upstream, upstream_request_id } =
+            &self.facts;
+        let (decision, statement) = lock(&self.decided).take().unzip();
         let took = self.trace.finish(&Summary {
             secure: self.secure,
             error_code,
@@ -271,8 +341,8 @@ impl Exchange {
                 access_key: claimed.access_key.as_deref(),
             }),
             job: job.as_deref(),
-            decision: *decision,
-            statement: statement.as_deref(),
+            decision,
+            statement: statement.as_ref().and_then(Option::as_deref),
             undecided: undecided.as_deref(),
             upstream: upstream.as_deref(),
             upstream_request_id: upstream_request_id.as_deref(),
@@ -291,6 +361,10 @@ impl Drop for Exchange {
         let left = StatusCode::from_u16(CLIENT_LEFT).unwrap_or(StatusCode::BAD_REQUEST);
         self.end(left, Origin::Gateway, None);
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn caller_request_id(headers: &HeaderMap) -> Option<String> {

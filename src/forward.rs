@@ -11,16 +11,16 @@ mod token;
 pub use self::gate::{Config, Gate};
 pub use self::token::{FILE_BYTES_MAX, Token, follow};
 
-use crate::authn;
+use crate::authn::{self, Peer};
 use crate::exchange::{
-    self, Arrival, Desk, Exchange, ForwardFault, Handler, Middle, Refusal, Reply,
+    self, Arrival, Asked, Desk, Exchange, ForwardFault, Handler, Middle, Refusal, Reply,
 };
 use crate::metrics::AuthMethod;
-use crate::policy::Job;
 use crate::upstream;
 
 use axum::body::Body;
 use http::Response;
+use http::request::Parts;
 use std::sync::Arc;
 
 /// One for all listeners.
@@ -51,7 +51,7 @@ impl Handler for Arc<Forwarder> {
 }
 
 impl Middle for Forwarder {
-    type Judged = Arc<Job>;
+    type Judged = Asked;
 
     const OUTCOME_UNKNOWN: Refusal = Refusal::Forward(ForwardFault::OutcomeUnknown);
 
@@ -59,22 +59,26 @@ impl Middle for Forwarder {
         &self.desk
     }
 
-    /// Is it the one thing that goes through?
-    async fn judge(&self, exchange: &mut Exchange, arrival: &Arrival) -> Result<Arc<Job>, Refusal> {
-        let job = exchange.admit(&self.desk, arrival)?;
+    /// Is it for a project of the central gate's?
+    async fn judge(
+        &self,
+        exchange: &mut Exchange,
+        (_, peer): (&Parts, &Peer),
+        asked: Asked,
+    ) -> Result<Asked, Refusal> {
         // Its name is for logs and spans; to the central gate the caller is who the token says.
-        let principal = arrival.peer.principal.as_ref().ok_or(authn::Error::NoCredential)?;
+        let principal = peer.principal.as_ref().ok_or(authn::Error::NoCredential)?;
         self.desk.metrics.authentication(AuthMethod::Local, None);
         exchange.facts.principal = Some(principal.id().to_owned());
         let config = self.gate.config();
-        if upstream::claim(&config.projects, &job.project_id).is_none() {
+        if upstream::claim(&config.projects, asked.project_id()).is_none() {
             return Err(Refusal::ProjectNotServed);
         }
         exchange.facts.upstream = Some(config.name.clone());
-        Ok(job)
+        Ok(asked)
     }
 
-    async fn carry_out(&self, exchange: &mut Exchange, job: Arc<Job>) -> Result<Reply, Refusal> {
-        Ok(Reply::Relayed(self.gate.delete(&job, exchange).await?))
+    async fn carry_out(&self, exchange: &mut Exchange, asked: Asked) -> Result<Reply, Refusal> {
+        Ok(Reply::Relayed(self.gate.ask(&asked, exchange).await?))
     }
 }

@@ -10,6 +10,7 @@
 //! 4. A client that hangs up cancels nothing that was decided: from the record on the work runs in
 //!    a tracked task of its own, and the handler only waits for it.
 
+mod batch;
 mod rate;
 mod resolve;
 mod source;
@@ -17,17 +18,16 @@ mod source;
 pub use self::rate::{OTHERS, PRINCIPALS_MAX, Rate};
 
 use self::rate::Buckets;
-use self::resolve::{Judged, Question};
+use self::resolve::{Basis, Judged, Question};
 
 use crate::attributes::{PoolWords, Presence, Resolver, Unknown};
-use crate::authn::{self, Authenticator, Claimed};
+use crate::authn::{self, Authenticator, Claimed, Peer};
 use crate::exchange::{
-    self, Arrival, CameWith, Denied, Desk, Exchange, Handler, Middle, Refusal, Reply,
+    self, Arrival, Asked, CameWith, Denied, Desk, Exchange, Handler, Middle, Refusal, Reply,
 };
-use crate::ledger::record::LookUp;
 use crate::ledger::{self, Ending, Entry, Ledger, Outcome, Recorded, Undecided};
 use crate::metrics::AuthMethod;
-use crate::policy::{Attribute, Attributes, Decision, Denial, Method, Principal, Query};
+use crate::policy::{Attribute, Denial, Job, Method, Permit, Principal, Query};
 use crate::reload::Policies;
 use crate::sign;
 use crate::telemetry::Stage;
@@ -134,30 +134,41 @@ impl Gateway {
         }
     }
 
+    /// Writes decisions down as one group, in their order: what is permitted, and how the others
+    /// end.
     async fn record(
         &self,
         exchange: &Exchange,
-        question: &Question,
-        (attributes, look_ups): (&Attributes, &[LookUp]),
-        decision: Decision,
-    ) -> Result<Recorded, Refusal> {
-        let judged = ledger::Judged {
-            request_id: &exchange.request_id,
-            caller_request_id: exchange.caller_request_id.as_deref(),
-            trace_id: exchange.trace.trace_id(),
-            peer: exchange.peer,
-            upstream: &question.upstream.config().name,
-            query: &question.query,
-            attributes,
-            decision,
-            policies: &question.policies,
-            look_ups,
-            charges: &[],
-            batch: None,
-            shadow: None,
-        };
-        let recording = self.parts.ledger.record(judged);
-        exchange.trace.during(Stage::Record, recording).await.map_err(|error| {
+        judged: Vec<Judged>,
+    ) -> Result<Vec<Ruling>, Refusal> {
+        let (decisions, bases): (Vec<_>, Vec<_>) =
+            judged.into_iter().map(|it| (it.decision, it.basis)).unzip();
+        let records = decisions.into_iter().zip(&bases).map(|(decision, basis)| {
+            let word = resolve::word(&decision, &basis.look_ups);
+            self.parts.desk.metrics.decision(word);
+            exchange.decided(word, decision.statement().map(ToString::to_string));
+            let Question { query, upstream, policies, place } = &basis.question;
+            ledger::Judged {
+                request_id: &exchange.request_id,
+                caller_request_id: exchange.caller_request_id.as_deref(),
+                trace_id: exchange.trace.trace_id(),
+                peer: exchange.peer,
+                upstream: &upstream.config().name,
+                query,
+                attributes: &basis.attributes,
+                decision,
+                policies,
+                look_ups: &basis.look_ups,
+                charges: &[],
+                batch: place.map(|(index, of)| {
+                    let id = exchange.request_id.as_str().into();
+                    ledger::record::Batch { id, index, of }
+                }),
+                shadow: None,
+            }
+        });
+        let recording = self.parts.ledger.record_all(records.collect());
+        let recorded = exchange.trace.during(Stage::Record, recording).await.map_err(|error| {
             if !matches!(error, ledger::Error::Closed) {
                 tracing::error!(%error, "the decision was not recorded");
             }
@@ -167,7 +178,61 @@ impl Gateway {
                 ledger::Error::TooLarge => Refusal::TooMuch,
                 _ => Refusal::Ledger,
             }
-        })
+        })?;
+        let ruled = recorded.into_iter().zip(bases).map(|(recorded, basis)| match recorded {
+            Recorded::Permitted(permit, entry) => {
+                let Basis { question, known_since, .. } = basis;
+                Ruling::Permitted(Permitted { question, permit, entry, known_since })
+            }
+            Recorded::Denied(denial) => {
+                Ruling::Ended(Err(self.denied(exchange, &basis.question, denial)))
+            }
+            Recorded::Undecided(open) => {
+                let help = self.help(exchange);
+                Ruling::Ended(undecided(open, basis).map_err(|it| it.with_help(help)))
+            }
+        });
+        Ok(ruled.collect())
+    }
+
+    /// Records one decision, and acts on it.
+    async fn delete(&self, exchange: &Exchange, judged: Judged) -> Result<Reply, Refusal> {
+        match self.record(exchange, vec![judged]).await?.pop() {
+            Some(Ruling::Permitted(permitted)) => self.send(exchange, permitted).await,
+            Some(Ruling::Ended(ended)) => ended,
+            None => Err(Refusal::Internal),
+        }
+    }
+
+    /// Sends what is permitted, and closes its entry.
+    async fn send(&self, exchange: &Exchange, mut permitted: Permitted) -> Result<Reply, Refusal> {
+        for judgement in 1..=JUDGEMENTS_MAX {
+            let Permitted { question, permit, mut entry, known_since } = permitted;
+            let fresh_until = known_since.map(|it| it + self.settings.attributes_max_age);
+            exchange.watch(entry.watch_sending());
+            let trace = &exchange.trace;
+            match question.upstream.delete(permit, &mut entry, fresh_until, trace).await {
+                // What was looked up is too old to act on, so the decision is too: it is closed
+                // as one that sent nothing, and made anew.
+                Err(DeleteError::Stale) => {
+                    entry.close(Ending::NotSent.into());
+                    if judgement == JUDGEMENTS_MAX {
+                        break;
+                    }
+                    let judged = self.resolve(trace, question).await;
+                    permitted = match self.record(exchange, vec![judged]).await?.pop() {
+                        Some(Ruling::Permitted(permitted)) => permitted,
+                        Some(Ruling::Ended(ended)) => return ended,
+                        None => break,
+                    };
+                }
+                Err(DeleteError::Unanswered) => {
+                    return self.settle(exchange, &question, entry).await;
+                }
+                sent => return close(entry, sent),
+            }
+        }
+        Err(Refusal::AttributesUnavailable)
     }
 
     fn denied(&self, exchange: &Exchange, question: &Question, denial: Denial) -> Refusal {
@@ -223,7 +288,7 @@ impl Handler for Arc<Gateway> {
 }
 
 impl Middle for Gateway {
-    type Judged = Judged;
+    type Judged = Work;
 
     const OUTCOME_UNKNOWN: Refusal = Refusal::OutcomeUnknown;
 
@@ -231,13 +296,18 @@ impl Middle for Gateway {
         &self.parts.desk
     }
 
-    async fn judge(&self, exchange: &mut Exchange, arrival: &Arrival) -> Result<Judged, Refusal> {
+    async fn judge(
+        &self,
+        exchange: &mut Exchange,
+        (head, peer): (&Parts, &Peer),
+        asked: Asked,
+    ) -> Result<Work, Refusal> {
         let Dependencies { desk, authenticator, policies, upstreams, .. } = &self.parts;
-        let Arrival { head, peer, .. } = arrival;
-        let job = exchange.admit(desk, arrival)?;
+        let project_id = asked.project_id();
 
         let now = desk.clock.now();
-        let authenticating = authenticator.authenticate(head, &job.project_id, peer, now);
+        let authenticating =
+            authenticator.authenticate((head, asked.body()), project_id, peer, now);
         let authenticated = exchange.trace.during(Stage::Authenticate, authenticating).await;
         let method = auth_method(&authenticated, head);
         let principal = match authenticated {
@@ -254,11 +324,15 @@ impl Middle for Gateway {
         exchange.facts.principal = Some(principal.id().to_owned());
         // Only now: a rate per name that anybody can claim would let strangers use up a person's.
         // And before anything is looked up or written, which is what the rate is to spare.
-        if !self.buckets.admit(principal.id(), Instant::now(), now) {
+        let count = match &asked {
+            Asked::BatchDelete(batch) => u32::try_from(batch.jobs.len()).unwrap_or(u32::MAX),
+            Asked::Delete(_) => 1,
+        };
+        if !self.buckets.admit(principal.id(), count, Instant::now(), now) {
             return Err(Refusal::Rate);
         }
 
-        let upstream = upstreams.for_project(&job.project_id);
+        let upstream = upstreams.for_project(project_id);
         let upstream = Arc::clone(upstream.ok_or(Refusal::ProjectNotServed)?);
         exchange.facts.upstream = Some(upstream.config().name.clone());
         // One cloud that answers slowly must not take the slots of the others.
@@ -268,76 +342,81 @@ impl Middle for Gateway {
         let policies = policies.current().ok_or(Refusal::NoPolicies)?;
         let trusted = &self.settings.trusted_proxies;
         let (source_ip, secure_transport) = source::source(peer, &head.headers, trusted);
-        let query = Query {
-            principal,
-            job,
-            region: upstream.config().region.clone(),
-            account: upstream.config().account.clone(),
-            now,
-            source_ip,
-            secure_transport,
-            user_agent: user_agent(head),
-        };
-        // Before the look-ups: what cannot be recorded is not worth a call to the cloud.
-        Ledger::fits(&query).map_err(|_| Refusal::Ledger)?;
-        Ok(self.resolve(exchange, Question { query, upstream, policies }).await)
-    }
-
-    /// Writes the decision down, then acts on it.
-    async fn carry_out(
-        &self,
-        exchange: &mut Exchange,
-        mut judged: Judged,
-    ) -> Result<Reply, Refusal> {
-        for judgement in 1..=JUDGEMENTS_MAX {
-            self.parts.desk.metrics.decision(resolve::word(&judged.decision, &judged.look_ups));
-            let Judged { question, attributes, look_ups, decision, known_since, unknown_because } =
-                judged;
-            let (permit, mut entry) = match self
-                .record(exchange, &question, (&attributes, &look_ups), decision)
-                .await?
-            {
-                Recorded::Permitted(permit, entry) => (permit, entry),
-                Recorded::Denied(denial) => return Err(self.denied(exchange, &question, denial)),
-                Recorded::Undecided(open) => {
-                    let help = self.help(exchange);
-                    return undecided(exchange, open, &question, &attributes, unknown_because)
-                        .map_err(|it| it.with_help(help));
-                }
+        let question = |job: &Arc<Job>, place| {
+            let query = Query {
+                principal: Arc::clone(&principal),
+                job: Arc::clone(job),
+                region: upstream.config().region.clone(),
+                account: upstream.config().account.clone(),
+                now,
+                source_ip,
+                secure_transport,
+                user_agent: user_agent(head),
             };
-            let fresh_until = known_since.map(|it| it + self.settings.attributes_max_age);
-            exchange.sending = Some(entry.watch_sending());
-            let trace = &exchange.trace;
-            match question.upstream.delete(permit, &mut entry, fresh_until, trace).await {
-                // What was looked up is too old to act on, so the decision is too: it is closed
-                // as one that sent nothing, and made anew.
-                Err(DeleteError::Stale) => {
-                    entry.close(Ending::NotSent.into());
-                    exchange.sending = None;
-                    if judgement == JUDGEMENTS_MAX {
-                        break;
-                    }
-                    judged = self.resolve(exchange, question).await;
-                }
-                Err(DeleteError::Unanswered) => {
-                    return self.settle(exchange, &question, entry).await;
-                }
-                sent => return close(entry, sent),
+            // Before the look-ups: what cannot be recorded is not worth a call to the cloud.
+            Ledger::fits(&query).map_err(|_| Refusal::Ledger)?;
+            let (upstream, policies) = (Arc::clone(&upstream), Arc::clone(&policies));
+            Ok(Question { query, upstream, policies, place })
+        };
+        match &asked {
+            Asked::Delete(job) => {
+                let judged = self.resolve(&exchange.trace, question(job, None)?).await;
+                Ok(Work::Delete(Box::new(judged)))
+            }
+            Asked::BatchDelete(batch) => {
+                let questions = (0..).zip(&batch.jobs);
+                let questions =
+                    questions.map(|(index, it)| question(&it.job, Some((index, count))));
+                let questions = questions.collect::<Result<_, Refusal>>()?;
+                let judged = self.judge_all(&exchange.trace, questions).await?;
+                let kinds = batch.jobs.iter().map(|it| it.kind).collect();
+                Ok(Work::BatchDelete { judged, kinds })
             }
         }
-        Err(Refusal::AttributesUnavailable)
     }
+
+    /// Writes down what was decided, then acts on it.
+    async fn carry_out(&self, exchange: &mut Exchange, work: Work) -> Result<Reply, Refusal> {
+        match work {
+            Work::Delete(judged) => self.delete(exchange, *judged).await,
+            Work::BatchDelete { judged, kinds } => self.delete_all(exchange, judged, &kinds).await,
+        }
+    }
+}
+
+/// What was judged, and is to be carried out.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Each job with the kind that the caller takes it for.
+    BatchDelete {
+        judged: Vec<Judged>,
+        kinds: Vec<&'static str>,
+    },
+    Delete(Box<Judged>),
+}
+
+/// A recorded decision: what it permits, or how the request ends.
+#[derive(Debug)]
+enum Ruling {
+    Permitted(Permitted),
+    Ended(Result<Reply, Refusal>),
+}
+
+/// A recorded decision to send a delete.
+#[derive(Debug)]
+struct Permitted {
+    question: Question,
+    permit: Permit,
+    entry: Entry,
+    known_since: Option<Instant>,
 }
 
 /// The policies could not tell. Only who might have been allowed gets here, so that the job does
 /// not exist may be told.
-fn undecided(
-    exchange: &mut Exchange,
-    open: Undecided,
-    Question { query, policies, .. }: &Question,
-    attributes: &Attributes,
-    because: Option<Unknown>,
-) -> Result<Reply, Refusal> {
+fn undecided(open: Undecided, basis: Basis) -> Result<Reply, Refusal> {
+    let Basis { question: Question { query, policies, .. }, attributes, unknown_because, .. } =
+        basis;
+    let because = unknown_because;
     let (status, request_id) = match &because {
         Some(Unknown::NotFound(answer)) => {
             (Some(answer.status.as_u16()), answer.request_id().map(str::to_owned))
@@ -354,10 +433,9 @@ fn undecided(
         Some(Unknown::Failed(_) | Unknown::Unreadable(_)) => Refusal::AttributesUnavailable,
         // Everything that was asked was answered, and still does not say it.
         None => {
-            let keys = policies.undecided(query, attributes);
+            let keys = policies.undecided(&query, &attributes);
             let listed = keys.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
             tracing::warn!(undecided = listed, "undecided for good: no repeat can help");
-            exchange.facts.undecided = Some(listed);
             Refusal::Undecidable { keys, help: None }
         }
     })

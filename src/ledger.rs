@@ -311,8 +311,21 @@ impl Ledger {
     /// # Errors
     /// Each of [`Error`]; nothing may be sent then.
     pub async fn record(&self, judged: Judged<'_>) -> Result<Recorded, Error> {
-        let (reply, entry) = oneshot::channel();
-        let submitted = judged.submission(reply).and_then(|it| self.queue.submit(it));
+        let recorded = self.record_all(vec![judged]).await?;
+        recorded.into_iter().next().ok_or(Error::Failed)
+    }
+
+    /// Records all of `judged` as one group, in this order, and returns once none of them can be
+    /// lost any more.
+    ///
+    /// # Errors
+    /// Each of [`Error`]; nothing may be sent then. What was recorded nevertheless is closed as not
+    /// sent.
+    pub async fn record_all(&self, judged: Vec<Judged<'_>>) -> Result<Vec<Recorded>, Error> {
+        let (replies, entries): (Vec<_>, Vec<_>) =
+            judged.iter().map(|_| oneshot::channel()).unzip();
+        let submissions = judged.iter().zip(replies).map(|(it, reply)| it.submission(reply));
+        let submitted = submissions.collect::<Result<_, _>>().and_then(|it| self.queue.submit(it));
         let submitted = submitted.inspect_err(|error| match error {
             Error::Busy => self.metrics.ledger_failed(LedgerFault::Queue),
             Error::TooLarge => self.metrics.ledger_failed(LedgerFault::RecordSize),
@@ -322,8 +335,12 @@ impl Ledger {
         // group. Where there are none this takes no time.
         tokio::task::yield_now().await;
         drop(submitted);
-        let entry = entry.await.unwrap_or(Err(Error::Failed))?;
-        Ok(Recorded::new(judged.decision, entry))
+        let mut recorded = Vec::with_capacity(judged.len());
+        for (judged, entry) in judged.into_iter().zip(entries) {
+            let entry = entry.await.unwrap_or(Err(Error::Failed))?;
+            recorded.push(Recorded::new(judged.decision, entry));
+        }
+        Ok(recorded)
     }
 
     /// Notes a policy version that came into force, with its text. Not awaited; each segment holds

@@ -1,7 +1,10 @@
-//! The grammar of the one route: `DELETE /v2/{project_id}/training-jobs/{training_job_id}`.
+//! The grammar of the two routes: `DELETE /v2/{project_id}/training-jobs/{training_job_id}` and
+//! `POST /v2/{project_id}/training-jobs/batch-delete`.
 //!
 //! Judged on the raw target, before identity. Nothing is decoded, folded or normalised: what is
 //! parsed here is what is judged, signed and sent.
+
+pub mod batch;
 
 use crate::policy::Job;
 
@@ -29,12 +32,29 @@ pub enum JobIds {
     Uuid,
 }
 
-/// Why a target is not the route.
+/// What stands in a job's place in the path of a batch delete.
+const BATCH_DELETE: &str = "batch-delete";
+
+const BATCH_PATH: &[u8] = b"/training-jobs/batch-delete";
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// The deletion of the jobs that the body lists.
+    BatchDelete {
+        /// 1–64 letters, digits and hyphens.
+        project_id: String,
+    },
+    /// The deletion of one job.
+    Delete(Job),
+}
+
+/// Why a target is not a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// `POST …/training-jobs/batch-delete`, ModelArts' other way to delete.
-    #[error("this gate judges one job at a time: send one DELETE per job instead of batch-delete")]
-    BatchDelete,
+    /// `…/training-jobs/batch-delete` with a method that is not POST.
+    #[error("only POST goes to batch-delete")]
+    BatchMethod,
     /// The target is not a path of visible, unencoded characters.
     #[error("the request target is malformed: {0}")]
     Malformed(Malformed),
@@ -58,7 +78,7 @@ pub enum Error {
     TooLong,
     /// Another shape.
     #[error(
-        "only DELETE /v2/{{project_id}}/training-jobs/{{training_job_id}} goes through this gate; send everything else to ModelArts directly"
+        "only DELETE /v2/{{project_id}}/training-jobs/{{training_job_id}} and POST /v2/{{project_id}}/training-jobs/batch-delete go through this gate; send everything else to ModelArts directly"
     )]
     Unknown,
 }
@@ -120,7 +140,7 @@ impl fmt::Display for JobIdFault {
 /// # Errors
 /// The first rule that the target breaks. A wrong shape or letter case of the fixed parts is
 /// [`Error::Unknown`]; the right shape with bad characters names the part.
-pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Job, Error> {
+pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Operation, Error> {
     if TARGET_BYTES_MAX < target.len() {
         return Err(Error::TooLong);
     }
@@ -148,10 +168,11 @@ pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Job, Erro
     if training_job_id.is_empty() || project_id.is_empty() {
         return Err(Error::Unknown);
     }
-    if training_job_id == "batch-delete" {
-        return Err(Error::BatchDelete);
+    let is_batch = training_job_id == BATCH_DELETE;
+    if is_batch && method != Method::POST {
+        return Err(Error::BatchMethod);
     }
-    if method != Method::DELETE {
+    if !is_batch && method != Method::DELETE {
         return Err(Error::Method);
     }
     if query.is_some() {
@@ -160,8 +181,33 @@ pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Job, Erro
     if PROJECT_ID_MAX < project_id.len() || !project_id.bytes().all(is_project_byte) {
         return Err(Error::ProjectId);
     }
+    if is_batch {
+        return Ok(Operation::BatchDelete { project_id: project_id.to_owned() });
+    }
     job_ids.check(training_job_id).map_err(Error::JobId)?;
-    Ok(Job::new(project_id, training_job_id))
+    Ok(Operation::Delete(Job::new(project_id, training_job_id)))
+}
+
+/// The job whose deletion `DELETE` with this target asks for.
+///
+/// # Errors
+/// As [`parse`].
+pub fn job(target: &str, job_ids: JobIds) -> Result<Job, Error> {
+    match parse(&Method::DELETE, target, job_ids)? {
+        Operation::Delete(job) => Ok(job),
+        Operation::BatchDelete { .. } => Err(Error::BatchMethod),
+    }
+}
+
+/// Whether a request with this method and target has a body: only a batch delete has. Asked of a
+/// request head as it arrives, before anything is parsed from it.
+#[must_use]
+pub fn takes_body(method: &[u8], target: &[u8]) -> bool {
+    let path = target.strip_prefix(b"/v2/").and_then(|it| it.strip_suffix(BATCH_PATH));
+    let is_project = |it: &[u8]| {
+        (1..=PROJECT_ID_MAX).contains(&it.len()) && it.iter().all(|it| is_project_byte(*it))
+    };
+    method == b"POST" && path.is_some_and(is_project)
 }
 
 /// The SDKs send the placeholder percent-encoded when no project ID is set.
@@ -224,10 +270,12 @@ mod tests {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let target = target.replace("JOB", JOB);
         let expected = expected.map(|(project, job)| Job::new(project, job.replace("JOB", JOB)));
-        assert_eq!(parse(&method, &target, JobIds::Uuid), expected, "{target}");
+        let parsed = parse(&method, &target, JobIds::Uuid);
+        assert_eq!(parsed, expected.clone().map(Operation::Delete), "{target}");
         if let Ok(job) = expected {
             assert_eq!(job.path(), target, "what is sent is what was parsed");
         }
+        assert!(!takes_body(method.as_str().as_bytes(), target.as_bytes()), "{target}");
     }
 
     #[test]
@@ -283,7 +331,7 @@ mod tests {
             ("/v2/{project_id}/training-jobs/JOB", Err(Error::ProjectPlaceholder)),
             ("/v2/a_b/training-jobs/JOB", Err(Error::ProjectId)),
             ("/healthz", Err(Error::Unknown)),
-            ("/v2/p/training-jobs/batch-delete", Err(Error::BatchDelete)),
+            ("/v2/p/training-jobs/batch-delete", Err(Error::BatchMethod)),
         ] {
             check("DELETE", target, expected);
         }
@@ -304,18 +352,42 @@ mod tests {
             check(method, "/v2/p/training-jobs/JOB", Err(Error::Method));
             check(method, "/v2/p/training-jobs", Err(Error::Unknown));
         }
-        check("POST", "/v2/p/training-jobs/batch-delete", Err(Error::BatchDelete));
+        for method in ["GET", "PUT", "PATCH", "DELETE"] {
+            check(method, "/v2/p/training-jobs/batch-delete", Err(Error::BatchMethod));
+        }
+    }
+
+    #[test]
+    fn only_a_batch_takes_a_body() {
+        let longest = format!("/v2/{}/training-jobs/batch-delete", "p".repeat(PROJECT_ID_MAX));
+        for (method, target, expected) in [
+            ("POST", "/v2/p-1/training-jobs/batch-delete", true),
+            ("POST", &*longest, true),
+            ("POST", &longest.replace("/v2/", "/v2/p"), false),
+            ("POST", "/v2//training-jobs/batch-delete", false),
+            ("POST", "/v2/p/q/training-jobs/batch-delete", false),
+            ("POST", "/v2/p/training-jobs/batch-delete?x=1", false),
+            ("POST", "/v2/p/training-jobs/batch-delete/", false),
+            ("POST", "/v2/%70/training-jobs/batch-delete", false),
+            ("post", "/v2/p/training-jobs/batch-delete", false),
+            ("DELETE", "/v2/p/training-jobs/batch-delete", false),
+            ("POST", "/v2/p/training-jobs/JOB", false),
+        ] {
+            assert_eq!(takes_body(method.as_bytes(), target.as_bytes()), expected, "{target}");
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let parsed = parse(&method, target, JobIds::Uuid);
+            assert_eq!(matches!(parsed, Ok(Operation::BatchDelete { .. })), expected, "{target}");
+        }
     }
 
     #[test]
     fn tokens_are_wider_than_uuids_but_not_reserved() {
         let parse = |id: &str| {
-            parse(&Method::DELETE, &format!("/v2/p/training-jobs/{id}"), JobIds::Token)
-                .map(|it| it.training_job_id)
+            job(&format!("/v2/p/training-jobs/{id}"), JobIds::Token).map(|it| it.training_job_id)
         };
         assert_eq!(parse("modelarts-job-1"), Ok("modelarts-job-1".to_owned()));
         assert_eq!(parse(JOB), Ok(JOB.to_owned()));
-        assert_eq!(parse("batch-delete"), Err(Error::BatchDelete));
+        assert_eq!(parse("batch-delete"), Err(Error::BatchMethod));
         for id in ["Job", "a_b", &"a".repeat(JOB_ID_MAX + 1)] {
             assert_eq!(parse(id), Err(Error::JobId(JobIdFault::Characters(JobIds::Token))));
         }

@@ -1,7 +1,7 @@
 //! Listeners: accept connections within limits, hand their requests to a [`Handler`], drain.
 //!
 //! `axum::serve` cannot set limits and hyper hides what arrived, so connections are built here with
-//! hyper's own builders behind a `guard`. Every request arrives without a body. A refused one
+//! hyper's own builders behind a `guard`. A refused request
 //! arrives as a substitute, with the fault that its answer is to tell.
 
 pub mod admin;

@@ -91,7 +91,7 @@ fuzz_target!(|input: &[u8]| {
     let peer =
         Peer { address: None, local: false, secure: true, certificate: None, principal: None };
     let ask = || {
-        let asking = world.authenticator.authenticate(&head, "p", &peer, now);
+        let asking = world.authenticator.authenticate((&head, b""), "p", &peer, now);
         world.runtime.block_on(asking).map(|it| it.id().to_owned()).map_err(|it| it.to_string())
     };
     let answer = ask();

@@ -4,7 +4,7 @@
 use http::Method;
 use libfuzzer_sys::fuzz_target;
 use lychgate::route;
-use lychgate::route::JobIds;
+use lychgate::route::{JobIds, Operation};
 
 fuzz_target!(|text: &str| {
     let Some((method, target)) = text.split_once(' ') else {
@@ -16,8 +16,14 @@ fuzz_target!(|text: &str| {
     let uuid = route::parse(&method, target, JobIds::Uuid);
     let token = route::parse(&method, target, JobIds::Token);
     for operation in [&uuid, &token].into_iter().flatten() {
-        assert_eq!(operation.path(), target);
-        assert_eq!(method, Method::DELETE);
+        let takes_body = route::takes_body(method.as_str().as_bytes(), target.as_bytes());
+        match operation {
+            Operation::Delete(job) => {
+                assert_eq!(job.path(), target);
+                assert!(method == Method::DELETE && !takes_body);
+            }
+            Operation::BatchDelete { .. } => assert!(method == Method::POST && takes_body),
+        }
     }
     // Every UUID is a token.
     if uuid.is_ok() {

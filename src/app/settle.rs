@@ -14,7 +14,7 @@ use crate::upstream::Upstreams;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -147,9 +147,7 @@ impl LookUp {
         // Another upstream than the one that was asked to delete could know nothing of the job.
         let upstream = self.upstreams.iter().find(|it| it.config().name == *upstream);
         // What an earlier run wrote was read from a disk, so it is parsed like a caller's.
-        let (Some(upstream), Ok(_)) =
-            (upstream, route::parse(&Method::DELETE, &job.path(), JobIds::Token))
-        else {
+        let (Some(upstream), Ok(_)) = (upstream, route::job(&job.path(), JobIds::Token)) else {
             return Seen::Nothing;
         };
         let trace = self.tracer.begin(&HeaderMap::new(), self.resolver.clock.now());

@@ -10,6 +10,9 @@ use std::path::PathBuf;
 /// failed and never a secret, a token or an expected signature.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
+    /// 4018.
+    #[error("the signature is over another body than the one that arrived")]
+    BodyHash,
     /// 4015.
     #[error("the token is not meant for this gate: its audience does not fit")]
     Audience,
@@ -56,6 +59,11 @@ pub enum Error {
     /// 4016.
     #[error("the gateway key `{0}` is not known here")]
     UnknownKey(String),
+    /// 4010.
+    #[error(
+        "the list of jobs is not covered by the signature (UNSIGNED-PAYLOAD), which is taken over TLS only: use https"
+    )]
+    UnsignedBody,
     /// 4019.
     #[error("the header `{0}` must be part of the signature")]
     Unsigned(&'static str),
@@ -97,11 +105,11 @@ impl Error {
             Self::NoCredential => IdentityFault::None,
             Self::Project { .. } => IdentityFault::Project,
             Self::SeveralCredentials => IdentityFault::Several,
-            Self::Signature(_) => IdentityFault::Signature,
+            Self::BodyHash | Self::Signature(_) => IdentityFault::Signature,
             Self::Skew { .. } => IdentityFault::ClockSkew,
             Self::Token(fault, _) => *fault,
             Self::UnknownKey(_) => IdentityFault::AccessKey,
-            Self::Unsigned(_) => IdentityFault::Unsigned,
+            Self::Unsigned(_) | Self::UnsignedBody => IdentityFault::Unsigned,
         }
     }
 }

@@ -6,12 +6,13 @@ mod watch;
 
 pub(super) use self::watch::watch;
 
-use super::{Error, Mismatch, Moment};
+use super::{Error, Mismatch, Moment, Peer};
 use crate::metrics::IdentityFault;
 use crate::policy::Principal;
 use crate::secret::Secret;
 use crate::sign::{
-    self, Credential, PayloadHash, SdkDate, X_PROJECT_ID, X_SDK_DATE, X_SECURITY_TOKEN,
+    self, Credential, PayloadHash, SdkDate, X_PROJECT_ID, X_SDK_CONTENT_SHA256, X_SDK_DATE,
+    X_SECURITY_TOKEN,
 };
 
 use aws_lc_rs::rand;
@@ -57,9 +58,9 @@ impl Keys {
     /// deletes of one job within a second.
     pub(super) fn verify(
         &self,
-        value: &str,
-        head: &Parts,
+        (value, head, body): (&str, &Parts, &[u8]),
         project_id: &str,
+        peer: &Peer,
         moment: Moment,
     ) -> Result<Arc<Principal>, Error> {
         let authorization = sign::Authorization::parse(value)?;
@@ -81,8 +82,8 @@ impl Keys {
         let date = SdkDate::parse(date)?;
         moment.check_skew(date.time())?;
 
-        // Bodies are refused before anyone gets here.
-        if !authorization.verify(&key.credential, &date, head, PayloadHash::empty())? {
+        let payload = payload(&authorization, head, body, peer)?;
+        if !authorization.verify(&key.credential, &date, head, payload)? {
             return Err(Error::Signature(mismatch(&authorization, key, &date, head)));
         }
         match head.headers.get(X_PROJECT_ID) {
@@ -93,6 +94,35 @@ impl Keys {
             _ => Ok(Arc::clone(&key.principal)),
         }
     }
+}
+
+/// The hash of the body that must be signed. A client can name another value in its place, which
+/// says what it says only if it is the hash of these very bytes; that the bytes are not signed at all
+/// can be said where nobody on the way could have changed them.
+fn payload(
+    authorization: &sign::Authorization<'_>,
+    head: &Parts,
+    body: &[u8],
+    peer: &Peer,
+) -> Result<PayloadHash, Error> {
+    const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
+    if body.is_empty() {
+        return Ok(PayloadHash::empty());
+    }
+    let hash = PayloadHash::of(body);
+    if let Some(named) = head.headers.get(X_SDK_CONTENT_SHA256) {
+        if !authorization.signs(X_SDK_CONTENT_SHA256) {
+            return Err(Error::Unsigned("X-Sdk-Content-Sha256"));
+        }
+        let named = named.to_str().unwrap_or_default().trim();
+        if named == UNSIGNED && !peer.secure && !peer.local {
+            return Err(Error::UnsignedBody);
+        }
+        if named != UNSIGNED && named != hash.to_string() {
+            return Err(Error::BodyHash);
+        }
+    }
+    Ok(hash)
 }
 
 /// The access keys of a key file, whoever they belong to.

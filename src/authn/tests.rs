@@ -57,7 +57,8 @@ async fn recorded_requests_of_the_sdks_are_known() {
         let sent = head.headers["x-sdk-date"].to_str().unwrap();
         let clock = Clock::manual(SdkDate::parse(sent).unwrap().time());
         let peer = peer();
-        let authenticate = || authenticator.authenticate(&head, project(&head), &peer, clock.now());
+        let authenticate =
+            || authenticator.authenticate((&head, b""), project(&head), &peer, clock.now());
         let result = authenticate().await.map(|it| it.id().to_owned());
         let expected = match it.matches {
             true => Ok("keys/sdk".to_owned()),
@@ -83,7 +84,8 @@ async fn a_listeners_principal_is_taken_as_it_is() {
     for value in ["Basic x", "Bearer junk", "SDK-HMAC-SHA256 Access=dummy"] {
         head.headers.append("authorization", HeaderValue::from_static(value));
         head.headers.append("x-auth-token", HeaderValue::from_static("MIIF"));
-        let result = authenticator.authenticate(&head, "p", &peer, Timestamp::UNIX_EPOCH).await;
+        let result =
+            authenticator.authenticate((&head, b""), "p", &peer, Timestamp::UNIX_EPOCH).await;
         assert_eq!(result, Ok(Arc::clone(&principal)));
     }
 }
@@ -101,11 +103,11 @@ async fn sources_stand_side_by_side() {
     for (name, value) in [("authorization", format!("Bearer {token}")), ("x-auth-token", token)] {
         let (head, ()) =
             http::Request::delete("/").header(name, value).body(()).unwrap().into_parts();
-        let principal = authenticator.authenticate(&head, "p", &peer(), now).await.unwrap();
+        let principal = authenticator.authenticate((&head, b""), "p", &peer(), now).await.unwrap();
         assert_eq!(principal.id(), "corp/alice");
     }
     let (head, ()) = http::Request::delete("/").body(()).unwrap().into_parts();
-    let result = authenticator.authenticate(&head, "p", &peer(), now).await;
+    let result = authenticator.authenticate((&head, b""), "p", &peer(), now).await;
     assert_eq!(result, Err(Error::NoCredential));
 }
 
@@ -121,7 +123,7 @@ async fn a_clock_that_is_set_back_revives_nothing() {
     for (now, good) in
         [(sent, true), (sent + minute, true), (sent, true), (sent + hour, false), (sent, false)]
     {
-        let result = authenticator.authenticate(&head, project(&head), &peer(), now).await;
+        let result = authenticator.authenticate((&head, b""), project(&head), &peer(), now).await;
         assert_eq!(result.is_ok(), good, "{now}: {result:?}");
     }
 }
@@ -138,6 +140,6 @@ async fn what_can_verify_is_known() {
     let it = recorded::recorded().remove(0);
     let (head, _) = it.parts();
     let now = SdkDate::parse(head.headers["x-sdk-date"].to_str().unwrap()).unwrap().time();
-    let result = nothing.authenticate(&head, project(&head), &peer(), now).await;
+    let result = nothing.authenticate((&head, b""), project(&head), &peer(), now).await;
     assert!(matches!(result, Err(Error::Token(..))), "no keys were ever issued");
 }

@@ -6,15 +6,17 @@ use crate::policy::{Denial, Reason};
 use crate::route;
 
 use http::StatusCode;
+use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// Every code that an answer of the gate can have: its status and one digit. Published in
 /// docs/operations.md, so a code that was used once never gets another meaning.
-pub const CODES: [u16; 42] = [
-    4001, 4002, 4003, 4004, 4005, 4006, 4007, 4011, 4012, 4013, 4014, 4015, 4016, 4017, 4018, 4019,
-    4031, 4032, 4033, 4041, 4042, 4051, 4052, 4081, 4091, 4141, 4291, 4311, 5001, 5021, 5022, 5023,
-    5031, 5032, 5033, 5034, 5035, 5036, 5037, 5041, 5042, 5051,
+pub const CODES: [u16; 49] = [
+    4001, 4002, 4003, 4004, 4005, 4006, 4007, 4008, 4010, 4011, 4012, 4013, 4014, 4015, 4016, 4017,
+    4018, 4019, 4031, 4032, 4033, 4041, 4042, 4051, 4052, 4081, 4082, 4091, 4111, 4131, 4141, 4151,
+    4291, 4311, 5001, 5021, 5022, 5023, 5024, 5031, 5032, 5033, 5034, 5035, 5036, 5037, 5041, 5042,
+    5051,
 ];
 
 /// The longest request head, in bytes, with its empty line.
@@ -36,6 +38,19 @@ pub enum Refusal {
         "the job's attributes could change the answer and cannot be looked up now; nothing was sent"
     )]
     AttributesUnavailable,
+    /// A batch, as a whole: `jobs` says what is wrong with which.
+    #[error("{text}")]
+    Batch {
+        /// The code of the answer.
+        code: u16,
+        /// What happened.
+        text: String,
+        /// The jobs that it is about, by their place.
+        jobs: Vec<JobFault>,
+    },
+    /// The body of a batch delete.
+    #[error(transparent)]
+    Body(#[from] BodyFault),
     /// The credential for the cloud is refused there, or the breaker is open.
     #[error("ModelArts refuses the gate's own credential; this is not about your credential")]
     CloudRefusesKey,
@@ -133,6 +148,39 @@ pub enum ForwardFault {
     UnusableAnswer,
 }
 
+/// What is wrong with the body of a batch delete.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyFault {
+    /// It broke off.
+    #[error("the body ends before the length that Content-Length says")]
+    Incomplete,
+    /// It is no list of jobs.
+    #[error(transparent)]
+    Jobs(#[from] route::batch::Fault),
+    /// Longer than [`route::batch::BODY_BYTES_MAX`].
+    #[error("the body is longer than {} bytes", route::batch::BODY_BYTES_MAX)]
+    TooLarge,
+    /// Not complete in time.
+    #[error("the body did not arrive in time")]
+    TooSlow,
+    /// Not JSON by its header.
+    #[error("the Content-Type must be application/json, without a Content-Encoding")]
+    Type,
+}
+
+/// What is wrong with one job of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JobFault {
+    /// Its place in the list, from 0.
+    pub index: usize,
+    /// The training job's ID.
+    pub id: String,
+    /// The code that it would have got alone, the gate's or the cloud's.
+    pub error_code: String,
+    /// The text likewise.
+    pub error_msg: String,
+}
+
 /// What is wrong with a request head, before anything is parsed from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeadFault {
@@ -141,6 +189,12 @@ pub enum HeadFault {
         "this route takes no body: not `{{}}`, and none that `Transfer-Encoding` or `Content-Length` announces, even if nothing follows"
     )]
     Body,
+    /// A body that does not say beforehand how long it is.
+    #[error("the length of the body must be in Content-Length, and in no other way")]
+    BodyLength,
+    /// A body that is longer than [`route::batch::BODY_BYTES_MAX`].
+    #[error("{}", BodyFault::TooLarge)]
+    BodyTooLarge,
     /// No loopback name in `Host` or `:authority`, on a listener that vouches for whoever reaches it:
     /// a browser that was led here by a name that resolves to loopback (DNS rebinding).
     #[error(
@@ -148,7 +202,7 @@ pub enum HeadFault {
     )]
     Host,
     /// `CONNECT` or `TRACE`.
-    #[error("only DELETE goes through this gate")]
+    #[error("only DELETE, and POST of batch-delete, go through this gate")]
     Method,
     /// Not a head of RFC 9112, or one that two readers could read differently; says which rule.
     #[error("the request head is malformed: {0}")]
@@ -188,6 +242,13 @@ impl Refusal {
     pub fn code(&self) -> u16 {
         match self {
             Self::AttributesUnavailable => 5031,
+            Self::Batch { code, .. } => *code,
+            Self::Body(fault) => match fault {
+                BodyFault::Incomplete | BodyFault::Jobs(_) => 4008,
+                BodyFault::TooLarge => 4131,
+                BodyFault::TooSlow => 4082,
+                BodyFault::Type => 4151,
+            },
             Self::CloudRefusesKey => 5021,
             Self::Connect | Self::Forward(ForwardFault::Connect) => 5022,
             Self::Denied(denied) => match denied.denial.reason {
@@ -197,6 +258,8 @@ impl Refusal {
             },
             Self::Head(fault) => match fault {
                 HeadFault::Body => 4007,
+                HeadFault::BodyLength => 4111,
+                HeadFault::BodyTooLarge => 4131,
                 HeadFault::Host | HeadFault::Malformed(_) => 4006,
                 HeadFault::Method => 4051,
                 HeadFault::Target(_) => 4001,
@@ -212,10 +275,11 @@ impl Refusal {
                 authn::Error::NoCredential => 4011,
                 authn::Error::Project { .. } | authn::Error::Unsigned(_) => 4019,
                 authn::Error::SeveralCredentials => 4012,
-                authn::Error::Signature(_) => 4018,
+                authn::Error::BodyHash | authn::Error::Signature(_) => 4018,
                 authn::Error::Skew { .. } => 4017,
                 authn::Error::Certificate(_) | authn::Error::Token(..) => 4013,
                 authn::Error::UnknownKey(_) => 4016,
+                authn::Error::UnsignedBody => 4010,
             },
             Self::Internal => 5001,
             Self::Ledger => 5032,
@@ -227,7 +291,7 @@ impl Refusal {
             Self::ProjectNotServed => 4042,
             Self::Rate => 4291,
             Self::Route(error) => match error {
-                route::Error::BatchDelete => 4052,
+                route::Error::BatchMethod => 4052,
                 route::Error::JobId(_) => 4005,
                 route::Error::Malformed(_) => 4001,
                 route::Error::Method => 4051,
@@ -255,7 +319,9 @@ impl Refusal {
     /// The connection cannot be trusted to be in step any more and is closed after the answer.
     #[must_use]
     pub fn closes(&self) -> bool {
-        matches!(self, Self::Head(_) | Self::Stopping)
+        // A body that was not read to its end still lies on the connection.
+        let unread = matches!(self, Self::Body(it) if !matches!(it, BodyFault::Jobs(_)));
+        unread || matches!(self, Self::Head(_) | Self::Stopping)
     }
 }
 

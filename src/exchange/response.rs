@@ -1,7 +1,8 @@
 //! The kinds of answer, with the headers that every answer carries.
 
-use super::Refusal;
+use super::{JobFault, Refusal};
 use crate::metrics::Origin;
+use crate::route;
 use crate::upstream::Answer;
 
 use axum::body::Body;
@@ -24,6 +25,9 @@ struct ErrorBody<'a> {
     error_code: String,
     error_msg: &'a str,
     request_id: &'a str,
+    /// Those of a batch that it is about.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    jobs: &'a [JobFault],
 }
 
 /// The gate's own answer.
@@ -34,8 +38,12 @@ pub(crate) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
         error_code: format!("Lychgate.{}", refusal.code()),
         error_msg: &message,
         request_id: &id,
+        jobs: match refusal {
+            Refusal::Batch { jobs, .. } => jobs,
+            _ => &[],
+        },
     };
-    // Three strings always serialise; an empty body would still carry the status.
+    // Strings always serialise; an empty body would still carry the status.
     let body = serde_json::to_vec(&body).unwrap_or_default();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = refusal.status();
@@ -50,7 +58,9 @@ pub(crate) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
             headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static("SDK-HMAC-SHA256"));
         }
         StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("DELETE"));
+            let batch = matches!(refusal, Refusal::Route(route::Error::BatchMethod));
+            let allowed = if batch { "POST" } else { "DELETE" };
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
             headers.insert(header::RETRY_AFTER, jitter(request_id));
@@ -66,6 +76,8 @@ pub(crate) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
 /// What a caller gets whose delete was carried out.
 #[derive(Debug)]
 pub(crate) enum Reply {
+    /// Every job of a batch is accepted or gone.
+    AllDone,
     /// The cloud's answer, whatever it says.
     Answered(Answer),
     /// The cloud's answer was lost, and the job is gone.
@@ -88,7 +100,7 @@ impl Reply {
     pub(super) fn upstream_request_id(&self) -> Option<&str> {
         match self {
             Self::Answered(answer) => answer.request_id(),
-            Self::Gone => None,
+            Self::AllDone | Self::Gone => None,
             Self::Relayed(relayed) => relayed.request_id.to_str().ok(),
         }
     }
@@ -97,7 +109,7 @@ impl Reply {
     pub(super) fn into_response(self, request_id: Uuid) -> (Response<Body>, Origin) {
         match self {
             Self::Answered(answer) => (passed_on(answer, request_id), Origin::Upstream),
-            Self::Gone => (gone(request_id), Origin::Gateway),
+            Self::AllDone | Self::Gone => (accepted(request_id), Origin::Gateway),
             Self::Relayed(relayed) => (handed_back(relayed, request_id), Origin::Upstream),
         }
     }
@@ -117,8 +129,8 @@ fn passed_on(answer: Answer, request_id: Uuid) -> Response<Body> {
     response
 }
 
-/// 202 for a delete whose answer was lost and whose job is gone.
-fn gone(request_id: Uuid) -> Response<Body> {
+/// 202 by the gate itself, as the cloud would say it.
+fn accepted(request_id: Uuid) -> Response<Body> {
     let id = header_value(&request_id.to_string());
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::ACCEPTED;

@@ -24,12 +24,12 @@ impl Middle for Hangs {
         &self.desk
     }
 
-    async fn judge(&self, _: &mut Exchange, _: &Arrival) -> Result<(), Refusal> {
+    async fn judge(&self, _: &mut Exchange, _: (&Parts, &Peer), _: Asked) -> Result<(), Refusal> {
         Ok(())
     }
 
     async fn carry_out(&self, exchange: &mut Exchange, (): ()) -> Result<Reply, Refusal> {
-        exchange.sending = Some(Arc::new(AtomicBool::new(self.sends)));
+        exchange.watch(Arc::new(AtomicBool::new(self.sends)));
         pending().await
     }
 }
@@ -48,10 +48,11 @@ async fn what_is_given_up_is_told_whether_anything_was_sent() {
             give_up: CancellationToken::new(),
         };
         let give_up = desk.give_up.clone();
-        let (head, ()) = http::Request::new(()).into_parts();
+        let path = "/v2/p/training-jobs/3faf5c03-aaa1-4cbe-879d-24b05d997347";
+        let (head, ()) = http::Request::delete(path).body(()).unwrap().into_parts();
         let peer =
             Peer { address: None, local: true, secure: false, principal: None, certificate: None };
-        let arrival = Arrival { head, peer, fault: None };
+        let arrival = Arrival { head, peer, fault: None, body: Body::empty() };
         let end = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             give_up.cancel();

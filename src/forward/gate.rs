@@ -4,10 +4,9 @@
 use super::Token;
 use crate::client::{self, Client, NotSent};
 use crate::exchange::{
-    Exchange, ForwardFault, Relayed, X_LYCHGATE_ORIGIN, X_LYCHGATE_REQUEST_ID, X_REQUEST_ID,
+    Asked, Exchange, ForwardFault, Relayed, X_LYCHGATE_ORIGIN, X_LYCHGATE_REQUEST_ID, X_REQUEST_ID,
 };
 use crate::metrics::{self, Metrics};
-use crate::policy::Job;
 use crate::telemetry::{self, Running, Stage, TRACEPARENT};
 use crate::upstream::{self, Answer};
 
@@ -70,20 +69,20 @@ impl Gate {
         self.token.borrow().is_some()
     }
 
-    /// Asks the central gate to delete the job, under the exchange's ID, which the central gate
+    /// Asks the central gate for the same as the caller has asked for, under the exchange's ID, which the central gate
     /// records as its caller's.
-    pub(super) async fn delete(
+    pub(super) async fn ask(
         &self,
-        job: &Job,
-        exchange: &mut Exchange,
+        asked: &Asked,
+        exchange: &Exchange,
     ) -> Result<Relayed, ForwardFault> {
         let token = self.token.borrow().clone().ok_or(ForwardFault::NoToken)?;
         let started = Instant::now();
         let deadline = started + self.config.request;
-        let url = client::url(&self.config.endpoint, &job.path()).unwrap_or_default();
+        let url = client::url(&self.config.endpoint, &asked.path()).unwrap_or_default();
         let running = exchange.trace.start(Stage::Forward);
-        let build = || self.request(&url, &token, &exchange.request_id, running);
-        exchange.sending = Some(Arc::new(AtomicBool::new(true)));
+        let build = || self.request(asked, &url, (&token, &exchange.request_id), running);
+        exchange.watch(Arc::new(AtomicBool::new(true)));
         let (status, relayed) = match self.send(build, deadline).await {
             Ok(response) => {
                 let status = response.status();
@@ -130,14 +129,21 @@ impl Gate {
 
     fn request(
         &self,
+        asked: &Asked,
         url: &Uri,
-        token: &Token,
-        request_id: &str,
+        (token, request_id): (&Token, &str),
         running: Running,
     ) -> Option<Request<Full<Bytes>>> {
         let host = HeaderValue::from_str(url.authority()?.as_str()).ok()?;
-        let mut request = Request::new(Full::default());
-        *request.method_mut() = Method::DELETE;
+        let mut request = match asked {
+            // The bytes as they were signed and parsed; the central gate parses them anew.
+            Asked::BatchDelete(batch) => Request::new(Full::new(batch.body.clone())),
+            Asked::Delete(_) => Request::new(Full::default()),
+        };
+        *request.method_mut() = match asked {
+            Asked::BatchDelete(_) => Method::POST,
+            Asked::Delete(_) => Method::DELETE,
+        };
         *request.uri_mut() = url.clone();
         let headers = request.headers_mut();
         headers.insert(header::HOST, host);
@@ -145,6 +151,9 @@ impl Gate {
         headers.insert(header::USER_AGENT, HeaderValue::from_static(upstream::USER_AGENT));
         headers.insert(X_REQUEST_ID, HeaderValue::from_str(request_id).ok()?);
         headers.insert(TRACEPARENT, running.traceparent());
+        if matches!(asked, Asked::BatchDelete(_)) {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         Some(request)
     }
 

@@ -72,8 +72,9 @@ impl Buckets {
         Self { cost, credit, principals_max, state: Mutex::default() }
     }
 
-    /// Whether `principal` may ask now; if not, that it did is counted.
-    pub(super) fn admit(&self, principal: &str, now: Instant, time: Timestamp) -> bool {
+    /// Whether `principal` may ask now for `count` deletes; if not, that it did is counted. More than
+    /// a burst is admitted when nothing is owed.
+    pub(super) fn admit(&self, principal: &str, count: u32, now: Instant, time: Timestamp) -> bool {
         let mut state = self.lock();
         if !state.buckets.contains_key(principal) && self.principals_max <= state.buckets.len() {
             state.make_room(now, self.credit / 2);
@@ -86,8 +87,9 @@ impl Buckets {
             None => others,
         };
         let full_at = bucket.full_at.map_or(now, |it| it.max(now));
-        if full_at.duration_since(now) <= self.credit {
-            bucket.full_at = Some(full_at + self.cost);
+        let more = self.cost.saturating_mul(count.saturating_sub(1)).min(self.credit);
+        if full_at.duration_since(now) + more <= self.credit {
+            bucket.full_at = Some(full_at + self.cost.saturating_mul(count));
             return true;
         }
         let refused = bucket.refused.get_or_insert(Refused { since: time, count: 0 });
@@ -140,7 +142,7 @@ mod tests {
         let start = Instant::now();
         for &(millis, asked, expected) in rows {
             let now = start + Duration::from_millis(millis);
-            let admit = || u32::from(buckets.admit("corp/a", now, Timestamp::UNIX_EPOCH));
+            let admit = || u32::from(buckets.admit("corp/a", 1, now, Timestamp::UNIX_EPOCH));
             let admitted: u32 = (0..asked).map(|_| admit()).sum();
             assert_eq!(admitted, expected, "{rate}/s, {burst}, at {millis} ms");
         }
@@ -162,13 +164,34 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_costs_as_much_as_its_jobs() {
+        let buckets = Buckets::new(Rate { rate: 10, burst: 50 }, 1);
+        let start = Instant::now();
+        for (millis, count, expected) in [
+            (0, 30, true),
+            (0, 21, false),
+            (0, 20, true),
+            (0, 1, false),
+            // More than a burst: only to whom nothing is owed, who then owes it.
+            (4900, 100, false),
+            (5000, 100, true),
+            (14_900, 50, false),
+            (15_000, 50, true),
+        ] {
+            let now = start + Duration::from_millis(millis);
+            let admitted = buckets.admit("corp/a", count, now, Timestamp::UNIX_EPOCH);
+            assert_eq!(admitted, expected, "{count} at {millis} ms");
+        }
+    }
+
+    #[test]
     fn what_is_refused_is_counted_once() {
         let buckets = Buckets::new(Rate { rate: 1, burst: 1 }, 16);
         let noon: Timestamp = NOON.parse().unwrap();
         let now = Instant::now();
         for (principal, second) in [("corp/a", 0), ("corp/b", 1), ("corp/a", 2), ("corp/a", 3)] {
             let time = noon + Duration::from_secs(second);
-            buckets.admit(principal, now, time);
+            buckets.admit(principal, 1, now, time);
         }
         let refused =
             vec![("corp/a".to_owned(), Refused { since: noon + Duration::from_secs(2), count: 2 })];
@@ -182,7 +205,7 @@ mod tests {
         let now = Instant::now();
         let admit = |name: &str, seconds| {
             let now = now + Duration::from_secs(seconds);
-            buckets.admit(name, now, Timestamp::UNIX_EPOCH)
+            buckets.admit(name, 1, now, Timestamp::UNIX_EPOCH)
         };
         let known = || buckets.lock().buckets.len();
         for name in ["corp/a", "corp/b", "corp/c"] {

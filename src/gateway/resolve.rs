@@ -2,11 +2,10 @@
 
 use super::Gateway;
 use crate::attributes::Unknown;
-use crate::exchange::Exchange;
 use crate::ledger::record;
 use crate::metrics;
 use crate::policy::{Attributes, Decision, Query, Reason, Set, Sources};
-use crate::telemetry::Stage;
+use crate::telemetry::{Stage, Trace};
 use crate::upstream::Upstream;
 
 use std::sync::Arc;
@@ -19,14 +18,22 @@ pub(super) struct Question {
     pub(super) query: Query,
     pub(super) upstream: Arc<Upstream>,
     pub(super) policies: Arc<Set>,
+    /// The place among the jobs of a batch, and how many those are.
+    pub(super) place: Option<(u32, u32)>,
 }
 
-/// A question with its answer, and what led to it.
+/// A question with its answer.
 #[derive(Debug)]
 pub(crate) struct Judged {
+    pub(super) decision: Decision,
+    pub(super) basis: Basis,
+}
+
+/// What an answer is based on.
+#[derive(Debug)]
+pub(super) struct Basis {
     pub(super) question: Question,
     pub(super) attributes: Attributes,
-    pub(super) decision: Decision,
     pub(super) look_ups: Vec<record::LookUp>,
     /// Before the first look-up was asked for; `None` without one.
     pub(super) known_since: Option<Instant>,
@@ -35,8 +42,8 @@ pub(crate) struct Judged {
 
 impl Gateway {
     /// Answers `question`, looking up only what can change the answer.
-    pub(super) async fn resolve(&self, exchange: &mut Exchange, question: Question) -> Judged {
-        let Question { query, upstream, policies } = &question;
+    pub(super) async fn resolve(&self, trace: &Trace, question: Question) -> Judged {
+        let Question { query, upstream, policies, .. } = &question;
         let mut attributes = Attributes::default();
         let mut asked = Sources::default();
         let mut look_ups = Vec::new();
@@ -44,7 +51,7 @@ impl Gateway {
         let mut unknown_because = None;
         let decision = loop {
             let evaluate = || policies.evaluate(query, &attributes);
-            let decision = exchange.trace.within(Stage::Evaluate, evaluate);
+            let decision = trace.within(Stage::Evaluate, evaluate);
             let wanted = match &decision {
                 Decision::Indeterminate(doubt) => doubt.wanted.without(asked),
                 Decision::Allow(_) | Decision::Deny(_) => Sources::default(),
@@ -53,16 +60,15 @@ impl Gateway {
             if wanted.is_empty() || not_found {
                 break decision;
             }
-            let (trace, resolver) = (&exchange.trace, &self.resolver);
+            let resolver = &self.resolver;
             let mut round = resolver.look_up(upstream, query, wanted, trace, &mut attributes).await;
             asked = asked.union(wanted);
             look_ups.append(&mut round.look_ups);
             known_since = known_since.or(round.asked);
             unknown_because = round.because().or(unknown_because);
         };
-        exchange.facts.decision = Some(word(&decision, &look_ups));
-        exchange.facts.statement = decision.statement().map(ToString::to_string);
-        Judged { question, attributes, decision, look_ups, known_since, unknown_because }
+        let basis = Basis { question, attributes, look_ups, known_since, unknown_because };
+        Judged { decision, basis }
     }
 }
 

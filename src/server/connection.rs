@@ -35,7 +35,7 @@ const STREAMS_MAX: u32 = 100;
 /// have to reset, before the connection is closed (CVE-2023-44487, CVE-2025-8671).
 const RESETS_MAX: usize = 64;
 
-/// The window of a stream and of an HTTP/2 connection, in bytes. No request has a body; a connection
+/// The window of a stream and of an HTTP/2 connection, in bytes: no body is longer, and a connection
 /// cannot have less (RFC 9113 §6.9.2).
 const WINDOW_BYTES: u32 = 65_535;
 
@@ -278,7 +278,8 @@ impl<H: Handler> Door<H> {
         if let Some(fault) = fault {
             metrics.head_refused(Refusal::Head(fault).code());
         }
-        let response = handler.handle(Arrival { head, peer: self.peer.clone(), fault });
+        let body = if body.is_end_stream() { Body::empty() } else { Body::new(body) };
+        let response = handler.handle(Arrival { head, peer: self.peer.clone(), fault, body });
         let mut response = match AssertUnwindSafe(response).catch_unwind().await {
             Ok(response) => response,
             Err(_panic) => {

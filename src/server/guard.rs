@@ -2,8 +2,9 @@
 //!
 //! A head that [`head`](super::head) refuses is replaced by [`SUBSTITUTE`], so that hyper answers the
 //! requests before it in order, then the substitute, and closes. Which request is the substitute is
-//! told to the service beside the bytes ([`Refused`]), where no header can forge it. Requests have no
-//! bodies here, so heads follow each other and no other framing is needed.
+//! told to the service beside the bytes ([`Refused`]), where no header can forge it. A body is as long
+//! as the one `Content-Length` of its head says, and no other framing is let through, so that the next
+//! head begins where hyper takes it to begin.
 //!
 //! An HTTP/2 connection passes through unread but for its first bytes.
 
@@ -62,6 +63,8 @@ pub(super) struct Guard<IO> {
     scan: Scan,
     /// How much of `held` may be passed on.
     cleared: usize,
+    /// How much of a body is still to be passed on after that.
+    body: usize,
     /// Heads passed on.
     passed: u64,
     refused: Refused,
@@ -91,6 +94,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Guard<IO> {
             scan: fresh.clone(),
             fresh,
             cleared: 0,
+            body: 0,
             passed: 0,
             refused: Refused::default(),
             timer: None,
@@ -157,6 +161,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Guard<IO> {
             match self.scan.advance(&self.held) {
                 Ok(Some(length)) => {
                     self.cleared = length;
+                    self.body = self.scan.body();
                     self.passed += 1;
                     self.scan = self.fresh.clone();
                     self.timer = None;
@@ -222,6 +227,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<IO> {
             if this.cleared == 0 {
                 return Pin::new(&mut this.io).poll_read(cx, out);
             }
+        }
+        if this.cleared == 0 && this.body != 0 {
+            // Whoever reads the body has its time-out. An end within it is an end for hyper, too.
+            if this.held.is_empty() && ready!(this.poll_fill(cx))? == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            this.cleared = this.held.len().min(this.body);
+            this.body -= this.cleared;
         }
         if this.cleared == 0 && !ready!(this.poll_head(cx))? {
             return Poll::Ready(Ok(()));

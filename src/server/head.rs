@@ -55,6 +55,9 @@ pub struct Scan {
     /// There is a `Host`.
     named: bool,
     content_length: bool,
+    /// Method and target are of the one route with a body.
+    takes_body: bool,
+    body: usize,
 }
 
 /// Judges one complete request head.
@@ -113,14 +116,21 @@ impl Scan {
     }
 
     fn request_line(&mut self, line: &[u8]) -> Result<(), HeadFault> {
-        match request_line(line) {
+        self.takes_body = match request_line(line) {
             Err(HeadFault::Version) if self.http1_0 => {
                 let line = line.strip_suffix(b"HTTP/1.0").ok_or(HeadFault::Version)?;
                 self.host = true;
-                request_line(&[line, b"HTTP/1.1"].concat())
+                request_line(&[line, b"HTTP/1.1"].concat())?
             }
-            judged => judged,
-        }
+            judged => judged?,
+        };
+        Ok(())
+    }
+
+    /// How many bytes of body follow the head, once that is complete.
+    #[must_use]
+    pub fn body(&self) -> usize {
+        self.body
     }
 
     fn limit(&self) -> usize {
@@ -155,10 +165,11 @@ impl Scan {
         }
         if name.eq_ignore_ascii_case(b"content-length") {
             let first = !std::mem::replace(&mut self.content_length, true);
-            return content_length(first, value.trim_ascii());
+            self.body = content_length(first, value.trim_ascii(), self.takes_body)?;
+            return Ok(());
         }
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            return Err(HeadFault::Body);
+            return Err(unmeasured(self.takes_body));
         }
         field_name(name)
     }
@@ -183,7 +194,8 @@ fn name_and_value(line: &[u8]) -> Result<(&[u8], &[u8]), HeadFault> {
     }
 }
 
-fn request_line(line: &[u8]) -> Result<(), HeadFault> {
+/// Whether the request has a body.
+fn request_line(line: &[u8]) -> Result<bool, HeadFault> {
     let mut parts = line.split(|it| *it == b' ');
     let (method, target, version) = (parts.next(), parts.next(), parts.next());
     let method = method.unwrap_or_default();
@@ -207,7 +219,9 @@ fn request_line(line: &[u8]) -> Result<(), HeadFault> {
     if matches!(method, b"CONNECT" | b"TRACE") {
         return Err(HeadFault::Method);
     }
-    target_form(target.unwrap_or_default())
+    let target = target.unwrap_or_default();
+    target_form(target)?;
+    Ok(route::takes_body(method, target))
 }
 
 /// Origin-form (RFC 9112 §3.2.1) in the characters of RFC 3986, and braces: an SDK without a project
@@ -250,14 +264,30 @@ pub(super) fn is_loopback_host(value: &str) -> bool {
         || host.parse::<Ipv4Addr>().is_ok_and(|it| it.is_loopback())
 }
 
-/// As [`host_field`].
-pub(super) fn content_length(first: bool, value: &[u8]) -> Result<(), HeadFault> {
+/// How long the body is, on a route that takes one. As [`host_field`].
+pub(super) fn content_length(
+    first: bool,
+    value: &[u8],
+    takes_body: bool,
+) -> Result<usize, HeadFault> {
     match value {
         _ if !first => Err(HeadFault::Malformed("more than one Content-Length field")),
-        b"0" => Ok(()),
-        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => Err(HeadFault::Body),
+        b"0" => Ok(0),
+        [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit) => {
+            if !takes_body {
+                return Err(HeadFault::Body);
+            }
+            let length = str::from_utf8(value).ok().and_then(|it| it.parse().ok());
+            let fits = |it: &usize| *it <= route::batch::BODY_BYTES_MAX;
+            length.filter(fits).ok_or(HeadFault::BodyTooLarge)
+        }
         _ => Err(HeadFault::Malformed("the Content-Length field must be a number")),
     }
+}
+
+/// A body whose length is not told beforehand. Where none is taken, that is what is wrong with it.
+pub(super) fn unmeasured(takes_body: bool) -> HeadFault {
+    if takes_body { HeadFault::BodyLength } else { HeadFault::Body }
 }
 
 /// Refuses the underscore twins of [`TWINS`].

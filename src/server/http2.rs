@@ -6,6 +6,7 @@
 //! refused; what is judged is the path without it, and that is what is sent.
 
 use crate::exchange::HeadFault;
+use crate::route;
 use crate::server::head;
 
 use http::request::Parts;
@@ -31,10 +32,12 @@ pub(super) fn check(parts: &Parts, ended: bool) -> Result<(), HeadFault> {
     let target = parts.uri.path_and_query().map_or("", |it| it.as_str());
     head::target_form(target.as_bytes())?;
     authority(parts)?;
-    fields(parts)?;
+    let takes_body = route::takes_body(parts.method.as_str().as_bytes(), target.as_bytes());
+    fields(parts, takes_body)?;
+    // That it has the length that it tells is judged by `h2`.
     match ended || parts.headers.contains_key(header::CONTENT_LENGTH) {
         true => Ok(()),
-        false => Err(HeadFault::Body),
+        false => Err(head::unmeasured(takes_body)),
     }
 }
 
@@ -53,7 +56,7 @@ fn authority(parts: &Parts) -> Result<(), HeadFault> {
     head::host_field(first, name)
 }
 
-fn fields(parts: &Parts) -> Result<(), HeadFault> {
+fn fields(parts: &Parts, takes_body: bool) -> Result<(), HeadFault> {
     // What the same fields would take in HTTP/1: a colon, a space and CR LF each.
     let bytes: usize =
         parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
@@ -68,11 +71,11 @@ fn fields(parts: &Parts) -> Result<(), HeadFault> {
         return Err(head::field_too_long(name.as_str().as_bytes()));
     }
     if parts.headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(HeadFault::Body);
+        return Err(head::unmeasured(takes_body));
     }
     let lengths = parts.headers.get_all(header::CONTENT_LENGTH);
     for (at, value) in lengths.iter().enumerate() {
-        head::content_length(at == 0, value.as_bytes())?;
+        head::content_length(at == 0, value.as_bytes(), takes_body)?;
     }
     parts.headers.keys().try_for_each(|it| head::field_name(it.as_str().as_bytes()))
 }

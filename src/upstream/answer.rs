@@ -111,6 +111,12 @@ impl Answer {
         }
     }
 
+    /// The cloud's error code, such as `ModelArts.2775`.
+    #[must_use]
+    pub fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
     /// ModelArts says that the job does not exist. Any other 404 (a route that is not published, a
     /// page of a proxy, another project) says nothing about the job.
     #[must_use]

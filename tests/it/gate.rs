@@ -1,5 +1,6 @@
 //! The main job, end to end, under faults, kills and reloads; the forwarder.
 
+pub(crate) mod batch;
 pub(crate) mod crash;
 pub(crate) mod faults;
 pub(crate) mod forward;

@@ -37,6 +37,10 @@ fn now() -> Moment {
     Moment { now, latest: now }
 }
 
+fn peer(secure: bool) -> Peer {
+    Peer { address: None, local: false, secure, principal: None, certificate: None }
+}
+
 /// A request of an SDK that signs with `ak` and `sk`.
 fn signed(ak: &str, sk: &str, algorithm: &Algorithm, at: Timestamp) -> Parts {
     let token = Secret::new("token".to_owned());
@@ -56,7 +60,7 @@ fn signed(ak: &str, sk: &str, algorithm: &Algorithm, at: Timestamp) -> Parts {
 
 fn verify(head: &Parts, moment: Moment) -> Result<String, Error> {
     let value = head.headers["authorization"].to_str().unwrap();
-    keys().verify(value, head, PROJECT, moment).map(|it| it.id().to_owned())
+    keys().verify((value, head, b""), PROJECT, &peer(false), moment).map(|it| it.id().to_owned())
 }
 
 fn good() -> Parts {
@@ -76,7 +80,7 @@ fn a_signed_request_names_a_principal() {
     }
     let head = good();
     let value = head.headers["authorization"].to_str().unwrap();
-    let principal = keys().verify(value, &head, PROJECT, now()).unwrap();
+    let principal = keys().verify((value, &head, b""), PROJECT, &peer(false), now()).unwrap();
     assert_eq!(principal.groups(), ["keys/jobs"]);
     assert_eq!(*principal.tags(), [("team".to_owned(), "vision".to_owned())].into());
     assert_eq!(principal.method(), crate::policy::Method::Key);
@@ -143,7 +147,9 @@ fn each_check_has_its_error() {
 
     let head = good();
     let value = head.headers["authorization"].to_str().unwrap();
-    let other = keys().verify(value, &head, "0A1B2C", now()).map(|it| it.id().to_owned());
+    let other = keys()
+        .verify((value, &head, b""), "0A1B2C", &peer(false), now())
+        .map(|it| it.id().to_owned());
     assert_eq!(other, Err(Error::Project { header: PROJECT.to_owned() }));
 }
 

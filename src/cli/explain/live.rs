@@ -54,7 +54,7 @@ pub(super) async fn look_up(
     asked: &Asked<'_>,
 ) -> Result<(Query, Attributes), Error> {
     let target = Job::new(asked.project, asked.job).path();
-    let job = route::parse(&http::Method::DELETE, &target, job_ids)?;
+    let job = route::job(&target, job_ids)?;
     let (clock, metrics) = (Clock::system(), Metrics::new());
     let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
     let _stopping = stop.clone().drop_guard();

@@ -134,7 +134,8 @@ impl Entry {
         self.signed = Some(signed);
     }
 
-    /// Tells whether [`Entry::sending`] was called, also once the entry is gone.
+    /// Tells whether something may have been sent: since [`Entry::sending`], unless it ends as
+    /// `not_sent`. Also once the entry is gone.
     #[must_use]
     pub fn watch_sending(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.sending)
@@ -147,6 +148,9 @@ impl Entry {
 
     fn end(&mut self, outcome: Outcome) {
         let Some(Open { pending, notes }) = self.open.take() else { return };
+        if outcome.result == Ending::NotSent {
+            self.sending.store(false, Ordering::Release);
+        }
         let upstream_request_id = outcome.upstream_request_id.map(record::kept_request_id);
         let sent = self.signed.take().filter(|_| outcome.result.is_sent());
         let (access_key, date) = sent.map(|it| (it.access_key.into(), it.date.into())).unzip();

@@ -86,11 +86,15 @@ impl Notes for Queue {
 }
 
 impl Queue {
-    /// Adds a decision. Others that are added before the writer is told share its group.
+    /// Adds decisions that are written together. Others that are added before the writer is told
+    /// share their group.
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::Closed`], [`Error::Failed`].
-    pub(in crate::ledger) fn submit(&self, submission: Submission) -> Result<Submitted<'_>, Error> {
+    pub(in crate::ledger) fn submit(
+        &self,
+        submissions: Vec<Submission>,
+    ) -> Result<Submitted<'_>, Error> {
         let mut state = self.lock();
         if state.ended {
             return Err(Error::Failed);
@@ -98,11 +102,11 @@ impl Queue {
         if state.closing {
             return Err(Error::Closed);
         }
-        if QUEUE_MAX <= state.decisions {
+        if QUEUE_MAX < state.decisions + submissions.len() {
             return Err(Error::Busy);
         }
-        state.decisions += 1;
-        state.items.push(Item::Decision(submission));
+        state.decisions += submissions.len();
+        state.items.extend(submissions.into_iter().map(Item::Decision));
         Ok(Submitted(self))
     }
 
@@ -228,7 +232,7 @@ mod tests {
             queue.add(note());
             assert_eq!(queue.lock().asleep.is_none(), by_note, "{sleep:?}");
             queue.lock().asleep = Some(sleep);
-            let submitted = queue.submit(decision()).unwrap();
+            let submitted = queue.submit(vec![decision()]).unwrap();
             assert!(queue.lock().asleep.is_some(), "{sleep:?}: others may come before it is told");
             drop(submitted);
             assert!(queue.lock().asleep.is_none(), "{sleep:?}");
@@ -245,7 +249,7 @@ mod tests {
 
         // A decision that is there does not wait, and takes along what does.
         queue.add(note());
-        let submitted = queue.submit(decision()).unwrap();
+        let submitted = queue.submit(vec![decision()]).unwrap();
         assert_eq!(queue.take(Duration::MAX).items.len(), 2);
         drop(submitted);
         queue.close();

@@ -101,6 +101,75 @@ async fn refused_heads_are_answered_and_close() {
     world.stop().await;
 }
 
+/// The framing attacks again, on the one route that takes a body.
+#[tokio::test]
+async fn a_body_is_as_long_as_its_one_content_length() {
+    const LENGTH: &str = "411 Lychgate.4111";
+    const TOO_LARGE: &str = "413 Lychgate.4131";
+    let batch = |fields: &str, rest: &str| {
+        format!(
+            "POST /v2/p/training-jobs/batch-delete HTTP/1.1\r\nHost: gate\r\n{fields}\r\n\r\n{rest}"
+        )
+    };
+    let chunked = "5\r\nabcde\r\n0\r\n\r\n";
+    let world = World::start(limits()).await;
+    for (number, request, expected) in [
+        (14, batch("Content-Length: 5\r\nTransfer-Encoding: chunked", chunked), LENGTH),
+        (14, batch("Transfer-Encoding: chunked\r\nContent-Length: 5", chunked), LENGTH),
+        (15, batch("Content-Length: 5\r\nContent-Length: 5", "abcde"), MALFORMED),
+        (15, batch("Content-Length: 5\r\nContent-Length: 0", "abcde"), MALFORMED),
+        (16, batch("Content-Length: +5", "abcde"), MALFORMED),
+        (16, batch("Content-Length: 05", "abcde"), MALFORMED),
+        (16, batch("Content-Length: 5, 5", "abcde"), MALFORMED),
+        (16, batch("Content-Length: 0x5", "abcde"), MALFORMED),
+        (16, batch("Content-Length: 18446744073709551617", "abcde"), TOO_LARGE),
+        (17, batch("Transfer-Encoding: chunked", chunked), LENGTH),
+        (17, batch("Transfer-Encoding: identity", "abcde"), LENGTH),
+        (18, batch("Content-Length: 32769", "abcde"), TOO_LARGE),
+        // Elsewhere there is no body, whatever stands in it.
+        (18, batch("Content-Length: 5", "abcde").replace("POST", "PUT"), BODY),
+        (18, batch("Content-Length: 5", "abcde").replace("batch-delete", "batch-delete?"), BODY),
+        (18, batch("Content-Length: 5", "abcde").replace("batch-delete", "j"), BODY),
+    ] {
+        let before = world.reached();
+        let answers = world.answers(format!("{GOOD}{request}{GOOD}").as_bytes()).await;
+        assert_eq!(answers.len(), 2, "{number}: {answers:?}");
+        assert_eq!(answers[1], expected, "{number}: {request:?}");
+        assert_eq!(world.reached(), before + 1, "{number}");
+    }
+    // What looks like a request within a body is a part of the body, and the next request is the one
+    // behind it, in however many pieces all of them arrive.
+    let inner = GOOD.trim_end().to_owned() + "\r\n\r\n";
+    let whole = batch(&format!("Content-Length: {}", inner.len()), &inner) + GOOD;
+    for pieces in [whole.len(), 100, 7, 1] {
+        let mut stream = world.connect().await;
+        stream.set_nodelay(true).unwrap();
+        for piece in whole.as_bytes().chunks(pieces) {
+            stream.write_all(piece).await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        stream.shutdown().await.unwrap();
+        let answers = crate::support::toy::split(&read_to_end(&mut stream).await);
+        let [first, second] = answers.as_slice() else { panic!("{answers:?}") };
+        assert!(
+            first.ends_with(&format!(" POST /v2/p/training-jobs/batch-delete {inner}")),
+            "{first}"
+        );
+        assert!(second.ends_with(" DELETE /v2/p/training-jobs/j"), "{second}");
+    }
+    // Less than was announced is no request, and what is behind it none either.
+    let before = world.reached();
+    let mut stream = world.connect().await;
+    stream.write_all(batch("Content-Length: 6", "abcde").as_bytes()).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = Vec::new();
+    within(stream.read_to_end(&mut answer)).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.is_empty() || answer.ends_with("broken off"), "{answer}");
+    assert!(world.reached() <= before + 1);
+    world.stop().await;
+}
+
 #[tokio::test]
 async fn odd_but_harmless_heads_reach_the_router_as_they_came() {
     let world = World::start(limits()).await;

@@ -36,7 +36,7 @@ fn files(certificate: &str, key: &str, client_ca: Option<&str>) -> Files {
 struct Mirror;
 
 impl Handler for Mirror {
-    async fn handle(&self, Arrival { head, peer, fault }: Arrival) -> Response<Body> {
+    async fn handle(&self, Arrival { head, peer, fault, .. }: Arrival) -> Response<Body> {
         let (secure, local) = (peer.secure, peer.local);
         let text = format!("{:?} secure={secure} local={local} {fault:?}", head.version);
         Response::new(text.into())

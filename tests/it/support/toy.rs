@@ -6,6 +6,7 @@ use lychgate::server::{Admission, Limits, Listener, Place, Serving};
 
 use axum::body::Body;
 use http::Response;
+use http_body_util::{BodyExt, Collected};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -174,7 +175,7 @@ struct Toy {
 }
 
 impl Handler for Toy {
-    async fn handle(&self, Arrival { head, fault, .. }: Arrival) -> Response<Body> {
+    async fn handle(&self, Arrival { head, fault, body, .. }: Arrival) -> Response<Body> {
         if let Some(fault) = fault {
             return answer(&Refusal::Head(fault));
         }
@@ -184,7 +185,13 @@ impl Handler for Toy {
             "/wait" => self.gate.acquire().await.unwrap().forget(),
             _ => (),
         }
-        let body = format!("{number} {} {}", head.method, head.uri);
+        let mut text = format!("{number} {} {}", head.method, head.uri);
+        match body.collect().await.map(Collected::to_bytes) {
+            Ok(body) if body.is_empty() => (),
+            Ok(body) => text += &format!(" {}", String::from_utf8_lossy(&body)),
+            Err(_) => text += " broken off",
+        }
+        let body = text;
         Response::builder().status(202).body(Body::from(body)).unwrap()
     }
 }

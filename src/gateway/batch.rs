@@ -1,0 +1,144 @@
+//! A batch: each job is judged, recorded and deleted as if it had been asked for alone, but all of
+//! them or none. The cloud's own batch call is not used: it checks no single job and tells no single
+//! outcome.
+
+use super::resolve::{Judged, Question};
+use super::{Gateway, Permitted, Ruling};
+use crate::exchange::{Exchange, JobFault, Refusal, Reply};
+use crate::ledger::Ending;
+use crate::policy::{Decision, Job};
+use crate::telemetry::Trace;
+
+use futures_util::{StreamExt, stream};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How many jobs of one batch are looked up, or deleted, at once.
+const AT_ONCE: usize = 16;
+
+/// The limit for all look-ups of a batch together.
+const JUDGED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How many jobs the text of an answer names; its list names all.
+const NAMED_MAX: usize = 3;
+
+/// Which status a batch gets whose jobs would get several, the first of them: what is certain before
+/// what may pass.
+const STATUSES: [u16; 5] = [403, 429, 400, 409, 503];
+
+impl Gateway {
+    /// Answers each question by itself.
+    pub(super) async fn judge_all(
+        &self,
+        trace: &Trace,
+        questions: Vec<Question>,
+    ) -> Result<Vec<Judged>, Refusal> {
+        let judging = stream::iter(questions).map(|it| self.resolve(trace, it));
+        let judged = timeout(JUDGED_WITHIN, judging.buffered(AT_ONCE).collect()).await;
+        judged.map_err(|_| Refusal::AttributesUnavailable)
+    }
+
+    /// Deletes all of `judged` if all may be deleted, and none of them otherwise. A job that is gone
+    /// already is no hindrance, so that a batch can be repeated.
+    pub(super) async fn delete_all(
+        &self,
+        exchange: &Exchange,
+        judged: Vec<Judged>,
+        kinds: &[&str],
+    ) -> Result<Reply, Refusal> {
+        let jobs: Vec<_> =
+            judged.iter().map(|it| Arc::clone(&it.basis.question.query.job)).collect();
+        let mistaken: Vec<_> =
+            judged.iter().zip(kinds).map(|(it, kind)| is_mistaken(it, kind)).collect();
+        let mut permitted = Vec::new();
+        let mut refused = Vec::new();
+        let ruled = self.record(exchange, judged).await?;
+        for ((index, ruled), mistaken) in ruled.into_iter().enumerate().zip(mistaken) {
+            match ruled {
+                Ruling::Permitted(_) if mistaken => refused.push((index, Fate::of_another_kind())),
+                Ruling::Permitted(it) => permitted.push((index, it)),
+                Ruling::Ended(ended) => refused.extend(Fate::of(ended).map(|it| (index, it))),
+            }
+        }
+        if !refused.is_empty() {
+            for (_, Permitted { entry, .. }) in permitted {
+                entry.close(Ending::NotSent.into());
+            }
+            let worst = refused.iter().min_by_key(|(_, it)| it.rank());
+            let code = worst.map_or(0, |(_, it)| it.code);
+            let text = "cannot be deleted, and nothing was sent";
+            return Err(answer(code, text, &jobs, refused));
+        }
+        let sending = stream::iter(permitted)
+            .map(async |(index, it)| (index, Fate::of(self.send(exchange, it).await)));
+        let ended: Vec<_> = sending.buffer_unordered(AT_ONCE).collect().await;
+        let mut failed: Vec<_> =
+            ended.into_iter().filter_map(|(index, fate)| Some((index, fate?))).collect();
+        if failed.is_empty() {
+            return Ok(Reply::AllDone);
+        }
+        failed.sort_by_key(|(index, _)| *index);
+        let text = "are not known to be accepted; the others are: repeat the batch, that is safe";
+        Err(answer(5024, text, &jobs, failed))
+    }
+}
+
+/// The caller takes the job for one of another kind than the cloud does. Only told to who may delete
+/// the job.
+fn is_mistaken(judged: &Judged, kind: &str) -> bool {
+    let known = judged.basis.attributes.kind.value();
+    matches!(judged.decision, Decision::Allow(_)) && known.is_some_and(|it| it != kind)
+}
+
+/// Why a job is not accepted for deletion.
+struct Fate {
+    /// As it would be the gate's own.
+    code: u16,
+    error_code: String,
+    text: String,
+}
+
+impl Fate {
+    /// Nothing if the job is accepted or gone.
+    fn of(ended: Result<Reply, Refusal>) -> Option<Self> {
+        let refusal = match ended {
+            Ok(Reply::Answered(answer)) if answer.is_no_such_job() => return None,
+            Ok(Reply::Answered(answer)) if !answer.status.is_success() => {
+                let status = answer.status;
+                let error_code = answer.code().unwrap_or("Lychgate.5023").to_owned();
+                let text = format!("ModelArts answered {status}");
+                return Some(Self { code: status.as_u16() * 10, error_code, text });
+            }
+            Ok(_) => return None,
+            Err(refusal) => refusal,
+        };
+        let error_code = format!("Lychgate.{}", refusal.code());
+        Some(Self { code: refusal.code(), error_code, text: refusal.to_string() })
+    }
+
+    fn of_another_kind() -> Self {
+        let text = "`kind` is not the job's own".to_owned();
+        Self { code: 4008, error_code: "Lychgate.4008".to_owned(), text }
+    }
+
+    fn rank(&self) -> usize {
+        let status = self.code / 10;
+        STATUSES.iter().position(|it| *it == status).unwrap_or(STATUSES.len())
+    }
+}
+
+/// The answer of a batch that is not done, about the jobs that `faults` names by their place.
+fn answer(code: u16, text: &str, jobs: &[Arc<Job>], faults: Vec<(usize, Fate)>) -> Refusal {
+    let faults = faults.into_iter().filter_map(|(index, Fate { error_code, text, .. })| {
+        let id = jobs.get(index)?.training_job_id.clone();
+        Some(JobFault { index, id, error_code, error_msg: text })
+    });
+    let faults: Vec<_> = faults.collect();
+    let named = faults.iter().take(NAMED_MAX);
+    let named = named.map(|it| format!("jobs[{}] {}: {}", it.index, it.id, it.error_msg));
+    let named = named.collect::<Vec<_>>().join("; ");
+    let more = if NAMED_MAX < faults.len() { "; and more" } else { "" };
+    let text = format!("{} of {} jobs {text}: {named}{more}", faults.len(), jobs.len());
+    Refusal::Batch { code, text, jobs: faults }
+}
