@@ -80,8 +80,7 @@ impl Resolver {
     pub async fn look_up(
         &self,
         upstream: &Upstream,
-        query: &Query,
-        wanted: Sources,
+        (query, wanted): (&Query, Sources),
         trace: &Trace,
         attributes: &mut Attributes,
     ) -> Round {

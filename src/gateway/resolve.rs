@@ -61,7 +61,8 @@ impl Gateway {
                 break decision;
             }
             let resolver = &self.resolver;
-            let mut round = resolver.look_up(upstream, query, wanted, trace, &mut attributes).await;
+            let mut round =
+                resolver.look_up(upstream, (query, wanted), trace, &mut attributes).await;
             asked = asked.union(wanted);
             look_ups.append(&mut round.look_ups);
             known_since = known_since.or(round.asked);

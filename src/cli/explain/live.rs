@@ -75,7 +75,7 @@ pub(super) async fn look_up(
     let trace = tracer.begin(&HeaderMap::new(), query.now);
     let resolver = Resolver { words: gate.pool_words.clone(), metrics, clock };
     let (mut res, wanted) = (Attributes::default(), Sources { details: true, tags: true });
-    let round = resolver.look_up(upstream, &query, wanted, &trace, &mut res).await;
+    let round = resolver.look_up(upstream, (&query, wanted), &trace, &mut res).await;
     for (what, unknown) in round.unknown {
         match unknown {
             Unknown::NotFound(answer) if answer.is_no_such_job() => return Err(Error::NoSuchJob),
