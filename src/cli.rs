@@ -15,6 +15,7 @@ mod process;
 mod serve;
 mod sign;
 mod test;
+mod who_can;
 
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -101,6 +102,7 @@ enum Command {
     Serve(serve::Arguments),
     Sign(sign::Arguments),
     Test(test::Arguments),
+    WhoCan(who_can::Arguments),
 }
 
 /// What a command prints.
@@ -143,6 +145,7 @@ pub fn run() -> Exit {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::WhoCan(arguments) => who_can::run(&arguments),
     }
 }
 

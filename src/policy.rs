@@ -13,7 +13,9 @@ mod language;
 pub use self::author::explain::{Actual, Change, Check, Expected, Explanation, Holds, Judged, Way};
 pub use self::author::render::render;
 pub use self::author::suite::{Case, Coverage, Suites};
-pub use self::diff::{Cause, Comparison, Difference, Effort, Shift, Undecided, Verdict};
+pub use self::diff::{
+    Cause, Comparison, Could, Difference, Effort, Receiver, Shift, Undecided, Verdict,
+};
 pub use self::engine::decision::{Answer, Decision, Denial, Doubt, Permit, Reason, StatementName};
 pub use self::engine::principal::{Method, Principal};
 pub use self::engine::query::{Attribute, Attributes, Job, Query, Sources};

@@ -4,11 +4,11 @@ mod live;
 mod save;
 mod text;
 
-use self::live::Asked;
+pub(super) use self::live::Asked;
 use super::policies::{Directory, Position};
 use super::{Exit, Format, check, test};
 use crate::config::Config;
-use crate::policy::{Actual, Case, Change, Explanation, Judged, Query, Set, Way};
+use crate::policy::{Actual, Attributes, Case, Change, Explanation, Judged, Query, Set, Way};
 use crate::text::escaped;
 
 use serde::Serialize;
@@ -144,7 +144,7 @@ struct ChangeReport<'a> {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error("write the case as FILE#NAME, such as `protect.yaml#prod stays`")]
     Form,
     #[error(
@@ -191,6 +191,33 @@ fn live(config: &Path, arguments: &Arguments) -> Exit {
         Ok(config) => config,
         Err(error) => return super::complain(&error, Exit::Invalid),
     };
+    let asked = Asked {
+        project: project.as_deref().unwrap_or_default(),
+        job: job.as_deref().unwrap_or_default(),
+        principal: principal.as_deref().unwrap_or_default(),
+        groups,
+        tags,
+    };
+    looked_up(&config, &asked, |directory, set, query, attributes| {
+        let explanation = set.explain(query, attributes);
+        if let Some(path) = save {
+            let (who, job) = (query.principal.id(), &query.job.training_job_id);
+            let name = format!("{who} deletes {job} at {}", query.now);
+            let decision = &explanation.decision;
+            if let Err(error) = save::append(path, &name, query, attributes, decision) {
+                return super::complain(&error, Exit::Failed);
+            }
+        }
+        show(&Report::new(None, query, &explanation, set, directory), arguments.format)
+    })
+}
+
+/// Looks a job up as the gate of this configuration would, and answers with its policies.
+pub(super) fn looked_up(
+    config: &Config,
+    asked: &Asked<'_>,
+    answer: impl FnOnce(&Directory, &Set, &Query, &Attributes) -> Exit,
+) -> Exit {
     let Some(gate) = config.gate() else {
         return super::complain(&Error::Forwarder, Exit::Invalid);
     };
@@ -203,26 +230,9 @@ fn live(config: &Path, arguments: &Arguments) -> Exit {
         let _ = test::sound(&directory);
         return Exit::Invalid;
     };
-    let asked = Asked {
-        project: project.as_deref().unwrap_or_default(),
-        job: job.as_deref().unwrap_or_default(),
-        principal: principal.as_deref().unwrap_or_default(),
-        groups,
-        tags,
-    };
     super::block_on(async {
-        let (query, attributes) = live::look_up(gate, config.job_ids, &asked).await?;
-        let explanation = set.explain(&query, &attributes);
-        if let Some(path) = save {
-            let (who, job) = (query.principal.id(), &query.job.training_job_id);
-            let name = format!("{who} deletes {job} at {}", query.now);
-            let decision = &explanation.decision;
-            if let Err(error) = save::append(path, &name, &query, &attributes, decision) {
-                return Ok(super::complain(&error, Exit::Failed));
-            }
-        }
-        let report = Report::new(None, &query, &explanation, set, &directory);
-        Ok::<_, live::Error>(show(&report, arguments.format))
+        let (query, attributes) = live::look_up(gate, config.job_ids, asked).await?;
+        Ok::<_, live::Error>(answer(&directory, set, &query, &attributes))
     })
 }
 
@@ -235,7 +245,7 @@ fn show(report: &Report<'_>, format: Format) -> Exit {
 }
 
 /// The case that `FILE#NAME` names; the file with or without `tests/` and `.yaml`.
-fn find<'a>(named: &str, cases: &'a [Case]) -> Result<&'a Case, Error> {
+pub(super) fn find<'a>(named: &str, cases: &'a [Case]) -> Result<&'a Case, Error> {
     let (file, name) = named.split_once('#').ok_or(Error::Form)?;
     let stem = file.strip_prefix("tests/").unwrap_or(file);
     let path = format!("tests/{}.yaml", stem.strip_suffix(".yaml").unwrap_or(stem));

@@ -20,7 +20,10 @@ mod space;
 #[cfg(test)]
 mod tests;
 mod typed;
+mod who;
 mod witness;
+
+pub use self::who::{Could, Receiver};
 
 use self::circuit::Circuit;
 use self::encode::{Encoded, Model, Side};
@@ -250,6 +253,9 @@ struct Answers {
     first_allow: Vec<Literal>,
     /// Some Allow of the guardrails may hold.
     within: Literal,
+    /// Some Allow of the guardrails holds, or there is none; and some other Allow does.
+    ceiling: Literal,
+    allows: Literal,
 }
 
 impl Answers {
@@ -269,6 +275,8 @@ impl Answers {
             first_deny: first(circuit, &side.denies),
             first_allow: first(circuit, &side.allows),
             within: ceiling.may_hold,
+            ceiling: ceiling.holds,
+            allows: allow.holds,
             side,
         }
     }

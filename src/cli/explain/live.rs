@@ -18,15 +18,15 @@ use tokio_util::task::TaskTracker;
 
 /// Who would ask for which job.
 #[derive(Debug)]
-pub(super) struct Asked<'a> {
-    pub(super) project: &'a str,
-    pub(super) job: &'a str,
+pub(in crate::cli) struct Asked<'a> {
+    pub(in crate::cli) project: &'a str,
+    pub(in crate::cli) job: &'a str,
     /// `source/name`.
-    pub(super) principal: &'a str,
+    pub(in crate::cli) principal: &'a str,
     /// Without the source.
-    pub(super) groups: &'a [String],
+    pub(in crate::cli) groups: &'a [String],
     /// `key=value`.
-    pub(super) tags: &'a [String],
+    pub(in crate::cli) tags: &'a [String],
 }
 
 #[derive(Debug, thiserror::Error)]

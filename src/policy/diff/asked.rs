@@ -3,7 +3,7 @@
 use super::automaton::{Lane, Part};
 use super::glob::Glob;
 use super::parts;
-use super::point::Variable;
+use super::point::{Setting, Variable};
 use super::typed::Cuts;
 use crate::policy::Set;
 use crate::policy::engine::condition::{Condition, Listed, Operand, Operands, Resource, Test, Urn};
@@ -155,6 +155,28 @@ impl Survey {
                 Projects::Like(it) => {
                     self.lane(Variable::Project, Glob::pieces(it), Part::Whole);
                 }
+            }
+        }
+    }
+
+    /// Makes classes of their own of what variables hold that do not vary.
+    pub(super) fn fix(&mut self, holds: impl Fn(&Variable) -> Option<Setting>) {
+        let fixed: Vec<_> =
+            self.asked.keys().filter_map(|it| Some((it.clone(), holds(it)?))).collect();
+        for (variable, setting) in fixed {
+            match setting {
+                Setting::Text(it) => self.lane(variable, Glob::text(&it, false), Part::Whole),
+                Setting::Texts(them) => {
+                    for it in them {
+                        self.lane(variable.clone(), Glob::text(&it, false), Part::Whole);
+                    }
+                }
+                Setting::Number(it) => {
+                    let cuts = &mut self.asked.entry(variable).or_default().cuts;
+                    let number = Decimal::parse(&it.to_string()).map(Decimal::into_owned);
+                    cuts.numbers.extend(number);
+                }
+                _ => (),
             }
         }
     }

@@ -99,6 +99,15 @@ impl Model {
     pub(super) fn new(sets: &[&Set], budget: &mut Budget<'_>) -> Result<Self, Exhausted> {
         let mut survey = Survey::default();
         sets.iter().for_each(|it| survey.add(it));
+        Self::of(sets, survey, budget)
+    }
+
+    /// What is asked, which is at least what these sets ask.
+    pub(super) fn of(
+        sets: &[&Set],
+        mut survey: Survey,
+        budget: &mut Budget<'_>,
+    ) -> Result<Self, Exhausted> {
         let refined = survey.finish();
         let space = Space::new(survey, budget)?;
         let circuit = Circuit::new();
@@ -287,8 +296,9 @@ impl Model {
         Ok(res)
     }
 
-    fn grant(&mut self, grant: &Grant<'_>) -> Literal {
-        let whom = match grant.to {
+    /// Whoever asks is one of those that a target names.
+    pub(super) fn whom(&mut self, target: Target<'_>) -> Literal {
+        match target {
             Target::Any => self.circuit.constant(true),
             Target::Group(it) => self.chosen(&Variable::Groups, |world| {
                 world.query.principal.groups().iter().any(|group| group == it)
@@ -299,7 +309,11 @@ impl Model {
             Target::User(it) => {
                 self.chosen(&Variable::Caller, |world| world.query.principal.id() == it)
             }
-        };
+        }
+    }
+
+    fn grant(&mut self, grant: &Grant<'_>) -> Literal {
+        let whom = self.whom(grant.to);
         let project = match grant.projects {
             Projects::All => self.circuit.constant(true),
             Projects::Like(it) => self.chosen(&Variable::Project, |world| {

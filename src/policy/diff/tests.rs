@@ -199,3 +199,75 @@ fn requests_are_small() {
     assert_eq!(it.attributes, expected.attributes);
     assert_eq!(format!("{:?}", it.query), format!("{:?}", expected.query));
 }
+
+/// Whoever is said to be able to is allowed, and whoever is not never is.
+#[test]
+fn who_can_is_what_the_engine_allows() {
+    let identity = [
+        (
+            "identity/owners.json",
+            r#"{"StringEquals": {"lychgate:jobOwner": "${g:PrincipalTag/u}"}}"#,
+        ),
+        ("identity/all.json", r#"{"StringEquals": {"lychgate:jobPhase": "Completed"}}"#),
+        ("identity/other.json", r#"{"StringEquals": {"modelarts:poolId": "pool-b"}}"#),
+        ("identity/office.json", r#"{"NumberLessThan": {"lychgate:timeOfDay": "900"}}"#),
+    ];
+    let statement = |condition: &str| {
+        let statement = r#"{"Effect": "Allow", "Action": ["*"], "Condition": "#;
+        format!(r#"{{"Version": "5.0", "Statement": [{statement}{condition}}}]}}"#)
+    };
+    let mut files: Vec<_> = identity.iter().map(|(path, it)| (*path, statement(it))).collect();
+    let guardrail = deny("IpAddress", "g:SourceIp", r#""10.0.0.0/8""#);
+    files.push((
+        "guardrails/g.json",
+        format!(r#"{{"Version": "5.0", "Statement": [{guardrail}]}}"#),
+    ));
+    let attachments = r#"[
+        {"to": ["group:corp/owners"], "policies": ["owners"]},
+        {"to": ["user:corp/anna"], "policies": ["all"]},
+        {"to": ["source:keys"], "policies": ["other"]},
+        {"to": ["any"], "policies": ["office"]}
+    ]"#;
+    files.push(("attachments.yaml", attachments.to_owned()));
+    let files: Files = files.into_iter().collect();
+    let set = Set::compile(&files, &Limits::default()).set.unwrap();
+    let mut job = Point::new();
+    job.set(&Variable::JobOwner, &Setting::Text("li_na".to_owned()));
+    job.set(&Variable::JobPhase, &Setting::Text("Completed".to_owned()));
+    job.set(&Variable::PoolId, &Setting::Texts(vec!["pool-a".to_owned()]));
+    let effort = Effort { steps: 1_000_000, go_on: &|| true };
+    let found = set.who_can(&job.query, &job.attributes, effort);
+    let could = |target: &str| &found.iter().find(|it| it.target == target).unwrap().could;
+    assert_eq!(found.len(), 4);
+    assert_eq!(*could("user:corp/anna"), Could::Yes { by: "identity/all#1".to_owned() });
+    for (target, key, by) in [
+        ("any", "g:CurrentTime", "identity/office#1"),
+        ("group:corp/owners", "g:PrincipalTag/u", "identity/owners#1"),
+        ("source:keys", "g:CurrentTime", "identity/office#1"),
+    ] {
+        let Could::If { keys, by: found } = could(target) else {
+            panic!("{target}: {:?}", could(target));
+        };
+        assert_eq!(keys.len(), 1, "{target}: {keys:?}");
+        assert!(keys[0].0 == key || keys[0].0 == "g:CurrentTime", "{target}: {keys:?}");
+        assert!(found == by || found == "identity/office#1", "{target}: {found}");
+    }
+    // The same job, unfinished, with nothing known of its owner.
+    job.set(&Variable::JobPhase, &Setting::Text("Running".to_owned()));
+    let deny = deny("StringEquals", "lychgate:jobPhase", r#""Running""#);
+    let all = [("guardrails/g.json", format!(r#"{{"Version": "5.0", "Statement": [{deny}]}}"#))];
+    let denied: Files = files
+        .iter()
+        .filter(|(path, _)| *path != "guardrails/g.json")
+        .map(|(path, bytes)| (path.to_owned(), bytes.to_vec()))
+        .chain(all.map(|(path, text)| (path.to_owned(), text.into_bytes())))
+        .collect();
+    let set = Set::compile(&denied, &Limits::default()).set.unwrap();
+    for it in set.who_can(&job.query, &job.attributes, effort) {
+        let by = match it.target.as_str() {
+            "user:corp/anna" | "any" | "source:keys" | "group:corp/owners" => "guardrails/g#1",
+            other => panic!("{other}"),
+        };
+        assert_eq!(it.could, Could::No { by: by.to_owned() }, "{}", it.target);
+    }
+}

@@ -1,0 +1,296 @@
+//! Who could delete a job: for everybody whom something is attached to, with the job as it is and
+//! everything else free.
+
+use super::asked::Survey;
+use super::encode::Model;
+use super::point::{Point, Setting, Variable};
+use super::search::{Budget, Exhausted, Literal};
+use super::{Answers, Effort, Verdict};
+use crate::policy::engine::decision;
+use crate::policy::language::attachments::Target;
+use crate::policy::{Answer, Attributes, Query, Set};
+
+/// Somebody whom policies are attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receiver {
+    /// As in attachments.yaml: `group:corp/ml-research`.
+    pub target: String,
+    /// Whether the job could be deleted.
+    pub could: Could,
+}
+
+/// Whether somebody could delete a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Could {
+    /// Whoever it is and whatever else holds in the usual case: nothing more need be so.
+    Yes {
+        /// The statement that allows it.
+        by: String,
+    },
+    /// With these keys holding these values.
+    If {
+        /// Key and value; none of them can be left out.
+        keys: Vec<(String, String)>,
+        /// The statement that allows it then.
+        by: String,
+    },
+    /// Never.
+    No {
+        /// What stands in the way: `none` where nothing allows it, `ceiling` where what does is
+        /// outside the guardrails, or else a Deny.
+        by: String,
+    },
+    /// It cannot be said.
+    Undecided,
+}
+
+/// What is free: who asks, and how.
+fn is_circumstance(variable: &Variable) -> bool {
+    matches!(
+        variable,
+        Variable::Agent
+            | Variable::Caller
+            | Variable::Groups
+            | Variable::Method
+            | Variable::Now
+            | Variable::PrincipalTag(_)
+            | Variable::Secure
+            | Variable::SourceIp
+    )
+}
+
+/// The key by which a circumstance is named.
+fn key(variable: &Variable) -> String {
+    match variable {
+        Variable::Agent => "g:UserAgent".to_owned(),
+        Variable::Caller => "g:UserId".to_owned(),
+        Variable::Groups => "lychgate:groups".to_owned(),
+        Variable::Method => "lychgate:authMethod".to_owned(),
+        Variable::Now => "g:CurrentTime".to_owned(),
+        Variable::PrincipalTag(tag) => format!("g:PrincipalTag/{tag}"),
+        Variable::Secure => "g:SecureTransport".to_owned(),
+        Variable::SourceIp => "g:SourceIp".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+impl Set {
+    /// For everybody whom something is attached to, whether the job of `query` could be deleted:
+    /// the job, its upstream and `attributes` are as they are, the time and the caller are free.
+    #[must_use]
+    pub fn who_can(
+        &self,
+        query: &Query,
+        attributes: &Attributes,
+        effort: Effort<'_>,
+    ) -> Vec<Receiver> {
+        let mut targets: Vec<_> = self.attachments.grants().iter().map(|it| it.to).collect();
+        targets.dedup();
+        let mut budget = Budget { steps: effort.steps, go_on: effort.go_on };
+        let job = Point { query: query.clone(), attributes: attributes.clone() };
+        let mut asked = Asked::new(self, &job, &mut budget);
+        let receiver = |target: Target<'_>| {
+            let found = match &mut asked {
+                Ok(asked) => asked.could(target, &mut budget),
+                Err(Exhausted) => Err(Exhausted),
+            };
+            Receiver { target: name(target), could: found.unwrap_or(Could::Undecided) }
+        };
+        targets.into_iter().map(receiver).collect()
+    }
+}
+
+fn name(target: Target<'_>) -> String {
+    match target {
+        Target::Any => "any".to_owned(),
+        Target::Group(it) => format!("group:{it}"),
+        Target::Source(it) => format!("source:{it}"),
+        Target::User(it) => format!("user:{it}"),
+    }
+}
+
+impl Model {
+    /// The variable holds exactly this, which has a class of its own.
+    fn fixed(&mut self, variable: &Variable, setting: &Setting) -> Vec<Literal> {
+        let (Some(bound), Some(domain)) =
+            (self.bounds.get(variable), self.space.domains.get(variable))
+        else {
+            return Vec::new();
+        };
+        let circuit = &mut self.circuit;
+        let mut is = |setting: &Setting| {
+            bound.tree.any(circuit, |at| {
+                let leaf = domain.leaves.get(bound.split(at).0);
+                leaf.is_some_and(|it| it.setting == *setting && it.is_sure)
+            })
+        };
+        match setting {
+            Setting::Texts(them) => {
+                let them: Vec<_> = them.iter().map(|it| Setting::Text(it.clone())).collect();
+                let mut res: Vec<_> = them.iter().map(&mut is).collect();
+                res.push(!bound.tree.any(circuit, |at| {
+                    let leaf = domain.leaves.get(bound.split(at).0);
+                    leaf.is_none_or(|it| !them.contains(&it.setting))
+                }));
+                res
+            }
+            Setting::Absent => vec![bound.absent],
+            Setting::Unavailable => vec![bound.unavailable],
+            one => vec![is(one)],
+        }
+    }
+
+    /// The variable holds a text of the class of this one; nothing if nobody asks for it.
+    fn class_of(&mut self, variable: &Variable, text: &str) -> Option<Literal> {
+        let (bound, domain) = (self.bounds.get(variable)?, self.space.domains.get(variable)?);
+        Some(bound.tree.any(&mut self.circuit, |at| domain.is_of(bound.split(at).0, text)))
+    }
+}
+
+struct Asked<'a> {
+    set: &'a Set,
+    job: &'a Point,
+    model: Model,
+    answers: Answers,
+    /// The job is as it is.
+    given: Vec<Literal>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(set: &'a Set, job: &'a Point, budget: &mut Budget<'_>) -> Result<Self, Exhausted> {
+        let mut survey = Survey::default();
+        survey.add(set);
+        survey.fix(|it| (!is_circumstance(it)).then(|| job.setting(it)));
+        let mut model = Model::of(&[set], survey, budget)?;
+        let side = model.side(set, budget)?;
+        let answers = Answers::new(&mut model, side);
+        let fixed: Vec<_> =
+            model.bounds.keys().filter(|it| !is_circumstance(it)).cloned().collect();
+        let given = fixed.iter().flat_map(|it| model.fixed(it, &job.setting(it))).collect();
+        Ok(Self { set, job, model, answers, given })
+    }
+
+    fn could(&mut self, target: Target<'_>, budget: &mut Budget<'_>) -> Result<Could, Exhausted> {
+        let usual = self.usual(target);
+        let verdict = self.judge(&usual);
+        if let (Answer::Allow, Some(by)) = (verdict.answer, &verdict.decider) {
+            return Ok(Could::Yes { by: by.clone() });
+        }
+        let whom = self.model.whom(target);
+        let who = [self.given.as_slice(), &[whom]].concat();
+        let question = [who.as_slice(), &[self.answers.allow]].concat();
+        let sure = !self.model.unsure;
+        let certain = [question.as_slice(), &[sure]].concat();
+        // Another name comes last of all that could be otherwise.
+        let same = self.model.class_of(&Variable::Caller, usual.query.principal.id());
+        let by_name = match same {
+            Some(it) => {
+                let same = [certain.as_slice(), &[it]].concat();
+                !self.model.circuit.search.solve(&same, budget)?
+            }
+            None => true,
+        };
+        if by_name && !self.model.circuit.search.solve(&certain, budget)? {
+            let open = self.model.circuit.search.solve(&question, budget)?;
+            return match open {
+                true => Ok(Could::Undecided),
+                false => Ok(Could::No { by: self.obstacle(&who, budget)? }),
+            };
+        }
+        let fits = |it: &Point| {
+            let same = self.model.bounds.keys().filter(|it| !is_circumstance(it));
+            self.judge(it).answer == Answer::Allow
+                && is(it, target)
+                && same
+                    .into_iter()
+                    .all(|variable| it.setting(variable) == self.job.setting(variable))
+        };
+        let Some(mut point) = self.model.realise(&fits).point else {
+            return Ok(Could::Undecided);
+        };
+        let circumstances: Vec<_> =
+            self.model.bounds.keys().filter(|it| is_circumstance(it)).cloned().collect();
+        for variable in &circumstances {
+            let plainer = point.with(variable, &usual);
+            if fits(&plainer) {
+                point = plainer;
+            }
+        }
+        let keys = circumstances.iter().filter(|it| point.setting(it) != usual.setting(it));
+        let keys = keys.map(|it| (key(it), value(&point, it))).collect();
+        let by = self.judge(&point).decider.unwrap_or_default();
+        Ok(Could::If { keys, by })
+    }
+
+    /// What forbids a job that is never allowed.
+    fn obstacle(&mut self, who: &[Literal], budget: &mut Budget<'_>) -> Result<String, Exhausted> {
+        let Answers { allows, ceiling, .. } = self.answers;
+        let search = &mut self.model.circuit.search;
+        if !search.solve(&[who, &[allows]].concat(), budget)? {
+            return Ok(decision::NONE.to_owned());
+        }
+        if !search.solve(&[who, &[allows, ceiling]].concat(), budget)? {
+            return Ok(decision::CEILING.to_owned());
+        }
+        let mut denies = self.answers.side.denies.iter();
+        let deny = denies.find(|it| search.holds(it.truth.may_hold));
+        Ok(deny.map(|it| it.name.to_string()).unwrap_or_default())
+    }
+
+    fn judge(&self, point: &Point) -> Verdict {
+        // Facts of the job that no policy asks for make no difference.
+        let query = Query {
+            job: self.job.query.job.clone(),
+            region: self.job.query.region.clone(),
+            account: self.job.query.account.clone(),
+            ..point.query.clone()
+        };
+        Verdict::new(&self.set.evaluate(&query, &self.job.attributes))
+    }
+
+    /// The receiver, with nothing said of it that need not be.
+    fn usual(&self, target: Target<'_>) -> Point {
+        let mut res = self.job.clone();
+        res.set(&Variable::Caller, &Setting::Text("anybody/x".to_owned()));
+        for variable in self.model.bounds.keys().filter(|it| is_circumstance(it)) {
+            if variable.may_be_absent() {
+                res.set(variable, &Setting::Absent);
+            }
+        }
+        match target {
+            Target::Any => (),
+            Target::Group(it) => {
+                let (source, group) = it.split_once('/').unwrap_or((it, ""));
+                res.set(&Variable::Caller, &Setting::Text(format!("{source}/x")));
+                res.set(&Variable::Groups, &Setting::Texts(vec![group.to_owned()]));
+            }
+            Target::Source(it) => res.set(&Variable::Caller, &Setting::Text(format!("{it}/x"))),
+            Target::User(it) => res.set(&Variable::Caller, &Setting::Text(it.to_owned())),
+        }
+        res
+    }
+}
+
+fn is(point: &Point, target: Target<'_>) -> bool {
+    let principal = &point.query.principal;
+    match target {
+        Target::Any => true,
+        Target::Group(it) => principal.groups().iter().any(|group| group == it),
+        Target::Source(it) => principal.source() == it,
+        Target::User(it) => principal.id() == it,
+    }
+}
+
+fn value(point: &Point, variable: &Variable) -> String {
+    match point.setting(variable) {
+        Setting::Absent => "absent".to_owned(),
+        Setting::Address(it) => it.to_string(),
+        Setting::Boolean(it) => it.to_string(),
+        Setting::Date(it) => it.to_string(),
+        Setting::Method(it) => it.as_str().to_owned(),
+        Setting::Number(it) => it.to_string(),
+        Setting::Text(it) => it,
+        Setting::Texts(_) => point.query.principal.groups().join(", "),
+        Setting::Unavailable => "unavailable".to_owned(),
+    }
+}
