@@ -219,7 +219,7 @@ fn record(calls: u32) {
                 decision: set.evaluate(&query, &attributes),
                 policies: &set,
                 look_ups: &[],
-                charges: &[],
+                unit: None,
                 batch: None,
                 shadow: None,
             };

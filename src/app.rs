@@ -5,15 +5,18 @@ mod connections;
 mod health;
 mod settle;
 mod ship;
+mod versions;
 
 pub use self::check::check;
 
 use self::health::{Health, Ready};
 use self::settle::{LookUp, Settler};
 use self::ship::Copying;
+use self::versions::Past;
 
 use crate::attributes::Resolver;
 use crate::authn::{self, Authenticator};
+use crate::budget::{self, Budgets};
 use crate::client::{self, Client, Roots};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -74,6 +77,9 @@ pub enum StartError {
         /// Why.
         source: credentials::Error,
     },
+    /// The budgets.
+    #[error(transparent)]
+    Budgets(#[from] budget::ConfigError),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] ledger::OpenError),
@@ -142,6 +148,7 @@ struct Recording {
     ledger: Ledger,
     thread: WriterThread,
     copying: Copying,
+    budgets: Budgets,
 }
 
 /// What every part of the process may need.
@@ -268,12 +275,15 @@ impl App {
         drop(self.data);
         let health = self.health;
         let metrics = health.metrics.clone();
-        let ledger = self.recording.as_ref().map(|it| it.ledger.clone());
+        let recording = self.recording.as_ref().map(|it| (it.ledger.clone(), it.budgets.clone()));
         let admin = admin::admin(
             move || health.checks(),
             move |ready| {
                 metrics.set_ready(ready);
-                metrics.set_ledger_unshipped(ledger.as_ref().map_or(0, Ledger::unshipped));
+                if let Some((ledger, budgets)) = &recording {
+                    metrics.set_ledger_unshipped(ledger.unshipped());
+                    versions::measure(budgets, &metrics);
+                }
                 metrics.encode()
             },
         );
@@ -301,9 +311,11 @@ impl App {
             let _ = tokio::time::timeout(GIVE_UP, self.tracker.wait()).await;
         }
         let closed = match self.recording {
-            Some(Recording { gateway, thread, copying, .. }) => {
+            Some(Recording { gateway, thread, copying, budgets, .. }) => {
                 gateway.record_suppressed();
                 drop(gateway);
+                // What does not get there is compared with the ledger at the next start.
+                let _ = tokio::time::timeout(FLUSH, budgets.flush()).await;
                 let closed = thread.close().await.is_ok();
                 copying.end(FLUSH).await;
                 closed
@@ -334,12 +346,16 @@ async fn start_gate(
     let Common { clock, metrics, tracker, drain, collector, .. } = common;
     let mut opened = ledger::open(&config.ledger, clock.clone(), metrics)?;
     let copying = Copying::start(&mut opened, collector.as_ref(), metrics)?;
-    let (directory, limits) = (config.policies, policy::Limits::default());
+    let budgets = versions::budgets(&config, &opened.ledger, clock).await?;
+    let (ledger, directory) = (opened.ledger.clone(), config.ledger.directory);
+    let past = Past { ledger, directory, budgets: budgets.clone() };
+    let limits = policy::Limits { replicas: config.budgets.replicas, ..Default::default() };
+    let (telling, counting) = (clock.clone(), metrics.clone());
     let (policies, follower) =
-        Policies::open(directory, limits, clock.clone(), metrics.clone()).await;
+        Policies::open(config.policies, limits, telling, counting, past.prepare()).await;
     tracker.spawn(follower.run(drain.clone()));
     let ledger = opened.ledger.clone();
-    tracker.spawn(record_versions(policies.clone(), ledger, drain.clone()));
+    tracker.spawn(versions::record(policies.clone(), ledger, drain.clone()));
     let upstreams = upstreams(&config.upstreams, clock, metrics, tracker, drain).await?;
     let look_up = LookUp {
         upstreams: upstreams.clone(),
@@ -351,16 +367,16 @@ async fn start_gate(
         },
     };
     let (ledger, window) = (opened.ledger.clone(), config.settle_window);
-    let settler =
-        Settler { pending: opened.pending, look_up, ledger, metrics: metrics.clone(), window };
+    let (pending, settled, telling) = (opened.pending, budgets.clone(), metrics.clone());
+    let settler = Settler { pending, look_up, ledger, budgets: settled, metrics: telling, window };
     tracker.spawn(settler.run(drain.clone()));
     let authenticator =
         Authenticator::start(config.identity, metrics, clock, tracker, drain).await?;
-    let ledger = opened.ledger.clone();
-    let parts = Dependencies { desk, authenticator, policies: policies.clone(), upstreams, ledger };
+    let (ledger, in_force, counters) = (opened.ledger.clone(), policies.clone(), budgets.clone());
+    let parts = Dependencies { desk, authenticator, policies, budgets, upstreams, ledger };
     let gateway = Arc::new(Gateway::new(settings, parts));
     let Opened { ledger, thread, .. } = opened;
-    Ok((Recording { gateway, ledger, thread, copying }, policies))
+    Ok((Recording { gateway, ledger, thread, copying, budgets: counters }, in_force))
 }
 
 /// A token and a connection are all that a forwarder has.
@@ -386,19 +402,6 @@ fn client(roots: Roots, connect: Duration) -> Result<Client, client::Error> {
         // between two requests would mean to connect anew for each.
         idle_per_host: usize::MAX,
     })
-}
-
-/// Each version that comes into force is in the ledger with its text, whether it judges or not.
-async fn record_versions(mut policies: Policies, ledger: Ledger, stop: CancellationToken) {
-    loop {
-        if let Some(set) = policies.current() {
-            ledger.loaded(&set);
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = policies.changed() => (),
-        }
-    }
 }
 
 /// One record per principal and minute tells how many of its requests were refused for their rate.

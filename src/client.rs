@@ -86,11 +86,7 @@ pub enum Error {
 /// # Errors
 /// When the roots cannot be loaded.
 pub fn new(config: &Config) -> Result<Client, Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(config.roots.load()?)
-        .with_no_client_auth();
+    let tls = tls(&config.roots)?;
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
@@ -110,6 +106,18 @@ pub fn new(config: &Config) -> Result<Client, Error> {
         .http1_max_headers(RESPONSE_FIELDS_MAX)
         .set_host(false)
         .build(Connector { inner: https, limit: config.connect }))
+}
+
+/// TLS to a server that one of `roots` vouches for.
+///
+/// # Errors
+/// When the roots cannot be loaded.
+pub fn tls(roots: &Roots) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots.load()?)
+        .with_no_client_auth())
 }
 
 impl Roots {

@@ -7,6 +7,7 @@ mod unit;
 
 use crate::attributes::PoolWords;
 use crate::authn;
+use crate::budget;
 use crate::client::Roots;
 use crate::credentials;
 use crate::forward;
@@ -94,10 +95,21 @@ pub struct Gate {
     pub attributes_max_age: Duration,
     /// Where decisions are recorded.
     pub ledger: ledger::Config,
+    /// How the budgets of the policies are shared.
+    pub budgets: Budgets,
     /// How long a job is looked at whose delete got no answer, before it counts as not deleted.
     pub settle_window: Duration,
     /// How often one principal may ask.
     pub per_principal: Rate,
+}
+
+/// How several gates share the budgets of their policies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    /// How many have an equal part each; 1 with a database.
+    pub replicas: u32,
+    /// The database that counts for all.
+    pub store: Option<budget::Config>,
 }
 
 /// A process that holds nothing but a token for the central gate.
@@ -286,6 +298,13 @@ impl Config {
         let file = serde_saphyr::from_str_with_options::<file::File>(text, options);
         let file = file.map_err(|error| vec![syntax(&error)])?;
         check::check(file, base)
+    }
+
+    /// What is wrong with the database of the budgets: it is connected to.
+    pub async fn check_budgets(&self) -> Option<Complaint> {
+        let store = self.gate()?.budgets.store.as_ref()?;
+        let error = store.check().await.err()?;
+        Some(Complaint { line: 0, column: 0, message: error.to_string() })
     }
 
     /// What is wrong with the listeners' TLS files as they are now.

@@ -14,6 +14,7 @@ mod batch;
 mod rate;
 mod resolve;
 mod source;
+mod spend;
 
 pub use self::rate::{OTHERS, PRINCIPALS_MAX, Rate};
 
@@ -22,12 +23,13 @@ use self::resolve::{Basis, Judged, Question};
 
 use crate::attributes::{PoolWords, Presence, Resolver, Unknown};
 use crate::authn::{self, Authenticator, Claimed, Peer};
+use crate::budget::Budgets;
 use crate::exchange::{
     self, Arrival, Asked, CameWith, Denied, Desk, Exchange, Handler, Middle, Refusal, Reply,
 };
 use crate::ledger::{self, Ending, Entry, Ledger, Outcome, Recorded, Undecided};
 use crate::metrics::AuthMethod;
-use crate::policy::{Attribute, Denial, Job, Method, Permit, Principal, Query};
+use crate::policy::{Denial, Job, Method, Permit, Principal, Query};
 use crate::reload::Policies;
 use crate::sign;
 use crate::telemetry::Stage;
@@ -35,7 +37,7 @@ use crate::upstream::{Answer, DeleteError, LookUpError, Upstreams};
 
 use axum::body::Body;
 use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +72,8 @@ pub struct Dependencies {
     pub authenticator: Authenticator,
     /// The policies in force.
     pub policies: Policies,
+    /// How much may be deleted.
+    pub budgets: Budgets,
     /// The clouds.
     pub upstreams: Upstreams,
     /// Where decisions are recorded.
@@ -141,9 +145,13 @@ impl Gateway {
         exchange: &Exchange,
         judged: Vec<Judged>,
     ) -> Result<Vec<Ruling>, Refusal> {
-        let (decisions, bases): (Vec<_>, Vec<_>) =
-            judged.into_iter().map(|it| (it.decision, it.basis)).unzip();
-        let records = decisions.into_iter().zip(&bases).map(|(decision, basis)| {
+        let (mut decisions, mut bases) = (Vec::new(), Vec::new());
+        for it in judged {
+            let (Judged { decision, basis }, unit, spent) = self.spend(it).await?;
+            decisions.push((decision, unit));
+            bases.push((basis, spent));
+        }
+        let records = decisions.into_iter().zip(&bases).map(|((decision, unit), (basis, _))| {
             let word = resolve::word(&decision, &basis.look_ups);
             self.parts.desk.metrics.decision(word);
             exchange.decided(word, decision.statement().map(ToString::to_string));
@@ -159,7 +167,7 @@ impl Gateway {
                 decision,
                 policies,
                 look_ups: &basis.look_ups,
-                charges: &[],
+                unit,
                 batch: place.map(|(index, of)| {
                     let id = exchange.request_id.as_str().into();
                     ledger::record::Batch { id, index, of }
@@ -179,14 +187,16 @@ impl Gateway {
                 _ => Refusal::Ledger,
             }
         })?;
-        let ruled = recorded.into_iter().zip(bases).map(|(recorded, basis)| match recorded {
+        let ruled = recorded.into_iter().zip(bases);
+        let ruled = ruled.map(|(recorded, (basis, spent))| match recorded {
             Recorded::Permitted(permit, entry) => {
                 let Basis { question, known_since, .. } = basis;
                 Ruling::Permitted(Permitted { question, permit, entry, known_since })
             }
-            Recorded::Denied(denial) => {
-                Ruling::Ended(Err(self.denied(exchange, &basis.question, denial)))
-            }
+            Recorded::Denied(denial) => Ruling::Ended(Err(match spent {
+                Some(spent) => Refusal::OverBudget { spent, named: self.settings.named_denials },
+                None => self.denied(exchange, &basis.question, denial),
+            })),
             Recorded::Undecided(open) => {
                 let help = self.help(exchange);
                 Ruling::Ended(undecided(open, basis).map_err(|it| it.with_help(help)))
@@ -351,7 +361,7 @@ impl Middle for Gateway {
                 now,
                 source_ip,
                 secure_transport,
-                user_agent: user_agent(head),
+                user_agent: source::user_agent(head),
             };
             // Before the look-ups: what cannot be recorded is not worth a call to the cloud.
             Ledger::fits(&query).map_err(|_| Refusal::Ledger)?;
@@ -482,13 +492,5 @@ fn auth_method(authenticated: &Result<Arc<Principal>, authn::Error>, head: &Part
         Err(authn::Error::Certificate(_)) => AuthMethod::Mtls,
         Err(_) if presented().is_some_and(sign::Authorization::is_signature) => AuthMethod::Key,
         Err(_) => AuthMethod::Jwt,
-    }
-}
-
-fn user_agent(head: &Parts) -> Attribute<String> {
-    match head.headers.get(http::header::USER_AGENT).map(HeaderValue::to_str) {
-        Some(Ok(text)) => Attribute::Value(text.to_owned()),
-        Some(Err(_)) => Attribute::Unavailable,
-        None => Attribute::Absent,
     }
 }

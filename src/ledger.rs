@@ -20,10 +20,11 @@ mod tests;
 pub use self::checkpoint::{Checkpoints, Kept, KeyError, PublicKey};
 pub use self::line::{Fault, Kind, LINE_BYTES_MAX, LedgerId};
 pub use self::read::cursor::Unshipped;
+pub use self::read::past::{last_time, past};
 pub use self::read::recover::Damage;
 pub use self::read::tail::{Line, TAIL_BYTES_MAX, TAIL_RECORDS_MAX, Tail, TailError};
 pub use self::read::verify::{Reader, Record, Trust, Unverified, Verified, verify, verify_signed};
-pub use self::record::Ending;
+pub use self::record::{Ending, unit_end};
 pub use self::write::entry::{Entry, Outcome, Pending, Signed};
 pub use self::write::judged::{Judged, Recorded, Undecided};
 pub use self::write::queue::QUEUE_MAX;
@@ -46,6 +47,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use std::{io, thread};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -55,6 +57,9 @@ pub const PENDING_MAX: usize = 1024;
 /// The longest texts of a question, in bytes as written: what the principal, its groups and tags
 /// and the user agent may take. The rest of a record is the job's attributes and names.
 pub const QUERY_BYTES_MAX: usize = 40 * 1024;
+
+/// How soon it is looked again whether everything is on stable storage.
+const FLUSH_AGAIN: Duration = Duration::from_millis(100);
 
 /// The settings of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -338,7 +343,7 @@ impl Ledger {
         let mut recorded = Vec::with_capacity(judged.len());
         for (judged, entry) in judged.into_iter().zip(entries) {
             let entry = entry.await.unwrap_or(Err(Error::Failed))?;
-            recorded.push(Recorded::new(judged.decision, entry));
+            recorded.push(Recorded::new(judged.decision, judged.unit, entry));
         }
         Ok(recorded)
     }
@@ -384,6 +389,18 @@ impl Ledger {
             }
             Ok(_) => tracing::error!(of, "tombstone is too long to be written"),
             Err(error) => tracing::error!(of, %error, "tombstone cannot be written"),
+        }
+    }
+
+    /// Waits until all that was queued so far is on stable storage; for ever if it never is.
+    pub async fn flushed(&self) {
+        loop {
+            let (reply, flushed) = oneshot::channel();
+            self.queue.add(Item::Barrier(reply));
+            if flushed.await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(FLUSH_AGAIN).await;
         }
     }
 

@@ -12,6 +12,7 @@ pub mod policy;
 
 pub mod attributes;
 pub mod authn;
+pub mod budget;
 pub mod credentials;
 pub mod ledger;
 pub mod reload;

@@ -247,6 +247,26 @@ impl Metrics {
         self.0.table.policy_load_ok.set(0);
     }
 
+    /// A delete found no room in this budget.
+    pub fn over_budget(&self, budget: &Arc<str>) {
+        let labels = label::BudgetLabels { budget: Arc::clone(budget) };
+        self.0.table.budget_denials.get_or_create(&labels).inc();
+    }
+
+    /// How full each budget in force is, and whether units can be taken.
+    pub fn set_budgets(&self, used: &[(Arc<str>, f64)], up: bool) {
+        let table = &self.0.table;
+        table.budgets.set(gauge(used.len()));
+        table.budget_store_up.set(up.into());
+        // Those of a version before are in force no more.
+        table.budget_used.clear();
+        for (budget, ratio) in used {
+            let labels = label::BudgetLabels { budget: Arc::clone(budget) };
+            table.budget_denials.get_or_create(&labels).inc_by(0);
+            table.budget_used.get_or_create(&labels).set(*ratio);
+        }
+    }
+
     /// Spans that were lost because the exporter's queue was full.
     pub fn spans_dropped(&self, count: u64) {
         self.0.table.spans_dropped.inc_by(count);

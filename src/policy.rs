@@ -5,6 +5,7 @@
 //! with them; [`Set::evaluate`] answers a [`Query`]. The language is that of docs/policy-language.md.
 
 mod author;
+mod budget;
 mod compile;
 mod diff;
 mod engine;
@@ -13,6 +14,10 @@ mod language;
 pub use self::author::explain::{Actual, Change, Check, Expected, Explanation, Holds, Judged, Way};
 pub use self::author::render::render;
 pub use self::author::suite::{Case, Coverage, Suites};
+pub use self::budget::{
+    BUDGETS, BUDGETS_MAX, Budget, Budgets, Charge, DELETES_MAX, KEY_ABSENT, KEY_ALL, KEY_UNKNOWN,
+    Per, WITHIN_MAX,
+};
 pub use self::diff::{
     Cause, Comparison, Could, Difference, Effort, Receiver, Shift, Undecided, Verdict,
 };

@@ -13,8 +13,11 @@ use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::policy::{Compiled, Diagnostic, Files, Limits, Set, Severity};
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +101,26 @@ struct Loader {
     clock: Clock,
     metrics: Metrics,
     state: watch::Sender<State>,
+    prepare: Prepare,
+}
+
+/// What is done for a version before anything is judged by it, and how long that takes.
+pub struct Prepare(Box<dyn Fn(Arc<Set>) -> BoxFuture<'static, ()> + Send + Sync>);
+
+impl Prepare {
+    /// Waits for `prepare`.
+    #[must_use]
+    pub fn by<F: Future<Output = ()> + Send + 'static>(
+        prepare: impl Fn(Arc<Set>) -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self(Box::new(move |set| prepare(set).boxed()))
+    }
+}
+
+impl fmt::Debug for Prepare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Prepare")
+    }
 }
 
 impl Policies {
@@ -108,6 +131,7 @@ impl Policies {
         limits: Limits,
         clock: Clock,
         metrics: Metrics,
+        prepare: Prepare,
     ) -> (Self, Follower) {
         let (sender, receiver) = watch::channel(State::default());
         let (notices, changes) = mpsc::channel(1);
@@ -121,7 +145,7 @@ impl Policies {
         if let Err(error) = &watcher {
             tracing::warn!(%error, "changes of policies are noticed late");
         }
-        let loader = Loader { directory, limits, clock, metrics, state: sender };
+        let loader = Loader { directory, limits, clock, metrics, state: sender, prepare };
         let again = Arc::new(Notify::new());
         let mut follower =
             Follower { loader, watcher: watcher.ok(), changes, again: Arc::clone(&again) };
@@ -231,7 +255,7 @@ impl Loader {
             Outcome::InForce => {
                 return self.state.send_if_modified(|it| it.refusal.take().is_some());
             }
-            Outcome::Compiled(compiled) => self.take(*compiled),
+            Outcome::Compiled(compiled) => self.take(*compiled).await,
             Outcome::Unreadable(error) => self.refuse(None, 1, error.to_string()),
         }
         true
@@ -261,7 +285,7 @@ impl Loader {
         .await
     }
 
-    fn take(&self, compiled: Compiled) {
+    async fn take(&self, compiled: Compiled) {
         let Compiled { files, set, diagnostics } = compiled;
         let Some(set) = set else {
             let errors = diagnostics.iter().filter(|it| it.severity() == Severity::Error);
@@ -272,6 +296,7 @@ impl Loader {
         let (loaded, findings) = (self.clock.now(), diagnostics.len());
         let digest = set.digest().to_owned();
         let set = Arc::new(set);
+        (self.prepare.0)(Arc::clone(&set)).await;
         let version = Version { set: Arc::clone(&set), loaded, findings };
         let before = self.state.send_replace(State { in_force: Some(version), refusal: None });
         self.metrics.policies_loaded(&digest, findings, loaded);

@@ -64,6 +64,7 @@ fn gate(gateway: &Gateway, ledger: &Ledger, policies: &Policies) -> Vec<Check> {
             detail: refused.clone(),
             ..check("policies_current", refused.is_none())
         },
+        check("budgets", gateway.can_count()),
         check("ledger", ledger.status() == ledger::Status::Writable),
         sources("identity", gateway.can_verify(), &gateway.identity_troubles()),
         sources("credential", gateway.has_credential(), &gateway.credential_troubles()),

@@ -5,8 +5,9 @@
 //! look-ups are few, and what it has not settled when the gate stops the next start hands out again.
 
 use crate::attributes::{Presence, Resolver};
+use crate::budget::Budgets;
 use crate::clock::Clock;
-use crate::ledger::{Ending, Ledger, PENDING_MAX, Pending};
+use crate::ledger::{self, Ending, Ledger, PENDING_MAX, Pending};
 use crate::metrics::Metrics;
 use crate::route::{self, JobIds};
 use crate::telemetry::Tracer;
@@ -39,6 +40,7 @@ pub(super) struct Settler {
     pub(super) pending: mpsc::Receiver<Pending>,
     pub(super) look_up: LookUp,
     pub(super) ledger: Ledger,
+    pub(super) budgets: Budgets,
     pub(super) metrics: Metrics,
     /// How long a job that is still there is looked at before it counts as not deleted.
     pub(super) window: Duration,
@@ -87,7 +89,8 @@ enum Step {
 impl Settler {
     /// Settles what is handed out, until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
-        let Self { mut pending, look_up, ledger, metrics, window } = self;
+        let Self { mut pending, look_up, ledger, budgets, metrics, window } = self;
+        let to = (ledger, budgets);
         let mut waiting = Waiting::new();
         let mut looking = FuturesUnordered::new();
         let mut next = Instant::now();
@@ -102,7 +105,7 @@ impl Settler {
                 biased;
                 () = stop.cancelled() => return,
                 Some((open, seen)) = looking.next() => {
-                    if let Some((due, open)) = conclude(open, seen, &look_up.resolver.clock, window, &ledger) {
+                    if let Some((due, open)) = conclude(open, seen, &look_up.resolver.clock, window, &to) {
                         waiting.insert((due, open.pending.seq), open);
                     }
                 }
@@ -165,7 +168,7 @@ fn conclude(
     seen: Seen,
     clock: &Clock,
     window: Duration,
-    ledger: &Ledger,
+    (ledger, budgets): &(Ledger, Budgets),
 ) -> Option<(Instant, Open)> {
     let Pending { seq, time, ref request_id, .. } = open.pending;
     // The wall clock also counts while no gate runs. It cannot be far off: the cloud refuses a
@@ -174,6 +177,7 @@ fn conclude(
     match step(seen, open.present, age.max(open.since.elapsed()), window) {
         Step::Settle(ending) => {
             tracing::info!(seq, request_id, ?ending, "settled a decision without an outcome");
+            budgets.settle(seq, ledger::unit_end(ending, None));
             ledger.settle(seq, ending);
             None
         }

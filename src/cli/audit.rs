@@ -1,6 +1,7 @@
 //! `lychgate audit`: reads ledgers and checks every record on the way. It writes nothing, and takes
 //! no lock: the ledger of a gate that runs can be read.
 
+mod budgets;
 mod pending;
 mod show;
 mod stats;
@@ -24,6 +25,7 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Budgets(budgets::Arguments),
     Pending(pending::Arguments),
     Show(show::Arguments),
     Stats(stats::Arguments),
@@ -49,6 +51,7 @@ struct Directories {
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let done = match &arguments.command {
+        Command::Budgets(arguments) => budgets::run(arguments),
         Command::Pending(arguments) => pending::run(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::Stats(arguments) => stats::run(arguments),

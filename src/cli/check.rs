@@ -61,6 +61,7 @@ struct Finding<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let (mut complaints, mut directory) = (Vec::new(), arguments.target.policies.clone());
+    let mut replicas = 1;
     let config = arguments.target.config.as_deref().unwrap_or(Path::new(""));
     if arguments.target.config.is_some() {
         match Config::load(config) {
@@ -70,11 +71,13 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                     Err(error) => return super::complain(&error, Exit::Failed),
                 };
                 directory = it.gate().map(|it| it.policies.clone());
+                replicas = it.gate().map_or(1, |it| it.budgets.replicas);
             }
             Err(error) => complaints = error.complaints().to_vec(),
         }
     }
-    let directory = match directory.as_deref().map(Directory::read).transpose() {
+    let directory = match directory.as_deref().map(|it| Directory::shared(it, replicas)).transpose()
+    {
         Ok(directory) => directory,
         Err(error) => return refuse(&error),
     };
@@ -89,6 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 /// What is wrong with all that the configuration makes `serve` open.
 async fn opened(config: &Config) -> Vec<Complaint> {
     let mut complaints = config.check_tls().await;
+    complaints.extend(config.check_budgets().await);
     let found = app::check(config, Clock::system()).await;
     complaints.extend(found.into_iter().map(|message| Complaint { line: 0, column: 0, message }));
     complaints

@@ -35,7 +35,12 @@ impl fmt::Display for Position<'_> {
 
 impl Directory {
     pub(super) fn read(path: &Path) -> Result<Self, reload::Error> {
-        let limits = Limits::default();
+        Self::shared(path, 1)
+    }
+
+    /// The same, for so many gates that have a part of each budget.
+    pub(super) fn shared(path: &Path, replicas: u32) -> Result<Self, reload::Error> {
+        let limits = Limits { replicas, ..Limits::default() };
         let compiled = Set::compile(&reload::read(path, &limits)?, &limits);
         let suites = Suites::read(&compiled.files, compiled.set.as_ref(), &limits);
         let mut diagnostics = compiled.diagnostics;

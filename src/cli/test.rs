@@ -107,7 +107,7 @@ impl<'a> Report<'a> {
     fn new(set: &'a Set, directory: &'a Directory) -> Self {
         let mut coverage = Coverage::new(set);
         let outcome = |case: &'a Case| {
-            let decision = set.evaluate(&case.query, &case.attributes);
+            let decision = case.judge(set);
             coverage.add(&case.query, &case.attributes, &decision);
             Outcome {
                 position: directory.position(&case.path, case.span),

@@ -7,8 +7,9 @@ mod listen;
 mod upstream;
 
 use super::file::File;
-use super::{Complaint, Config, Gate, Listen, Role, file, otlp_headers};
+use super::{Budgets, Complaint, Config, Gate, Listen, Role, file, otlp_headers};
 use crate::attributes::PoolWords;
+use crate::budget;
 use crate::client::Roots;
 use crate::config::Telemetry;
 use crate::gateway::Rate;
@@ -40,6 +41,10 @@ const CHECKPOINT_RECORDS: u64 = 1000;
 
 /// The default of `ledger.checkpoint_interval`.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The longest `timeouts.request`: a budget counts a delete that a crash cut off for a little longer
+/// ([`budget::SENT_WITHIN`]).
+const REQUEST_MAX: Duration = Duration::from_secs(4 * 60);
 
 /// The smallest `ledger.segment`, in bytes.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
@@ -137,6 +142,7 @@ impl Checker<'_> {
                 "no `ledger`: name the directory for the record of all decisions",
             );
         }
+        let budgets = self.budgets(file.budgets);
         let attributes = file.attributes.map(|it| it.value).unwrap_or_default();
         let policies = policies?;
         Some(Gate {
@@ -151,6 +157,7 @@ impl Checker<'_> {
             },
             attributes_max_age: attributes.max_age.0,
             ledger: ledger?,
+            budgets,
             settle_window: file.settle.map(|it| it.value).unwrap_or_default().window.0,
             per_principal,
         })
@@ -219,6 +226,9 @@ impl Checker<'_> {
                 self.complain(timeout, "a time-out is longer than nothing");
             }
         }
+        if REQUEST_MAX < request.value.0 {
+            self.complain(request, "a delete that takes longer than 4m is given up");
+        }
     }
 
     fn positive(&mut self, written: &Spanned<usize>, name: &str) -> usize {
@@ -285,6 +295,34 @@ impl Checker<'_> {
             ship: written.ship.as_ref().is_some_and(|it| it.value),
             echo: written.echo,
         }
+    }
+
+    fn budgets(&mut self, written: Option<Spanned<file::Budgets>>) -> Budgets {
+        let mut res = Budgets { replicas: 1, store: None };
+        let Some(written) = written else { return res };
+        match (&written.value.replicas, &written.value.store) {
+            (Some(replicas), None) if replicas.value == 0 => {
+                self.complain(replicas, "`replicas` must be at least 1");
+            }
+            (Some(replicas), None) => res.replicas = replicas.value,
+            (None, Some(store)) => {
+                let file::Store { postgres, ca } = &store.value;
+                let roots = match ca.as_ref().map(|it| it.value.as_str()) {
+                    None | Some("system") => Roots::System,
+                    Some(path) => Roots::File(self.path(Path::new(path))),
+                };
+                res.store = Some(budget::Config { file: self.path(postgres), roots });
+            }
+            (Some(_), Some(store)) => self.complain(
+                store,
+                "`replicas` gives each gate a part, `store` counts for all: write one of them",
+            ),
+            (None, None) => self.complain(
+                &written,
+                "write `replicas` or `store`; a gate that is alone needs no `budgets`",
+            ),
+        }
+        res
     }
 
     fn checkpoints(&mut self, written: &file::Ledger) -> Option<Checkpoints> {

@@ -31,6 +31,8 @@ pub(super) struct File {
     pub(super) identity: Option<Spanned<Identity>>,
     /// The policies; a gate needs them.
     pub(super) policies: Option<Spanned<Policies>>,
+    /// How several gates share the budgets of the policies.
+    pub(super) budgets: Option<Spanned<Budgets>>,
     /// The clouds, at least one; or the central gate alone, and the process is a forwarder.
     pub(super) upstreams: Spanned<Vec<Upstream>>,
     /// Look-ups.
@@ -235,6 +237,28 @@ pub(super) enum Denials {
     /// Also the deciding statement.
     #[default]
     Full,
+}
+
+/// How several gates with the same policies share their budgets: one of these. A gate that is alone
+/// has neither.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Budgets {
+    /// Each of so many gates has an equal part of every budget, rounded down. Default: `1`.
+    pub(super) replicas: Option<Spanned<u32>>,
+    /// All of them count together in a database.
+    pub(super) store: Option<Spanned<Store>>,
+}
+
+/// The database that counts. While it is away nothing is deleted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    /// A file with the connection string of a PostgreSQL database. Beyond loopback and Unix sockets
+    /// the connection is always TLS. A change takes effect within two seconds.
+    pub(super) postgres: PathBuf,
+    /// `system` or a PEM bundle. Default: `system`.
+    pub(super) ca: Option<Spanned<String>>,
 }
 
 /// A cloud endpoint. A project belongs to the upstream that names it exactly, else to the longest

@@ -1,6 +1,7 @@
 //! Why the gate answered by itself: status, stable code, message. The one table of them.
 
 use crate::authn;
+use crate::budget::Spent;
 use crate::policy;
 use crate::policy::{Denial, Reason};
 use crate::route;
@@ -12,11 +13,11 @@ use std::collections::BTreeSet;
 
 /// Every code that an answer of the gate can have: its status and one digit. Published in
 /// docs/operations.md, so a code that was used once never gets another meaning.
-pub const CODES: [u16; 49] = [
+pub const CODES: [u16; 51] = [
     4001, 4002, 4003, 4004, 4005, 4006, 4007, 4008, 4010, 4011, 4012, 4013, 4014, 4015, 4016, 4017,
     4018, 4019, 4031, 4032, 4033, 4041, 4042, 4051, 4052, 4081, 4082, 4091, 4111, 4131, 4141, 4151,
-    4291, 4311, 5001, 5021, 5022, 5023, 5024, 5031, 5032, 5033, 5034, 5035, 5036, 5037, 5041, 5042,
-    5051,
+    4291, 4292, 4311, 5001, 5021, 5022, 5023, 5024, 5031, 5032, 5033, 5034, 5035, 5036, 5037, 5038,
+    5041, 5042, 5051,
 ];
 
 /// The longest request head, in bytes, with its empty line.
@@ -48,6 +49,9 @@ pub enum Refusal {
         /// The jobs that it is about, by their place.
         jobs: Vec<JobFault>,
     },
+    /// The database of the budgets is away or slow.
+    #[error("the budgets cannot be counted now; nothing was sent")]
+    BudgetStore,
     /// The body of a batch delete.
     #[error(transparent)]
     Body(#[from] BodyFault),
@@ -89,6 +93,14 @@ pub enum Refusal {
         "the delete was sent and ModelArts did not answer; look at the job, or repeat the delete: that is safe"
     )]
     OutcomeUnknown,
+    /// The policies say yes, and a budget has no room.
+    #[error("{}; {}", budget(spent, *named), room(spent))]
+    OverBudget {
+        /// Which, and when it has room again.
+        spent: Spent,
+        /// Its name may be told to callers (`policies.denials: full`).
+        named: bool,
+    },
     /// More requests than `limits.in_flight`.
     #[error("the gate is at its limit of requests; nothing was sent")]
     Overloaded,
@@ -243,6 +255,7 @@ impl Refusal {
         match self {
             Self::AttributesUnavailable => 5031,
             Self::Batch { code, .. } => *code,
+            Self::BudgetStore => 5038,
             Self::Body(fault) => match fault {
                 BodyFault::Incomplete | BodyFault::Jobs(_) => 4008,
                 BodyFault::TooLarge => 4131,
@@ -255,6 +268,7 @@ impl Refusal {
                 Reason::ExplicitDeny => 4031,
                 Reason::OutsideGuardrails => 4032,
                 Reason::NothingAllows => 4033,
+                Reason::OverBudget => 4292,
             },
             Self::Head(fault) => match fault {
                 HeadFault::Body => 4007,
@@ -287,6 +301,7 @@ impl Refusal {
             Self::NoPolicies => 5037,
             Self::NothingSent | Self::Forward(ForwardFault::NothingSent) => 5041,
             Self::OutcomeUnknown | Self::Forward(ForwardFault::OutcomeUnknown) => 5042,
+            Self::OverBudget { .. } => 4292,
             Self::Overloaded => 5035,
             Self::ProjectNotServed => 4042,
             Self::Rate => 4291,
@@ -304,6 +319,15 @@ impl Refusal {
             Self::Stopping => 5036,
             Self::TooMuch | Self::Undecidable { .. } => 4091,
             Self::UnusableAnswer | Self::Forward(ForwardFault::UnusableAnswer) => 5023,
+        }
+    }
+
+    /// In how many seconds it is of use to ask again, where that is known.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::OverBudget { spent, .. } => spent.seconds_to_room(),
+            _ => None,
         }
     }
 
@@ -381,10 +405,25 @@ impl Denied {
                 counted(groups, "group", "groups"),
                 counted(policies, "policy is", "policies are")
             )),
+            (Reason::OverBudget, ..) => Cow::Borrowed("a budget is spent"),
             (Reason::NothingAllows, _, None) => {
                 Cow::Borrowed("no policy that is attached to it allows this")
             }
         }
+    }
+}
+
+fn budget(spent: &Spent, named: bool) -> Cow<'static, str> {
+    match named {
+        true => Cow::Owned(spent.to_string()),
+        false => Cow::Borrowed("a budget for deletes is spent"),
+    }
+}
+
+fn room(spent: &Spent) -> Cow<'static, str> {
+    match spent.room_at() {
+        Some(room_at) => Cow::Owned(format!("there is room again at {room_at}")),
+        None => Cow::Borrowed("what is being deleted now takes the last of it"),
     }
 }
 

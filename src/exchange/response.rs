@@ -15,7 +15,8 @@ pub(crate) const X_LYCHGATE_REQUEST_ID: HeaderName =
     HeaderName::from_static("x-lychgate-request-id");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// `Retry-After` is 1 to this many seconds, so that callers do not come back together.
+/// Where nobody knows better, `Retry-After` is 1 to this many seconds, so that callers do not come
+/// back together.
 const RETRY_AFTER_MAX: u8 = 10;
 
 /// The error shape that all four official SDKs read (Python and Node.js core 3.1, Java
@@ -63,7 +64,8 @@ pub(crate) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-            headers.insert(header::RETRY_AFTER, jitter(request_id));
+            let known = refusal.retry_after().map(HeaderValue::from);
+            headers.insert(header::RETRY_AFTER, known.unwrap_or_else(|| jitter(request_id)));
         }
         _ => (),
     }

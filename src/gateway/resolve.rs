@@ -89,6 +89,7 @@ pub(super) fn word(decision: &Decision, look_ups: &[record::LookUp]) -> metrics:
             Reason::ExplicitDeny => Word::ExplicitDeny,
             Reason::NothingAllows => Word::NothingAllows,
             Reason::OutsideGuardrails => Word::OutsideGuardrails,
+            Reason::OverBudget => Word::OverBudget,
         },
         Decision::Indeterminate(_) => {
             record::Reason::of(decision, look_ups).map_or(Word::Indeterminate, because)

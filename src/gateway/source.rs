@@ -77,6 +77,15 @@ fn forwarded_proto(headers: &HeaderMap, secure: bool) -> Attribute<bool> {
     }
 }
 
+/// `g:UserAgent`.
+pub(super) fn user_agent(head: &http::request::Parts) -> Attribute<String> {
+    match head.headers.get(http::header::USER_AGENT).map(http::HeaderValue::to_str) {
+        Some(Ok(text)) => Attribute::Value(text.to_owned()),
+        Some(Err(_)) => Attribute::Unavailable,
+        None => Attribute::Absent,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

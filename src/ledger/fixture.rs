@@ -39,7 +39,7 @@ pub(super) async fn record_by(
             decision: allowed(&query),
             policies,
             look_ups: &[],
-            charges: &[],
+            unit: None,
             batch: None,
             shadow: None,
         })

@@ -22,6 +22,8 @@ pub use self::text::{serialize_time, to_json};
 
 pub(super) use self::text::{to_members, written_len};
 
+use crate::budget::End;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -225,6 +227,18 @@ fn is_empty<T>(them: &[T]) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_false(it: &bool) -> bool {
     !it
+}
+
+/// What becomes of the budgets' units of a decision that ended so: they are given back where the
+/// cloud certainly deleted nothing.
+#[must_use]
+pub fn unit_end(result: Ending, status: Option<u16>) -> End {
+    match (result, status) {
+        (Ending::Denied | Ending::NotSent | Ending::Present | Ending::Refused, _)
+        | (Ending::Sent, Some(400..=499)) => End::GivenBack,
+        (Ending::Gone | Ending::Sent, _) => End::Kept,
+        (Ending::Unknown, _) => End::Unknown,
+    }
 }
 
 impl Ending {

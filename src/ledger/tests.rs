@@ -6,7 +6,7 @@ use crate::ledger::fixture::{NOON, policies, record, record_by, words};
 use crate::ledger::read::reader::{segment_name, segments};
 use crate::ledger::read::recover;
 use crate::ledger::record::{
-    Batch, Charge, Context, LookUp, LookUpResult, Settlement, Shadow, ShadowError, Source,
+    Batch, Context, LookUp, LookUpResult, Settlement, Shadow, ShadowError, Source,
 };
 use crate::ledger::write::pending;
 use crate::policy::{Answer, Attribute, Attributes, Method};
@@ -176,6 +176,7 @@ fn decision(request_id: &str, result: Answer) -> Body<'_> {
         statement: None,
         budget: None,
         charges: [].as_slice().into(),
+        unit: None,
         batch: None,
         shadow: None,
     }))
@@ -381,7 +382,7 @@ async fn every_decision_can_be_judged_again_from_the_ledger_alone() {
             decision: set.evaluate(&query, &attributes),
             policies: &set,
             look_ups: &look_ups,
-            charges: &[Charge { budget: "per-person".to_owned(), key: "corp/alice".to_owned() }],
+            unit: None,
             batch: Some(Batch { id: "b".into(), index: 1, of: 2 }),
             shadow: Some(&shadow),
         };
@@ -429,7 +430,7 @@ fn judged_again(directory: &Path) -> Vec<(Answer, Option<String>)> {
                     decision: set.evaluate(&query, &recorded.attributes),
                     policies: &set,
                     look_ups: &recorded.look_ups,
-                    charges: &recorded.charges,
+                    unit: None,
                     batch: recorded.batch.clone(),
                     shadow: recorded.shadow.as_deref(),
                 };

@@ -207,6 +207,8 @@ pub enum Decision {
     NothingAllows,
     /// No guardrail allows it.
     OutsideGuardrails,
+    /// Allowed, and a budget has no room.
+    OverBudget,
     /// Unknown, because the job lies in one pool of a group.
     PoolGroup,
     /// Unknown, because an answer of the cloud cannot be read with certainty.
@@ -214,7 +216,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Allow,
         Self::ExplicitDeny,
         Self::Indeterminate,
@@ -222,6 +224,7 @@ impl Decision {
         Self::NoSuchJob,
         Self::NothingAllows,
         Self::OutsideGuardrails,
+        Self::OverBudget,
         Self::PoolGroup,
         Self::Unreadable,
     ];
@@ -231,7 +234,10 @@ impl Decision {
     pub fn result(self) -> &'static str {
         match self {
             Self::Allow => "allow",
-            Self::ExplicitDeny | Self::NothingAllows | Self::OutsideGuardrails => "deny",
+            Self::ExplicitDeny
+            | Self::NothingAllows
+            | Self::OutsideGuardrails
+            | Self::OverBudget => "deny",
             Self::Indeterminate
             | Self::LookUpFailed
             | Self::NoSuchJob
@@ -250,6 +256,7 @@ impl Decision {
             Self::NoSuchJob => "no_such_job",
             Self::NothingAllows => "nothing_allows",
             Self::OutsideGuardrails => "ceiling",
+            Self::OverBudget => "over_budget",
             Self::PoolGroup => "pool_group",
             Self::Unreadable => "unreadable",
         }
@@ -337,6 +344,11 @@ pub(super) struct AuthLabels {
     pub(super) method: AuthMethod,
     pub(super) result: AuthResult,
     pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct BudgetLabels {
+    pub(super) budget: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One row of the table.
@@ -134,7 +135,19 @@ table! {
         "Credentials judged, by method; the result is accepted or the error code, and the reason says why it is that code";
     decisions: Family<label::DecisionLabels, Counter> = Family::default(),
         Counter "lychgate_decisions_total" ["result", "reason"]
-        "Answers of the policies; the reason of a deny is explicit (a Deny statement), ceiling (outside the guardrails) or nothing_allows; that of an indeterminate no_such_job, look_up_failed, unreadable, pool_group or none (the request or job does not say)";
+        "Answers of the policies; the reason of a deny is explicit (a Deny statement), ceiling (outside the guardrails), nothing_allows or over_budget; that of an indeterminate no_such_job, look_up_failed, unreadable, pool_group or none (the request or job does not say)";
+    budgets: Gauge = Gauge::default(),
+        Gauge "lychgate_budgets" []
+        "Budgets in force; 0 where they are turned off";
+    budget_denials: Family<label::BudgetLabels, Counter> = Family::default(),
+        Counter "lychgate_budget_denials_total" ["budget"]
+        "Deletes that the policies allow and for which the budget had no room";
+    budget_used: Family<label::BudgetLabels, Gauge<f64, AtomicU64>> = Family::default(),
+        Gauge "lychgate_budget_used_ratio" ["budget"]
+        "How full the fullest counter of the budget is: 1 has no room, more is there after a limit was lowered";
+    budget_store_up: Gauge = Gauge::default(),
+        Gauge "lychgate_budget_store_up" []
+        "1 while units can be taken; 0 while the database of the budgets does not answer";
     look_ups: Family<label::LookUpLabels, Counter> = Family::default(),
         Counter "lychgate_look_ups_total" ["source", "result"]
         "Look-ups of a job's attributes";

@@ -21,6 +21,9 @@ fn busy() -> Metrics {
     it.authentication(AuthMethod::Key, Some((4018, IdentityFault::Signature)));
     it.decision(Decision::Allow);
     it.decision(Decision::OutsideGuardrails);
+    let budget: Arc<str> = "per-principal".into();
+    it.set_budgets(&[(Arc::clone(&budget), 0.5)], true);
+    it.over_budget(&budget);
     it.look_up(LookUp::Tags, LookUpResult::Found);
     let upstream = it.upstream("bj4");
     upstream.request(Operation::Delete, Some(StatusCode::ACCEPTED), Duration::from_millis(90));

@@ -1,6 +1,6 @@
 //! From the files of a directory to a [`Set`]: every finding at once.
 
-mod conditions;
+pub(super) mod conditions;
 mod lint;
 mod statements;
 
@@ -10,15 +10,17 @@ use crate::policy::language::attachments::{Attached, Attachments};
 use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::document::Effect;
 use crate::policy::language::{attachments, document};
-use crate::policy::{Compiled, Diagnostic, Files, Limits, Set, Severity};
+use crate::policy::{BUDGETS, Compiled, Diagnostic, Files, Limits, Set, Severity, budget};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 const ATTACHMENTS: &str = "attachments.yaml";
 
 /// What a file of the directory is, by its path.
 enum Place<'a> {
     Attachments,
+    Budgets,
     Guardrail,
     /// The file stem.
     Identity(&'a str),
@@ -30,7 +32,11 @@ enum Place<'a> {
 impl<'a> Place<'a> {
     fn of(path: &'a str) -> Self {
         let Some((directory, name)) = path.split_once('/') else {
-            return if path == ATTACHMENTS { Self::Attachments } else { Self::Unknown };
+            return match path {
+                ATTACHMENTS => Self::Attachments,
+                BUDGETS => Self::Budgets,
+                _ => Self::Unknown,
+            };
         };
         // In a statement's name everything after the first `#` is the Sid.
         let stem = |suffix| {
@@ -75,7 +81,7 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
         let mut findings = Findings { path, found: &mut found };
         let document = path.strip_suffix(".json").unwrap_or(path);
         match Place::of(path) {
-            Place::Attachments | Place::Suite => (),
+            Place::Attachments | Place::Budgets | Place::Suite => (),
             Place::Guardrail => {
                 let read = document::read(bytes, limits, &mut findings);
                 has_ceiling |= read.statements.iter().any(|it| it.effect == Effect::Allow);
@@ -101,7 +107,7 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
                     true => "the name of a policy has no `#`: that is where a Sid begins",
                     false => {
                         "there are guardrails/*.json, identity/*.json, attachments.yaml, \
-                         tests/*.yaml and README.md"
+                         budgets.yaml, tests/*.yaml and README.md"
                     }
                 },
             ),
@@ -113,6 +119,11 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
         let mut findings = Findings { path: ATTACHMENTS, found: &mut found };
         attachments = attachments::read(bytes, &numbers, limits, &mut attached, &mut findings);
     }
+    let mut findings = Findings { path: BUDGETS, found: &mut found };
+    let budgets = match files.get(BUDGETS) {
+        Some(bytes) => budget::read(bytes, limits, &mut findings),
+        None => budget::usual(limits, &mut Findings { path: "", ..findings }),
+    };
     lint::check(&sources, &attached, &mut found);
     found.sort();
     found.dedup();
@@ -124,6 +135,7 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
         has_ceiling,
         identity,
         attachments,
+        budgets: Arc::new(budgets),
     });
     Compiled { files: files.clone(), set, diagnostics: found }
 }

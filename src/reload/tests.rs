@@ -116,8 +116,14 @@ fn borrowed<'a>(files: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a s
 
 async fn open(root: &Path) -> (Policies, CancellationToken, tokio_util::task::TaskTracker) {
     let clock = Clock::manual("2026-01-15T12:00:00Z".parse().unwrap());
-    let (policies, follower) =
-        Policies::open(root.to_owned(), Limits::default(), clock, Metrics::default()).await;
+    let (policies, follower) = Policies::open(
+        root.to_owned(),
+        Limits::default(),
+        clock,
+        Metrics::default(),
+        Prepare::by(async |_| ()),
+    )
+    .await;
     let (stop, tasks) = (CancellationToken::new(), tokio_util::task::TaskTracker::new());
     tasks.spawn(follower.run(stop.clone()));
     (policies, stop, tasks)
@@ -252,8 +258,13 @@ async fn an_edit_counts_within_two_seconds_wherever_it_is_made() {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), &borrowed(&version("V0")));
         let clock = Clock::manual("2026-01-15T12:00:00Z".parse().unwrap());
-        let opened =
-            Policies::open(root.path().to_owned(), Limits::default(), clock, Metrics::default());
+        let opened = Policies::open(
+            root.path().to_owned(),
+            Limits::default(),
+            clock,
+            Metrics::default(),
+            Prepare::by(async |_| ()),
+        );
         let (policies, mut follower) = opened.await;
         if !heard {
             follower.watcher = None;

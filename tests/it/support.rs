@@ -5,6 +5,7 @@ pub(crate) mod collector;
 pub(crate) mod engine;
 pub(crate) mod http;
 pub(crate) mod pki;
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod reference;
 pub(crate) mod toy;

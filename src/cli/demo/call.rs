@@ -73,6 +73,22 @@ const CALLS: &[Row] = &[
         "ModelArts knows no such job; only who might delete it is told so",
     ),
     (
+        "within-the-budget",
+        "erin",
+        "e8d13f6b-7a90-4c25-b4e8-1f6c52a7d093",
+        202,
+        None,
+        "erin has a budget of one delete an hour",
+    ),
+    (
+        "over-budget",
+        "erin",
+        "5e02c9d8-41b7-4f6a-8c3e-97a1d0f4b658",
+        429,
+        Some("Lychgate.4292"),
+        "the policies allow it, the budget does not; the answer says when there is room again",
+    ),
+    (
         "no-credential",
         NOBODY,
         "3faf5c03-aaa1-4cbe-879d-24b05d997347",

@@ -3,6 +3,7 @@
 use crate::authn::keys;
 use crate::emulator;
 use crate::emulator::sample::PROJECT;
+use crate::policy;
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use jiff::{SignedDuration, Timestamp};
@@ -30,6 +31,7 @@ const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(12);
 /// The sample policies, as `policies/` of the repository has them.
 pub(super) const POLICIES: &[(&str, &str)] = &[
     ("attachments.yaml", include_str!("../../../policies/attachments.yaml")),
+    ("budgets.yaml", include_str!("../../../policies/budgets.yaml")),
     ("guardrails/finished.json", include_str!("../../../policies/guardrails/finished.json")),
     ("guardrails/protect.json", include_str!("../../../policies/guardrails/protect.json")),
     ("identity/break-glass.json", include_str!("../../../policies/identity/break-glass.json")),
@@ -40,12 +42,21 @@ pub(super) const POLICIES: &[(&str, &str)] = &[
     ),
 ];
 
+/// What the demo adds to the budgets: somebody who reaches one with the second call.
+const SMALL_BUDGET: &str = r#"  - name: erin
+    per: principal
+    deletes: 1
+    within: 1h
+    when: {"StringEquals": {"g:UserName": "erin"}}
+"#;
+
 /// Who is in the demo: name, groups, tag `team`.
 const PEOPLE: &[(&str, &[&str], Option<&str>)] = &[
     ("alice", &["ml-research"], Some("vision")),
     ("bob", &["nlp"], Some("nlp")),
     ("carol", &[], None),
     ("dave", &["platform-admins"], None),
+    ("erin", &["ml-research"], Some("vision")),
 ];
 
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +144,8 @@ impl Files {
         let files = Self(std::env::temp_dir().join(format!("lychgate-demo-{}", Uuid::new_v4())));
         private_directory(&files.0)?;
         for (path, text) in POLICIES {
-            files.put(&format!("policies/{path}"), text)?;
+            let more = if *path == policy::BUDGETS { SMALL_BUDGET } else { "" };
+            files.put(&format!("policies/{path}"), &format!("{text}{more}"))?;
         }
         let AccessKey { ak, sk } = &secrets.gateway_key;
         files.put(
@@ -216,7 +228,7 @@ mod tests {
     #[test]
     fn the_demo_has_the_policies_of_the_repository() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-        let mut found = vec!["attachments.yaml".to_owned()];
+        let mut found = vec!["attachments.yaml".to_owned(), policy::BUDGETS.to_owned()];
         for directory in ["guardrails", "identity"] {
             for entry in fs::read_dir(root.join(directory)).unwrap() {
                 let name = entry.unwrap().file_name();

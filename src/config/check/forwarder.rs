@@ -78,6 +78,7 @@ impl Checker<'_> {
         let sections = [
             (file.identity.as_ref().map(place), "identity", JUDGES),
             (file.policies.as_ref().map(place), "policies", JUDGES),
+            (file.budgets.as_ref().map(place), "budgets", JUDGES),
             (file.attributes.as_ref().map(place), "attributes", JUDGES),
             (
                 file.ledger.as_ref().map(place),

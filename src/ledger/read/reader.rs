@@ -135,6 +135,17 @@ pub(in crate::ledger) fn last_line(directory: &Path, first: u64) -> io::Result<O
     Ok(Some(end.split_off(start)))
 }
 
+/// The first line of the segment `first`, without its LF; nothing if it has no whole line.
+///
+/// # Errors
+/// The file cannot be read.
+pub(in crate::ledger) fn first_line(directory: &Path, first: u64) -> io::Result<Option<Vec<u8>>> {
+    Ok(match Lines::open(directory, first)?.next()? {
+        Some(Piece::Line(line)) => Some(line.to_vec()),
+        Some(Piece::Rest(_) | Piece::TooLong(_)) | None => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! What the policies said, and what they said it from.
 
 use super::{is_empty, peer, text};
+use crate::budget;
 use crate::policy::{self, Answer, Attribute, Attributes, Method};
 
 use jiff::Timestamp;
@@ -67,6 +68,9 @@ pub struct Decision<'a> {
     /// The units that an allow took.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub charges: Cow<'a, [Charge]>,
+    /// Where budgets are counted in a database: what the rows are called that were taken there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Cow<'a, str>>,
     /// The batch that it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<Batch<'a>>,
@@ -123,6 +127,12 @@ pub struct Charge {
     pub budget: String,
     /// Whose unit: the principal, project, pool, … that the budget counts by.
     pub key: String,
+}
+
+impl Charge {
+    pub(in crate::ledger) fn of(charge: &budget::Charge) -> Self {
+        Self { budget: charge.budget.to_string(), key: charge.key.to_string() }
+    }
 }
 
 /// The place of a decision in a batch.
@@ -294,6 +304,7 @@ impl From<policy::Reason> for Reason {
         match reason {
             policy::Reason::ExplicitDeny => Self::ExplicitDeny,
             policy::Reason::NothingAllows => Self::NothingAllows,
+            policy::Reason::OverBudget => Self::OverBudget,
             policy::Reason::OutsideGuardrails => Self::OutsideGuardrails,
         }
     }

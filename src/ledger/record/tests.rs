@@ -49,6 +49,7 @@ fn decision() -> Decision<'static> {
         statement: Some("guardrails/protect#NoProd".into()),
         budget: None,
         charges: [].as_slice().into(),
+        unit: None,
         batch: None,
         shadow: None,
     }

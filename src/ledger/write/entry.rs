@@ -4,6 +4,7 @@ use crate::ledger::line::Kind;
 use crate::ledger::record;
 use crate::ledger::record::{Body, Ending};
 
+use crate::budget::Unit;
 use crate::policy::Job;
 
 use jiff::Timestamp;
@@ -40,6 +41,8 @@ pub struct Entry {
     signed: Option<Signed>,
     /// Taken by the outcome.
     open: Option<Open>,
+    /// What was taken of the budgets.
+    unit: Option<Unit>,
     seq: u64,
 }
 
@@ -117,6 +120,7 @@ impl Entry {
             sending: Arc::default(),
             signed: None,
             open: Some(Open { pending, notes }),
+            unit: None,
             seq,
         }
     }
@@ -141,6 +145,12 @@ impl Entry {
         Arc::clone(&self.sending)
     }
 
+    /// Takes over the units of the budgets that were taken for it: they end as it ends.
+    pub fn hold(&mut self, mut unit: Unit) {
+        unit.recorded(self.seq);
+        self.unit = Some(unit);
+    }
+
     /// Ends it. The record is queued, not awaited.
     pub fn close(mut self, outcome: Outcome) {
         self.end(outcome);
@@ -148,6 +158,10 @@ impl Entry {
 
     fn end(&mut self, outcome: Outcome) {
         let Some(Open { pending, notes }) = self.open.take() else { return };
+        // First the unit: who finds the outcome in the ledger finds the unit ended.
+        if let Some(unit) = self.unit.take() {
+            unit.end(record::unit_end(outcome.result, outcome.status));
+        }
         if outcome.result == Ending::NotSent {
             self.sending.store(false, Ordering::Release);
         }

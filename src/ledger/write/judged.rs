@@ -5,6 +5,7 @@ use crate::ledger::line::MEMBERS_BYTES_MAX;
 use crate::ledger::record::{Batch, Body, Charge, LookUp, Reason, Shadow};
 use crate::ledger::{Ending, Entry, Error, Outcome, Pending, record};
 
+use crate::budget::Unit;
 use crate::policy::{self, Decision, Denial, Permit};
 
 use jiff::Timestamp;
@@ -36,8 +37,8 @@ pub struct Judged<'a> {
     pub policies: &'a Arc<policy::Set>,
     /// The look-ups that were made for it.
     pub look_ups: &'a [LookUp],
-    /// The units that were taken for it.
-    pub charges: &'a [Charge],
+    /// What was taken of the budgets for it; given back if it is not recorded.
+    pub unit: Option<Unit>,
     /// The batch that it belongs to.
     pub batch: Option<Batch<'a>>,
     /// What the shadow policies said.
@@ -78,7 +79,10 @@ impl Undecided {
 
 impl Recorded {
     /// Closes what is not permitted.
-    pub(in crate::ledger) fn new(decision: Decision, entry: Entry) -> Self {
+    pub(in crate::ledger) fn new(decision: Decision, unit: Option<Unit>, mut entry: Entry) -> Self {
+        if let Some(unit) = unit {
+            entry.hold(unit);
+        }
         match decision {
             Decision::Allow(permit) => Self::Permitted(permit, entry),
             Decision::Deny(denial) => {
@@ -118,6 +122,9 @@ impl Judged<'_> {
     pub(in crate::ledger) fn record(&self) -> record::Decision<'_> {
         let query = self.query;
         let principal = &query.principal;
+        let charges = self.unit.as_ref().map(Unit::charges).unwrap_or_default();
+        let budget = self.decision.denial().and_then(Denial::budget);
+        let statement = self.decision.statement().filter(|_| budget.is_none());
         record::Decision {
             request_id: self.request_id.into(),
             caller_request_id: self.caller_request_id.map(Cow::Borrowed),
@@ -139,9 +146,11 @@ impl Judged<'_> {
             policy_digest: self.policies.digest().into(),
             result: self.decision.answer(),
             reason: Reason::of(&self.decision, self.look_ups),
-            statement: self.decision.statement().map(|it| it.as_str().into()),
-            budget: None,
-            charges: self.charges.into(),
+            // A budget is no statement.
+            statement: statement.map(|it| it.as_str().into()),
+            budget: budget.map(Cow::Borrowed),
+            charges: charges.iter().map(Charge::of).collect(),
+            unit: self.unit.as_ref().and_then(Unit::row).map(Cow::Borrowed),
             batch: self.batch.clone(),
             shadow: self.shadow.map(Cow::Borrowed),
         }

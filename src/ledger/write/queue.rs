@@ -29,6 +29,8 @@ pub(in crate::ledger) enum Item {
     /// A policy version that came into force. Not lost if it is: the first decision by it brings it
     /// again.
     Policies(Arc<policy::Set>),
+    /// Told once all that was queued before is on stable storage; dropped if that fails.
+    Barrier(oneshot::Sender<()>),
 }
 
 /// A decision whose request waits.

@@ -183,7 +183,21 @@ impl Writer {
     ///
     /// # Errors
     /// Only what is final.
-    fn commit(&mut self, items: Vec<Item>) -> io::Result<()> {
+    fn commit(&mut self, mut items: Vec<Item>) -> io::Result<()> {
+        let barriers = items.extract_if(.., |it| matches!(it, Item::Barrier(_)));
+        let barriers: Vec<_> = barriers.collect();
+        self.commit_records(items)?;
+        for barrier in barriers {
+            if let Item::Barrier(reply) = barrier
+                && self.backlog.is_empty()
+            {
+                let _ = reply.send(());
+            }
+        }
+        Ok(())
+    }
+
+    fn commit_records(&mut self, items: Vec<Item>) -> io::Result<()> {
         let items = self.admit(items);
         if items.is_empty() && self.backlog.is_empty() && !self.is_checkpoint_due(0) {
             return self.probe();
@@ -263,6 +277,8 @@ impl Writer {
                     group.decisions.push((group.head.seq, submission));
                 }
                 Item::Note(note) => group.push_note(&self.id, note),
+                // Taken out before.
+                Item::Barrier(_) => (),
                 Item::Policies(set) => {
                     if let Err(error) = self.policies(&mut group, &set) {
                         tracing::error!(%error, "the text of the policies cannot be recorded");

@@ -215,6 +215,7 @@ fn read(set: &Set, path: &str) -> Vec<document::Statement> {
         depth: usize::MAX,
         document_bytes: usize::MAX,
         documents: usize::MAX,
+        replicas: 1,
         statements: usize::MAX,
         text_bytes: usize::MAX,
         values: usize::MAX,

@@ -14,7 +14,7 @@ use crate::policy::language::{document, key, operator, template, value};
 use std::collections::HashSet;
 
 /// Compiles the conditions of a live statement; adds to `sources` what they name.
-pub(super) fn compile(
+pub(in crate::policy) fn compile(
     raw: &[document::Condition],
     effect: Effect,
     sources: &mut Sources,

@@ -56,6 +56,15 @@ impl Decision {
         }
     }
 
+    /// The no, if it is one.
+    #[must_use]
+    pub fn denial(&self) -> Option<&Denial> {
+        match self {
+            Self::Deny(denial) => Some(denial),
+            Self::Allow(_) | Self::Indeterminate(_) => None,
+        }
+    }
+
     /// The statement that decided, where one did.
     #[must_use]
     pub fn statement(&self) -> Option<&StatementName> {
@@ -85,6 +94,15 @@ pub(in crate::policy) const CEILING: &str = "ceiling";
 
 /// The decider of a request that nothing allows.
 pub(in crate::policy) const NONE: &str = "none";
+
+/// The beginning of the decider of a request for which a budget has no room: as if the budget were
+/// a statement of its file.
+const BUDGET: &str = "budgets#";
+
+/// The budget that is called so where it decides.
+pub(in crate::policy) fn budget_of(decider: &str) -> Option<&str> {
+    decider.strip_prefix(BUDGET)
+}
 
 /// Proof that the policies allow to delete one job. Only an evaluation makes one, of the job that
 /// was asked about; no other can be put in, and sending spends it:
@@ -143,8 +161,24 @@ impl Permit {
 pub struct Denial {
     /// The first reason that is certain.
     pub reason: Reason,
-    /// The deciding Deny; `None` unless the reason is [`Reason::ExplicitDeny`].
+    /// The deciding Deny, or the budget, as `budgets#<name>`; `None` for the other reasons.
     pub statement: Option<StatementName>,
+}
+
+impl Denial {
+    /// A no for want of room in the budget `name`.
+    #[must_use]
+    pub fn over_budget(name: &str) -> Self {
+        let statement = Some(StatementName::new(&format!("{BUDGET}{name}")));
+        Self { reason: Reason::OverBudget, statement }
+    }
+
+    /// The budget without room.
+    #[must_use]
+    pub fn budget(&self) -> Option<&str> {
+        let name = self.statement.as_ref().filter(|_| self.reason == Reason::OverBudget)?;
+        budget_of(name.as_str())
+    }
 }
 
 /// Why a no is a no, in the order in which reasons are given.
@@ -156,6 +190,8 @@ pub enum Reason {
     OutsideGuardrails,
     /// No attached identity Allow matches.
     NothingAllows,
+    /// The policies allow it, and a budget has no room; an evaluation alone never says so.
+    OverBudget,
 }
 
 /// The policies cannot tell without facts that are unavailable.

@@ -4,7 +4,9 @@ use crate::policy::engine::condition::{Condition, Resource};
 use crate::policy::language::attachments::Attachments;
 use crate::policy::language::diagnostic::Span;
 use crate::policy::language::document::Effect;
-use crate::policy::{Diagnostic, Files, Sources, StatementName};
+use crate::policy::{Budgets, Diagnostic, Files, Sources, StatementName};
+
+use std::sync::Arc;
 
 /// One version of a policy directory, ready to judge. Immutable; share it behind an `Arc`.
 #[derive(Debug)]
@@ -18,6 +20,7 @@ pub struct Set {
     /// The identity policies in the byte order of their files.
     pub(in crate::policy) identity: Vec<Policy>,
     pub(in crate::policy) attachments: Attachments,
+    pub(in crate::policy) budgets: Arc<Budgets>,
 }
 
 /// What compiling a directory came to.
@@ -72,6 +75,7 @@ impl Set {
             has_ceiling: false,
             identity: Vec::new(),
             attachments: Attachments::default(),
+            budgets: Arc::default(),
         }
     }
 
@@ -85,6 +89,12 @@ impl Set {
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// How many deletes may be accepted.
+    #[must_use]
+    pub fn budgets(&self) -> &Arc<Budgets> {
+        &self.budgets
     }
 
     /// Where the statement of this name stands. For reports: looks through all statements.

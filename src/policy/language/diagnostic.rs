@@ -179,10 +179,15 @@ codes! {
         MalformedProject "malformed-project" "A project pattern can match no project ID."
         MalformedTarget "malformed-target" "An attachment's target is none of `user:`, `group:`, `source:` with a name, or `any`."
         UnknownPolicy "unknown-policy" "An attachment names a policy that identity/ does not hold."
+        // Budgets.
+        BudgetBelowReplicas "budget-below-replicas" "A budget has fewer deletes than there are processes to share it."
+        DuplicateBudget "duplicate-budget" "Two budgets have the same name."
+        MalformedBudget "malformed-budget" "A budget has a name, a scope, a number of deletes or a time that cannot be."
         // Suites.
         DuplicateCase "duplicate-case" "Two cases of a suite have the same name."
         ImpossibleCase "impossible-case" "A case states what no request can be."
         StatedAndUnavailable "stated-and-unavailable" "A case states a fact and says that it is unavailable."
+        UnknownBudget "unknown-budget" "A case names a budget that there is not."
         UnknownStatement "unknown-statement" "A case names a statement that there is not."
         UnknownWord "unknown-word" "A case has a word that means nothing in its place."
     }
@@ -193,6 +198,7 @@ codes! {
         AllowNotAction "allow-not-action" "An Allow with NotAction allows every action that it does not list."
         AllowNotResource "allow-not-resource" "An Allow with NotResource allows every job that it does not list."
         InertCeiling "inert-ceiling" "A guardrail Allow for other actions still means that only what guardrails allow is possible."
+        NoBudgets "no-budgets" "`budgets: none` leaves mass deletion without a brake."
         UnboundAllow "unbound-allow" "An identity Allow is bound to no project: neither by `projects` of its attachment, nor by `lychgate:projectId`, nor by a Resource without wildcards."
         WildcardAllow "wildcard-allow" "An identity Allow without conditions covers every job of every project."
     }
@@ -213,6 +219,7 @@ codes! {
         UnknowableDeny "unknowable-deny" "A Deny names a key that only Huawei Cloud can answer: that condition always matches."
     }
     Suggestion {
+        BudgetJobFacts "budget-job-facts" "A budget depends on facts of the job, which are not looked up for its sake."
         DenyWhenAbsent "deny-when-absent" "A Deny does not deny when the key is absent."
         InertStatements "inert-statements" "Statements about other actions do nothing here."
         NeedlessIfExists "needless-if-exists" "IfExists on a key that is always there."

@@ -11,6 +11,8 @@ pub struct Limits {
     pub document_bytes: usize,
     /// Documents in the directory.
     pub documents: usize,
+    /// How many processes share the budgets by halves, thirds and so on; 1 if none or another way.
+    pub replicas: u32,
     /// Statements in a document.
     pub statements: usize,
     /// Bytes of a text in a document.
@@ -26,6 +28,7 @@ impl Default for Limits {
             depth: 32,
             document_bytes: 256 << 10,
             documents: 20_000,
+            replicas: 1,
             statements: 500,
             text_bytes: 2 << 10,
             values: 100,

@@ -4,10 +4,12 @@
 use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::json;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 use serde_saphyr::{Location, Spanned};
+use std::fmt;
+use std::marker::PhantomData;
 
 const DEPTH_MAX: usize = 32;
 const EVENTS_MAX: usize = 4_000_000;
@@ -52,6 +54,40 @@ pub(in crate::policy) fn parse<T: DeserializeOwned>(
             findings.add(Code::InvalidYaml, at, message.trim_end_matches('.'));
             None
         }
+    }
+}
+
+/// A map in the order of the file, with the places of its keys.
+#[derive(Debug)]
+pub(in crate::policy) struct Pairs<T>(pub(in crate::policy) Vec<(Spanned<String>, T)>);
+
+impl<T> Default for Pairs<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Pairs<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(PairsVisitor(PhantomData))
+    }
+}
+
+struct PairsVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for PairsVisitor<T> {
+    type Value = Pairs<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<T>, A::Error> {
+        let mut res = Vec::new();
+        while let Some(it) = map.next_entry()? {
+            res.push(it);
+        }
+        Ok(Pairs(res))
     }
 }
 

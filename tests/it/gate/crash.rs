@@ -5,6 +5,7 @@
 //! printed, and repeats the plan though not what the machine makes of it.
 
 mod account;
+mod budgets;
 
 use crate::support::process::{self, Gate};
 use crate::support::world::{PROJECT, Prepared, World, delete_head, read_ledger};
@@ -57,7 +58,7 @@ async fn three_accounts_agree_however_often_the_gate_is_killed() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's settings")]
-fn setting(name: &str) -> Option<u64> {
+pub(super) fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|it| it.parse().expect("a number"))
 }
 
@@ -221,7 +222,7 @@ impl Client {
 }
 
 /// Adds a job to the cloud.
-async fn put(cloud: &str, job: &Job) {
+pub(super) async fn put(cloud: &str, job: &Job) {
     let body = serde_json::to_string(job).unwrap();
     let address = cloud.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -233,7 +234,7 @@ async fn put(cloud: &str, job: &Job) {
 }
 
 /// The status of the whole answer; nothing if there is none.
-async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Option<u16> {
+pub(super) async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Option<u16> {
     stream.write_all(request).await.ok()?;
     let mut answer = Vec::new();
     loop {
@@ -252,10 +253,10 @@ async fn exchange(stream: &mut TcpStream, request: &[u8]) -> Option<u16> {
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut it = self.0;
         it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -263,7 +264,7 @@ impl Random {
         it ^ (it >> 31)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 

@@ -22,11 +22,12 @@ fn swap(policies: &Path, version: usize, guardrail: &str) {
     put(policies, &format!("{data}/guardrails/g.json"), guardrail);
     put(policies, &format!("{data}/identity/all.json"), ALL);
     put(policies, &format!("{data}/attachments.yaml"), "- {to: [any], policies: [all]}\n");
+    put(policies, &format!("{data}/budgets.yaml"), "budgets: none");
     let fresh = policies.join("..fresh");
     symlink(&data, &fresh).unwrap();
     fs::rename(&fresh, policies.join("..data")).unwrap();
     if version == 0 {
-        for name in ["guardrails", "identity", "attachments.yaml"] {
+        for name in ["guardrails", "identity", "attachments.yaml", "budgets.yaml"] {
             symlink(format!("..data/{name}"), policies.join(name)).unwrap();
         }
     }

@@ -96,6 +96,7 @@ fn surroundings(path: &str) -> Value {
             "upstreams[].credentials.oidc",
             replaced("upstreams[].credentials", json!({"oidc": oidc})),
         ),
+        ("budgets.store", replaced("budgets.store", json!({"postgres": "database"}))),
         ("ledger.checkpoint", replaced("ledger.checkpoint_key", json!("checkpoint.pem"))),
     ];
     let row = rows.into_iter().find(|(prefix, _)| path.starts_with(prefix));

@@ -15,6 +15,7 @@ const LIMITS: Limits = Limits {
     depth: 8,
     document_bytes: 4096,
     documents: 5,
+    replicas: 3,
     statements: 5,
     text_bytes: 512,
     values: 20,

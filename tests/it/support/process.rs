@@ -98,8 +98,13 @@ fn follow(
 
 /// A library for `LD_PRELOAD`, built into `directory`, that makes disks slow or bad.
 pub(crate) fn disk(directory: &Path) -> PathBuf {
-    let shim = directory.join("disk.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/gate/faults/disk.c");
+    preload(directory, "disk", "tests/it/gate/faults/disk.c")
+}
+
+/// The library `name` for `LD_PRELOAD`, built into `directory` from `source`.
+pub(crate) fn preload(directory: &Path, name: &str, source: &str) -> PathBuf {
+    let shim = directory.join(name).with_extension("so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     // The compiler that builds the gate's cryptography.
     let mut cc = Command::new("cc");
     cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&shim).arg(source).arg("-ldl");

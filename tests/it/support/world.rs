@@ -46,6 +46,9 @@ pub(crate) const CLOUD_SK: &str = "cloudSecret0000000000000000000000000000A";
 pub(crate) const GATEWAY_AK: &str = "GATEWAYKEY00000000AA";
 pub(crate) const GATEWAY_SK: &str = "gatewaySecret00000000000000000000000000A";
 
+/// More deletes than a test makes.
+const BUDGETS: &str = "budgets: [{name: ample, per: all, deletes: 100000, within: 1h}]";
+
 /// How long anything in a test may take. Far more than it does take, so that a busy machine does
 /// not fail a test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -54,6 +57,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Builder {
     clock: Clock,
     policies: Vec<(String, String)>,
+    ample: bool,
     emulator: Box<dyn FnOnce(&mut emulator::Config)>,
     config: Vec<(String, String)>,
     files: Vec<(String, String)>,
@@ -131,6 +135,7 @@ impl World {
         Builder {
             clock: Clock::system(),
             policies: shipped_policies(),
+            ample: true,
             emulator: Box::new(|_| ()),
             config: Vec::new(),
             files: Vec::new(),
@@ -299,6 +304,12 @@ impl Builder {
         self
     }
 
+    /// Leaves the budgets as they are where a directory says nothing of them.
+    pub(crate) fn default_budgets(mut self) -> Self {
+        self.ample = false;
+        self
+    }
+
     pub(crate) fn emulator(mut self, change: impl FnOnce(&mut emulator::Config) + 'static) -> Self {
         self.emulator = Box::new(change);
         self
@@ -365,6 +376,9 @@ impl Builder {
 
         let directory = TempDir::new().unwrap();
         let put = |name: &str, text: &str| put(directory.path(), name, text);
+        if self.ample {
+            put("policies/budgets.yaml", BUDGETS);
+        }
         for (path, text) in &self.policies {
             put(&format!("policies/{path}"), text);
         }

@@ -389,7 +389,7 @@ async fn a_record_that_is_too_long_never_waits() {
             decision: policy::Decision::Indeterminate(doubt),
             policies: &policies("00ff"),
             look_ups: &[],
-            charges: &[],
+            unit: None,
             batch: None,
             shadow: None,
         };

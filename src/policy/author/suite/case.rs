@@ -5,11 +5,13 @@ use super::written::{Facts, Job};
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::{suggest, value, yaml};
 use crate::policy::{
-    self, Answer, Attribute, Attributes, Decision, Method, Principal, Query, Sources, Span,
+    self, Answer, Attribute, Attributes, Decision, Denial, Method, Principal, Query, Set, Sources,
+    Span,
 };
 
 use jiff::Timestamp;
 use serde_saphyr::Spanned;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The longest project ID and the longest job ID, in characters. They are those of the route.
@@ -30,6 +32,9 @@ pub struct Case {
     pub query: Query,
     /// What is known of the job.
     pub attributes: Attributes,
+    /// How many deletes each budget has counted already for this case's own keys; none where it
+    /// says nothing.
+    pub spent: BTreeMap<String, u64>,
     /// What must come out.
     pub expected: Answer,
     /// Who must have decided, if that is promised too.
@@ -37,6 +42,18 @@ pub struct Case {
 }
 
 impl Case {
+    /// What the policies and budgets of `set` say to it.
+    #[must_use]
+    pub fn judge(&self, set: &Set) -> Decision {
+        let decision = set.evaluate(&self.query, &self.attributes);
+        match (&decision, set.budgets().overspent(&self.query, &self.attributes, &self.spent)) {
+            (Decision::Allow(_), Some(budget)) => {
+                Decision::Deny(Denial::over_budget(budget.name()))
+            }
+            _ => decision,
+        }
+    }
+
     /// The decision is the expected one. Where nothing is decided, nobody did, and `by` does not
     /// count.
     #[must_use]
@@ -72,6 +89,7 @@ pub(super) fn read(written: &written::Case, findings: &mut Findings<'_>) -> Opti
         name: written.name.value.clone(),
         query: query?,
         attributes,
+        spent: written.spent.0.iter().map(|(name, it)| (name.value.clone(), *it)).collect(),
         expected: expected?,
         by: written.by.as_ref().map(|it| it.value.clone()),
     })

@@ -167,3 +167,66 @@ fn mistakes_are_found_and_their_cases_left_out() {
         assert_eq!(suites.cases.len(), usize::from(expected == Code::PoolWithoutType), "{text}");
     }
 }
+
+#[test]
+fn a_case_may_be_over_budget() {
+    let directory = |case: &str| -> Files {
+        let everything =
+            r#"{"Version": "5.0", "Statement": [{"Effect": "Allow", "Action": ["*"]}]}"#;
+        let budgets = "budgets:
+  - {name: person, per: principal, deletes: 2, within: 1h}
+  - {name: project, per: project, deletes: 3, within: 1h}
+  - {name: keys, per: all, deletes: 1, within: 1h, when: {StringEquals: {'lychgate:issuer': keys}}}";
+        let attachments = "[{to: [source:corp], policies: [all]}]";
+        let suite = format!("cases:\n  - {{name: n, {WHO}, {REQUEST}, job: {{}}, {case}}}\n");
+        [
+            ("identity/all.json", everything),
+            ("attachments.yaml", attachments),
+            (crate::policy::BUDGETS, budgets),
+            ("tests/t.yaml", &suite),
+        ]
+        .into_iter()
+        .collect()
+    };
+    for (case, expected) in [
+        ("expect: allow", "identity/all#1"),
+        ("spent: {}, expect: allow", "identity/all#1"),
+        ("spent: {person: 1, project: 2}, expect: allow", "identity/all#1"),
+        ("spent: {person: 2}, expect: deny", "budgets#person"),
+        ("spent: {person: 1, project: 3}, expect: deny", "budgets#project"),
+        // The first of several.
+        ("spent: {project: 3, person: 99}, expect: deny, by: budgets#person", "budgets#person"),
+        // It does not fit.
+        ("spent: {keys: 1}, expect: allow", "identity/all#1"),
+    ] {
+        let files = directory(case);
+        let set = Set::compile(&files, &Limits::default()).set.unwrap();
+        let suites = Suites::read(&files, Some(&set), &Limits::default());
+        assert_eq!(suites.diagnostics, [], "{case}");
+        let [case] = <[Case; 1]>::try_from(suites.cases).unwrap();
+        let decision = case.judge(&set);
+        assert_eq!(decision.decider(), Some(expected), "{case:?}");
+        assert!(case.is_met_by(&decision), "{case:?}");
+    }
+    // A denial of the policies goes first, and costs nothing.
+    let files = directory("spent: {person: 2}, expect: deny, by: none");
+    let files = files.iter().filter(|(path, _)| *path != "attachments.yaml");
+    let files: Files = files.collect();
+    let set = Set::compile(&files, &Limits::default()).set.unwrap();
+    let [case] =
+        <[Case; 1]>::try_from(Suites::read(&files, Some(&set), &Limits::default()).cases).unwrap();
+    assert_eq!(case.judge(&set).decider(), Some("none"));
+    for (case, expected) in [
+        ("spent: {persn: 1}, expect: allow", Code::UnknownBudget),
+        ("expect: deny, by: budgets#persn", Code::UnknownBudget),
+        ("expect: deny, by: budget#person", Code::UnknownStatement),
+        ("spent: {person: -1}, expect: deny", Code::InvalidYaml),
+        ("spent: [person], expect: deny", Code::InvalidYaml),
+    ] {
+        let files = directory(case);
+        let set = Set::compile(&files, &Limits::default()).set.unwrap();
+        let suites = Suites::read(&files, Some(&set), &Limits::default());
+        let codes: Vec<_> = suites.diagnostics.iter().map(|it| it.code).collect();
+        assert_eq!((codes, suites.cases.len()), (vec![expected], 0), "{case}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Suites as written.
 
-use crate::policy::language::yaml;
+use crate::policy::language::yaml::{self, Pairs};
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
@@ -24,6 +24,9 @@ pub(super) struct Case {
     pub(super) principal: Principal,
     pub(super) request: Request,
     pub(super) job: Job,
+    /// Units that are taken already, by budget.
+    #[serde(default)]
+    pub(super) spent: Pairs<u64>,
     pub(super) expect: Spanned<String>,
     #[serde(default, deserialize_with = "yaml::present")]
     pub(super) by: Option<Spanned<String>>,

@@ -118,7 +118,7 @@ pub(super) fn compare(
         let received = received.get(job).copied().unwrap_or_default();
         let agrees = match status {
             202 => received == 1 && endings.iter().any(|it| matches!(*it, "sent" | "gone")),
-            403 => received == 0 && endings == ["denied"],
+            403 | 429 => received == 0 && endings == ["denied"],
             503 => received == 0,
             504 => endings.iter().any(|it| matches!(*it, "gone" | "present" | "not_sent")),
             _ => false,

@@ -1,0 +1,147 @@
+//! `lychgate audit budgets`: how much of each budget is used, as the ledgers tell.
+
+use super::{Directories, Exit, Format, text};
+use crate::budget::{Budgets, Use, Uses};
+use crate::clock::Clock;
+use crate::ledger::record::{self, Body};
+use crate::ledger::{self, Damage, Kind, Record};
+use crate::policy::{KEY_ABSENT, KEY_UNKNOWN, Limits, Set};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use std::io;
+
+/// Says how much of each budget is used, by whom, and when there is room again. The budgets are
+/// those of the newest policies in the ledgers; what gates share is added up.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    directories: Directories,
+    /// At another time than now, such as `2026-01-15T12:00:00Z`.
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    /// A table, or one JSON object.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// What is used, as `--format json` prints it.
+#[derive(Serialize)]
+struct Report {
+    #[serde(serialize_with = "record::serialize_time")]
+    at: Timestamp,
+    /// The version whose budgets these are.
+    policy_digest: Option<String>,
+    counters: Vec<Counter>,
+}
+
+#[derive(Serialize)]
+struct Counter {
+    budget: String,
+    /// Nothing where nothing counts.
+    key: Option<String>,
+    used: usize,
+    limit: u32,
+    within_seconds: i64,
+    /// When there is room again; nothing if there is some.
+    room_at: Option<String>,
+}
+
+/// The newest version, as far as it was read.
+#[derive(Default)]
+struct Newest {
+    time: Timestamp,
+    parts: Vec<record::Policies<'static>>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
+    let at = arguments.at.unwrap_or_else(|| Clock::system().now());
+    let mut newest = Newest::default();
+    let exit = arguments.directories.read(|it| newest.take(it));
+    let files = record::Policies::join(&newest.parts);
+    let set = files.and_then(|it| Set::compile(&it, &Limits::default()).set);
+    let mut report = Report { at, policy_digest: None, counters: Vec::new() };
+    if let Some(set) = set {
+        report.policy_digest = Some(set.digest().to_owned());
+        report.counters = counters(&set, &arguments.directories, at)?;
+    }
+    super::print(&match arguments.format {
+        Format::Human => report.human(),
+        Format::Json => record::to_json(&report) + "\n",
+    })?;
+    Ok(exit)
+}
+
+impl Newest {
+    fn take(&mut self, record: &Record) -> Result<(), Damage> {
+        if record.kind == Kind::Policies
+            && self.time <= record.time
+            && let Body::Policies(part) = record.body()?
+        {
+            if part.part == 1 {
+                self.parts.clear();
+            }
+            self.time = record.time;
+            self.parts.push(part);
+        }
+        Ok(())
+    }
+}
+
+fn counters(set: &Set, directories: &Directories, at: Timestamp) -> io::Result<Vec<Counter>> {
+    let budgets = Budgets::standing(at);
+    let room = budgets.open(set.budgets());
+    if let Some(since) = room.since(at) {
+        for directory in &directories.directories {
+            ledger::past(directory, since, |it| budgets.fill(&room, &it))?;
+        }
+    }
+    let Uses(uses) = budgets.uses();
+    let mut res = Vec::new();
+    for budget in set.budgets().iter() {
+        let counter = |it: Option<&Use>| Counter {
+            budget: budget.name().to_string(),
+            key: it.map(|it| it.key.to_string()),
+            used: it.map_or(0, |it| it.used),
+            limit: budget.deletes(),
+            within_seconds: budget.within().as_secs(),
+            room_at: it.and_then(|it| it.room_at).map(|it| it.to_string()),
+        };
+        let of_budget = uses.iter().filter(|it| it.budget == *budget.name());
+        let before = res.len();
+        res.extend(of_budget.map(|it| counter(Some(it))));
+        if res.len() == before {
+            res.push(counter(None));
+        }
+    }
+    Ok(res)
+}
+
+impl Report {
+    fn human(&self) -> String {
+        match &self.policy_digest {
+            None => return "no policies were ever in force\n".to_owned(),
+            Some(_) if self.counters.is_empty() => return "no budgets are in force\n".to_owned(),
+            Some(_) => (),
+        }
+        let row = |it: &Counter| {
+            let key = match it.key.as_deref() {
+                Some(KEY_ABSENT) => "(none)",
+                Some(KEY_UNKNOWN) => "(unknown)",
+                Some(key) => key,
+                None => "-",
+            };
+            let room = it.room_at.as_deref().unwrap_or("now");
+            vec![
+                it.budget.clone(),
+                key.to_owned(),
+                it.used.to_string(),
+                it.limit.to_string(),
+                format!("{}s", it.within_seconds),
+                room.to_owned(),
+            ]
+        };
+        let rows: Vec<_> = self.counters.iter().map(row).collect();
+        text::table(&["BUDGET", "KEY", "USED", "LIMIT", "WITHIN", "ROOM"], &rows)
+    }
+}

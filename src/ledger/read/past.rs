@@ -1,0 +1,157 @@
+//! The deletes of the past that may still count, for the budgets: the ledger is their counter.
+//!
+//! It checks nothing: `audit verify` does.
+
+use super::reader::{Lines, Piece, first_line, last_line, segments};
+use crate::budget::{End, Past, PastEnd, SENT_WITHIN};
+use crate::ledger::line::Kind;
+use crate::ledger::record::{Decision, Ending, unit_end};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+/// Calls `visit` with each delete of the ledger in `directory` that was not given back and may have
+/// happened after `since`; some are older. Blocks.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn past(directory: &Path, since: Timestamp, mut visit: impl FnMut(Past)) -> io::Result<()> {
+    let since = since.checked_sub(SENT_WITHIN).unwrap_or(Timestamp::MIN);
+    let mut waiting: BTreeMap<u64, Waiting> = BTreeMap::new();
+    for first in recent(directory, since)? {
+        let mut lines = match Lines::open(directory, first) {
+            // Past its retention since the list was made.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        while let Some(Piece::Line(line)) = lines.next()? {
+            if let Ok(glance) = serde_json::from_slice::<Glance<'_>>(line)
+                && let Some(past) = glance.follow(line, since, &mut waiting)
+            {
+                visit(past);
+            }
+        }
+    }
+    for (seq, it) in waiting {
+        let end = match it.ended {
+            Some(at) => PastEnd::Unknown(at),
+            None => PastEnd::Open(it.recorded),
+        };
+        it.past(seq, end).into_iter().for_each(&mut visit);
+    }
+    Ok(())
+}
+
+/// The time of the last record of the ledger in `directory`, if it has any.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn last_time(directory: &Path) -> io::Result<Option<Timestamp>> {
+    for first in segments(directory)?.into_iter().rev() {
+        if let Some(line) = last_line(directory, first)? {
+            return Ok(time_of(&line));
+        }
+    }
+    Ok(None)
+}
+
+/// The segments from the first one on that holds something as young as `since`. A clock that was
+/// set may have left younger records before older ones, so both ends of a segment are looked at.
+fn recent(directory: &Path, since: Timestamp) -> io::Result<Vec<u64>> {
+    let all = segments(directory)?;
+    let is_recent =
+        |line: Option<Vec<u8>>| line.is_none_or(|it| time_of(&it).is_none_or(|it| since <= it));
+    let mut start = all.len();
+    for (at, first) in all.iter().enumerate() {
+        if is_recent(last_line(directory, *first)?) || is_recent(first_line(directory, *first)?) {
+            start = at;
+            break;
+        }
+    }
+    Ok(all.into_iter().skip(start).collect())
+}
+
+fn time_of(line: &[u8]) -> Option<Timestamp> {
+    serde_json::from_slice::<Glance<'_>>(line).ok()?.time.parse().ok()
+}
+
+/// As much of a line as is needed here.
+#[derive(Deserialize)]
+struct Glance<'a> {
+    seq: u64,
+    kind: Kind,
+    time: &'a str,
+    #[serde(borrow)]
+    result: Option<Cow<'a, str>>,
+    status: Option<u16>,
+    of: Option<u64>,
+}
+
+/// An allowed delete whose end is not read yet.
+struct Waiting {
+    /// The members of its record.
+    line: Vec<u8>,
+    recorded: Timestamp,
+    /// When its request ended without knowing how it went.
+    ended: Option<Timestamp>,
+}
+
+impl Glance<'_> {
+    /// Notes what the line says; returns the delete whose end it tells, if that counts.
+    fn follow(
+        self,
+        line: &[u8],
+        since: Timestamp,
+        waiting: &mut BTreeMap<u64, Waiting>,
+    ) -> Option<Past> {
+        let time: Timestamp = self.time.parse().ok()?;
+        let result = self.result.as_deref()?;
+        match self.kind {
+            Kind::Decision if result == "allow" && since <= time => {
+                let it = Waiting { line: line.to_vec(), recorded: time, ended: None };
+                waiting.insert(self.seq, it);
+                None
+            }
+            Kind::Outcome | Kind::Settlement => {
+                let of = self.of?;
+                let ending: Ending = serde_json::from_value(result.into()).ok()?;
+                match unit_end(ending, self.status) {
+                    End::GivenBack => {
+                        waiting.remove(&of);
+                        None
+                    }
+                    End::Unknown => {
+                        waiting.get_mut(&of)?.ended = Some(time);
+                        None
+                    }
+                    End::Kept => {
+                        let it = waiting.remove(&of)?;
+                        let at = match (self.kind, it.ended) {
+                            (_, Some(ended)) => ended,
+                            (Kind::Settlement, None) => {
+                                PastEnd::Open(it.recorded).counts_from(time)
+                            }
+                            (_, None) => time,
+                        };
+                        it.past(of, PastEnd::Kept(at))
+                    }
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Waiting {
+    /// Nothing if the record cannot be read, which `audit verify` names.
+    fn past(self, seq: u64, end: PastEnd) -> Option<Past> {
+        let record: Decision<'_> = serde_json::from_slice(&self.line).ok()?;
+        let unit = record.unit.as_deref().map(str::to_owned);
+        let (query, attributes) = (record.query(), record.attributes.into_owned());
+        Some(Past { seq, unit, query, attributes, end })
+    }
+}
