@@ -2,7 +2,6 @@
 
 use super::automaton::{Lane, Part};
 use super::glob::Glob;
-use super::parts;
 use super::point::{Setting, Variable};
 use super::typed::Cuts;
 use crate::policy::Set;
@@ -81,6 +80,18 @@ impl Subject {
     pub(super) fn is_urn(&self) -> bool {
         *self == Self::Key(Key::PrincipalUrn)
     }
+}
+
+/// The same comparison of texts by `StringMatch`, if letter case counts.
+pub(super) fn as_pattern(comparison: Comparison, parts: &[Written]) -> Vec<Written> {
+    let mut res = parts.to_vec();
+    match comparison {
+        Comparison::EndWith => res.insert(0, Written::Star),
+        Comparison::StartWith => res.push(Written::Star),
+        Comparison::Equals | Comparison::EqualsIgnoreCase | Comparison::Match => (),
+    }
+    res.dedup_by(|a, b| *a == Written::Star && *b == Written::Star);
+    res
 }
 
 /// The keys that fill in something, each once. What may hold several values, nothing, or what nobody
@@ -381,7 +392,7 @@ impl Survey {
                 0 => self.text(subject, comparison, &parts),
                 1 => {
                     let folded = comparison == Comparison::EqualsIgnoreCase;
-                    let parts = parts::as_pattern(comparison, &parts);
+                    let parts = as_pattern(comparison, &parts);
                     self.compared.insert((subject.clone(), folded, parts));
                 }
                 _ => (),

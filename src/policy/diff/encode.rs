@@ -4,7 +4,6 @@ use super::asked::{self, Compared, Survey};
 use super::circuit::{Circuit, Tree, Truth};
 use super::parts::{self, Question};
 use super::point::{Point, Setting, Variable};
-use super::relation::Relation;
 use super::search::{Budget, Exhausted, Literal};
 use super::space::{Leaf, Space};
 use crate::policy::engine::condition::{Condition, Operand, Resource, Urn};
@@ -36,6 +35,14 @@ pub(super) struct Bound {
     pub(super) relations: Vec<usize>,
     /// The request as it is with each leaf: as a text that is compared, and as one that is read.
     pub(super) worlds: Vec<[Point; 2]>,
+}
+
+/// A comparison with variables, of which nothing is absent or unavailable.
+#[derive(Debug)]
+pub(super) struct Relation {
+    pub(super) question: Question,
+    /// It holds; of a subject of several values, each value has its own answer instead.
+    pub(super) literal: Literal,
 }
 
 /// Everything that is asked, over clauses.

@@ -90,7 +90,7 @@ impl Question {
                 (Operands::Text(Comparison::EqualsIgnoreCase, it), true)
             }
             Operands::Text(comparison, _) => {
-                let parts = as_pattern(*comparison, &parts);
+                let parts = asked::as_pattern(*comparison, &parts);
                 (Operands::Match(vec![Operand::Template(parts)]), true)
             }
         };
@@ -143,18 +143,6 @@ impl Question {
         };
         Some((folded, self.parts()?))
     }
-}
-
-/// The same comparison of texts by `StringMatch`, if letter case counts.
-pub(super) fn as_pattern(comparison: Comparison, parts: &[Part]) -> Vec<Part> {
-    let mut res = parts.to_vec();
-    match comparison {
-        Comparison::EndWith => res.insert(0, Part::Star),
-        Comparison::StartWith => res.push(Part::Star),
-        Comparison::Equals | Comparison::EqualsIgnoreCase | Comparison::Match => (),
-    }
-    res.dedup_by(|a, b| *a == Part::Star && *b == Part::Star);
-    res
 }
 
 impl fmt::Display for Question {

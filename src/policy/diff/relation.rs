@@ -12,7 +12,7 @@ use super::encode::Model;
 use super::glob::{Element, Glob};
 use super::parts::Question;
 use super::point::Variable;
-use super::search::{Budget, Exhausted, Literal};
+use super::search::{Budget, Exhausted};
 use crate::policy::language::key::Key;
 use crate::policy::language::template::Part as Written;
 
@@ -21,14 +21,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 /// The most pairs of states that are looked through for one comparison, and of leaves that are
 /// compared one by one.
 const PAIRS_MAX: usize = 400_000;
-
-/// A comparison with variables, of which nothing is absent or unavailable.
-#[derive(Debug)]
-pub(super) struct Relation {
-    pub(super) question: Question,
-    /// It holds; of a subject of several values, each value has its own answer instead.
-    pub(super) literal: Literal,
-}
 
 /// Which classes go together.
 type Pairs = BTreeMap<usize, BTreeSet<usize>>;
