@@ -92,7 +92,7 @@ async fn three_processes_take_no_more_than_one_may() {
         tasks.extend((0..15).map(|it| {
             let (budgets, room) = (budgets.clone(), room.clone());
             // Everybody's own budget has room for two.
-            let name = format!("{}", it / 2);
+            let name = format!("{holder}{}", it / 2);
             TaskTracker::new().spawn(async move {
                 poll(|| async {
                     match take(&budgets, &room, &name).await {
