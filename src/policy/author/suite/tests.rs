@@ -141,7 +141,7 @@ fn mistakes_are_found_and_their_cases_left_out() {
         (with("2026-01-15T12:00:00Z", "2026-01-15"), Code::ImpossibleCase),
         (with("p1", "p1, source_ip: 10.0.0.0/8"), Code::ImpossibleCase),
         (with("p1", "p1, secure: true, unavailable: [secure]"), Code::StatedAndUnavailable),
-        (with("p1", "p1, unavailable: [user_agent]"), Code::UnknownWord),
+        (with("p1", "p1, unavailable: [time]"), Code::UnknownWord),
         ("cases: []".to_owned(), Code::Empty),
         ("- name: n".to_owned(), Code::InvalidYaml),
         ("cases: &a [*a]".to_owned(), Code::InvalidYaml),
