@@ -215,14 +215,15 @@ pub(super) async fn compare(
     client.batch_execute(BEGIN).await?;
     for (number, budget) in budgets.iter().enumerate() {
         let (name, scope) = (&**budget.name(), budget.scope());
-        let of_budget = || rows.iter().filter(|it| it.budget == number);
+        let within = seconds(budget.within());
+        // What has left its window is no longer known: a row left undated would count on.
+        let of_budget = || rows.iter().filter(|it| it.budget == number && it.age < within);
         let units: Vec<_> = of_budget().map(|it| it.unit.as_str()).collect();
         if starting {
             client.execute(FORGET, &[&name, &scope, &holder, &units]).await?;
         }
         let keys: Vec<_> = of_budget().map(|it| it.key.as_str()).collect();
         let ages: Vec<_> = of_budget().map(|it| it.age).collect();
-        let within = seconds(budget.within());
         let values: [&(dyn ToSql + Sync); 7] =
             [&name, &scope, &holder, &within, &units, &keys, &ages];
         client.execute(RECALL, &values).await?;
