@@ -1,7 +1,7 @@
 //! The front desk: what the server hands over, the one life of an exchange, and the answers.
 //!
-//! [`run`] is that life, for the gate and for the forwarder. What differs between them is the
-//! [`Middle`].
+//! `run` is that life, for the gate and for the forwarder. What differs between them is the
+//! `Middle`.
 
 mod body;
 mod refusal;

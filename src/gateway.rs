@@ -4,7 +4,7 @@
 //!
 //! What holds here, and by what:
 //!
-//! 1. Nothing is sent without a [`policy::Permit`], which only an evaluation makes and sending spends.
+//! 1. Nothing is sent without a [`Permit`], which only an evaluation makes and sending spends.
 //! 2. Nothing is sent without a ledger [`Entry`], which exists only once it is on stable storage.
 //! 3. Every entry gets exactly one outcome: `close` or `Drop`.
 //! 4. A client that hangs up cancels nothing that was decided: from the record on the work runs in

@@ -4,7 +4,7 @@
 //! drift apart. Everything that a decision was based on is in its record: an auditor can judge it
 //! again from the ledger alone, with [`Decision::query`] and [`Decision::attributes`].
 //!
-//! Facts, answers and methods are written as [`policy`] spells them. A reader ignores members and
+//! Facts, answers and methods are written as [`policy`](crate::policy) spells them. A reader ignores members and
 //! passes over kinds that it does not know: [`VERSION`] stays where they are only added. A word that
 //! it does not know, where it knows the member, makes the record unreadable.
 
