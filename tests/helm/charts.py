@@ -130,7 +130,7 @@ def given():
     """What the cluster brings."""
     certificate, key = (TLS / "localhost.pem").read_text(), (TLS / "localhost.key").read_text()
     authority = (TLS / "ca.pem").read_text()
-    keys = "keys:\n  - {ak: AK, sk: c2VjcmV0LWtleS1mb3ItdGVzdHM, principal: cleanup}\n"
+    keys = "keys:\n  - {ak: AK, sk: c2VjcmV0LWtleS1mb3ItdGVzdHMtb25seQ, principal: cleanup}\n"
     return {
         "tokens": {None: "token", "lychgate": "token", "gate.example": "token", "sts.example": "t"},
         "kube-root-ca.crt": {"ca.crt": authority},
