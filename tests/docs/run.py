@@ -10,6 +10,7 @@ language. A comment before the block, which readers do not see, changes that:
     <!-- output -->           the block is what the one before it printed; … stands for anything
     <!-- needs: TOOL -->      the block is run if that tool has been installed into target/
     <!-- exits: CODE -->      the block ends with that code
+    <!-- proxy: NAME -->      the integration tests (front::proxies) run the block
     <!-- skip: REASON -->     the block is not run; all of these are listed at the end
 
 Behind the documents is `lychgate demo`; SUBSTITUTES says what is replaced in every block, and nothing
@@ -95,7 +96,7 @@ def blocks(path):
             fence, directive = None, None
         elif fence is not None:
             lines.append(line)
-        elif comment := re.fullmatch(r"<!-- ((?:exits|file|needs|run|skip): .+|output) -->", line):
+        elif comment := re.fullmatch(r"<!-- ((?:exits|file|needs|proxy|run|skip): .+|output) -->", line):
             directive = comment[1]
         elif line.strip():
             directive = None
@@ -239,7 +240,7 @@ class Runner:
         return text
 
     def block(self, block):
-        if block.what == "skip":
+        if block.what in ("proxy", "skip"):
             skipped.append(f"{block.place}: {block.argument}")
         elif block.what == "file":
             path = self.substitute(block.argument)
