@@ -2,13 +2,13 @@
 //! one task that publishes whole credentials: access key, secret and token are always from one
 //! answer or one reading of a file.
 
-mod ask;
 mod file;
+mod provider;
 mod refresh;
 #[cfg(test)]
 mod tests;
 
-use self::ask::Asker;
+use self::provider::Provider;
 
 use crate::client::{self, Roots};
 use crate::clock::Clock;
@@ -135,7 +135,7 @@ pub async fn start(
 ) -> Result<watch::Receiver<Option<Arc<Credential>>>, Error> {
     let (sender, receiver) = watch::channel(None);
     let publisher = Publisher { sender, trouble, metrics };
-    let asker = match source {
+    let provider = match source {
         Source::File(path) => {
             let file = file::CredentialFile::open(path.clone(), publisher).await;
             tracker.spawn(async move { stop.run_until_cancelled(file.follow()).await });
@@ -146,11 +146,11 @@ pub async fn start(
             publisher.sender.send_replace(Some(credential));
             return Ok(receiver);
         }
-        Source::EcsMetadata(endpoint) => Asker::metadata(endpoint.clone())?,
-        Source::Oidc(oidc) => Asker::oidc(oidc.clone())?,
-        Source::PodIdentity(pod) => Asker::pod_identity(pod.clone().ok_or(Error::PodIdentity)?)?,
+        Source::EcsMetadata(endpoint) => Provider::metadata(endpoint.clone())?,
+        Source::Oidc(oidc) => Provider::oidc(oidc.clone())?,
+        Source::PodIdentity(pod) => Provider::pod_identity(pod.clone().ok_or(Error::PodIdentity)?)?,
     };
-    let kept = refresh::keep(asker, publisher, clock);
+    let kept = refresh::keep(provider, publisher, clock);
     tracker.spawn(async move { stop.run_until_cancelled(kept).await });
     Ok(receiver)
 }

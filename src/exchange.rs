@@ -124,7 +124,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
 /// What stands between the front desk and the cloud: a gate or a forwarder.
 pub(crate) trait Middle: Send + Sync + 'static {
     /// What was judged, and is to be carried out.
-    type Judged: Send;
+    type Work: Send;
 
     /// What callers are told when the work is given up after something was sent.
     const OUTCOME_UNKNOWN: Refusal;
@@ -137,13 +137,13 @@ pub(crate) trait Middle: Send + Sync + 'static {
         exchange: &mut Exchange,
         from: (&Parts, &Peer),
         asked: Asked,
-    ) -> impl Future<Output = Result<Self::Judged, Refusal>> + Send;
+    ) -> impl Future<Output = Result<Self::Work, Refusal>> + Send;
 
     /// Does it. No client cancels this, only the end of a drain.
     fn carry_out(
         &self,
         exchange: &mut Exchange,
-        judged: Self::Judged,
+        judged: Self::Work,
     ) -> impl Future<Output = Result<Reply, Refusal>> + Send;
 }
 

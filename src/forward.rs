@@ -51,7 +51,7 @@ impl Handler for Arc<Forwarder> {
 }
 
 impl Middle for Forwarder {
-    type Judged = Asked;
+    type Work = Asked;
 
     const OUTCOME_UNKNOWN: Refusal = Refusal::Forward(ForwardFault::OutcomeUnknown);
 

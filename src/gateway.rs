@@ -19,7 +19,7 @@ mod spend;
 pub use self::rate::{OTHERS, PRINCIPALS_MAX, Rate};
 
 use self::rate::Buckets;
-use self::resolve::{Basis, Judged, Question};
+use self::resolve::{Answered, Basis, Question};
 
 use crate::attributes::{PoolWords, Presence, Resolver, Unknown};
 use crate::authn::{self, Authenticator, Claimed, Peer};
@@ -143,11 +143,11 @@ impl Gateway {
     async fn record(
         &self,
         exchange: &Exchange,
-        judged: Vec<Judged>,
+        judged: Vec<Answered>,
     ) -> Result<Vec<Ruling>, Refusal> {
         let (mut decisions, mut bases) = (Vec::new(), Vec::new());
         for it in judged {
-            let (Judged { decision, basis }, unit, spent) = self.spend(it).await?;
+            let (Answered { decision, basis }, unit, spent) = self.spend(it).await?;
             decisions.push((decision, unit));
             bases.push((basis, spent));
         }
@@ -206,7 +206,7 @@ impl Gateway {
     }
 
     /// Records one decision, and acts on it.
-    async fn delete(&self, exchange: &Exchange, judged: Judged) -> Result<Reply, Refusal> {
+    async fn delete(&self, exchange: &Exchange, judged: Answered) -> Result<Reply, Refusal> {
         match self.record(exchange, vec![judged]).await?.pop() {
             Some(Ruling::Permitted(permitted)) => self.send(exchange, permitted).await,
             Some(Ruling::Ended(ended)) => ended,
@@ -298,7 +298,7 @@ impl Handler for Arc<Gateway> {
 }
 
 impl Middle for Gateway {
-    type Judged = Work;
+    type Work = Work;
 
     const OUTCOME_UNKNOWN: Refusal = Refusal::OutcomeUnknown;
 
@@ -399,10 +399,10 @@ impl Middle for Gateway {
 pub(crate) enum Work {
     /// Each job with the kind that the caller takes it for.
     BatchDelete {
-        judged: Vec<Judged>,
+        judged: Vec<Answered>,
         kinds: Vec<&'static str>,
     },
-    Delete(Box<Judged>),
+    Delete(Box<Answered>),
 }
 
 /// A recorded decision: what it permits, or how the request ends.

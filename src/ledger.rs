@@ -36,8 +36,8 @@ use self::read::cursor::Shipped;
 use self::record::{Body, written_len};
 use self::write::entry::Note;
 use self::write::queue::{Item, Queue};
-use self::write::volume::{Directory, Found, Unopened, Volume};
-use self::write::writer::{Ends, Limits, Writer};
+use self::write::volume::{Directory, OpenedDirectory, Unopened, Volume};
+use self::write::writer::{Channels, Limits, Writer};
 
 use crate::clock::Clock;
 use crate::metrics::{LedgerFault, Metrics};
@@ -201,8 +201,8 @@ pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Opened, 
     });
     let signer = signer.transpose()?;
     let path = || config.directory.clone();
-    let Found { directory, head, segments } =
-        Directory::open(&config.directory).map_err(|error| match error {
+    let OpenedDirectory { directory, head, segments } = Directory::open(&config.directory)
+        .map_err(|error| match error {
             Unopened::Damaged(source) => OpenError::Damaged { path: path(), source },
             Unopened::Io(source) => OpenError::Io { path: path(), source },
             Unopened::Locked => OpenError::Locked(path()),
@@ -263,7 +263,7 @@ fn start(
     let (pending_sender, pending) = mpsc::channel(PENDING_MAX);
     let (committed_sender, committed) = watch::channel(at.1.seq);
     let shipped = Shipped::default();
-    let ends = Ends {
+    let channels = Channels {
         queue: Arc::clone(&queue),
         status: status_sender,
         pending: pending_sender.clone(),
@@ -272,7 +272,7 @@ fn start(
         metrics: metrics.clone(),
     };
     let id = at.0.clone();
-    let writer = Writer::new(at, clock, volume, ends, limits);
+    let writer = Writer::new(at, clock, volume, channels, limits);
     let thread = thread::Builder::new().name("ledger".to_owned()).spawn(|| writer.run())?;
     let ledger = Ledger {
         id,

@@ -59,7 +59,7 @@ impl Mounted {
         let current = current.map(|it| vec![it]);
         let take = |contents: &[Vec<u8>]| take(&contents.concat());
         let files = std::slice::from_ref(self);
-        Together { files, secrets: files }.follow(current, take, &|| ()).await;
+        FileGroup { files, secrets: files }.follow(current, take, &|| ()).await;
     }
 
     /// Warns when every user of the system can read the file.
@@ -84,14 +84,14 @@ impl Mounted {
 
 /// Files that only mean something together, such as a certificate and its key.
 #[derive(Clone, Copy, Debug)]
-pub struct Together<'a> {
+pub struct FileGroup<'a> {
     /// All of them.
     pub files: &'a [Mounted],
     /// Those of `files` that nobody else should read.
     pub secrets: &'a [Mounted],
 }
 
-impl<'a> Together<'a> {
+impl<'a> FileGroup<'a> {
     /// The contents of all files, in their order.
     ///
     /// # Errors

@@ -11,7 +11,9 @@ mod diff;
 mod engine;
 mod language;
 
-pub use self::author::explain::{Actual, Change, Check, Expected, Explanation, Holds, Judged, Way};
+pub use self::author::explain::{
+    Actual, Change, Check, Expected, Explanation, Holds, JudgedStatement, Way,
+};
 pub use self::author::render::render;
 pub use self::author::suite::{Case, Coverage, Suites};
 pub use self::budget::{

@@ -17,7 +17,7 @@ mod token;
 use self::cache::{Cache, Digest, Verified};
 use self::fetch::Fetcher;
 use self::issuer::Issuer;
-use self::jwks::Found;
+use self::jwks::KeyLookup;
 use self::token::Token;
 use super::{Error, Moment, StartError, config};
 use crate::client;
@@ -137,14 +137,14 @@ impl Tokens {
         }
         let snapshot = issuer.keys_for(&token).await?;
         let keys = match snapshot.keys.find(token.key_id.as_deref(), token.algorithm) {
-            Found::Keys(keys) => keys,
-            Found::Ambiguous => {
+            KeyLookup::Keys(keys) => keys,
+            KeyLookup::Ambiguous => {
                 return Err(invalid(
                     IdentityFault::KeyId,
                     "it names no key (kid), and its issuer has several",
                 ));
             }
-            Found::OtherAlgorithm | Found::Unknown => {
+            KeyLookup::OtherAlgorithm | KeyLookup::Unknown => {
                 return Err(invalid(
                     IdentityFault::Algorithm,
                     "the key that it names is for another algorithm",

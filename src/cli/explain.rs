@@ -8,7 +8,9 @@ pub(super) use self::live::Asked;
 use super::policies::{Directory, Position};
 use super::{Exit, Format, check, test};
 use crate::config::Config;
-use crate::policy::{Actual, Attributes, Case, Change, Explanation, Judged, Query, Set, Way};
+use crate::policy::{
+    Actual, Attributes, Case, Change, Explanation, JudgedStatement, Query, Set, Way,
+};
 use crate::text::escaped;
 
 use serde::Serialize;
@@ -285,7 +287,7 @@ impl<'a> Report<'a> {
 }
 
 impl<'a> Statement<'a> {
-    fn new(judged: &'a Judged, directory: &Directory) -> Self {
+    fn new(judged: &'a JudgedStatement, directory: &Directory) -> Self {
         let checks = judged.checks.iter().map(|it| {
             let Position { line, column, .. } = directory.position(&judged.place.path, it.span);
             let expected = it.expected.iter();

@@ -2,7 +2,7 @@
 //! kept for as long as it is valid.
 
 use super::Publisher;
-use super::ask::Asker;
+use super::provider::Provider;
 use crate::client;
 use crate::clock::Clock;
 
@@ -27,11 +27,11 @@ const PAUSE_MAX: SignedDuration = SignedDuration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Asks for credentials and publishes them, for ever.
-pub(super) async fn keep(mut asker: Asker, publisher: Publisher, clock: Clock) {
+pub(super) async fn keep(mut provider: Provider, publisher: Publisher, clock: Clock) {
     let mut expires: Option<Timestamp> = None;
     let mut pause = PAUSE_MIN;
     loop {
-        let asked = asker.fetch().await;
+        let asked = provider.fetch().await;
         let now = clock.now();
         let ask_again = match asked {
             Ok(issued) if issued.expires.is_none_or(|it| now < it) => {

@@ -63,8 +63,8 @@ fn ecs(id: &str, seconds: i64) -> (u16, String) {
     (200, body)
 }
 
-async fn id(asker: &mut Asker) -> String {
-    asker.fetch().await.unwrap().credential.access_key_id().to_owned()
+async fn id(provider: &mut Provider) -> String {
+    provider.fetch().await.unwrap().credential.access_key_id().to_owned()
 }
 
 #[tokio::test]
@@ -88,9 +88,9 @@ async fn ecs_metadata_is_asked_with_a_token_that_is_renewed_when_it_ends() {
         }
     })
     .await;
-    let mut asker = Asker::metadata(endpoint).unwrap();
-    assert_eq!(id(&mut asker).await, "FIRST");
-    assert_eq!(id(&mut asker).await, "SECOND");
+    let mut provider = Provider::metadata(endpoint).unwrap();
+    assert_eq!(id(&mut provider).await, "FIRST");
+    assert_eq!(id(&mut provider).await, "SECOND");
 }
 
 #[tokio::test]
@@ -108,9 +108,9 @@ async fn an_old_metadata_service_is_asked_without_a_token() {
             ecs("OLD", 3600)
         })
         .await;
-        let mut asker = Asker::metadata(endpoint).unwrap();
-        assert_eq!(id(&mut asker).await, "OLD");
-        assert_eq!(id(&mut asker).await, "OLD");
+        let mut provider = Provider::metadata(endpoint).unwrap();
+        assert_eq!(id(&mut provider).await, "OLD");
+        assert_eq!(id(&mut provider).await, "OLD");
     }
 }
 
@@ -159,9 +159,9 @@ async fn a_pod_and_an_agency_are_asked_for_with_the_token_of_now() {
     .await;
     let uri = format!("{pod}v1/credentials").parse().unwrap();
     let mut pod =
-        Asker::pod_identity(PodIdentity { uri, roots: Roots::Nobody, token: token.clone() })
+        Provider::pod_identity(PodIdentity { uri, roots: Roots::Nobody, token: token.clone() })
             .unwrap();
-    let mut agency = Asker::oidc(Oidc {
+    let mut agency = Provider::oidc(Oidc {
         endpoint: sts,
         roots: Roots::Nobody,
         provider: "provider".to_owned(),
@@ -171,15 +171,17 @@ async fn a_pod_and_an_agency_are_asked_for_with_the_token_of_now() {
         duration: Duration::from_secs(900),
     })
     .unwrap();
-    for asker in [&mut pod, &mut agency] {
+    for provider in [&mut pod, &mut agency] {
         std::fs::write(&token, "one\n").unwrap();
-        assert_eq!(id(asker).await, "ONE");
+        assert_eq!(id(provider).await, "ONE");
         std::fs::write(&token, "two").unwrap();
-        assert_eq!(id(asker).await, "TWO");
+        assert_eq!(id(provider).await, "TWO");
         std::fs::write(&token, "three").unwrap();
-        assert!(asker.fetch().await.unwrap_err().to_string().contains("401"));
+        assert!(provider.fetch().await.unwrap_err().to_string().contains("401"));
         std::fs::remove_file(&token).unwrap();
-        assert!(asker.fetch().await.unwrap_err().to_string().contains("the file with the token"));
+        assert!(
+            provider.fetch().await.unwrap_err().to_string().contains("the file with the token")
+        );
     }
 }
 
@@ -199,7 +201,7 @@ async fn an_answer_that_is_no_temporary_credential_is_refused_and_not_quoted() {
             false => (200, body.to_owned()),
         })
         .await;
-        let error = Asker::metadata(endpoint).unwrap().fetch().await.unwrap_err().to_string();
+        let error = Provider::metadata(endpoint).unwrap().fetch().await.unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
 }

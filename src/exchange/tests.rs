@@ -16,7 +16,7 @@ struct Hangs {
 }
 
 impl Middle for Hangs {
-    type Judged = ();
+    type Work = ();
 
     const OUTCOME_UNKNOWN: Refusal = Refusal::OutcomeUnknown;
 

@@ -2,7 +2,7 @@
 //! them or none. The cloud's own batch call is not used: it checks no single job and tells no single
 //! outcome.
 
-use super::resolve::{Judged, Question};
+use super::resolve::{Answered, Question};
 use super::{Gateway, Permitted, Ruling};
 use crate::exchange::{Exchange, JobFault, Refusal, Reply};
 use crate::ledger::Ending;
@@ -33,7 +33,7 @@ impl Gateway {
         &self,
         trace: &Trace,
         questions: Vec<Question>,
-    ) -> Result<Vec<Judged>, Refusal> {
+    ) -> Result<Vec<Answered>, Refusal> {
         let judging = stream::iter(questions).map(|it| self.resolve(trace, it));
         let judged = timeout(JUDGED_WITHIN, judging.buffered(AT_ONCE).collect()).await;
         judged.map_err(|_| Refusal::AttributesUnavailable)
@@ -44,7 +44,7 @@ impl Gateway {
     pub(super) async fn delete_all(
         &self,
         exchange: &Exchange,
-        judged: Vec<Judged>,
+        judged: Vec<Answered>,
         kinds: &[&str],
     ) -> Result<Reply, Refusal> {
         let jobs: Vec<_> =
@@ -86,7 +86,7 @@ impl Gateway {
 
 /// The caller takes the job for one of another kind than the cloud does. Only told to who may delete
 /// the job.
-fn is_mistaken(judged: &Judged, kind: &str) -> bool {
+fn is_mistaken(judged: &Answered, kind: &str) -> bool {
     let known = judged.basis.attributes.kind.value();
     matches!(judged.decision, Decision::Allow(_)) && known.is_some_and(|it| it != kind)
 }

@@ -24,7 +24,7 @@ pub(super) struct Question {
 
 /// A question with its answer.
 #[derive(Debug)]
-pub(crate) struct Judged {
+pub(crate) struct Answered {
     pub(super) decision: Decision,
     pub(super) basis: Basis,
 }
@@ -42,7 +42,7 @@ pub(super) struct Basis {
 
 impl Gateway {
     /// Answers `question`, looking up only what can change the answer.
-    pub(super) async fn resolve(&self, trace: &Trace, question: Question) -> Judged {
+    pub(super) async fn resolve(&self, trace: &Trace, question: Question) -> Answered {
         let Question { query, upstream, policies, .. } = &question;
         let mut attributes = Attributes::default();
         let mut asked = Sources::default();
@@ -69,7 +69,7 @@ impl Gateway {
             unknown_because = round.because().or(unknown_because);
         };
         let basis = Basis { question, attributes, look_ups, known_since, unknown_because };
-        Judged { decision, basis }
+        Answered { decision, basis }
     }
 }
 

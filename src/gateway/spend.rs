@@ -1,7 +1,7 @@
 //! Units of the budgets for what the policies allow.
 
 use super::Gateway;
-use super::resolve::Judged;
+use super::resolve::Answered;
 use crate::budget::{Refused, Spent, Unit};
 use crate::exchange::Refusal;
 use crate::policy::{Decision, Denial};
@@ -17,8 +17,8 @@ impl Gateway {
     /// is given back when it is dropped.
     pub(super) async fn spend(
         &self,
-        mut judged: Judged,
-    ) -> Result<(Judged, Option<Unit>, Option<Spent>), Refusal> {
+        mut judged: Answered,
+    ) -> Result<(Answered, Option<Unit>, Option<Spent>), Refusal> {
         let Decision::Allow(_) = &judged.decision else { return Ok((judged, None, None)) };
         let (question, attributes) = (&judged.basis.question, &judged.basis.attributes);
         let budgets = question.policies.budgets();

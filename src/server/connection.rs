@@ -55,7 +55,7 @@ pub(super) struct Shared<H> {
 }
 
 /// What hyper calls for each request of one connection.
-struct Door<H> {
+struct ConnectionService<H> {
     shared: Shared<H>,
     peer: Peer,
     refused: Refused,
@@ -123,7 +123,7 @@ pub(super) async fn serve<IO, H>(
     let Some(protocol) = protocol(&mut guard, agreed, &shared).await else {
         return;
     };
-    let door = Arc::new(Door {
+    let connection = Arc::new(ConnectionService {
         peer,
         refused: guard.refused(),
         begun: AtomicU64::new(0),
@@ -131,17 +131,18 @@ pub(super) async fn serve<IO, H>(
         shared,
     });
     let service = hyper::service::service_fn({
-        let door = Arc::clone(&door);
-        move |request| Arc::clone(&door).handle(request)
+        let connection = Arc::clone(&connection);
+        move |request| Arc::clone(&connection).handle(request)
     });
     let io = TokioIo::new(guard);
     match protocol {
         Protocol::Http1 => {
-            door.drive(protocol, Box::pin(http1().serve_connection(io, service))).await
+            connection.drive(protocol, Box::pin(http1().serve_connection(io, service))).await
         }
         Protocol::Http2 => {
-            let builder = http2_builder(OnTracker(door.shared.serving.tracker.clone()), limits);
-            door.drive(protocol, Box::pin(builder.serve_connection(io, service))).await;
+            let builder =
+                http2_builder(OnTracker(connection.shared.serving.tracker.clone()), limits);
+            connection.drive(protocol, Box::pin(builder.serve_connection(io, service))).await;
         }
     }
 }
@@ -203,7 +204,7 @@ fn http2_builder(
     builder
 }
 
-impl<H: Handler> Door<H> {
+impl<H: Handler> ConnectionService<H> {
     /// Drives a connection to its end.
     async fn drive<C>(&self, protocol: Protocol, mut connection: Pin<Box<C>>)
     where

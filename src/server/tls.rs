@@ -2,7 +2,7 @@
 //! the running gate.
 
 use crate::metrics::Metrics;
-use crate::mounted::{Mounted, ReadError, Together};
+use crate::mounted::{FileGroup, Mounted, ReadError};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -108,7 +108,7 @@ impl Files {
 
     async fn read(&self) -> Result<(Arc<ServerConfig>, Vec<Vec<u8>>), Error> {
         let files = self.mounted();
-        let contents = Together { files: &files, secrets: &[] }.read().await;
+        let contents = FileGroup { files: &files, secrets: &[] }.read().await;
         let contents = contents.map_err(|(file, error)| {
             let setting = match &file.path {
                 path if *path == self.certificate => Setting::Certificate,
@@ -228,7 +228,7 @@ impl Tls {
                 Ok::<_, Error>(())
             };
             let failed = || metrics.tls_reload_failed();
-            let followed = Together { files: &mounted, secrets };
+            let followed = FileGroup { files: &mounted, secrets };
             stop.run_until_cancelled(followed.follow(Some(contents), take, &failed)).await;
         });
         Ok(Self { current })

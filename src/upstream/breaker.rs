@@ -89,12 +89,12 @@ pub(super) struct Pass {
     key: Key,
     alone: Option<Instant>,
     probes: bool,
-    found: Found,
+    found: CallResult,
 }
 
 /// What a call says about the key.
 #[derive(Debug)]
-enum Found {
+enum CallResult {
     Accepted,
     Nothing,
     Refused { upstream: String, project_id: String },
@@ -179,7 +179,7 @@ impl Key {
     }
 
     fn pass(&self, credential: Arc<Credential>, alone: Option<Instant>, probes: bool) -> Pass {
-        Pass { credential, key: self.clone(), alone, probes, found: Found::Nothing }
+        Pass { credential, key: self.clone(), alone, probes, found: CallResult::Nothing }
     }
 
     /// The state of the credential that is in force. That is read under the lock, so that nobody
@@ -210,18 +210,18 @@ fn same(left: Option<&Arc<Credential>>, right: Option<&Arc<Credential>>) -> bool
 impl Pass {
     /// The cloud has verified the key.
     pub(super) fn accepted(&mut self) {
-        self.found = Found::Accepted;
+        self.found = CallResult::Accepted;
     }
 
     /// The cloud refuses the key, or is about to.
     pub(super) fn refused(&mut self, upstream: &str, project_id: &str) {
         let (upstream, project_id) = (upstream.to_owned(), project_id.to_owned());
-        self.found = Found::Refused { upstream, project_id };
+        self.found = CallResult::Refused { upstream, project_id };
     }
 
     /// The answer says nothing about the key.
     pub(super) fn found_nothing(&mut self) {
-        self.found = Found::Nothing;
+        self.found = CallResult::Nothing;
     }
 }
 
@@ -232,23 +232,23 @@ impl Drop for Pass {
         if !same(state.credential.as_ref(), Some(&self.credential)) {
             return;
         }
-        let found = std::mem::replace(&mut self.found, Found::Nothing);
+        let found = std::mem::replace(&mut self.found, CallResult::Nothing);
         match (found, &mut state.trust) {
             // A call that was under way when the breaker opened does not close it: the probe does.
-            (Found::Accepted, Trust::Refused(_)) if !self.probes => return,
-            (Found::Accepted, Trust::Accepted { until }) => {
+            (CallResult::Accepted, Trust::Refused(_)) if !self.probes => return,
+            (CallResult::Accepted, Trust::Accepted { until }) => {
                 *until = now + TRUSTED;
                 return;
             }
-            (Found::Accepted, trust) => {
+            (CallResult::Accepted, trust) => {
                 if self.probes {
                     tracing::info!("the cloud accepts the key again: the breaker is closed");
                 }
                 *trust = Trust::Accepted { until: now + TRUSTED };
             }
             (_, Trust::Refused(refused)) if self.probes => refused.probe_at = now + NEXT_PROBE,
-            (Found::Refused { .. }, Trust::Refused(_)) => return,
-            (Found::Refused { upstream, project_id }, trust) => {
+            (CallResult::Refused { .. }, Trust::Refused(_)) => return,
+            (CallResult::Refused { upstream, project_id }, trust) => {
                 tracing::error!(
                     upstream,
                     access_key_id = self.credential.access_key_id(),
@@ -257,8 +257,10 @@ impl Drop for Pass {
                 let probe_at = now + first_probe();
                 *trust = Trust::Refused(Refused { upstream, project_id, probe_at });
             }
-            (Found::Nothing, Trust::Unknown { alone }) if *alone == self.alone => *alone = None,
-            (Found::Nothing, _) => return,
+            (CallResult::Nothing, Trust::Unknown { alone }) if *alone == self.alone => {
+                *alone = None
+            }
+            (CallResult::Nothing, _) => return,
         }
         drop(state);
         self.key.0.changed.notify_waiters();

@@ -3,7 +3,7 @@
 
 use super::fetch;
 use super::fetch::{FETCH_MAX, Fetcher};
-use super::jwks::{Found, KeySet};
+use super::jwks::{KeyLookup, KeySet};
 use super::token::Token;
 use crate::authn::config::{Jwks, STALE_KEYS};
 use crate::authn::{Error, config};
@@ -284,7 +284,7 @@ impl Issuer {
 
 impl Snapshot {
     fn may_verify(&self, token: &Token<'_>) -> bool {
-        !matches!(self.keys.find(token.key_id.as_deref(), token.algorithm), Found::Unknown)
+        !matches!(self.keys.find(token.key_id.as_deref(), token.algorithm), KeyLookup::Unknown)
     }
 }
 

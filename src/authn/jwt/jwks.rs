@@ -74,7 +74,7 @@ impl fmt::Debug for Key {
 
 /// What a token's header finds in a set.
 #[derive(Debug)]
-pub(super) enum Found<'a> {
+pub(super) enum KeyLookup<'a> {
     /// No ID given, and several keys would fit.
     Ambiguous,
     /// Keys of that ID; verify with any of them. Never empty.
@@ -118,16 +118,16 @@ impl KeySet {
 
     /// The keys for a token. The algorithm that its header names is one condition among others:
     /// the key's own algorithms decide.
-    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Found<'_> {
+    pub(super) fn find(&self, id: Option<&str>, algorithm: Algorithm) -> KeyLookup<'_> {
         let named: Vec<_> =
             self.0.iter().filter(|it| id.is_none() || it.id.as_deref() == id).collect();
         let fitting: Vec<_> =
             named.iter().copied().filter(|it| it.algorithms.contains(&algorithm)).collect();
         match (id, named.len(), fitting.len()) {
-            (_, 0, _) | (None, _, 0) => Found::Unknown,
-            (Some(_), _, 0) => Found::OtherAlgorithm,
-            (None, _, 2..) => Found::Ambiguous,
-            _ => Found::Keys(fitting),
+            (_, 0, _) | (None, _, 0) => KeyLookup::Unknown,
+            (Some(_), _, 0) => KeyLookup::OtherAlgorithm,
+            (None, _, 2..) => KeyLookup::Ambiguous,
+            _ => KeyLookup::Keys(fitting),
         }
     }
 }

@@ -206,7 +206,7 @@ impl Reader {
             };
             match read {
                 Ok(Some((taken, text))) => {
-                    let Taken { ledger_id, seq, time, kind } = taken;
+                    let Checked { ledger_id, seq, time, kind } = taken;
                     let (file, line, text) = (file(), *line, text.to_vec());
                     return Ok(Some(Record { ledger_id, seq, time, kind, file, line, text }));
                 }
@@ -243,7 +243,7 @@ struct Chain {
 }
 
 /// What a good line says of itself.
-struct Taken {
+struct Checked {
     ledger_id: LedgerId,
     seq: u64,
     time: Timestamp,
@@ -251,7 +251,7 @@ struct Taken {
 }
 
 impl Chain {
-    fn take(&mut self, segment: u64, line: &[u8]) -> Result<Taken, Fault> {
+    fn take(&mut self, segment: u64, line: &[u8]) -> Result<Checked, Fault> {
         let (frame, hash) = Frame::parse(line)?;
         let time = frame.time()?;
         let id = match &self.at {
@@ -280,7 +280,7 @@ impl Chain {
         verified.last = frame.seq;
         *verified.records.entry(frame.kind).or_default() += 1;
         self.at = Some((id.clone(), Head { seq: frame.seq, hash }));
-        Ok(Taken { ledger_id: id, seq: frame.seq, time, kind: frame.kind })
+        Ok(Checked { ledger_id: id, seq: frame.seq, time, kind: frame.kind })
     }
 
     /// Takes the bytes after the last line.

@@ -151,7 +151,7 @@ impl Entry {
         self.unit = Some(unit);
     }
 
-    /// Ends it. The record is queued, not awaited.
+    /// Channels it. The record is queued, not awaited.
     pub fn close(mut self, outcome: Outcome) {
         self.end(outcome);
     }

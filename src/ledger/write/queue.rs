@@ -75,7 +75,7 @@ pub(in crate::ledger) struct Submitted<'a>(&'a Queue);
 
 /// What the writer took.
 #[derive(Debug)]
-pub(in crate::ledger) struct Taken {
+pub(in crate::ledger) struct Drained {
     pub(in crate::ledger) items: Vec<Item>,
     /// No decision comes after these.
     pub(in crate::ledger) closing: bool,
@@ -131,7 +131,7 @@ impl Queue {
     }
 
     /// All that waits. Waits up to `wait` for something, and then for a decision to go with it.
-    pub(in crate::ledger) fn take(&self, wait: Duration) -> Taken {
+    pub(in crate::ledger) fn take(&self, wait: Duration) -> Drained {
         // A decision that was just written has an outcome soon: to wait for anything now would
         // mean to be woken by it.
         let mut state = self.sleep(self.lock(), Sleep::Light, COMPANY);
@@ -142,7 +142,7 @@ impl Queue {
             }
         }
         state.decisions = 0;
-        Taken { items: mem::take(&mut state.items), closing: state.closing }
+        Drained { items: mem::take(&mut state.items), closing: state.closing }
     }
 
     fn sleep<'a>(

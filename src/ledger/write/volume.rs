@@ -74,7 +74,7 @@ struct Segment {
 
 /// How a directory was opened.
 #[derive(Debug)]
-pub(in crate::ledger) struct Found {
+pub(in crate::ledger) struct OpenedDirectory {
     pub(in crate::ledger) directory: Directory,
     /// Where the chain stands.
     pub(in crate::ledger) head: Head,
@@ -88,7 +88,7 @@ impl Directory {
     ///
     /// # Errors
     /// The lock is held by another process, the ledger is damaged, or the system's error.
-    pub(in crate::ledger) fn open(path: &Path) -> Result<Found, Unopened> {
+    pub(in crate::ledger) fn open(path: &Path) -> Result<OpenedDirectory, Unopened> {
         create_durably(path)?;
         let handle = File::open(path)?;
         // The lock file may be removed under a running gate; the directory cannot while it is used.
@@ -116,7 +116,7 @@ impl Directory {
             directory.repair(repair)?;
         }
         let segments = reader::segments(path)?;
-        Ok(Found { directory, head, segments })
+        Ok(OpenedDirectory { directory, head, segments })
     }
 
     /// Whether `path` could be opened, without creating, locking or mending anything.

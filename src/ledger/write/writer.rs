@@ -115,7 +115,7 @@ enum Fault {
 }
 
 /// The ends of the channels that [`open`](crate::ledger::open) hands to a writer.
-pub(in crate::ledger) struct Ends {
+pub(in crate::ledger) struct Channels {
     pub(in crate::ledger) queue: Arc<Queue>,
     pub(in crate::ledger) status: watch::Sender<Status>,
     pub(in crate::ledger) pending: mpsc::Sender<Pending>,
@@ -130,10 +130,10 @@ impl Writer {
         (id, head): (LedgerId, Head),
         clock: Clock,
         volume: Box<dyn Volume>,
-        ends: Ends,
+        channels: Channels,
         limits: Limits,
     ) -> Self {
-        let Ends { queue, status, pending, committed, shipped, metrics } = ends;
+        let Channels { queue, status, pending, committed, shipped, metrics } = channels;
         Self {
             id,
             head,

@@ -28,14 +28,14 @@ pub struct Explanation {
     pub decision: Decision,
     /// Every statement that could matter: the guardrails, then what is attached to the caller for
     /// the project, by file and place.
-    pub statements: Vec<Judged>,
+    pub statements: Vec<JudgedStatement>,
     /// How it would be allowed; `None` if it is.
     pub way: Option<Way>,
 }
 
 /// A statement, judged.
 #[derive(Debug)]
-pub struct Judged {
+pub struct JudgedStatement {
     /// Its name.
     pub name: StatementName,
     /// Where it stands.
@@ -152,11 +152,11 @@ fn judge<'a>(
     is_guardrail: bool,
     facts: Facts<'_>,
     written: &mut Written<'a>,
-    res: &mut Vec<Judged>,
+    res: &mut Vec<JudgedStatement>,
 ) {
     let start = res.len();
     for statement in policy.denies.iter().chain(&policy.allows) {
-        res.push(Judged {
+        res.push(JudgedStatement {
             name: statement.name.clone(),
             place: statement.place.clone(),
             denies: statement.effect == Effect::Deny,

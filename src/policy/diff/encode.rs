@@ -8,7 +8,7 @@ use super::search::{Budget, Exhausted, Literal};
 use super::space::{Leaf, Space};
 use crate::policy::engine::condition::{Condition, Operand, Resource, Urn};
 use crate::policy::engine::set::Statement;
-use crate::policy::engine::truth::Truth as Judged;
+use crate::policy::engine::truth::Truth as Kleene;
 use crate::policy::language::attachments::{Grant, Projects, Target};
 use crate::policy::language::document::Effect;
 use crate::policy::language::key::Key;
@@ -440,10 +440,10 @@ impl Model {
         res
     }
 
-    pub(super) fn constant(&self, it: Judged) -> Truth {
+    pub(super) fn constant(&self, it: Kleene) -> Truth {
         Truth {
-            holds: self.circuit.constant(it == Judged::True),
-            may_hold: self.circuit.constant(it != Judged::False),
+            holds: self.circuit.constant(it == Kleene::True),
+            may_hold: self.circuit.constant(it != Kleene::False),
         }
     }
 
@@ -467,7 +467,7 @@ impl Model {
                 .iter()
                 .map(|[caller, _]| {
                     world.query.principal = caller.query.principal.clone();
-                    condition.holds(effect, world.facts()) == Judged::True
+                    condition.holds(effect, world.facts()) == Kleene::True
                 })
                 .collect();
             let callers = callers.tree.any(&mut self.circuit, |at| holds.get(at) == Some(&true));

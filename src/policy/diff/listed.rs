@@ -8,7 +8,7 @@ use super::point::{Point, Setting, Variable};
 use super::search::Literal;
 use crate::policy::StatementName;
 use crate::policy::engine::condition::{Condition, Listed, Test};
-use crate::policy::engine::truth::Truth as Judged;
+use crate::policy::engine::truth::Truth as Kleene;
 use crate::policy::language::document::Effect;
 use crate::policy::language::key::Key;
 use crate::policy::language::operator::Qualifier;
@@ -41,7 +41,7 @@ struct Way {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     /// Whatever the listed values are.
-    Certain(Judged),
+    Certain(Kleene),
     /// What the values without variables say, and the answers of each way of each other value, as
     /// far as they are those of the leaf.
     Compared(bool, Vec<Option<bool>>),
@@ -167,7 +167,7 @@ impl Model {
             let says = known.holds(effect, facts);
             let is_there = !matches!(leaf.setting, Setting::Absent | Setting::Unavailable);
             let settled = match &condition.test {
-                Test::Listed(it) => (says == Judged::True) != it.negated,
+                Test::Listed(it) => (says == Kleene::True) != it.negated,
                 Test::Null { .. } | Test::Unknowable => true,
             };
             let certain =
@@ -183,7 +183,7 @@ impl Model {
                                 Some(combination >> bit & 1 == 1)
                             }
                         };
-                        Kind::Compared(says == Judged::True, ways.iter().map(answer).collect())
+                        Kind::Compared(says == Kleene::True, ways.iter().map(answer).collect())
                     }
                 });
             }

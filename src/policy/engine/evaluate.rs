@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Some statement of a list matches: the first that does, and what the undecided ones name.
-struct Found<'a> {
+struct FirstMatch<'a> {
     truth: Truth,
     /// The number of the policy and the statement that makes it true.
     first: Option<(u32, &'a Statement)>,
@@ -33,12 +33,12 @@ impl Set {
     pub fn evaluate(&self, query: &Query, attributes: &Attributes) -> Decision {
         let facts = Facts { query, attributes };
 
-        let mut deny = Found::new();
+        let mut deny = FirstMatch::new();
         deny.look(0, &self.guardrails.denies, facts);
         if let Some(denied) = deny.denied() {
             return denied;
         }
-        let mut allow = Found::new();
+        let mut allow = FirstMatch::new();
         self.attachments.each(query, |number| {
             if let Some(policy) = self.identity.get(number as usize) {
                 deny.look(number, &policy.denies, facts);
@@ -48,7 +48,7 @@ impl Set {
         if let Some(denied) = deny.denied() {
             return denied;
         }
-        let mut ceiling = Found::new();
+        let mut ceiling = FirstMatch::new();
         match self.has_ceiling {
             true => ceiling.look(0, &self.guardrails.allows, facts),
             false => ceiling.truth = Truth::True,
@@ -92,7 +92,7 @@ impl Set {
     }
 }
 
-impl<'a> Found<'a> {
+impl<'a> FirstMatch<'a> {
     fn new() -> Self {
         Self { truth: Truth::False, first: None, wanted: Sources::default() }
     }

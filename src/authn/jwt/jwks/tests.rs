@@ -137,10 +137,10 @@ fn the_key_says_which_algorithms_are_good() {
     ])
     .unwrap();
     let find = |id, algorithm| match set.find(id, algorithm) {
-        Found::Ambiguous => "ambiguous".to_owned(),
-        Found::Keys(keys) => keys.len().to_string(),
-        Found::OtherAlgorithm => "other".to_owned(),
-        Found::Unknown => "unknown".to_owned(),
+        KeyLookup::Ambiguous => "ambiguous".to_owned(),
+        KeyLookup::Keys(keys) => keys.len().to_string(),
+        KeyLookup::OtherAlgorithm => "other".to_owned(),
+        KeyLookup::Unknown => "unknown".to_owned(),
     };
     for (id, algorithm, expected) in [
         (Some("r"), Algorithm::RS256, "1"),

@@ -419,7 +419,7 @@ fn a_writer_finds_out_by_itself_that_it_can_write_again() {
     let id = LedgerId::random();
     let (status, watched) = watch::channel(Status::Writable);
     let (pending, _) = mpsc::channel(1);
-    let ends = Ends {
+    let channels = Channels {
         queue: Arc::default(),
         status,
         pending,
@@ -429,7 +429,7 @@ fn a_writer_finds_out_by_itself_that_it_can_write_again() {
     };
     let at = (id.clone(), Head::start(&id));
     let clock = Clock::manual(NOON.parse().unwrap());
-    let mut writer = Writer::new(at, clock, Box::new(disk.clone()), ends, LIMITS);
+    let mut writer = Writer::new(at, clock, Box::new(disk.clone()), channels, LIMITS);
     let note = |members: &str| {
         let members = members.as_bytes().to_vec();
         vec![Item::Note(Note { kind: Kind::Settlement, members, pending: None })]

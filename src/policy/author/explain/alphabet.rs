@@ -68,7 +68,7 @@ pub(super) fn resource_dependencies(statement: &Statement) -> Vec<&Key> {
 
 /// What `key` could hold instead of what it does, the likeliest first.
 pub(super) fn settings(key: &Key, statements: &[&Statement], world: &World) -> Vec<Setting> {
-    let mut found = Found { facts: world.facts(), texts: Vec::new(), settings: Vec::new() };
+    let mut found = Collector { facts: world.facts(), texts: Vec::new(), settings: Vec::new() };
     for statement in statements {
         found.statement(key, statement);
     }
@@ -105,13 +105,13 @@ pub(super) fn settings(key: &Key, statements: &[&Statement], world: &World) -> V
     unique
 }
 
-struct Found<'a> {
+struct Collector<'a> {
     facts: Facts<'a>,
     texts: Vec<String>,
     settings: Vec<Setting>,
 }
 
-impl Found<'_> {
+impl Collector<'_> {
     fn statement(&mut self, key: &Key, statement: &Statement) {
         let (mut starts, mut ends) = (Vec::new(), Vec::new());
         for condition in &statement.conditions {

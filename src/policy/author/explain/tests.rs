@@ -216,7 +216,7 @@ fn what_is_unavailable_can_become_known() {
     let explanation = set.explain(&query, &Attributes::default());
     assert_eq!(explanation.decision.answer(), Answer::Indeterminate);
     assert_eq!(said(explanation.way.as_ref()), "g:ResourceTag/env=other");
-    let [deny, allow] = <[Judged; 2]>::try_from(explanation.statements).unwrap();
+    let [deny, allow] = <[JudgedStatement; 2]>::try_from(explanation.statements).unwrap();
     assert_eq!((deny.holds, allow.holds), (Holds::Unknown, Holds::Yes));
     assert_eq!(deny.checks[0].actual, Actual::Unavailable);
 }

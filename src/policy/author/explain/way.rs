@@ -181,11 +181,17 @@ struct Search<'a> {
 }
 
 /// The keys that change, and the world in which they have.
-type Found = (Vec<Key>, World);
+type Solution = (Vec<Key>, World);
 
 impl Search<'_> {
     /// A way of exactly this many changes, the time among them or not.
-    fn size(&mut self, case: &World, groups: &[Setting], size: usize, time: bool) -> Option<Found> {
+    fn size(
+        &mut self,
+        case: &World,
+        groups: &[Setting],
+        size: usize,
+        time: bool,
+    ) -> Option<Solution> {
         if let Some(found) = self.others(case, size, time, &[]) {
             return Some(found);
         }
@@ -199,7 +205,13 @@ impl Search<'_> {
     }
 
     /// A way of this many changes of keys other than groups.
-    fn others(&mut self, world: &World, size: usize, time: bool, before: &[Key]) -> Option<Found> {
+    fn others(
+        &mut self,
+        world: &World,
+        size: usize,
+        time: bool,
+        before: &[Key],
+    ) -> Option<Solution> {
         let statements = statements(self.set, &world.query);
         let keys = alphabet::keys(&statements);
         // Nothing to find in so many sets if nothing is even if everything may change.
@@ -229,7 +241,7 @@ impl Search<'_> {
         options: &'o [(Key, Vec<Setting>)],
         size: usize,
         chosen: &mut Vec<&'o (Key, Vec<Setting>)>,
-    ) -> Option<Found> {
+    ) -> Option<Solution> {
         if size == 0 {
             return self.fill(world, chosen);
         }
@@ -246,7 +258,7 @@ impl Search<'_> {
     }
 
     /// Tries every setting of the keys left.
-    fn fill(&mut self, world: &World, left: &[&(Key, Vec<Setting>)]) -> Option<Found> {
+    fn fill(&mut self, world: &World, left: &[&(Key, Vec<Setting>)]) -> Option<Solution> {
         self.left = self.left.checked_sub(1)?;
         let Some(((key, settings), rest)) = left.split_first().map(|(it, rest)| (*it, rest)) else {
             let decision = self.set.evaluate(&world.query, &world.attributes);

@@ -63,7 +63,7 @@ pub(super) enum Error {
 
 /// Somebody who issues credentials.
 #[derive(Debug)]
-pub(super) struct Asker {
+pub(super) struct Provider {
     client: Client,
     issuer: Issuer,
 }
@@ -102,7 +102,7 @@ struct Written {
     expiration: String,
 }
 
-impl Asker {
+impl Provider {
     pub(super) fn metadata(endpoint: Uri) -> Result<Self, client::Error> {
         Self::new(&Roots::Nobody, Issuer::Metadata { endpoint, session: None })
     }
