@@ -12,6 +12,7 @@ mod health;
 mod keys;
 mod policies;
 mod process;
+mod replay;
 mod serve;
 mod sign;
 mod test;
@@ -99,6 +100,7 @@ enum Command {
     Explain(explain::Arguments),
     Health(health::Arguments),
     Keys(keys::Arguments),
+    Replay(replay::Arguments),
     Serve(serve::Arguments),
     Sign(sign::Arguments),
     Test(test::Arguments),
@@ -142,6 +144,7 @@ pub fn run() -> Exit {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),

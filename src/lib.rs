@@ -16,6 +16,7 @@ pub mod budget;
 pub mod credentials;
 pub mod ledger;
 pub mod reload;
+pub mod replay;
 pub mod upstream;
 
 pub mod sign;

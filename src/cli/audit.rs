@@ -3,9 +3,10 @@
 
 mod budgets;
 mod pending;
-mod show;
+mod shadow;
+pub(super) mod show;
 mod stats;
-mod text;
+pub(super) mod text;
 mod verify;
 
 use super::Exit;
@@ -27,6 +28,7 @@ pub(super) struct Arguments {
 enum Command {
     Budgets(budgets::Arguments),
     Pending(pending::Arguments),
+    Shadow(shadow::Arguments),
     Show(show::Arguments),
     Stats(stats::Arguments),
     Verify(verify::Arguments),
@@ -53,6 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let done = match &arguments.command {
         Command::Budgets(arguments) => budgets::run(arguments),
         Command::Pending(arguments) => pending::run(arguments),
+        Command::Shadow(arguments) => shadow::run(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::Stats(arguments) => stats::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
@@ -100,7 +103,7 @@ fn read(
 }
 
 /// Tells what is wrong in `directory`, as `directory/file:line: what`.
-fn complain(directory: &Path, error: &Unverified) {
+pub(super) fn complain(directory: &Path, error: &Unverified) {
     let at = directory.display();
     let text = match error {
         Unverified::Damaged(Damage::Line { file, line, fault }) => {
@@ -114,7 +117,7 @@ fn complain(directory: &Path, error: &Unverified) {
 }
 
 /// Tells what is wrong on stderr.
-fn tell(text: &str) {
+pub(super) fn tell(text: &str) {
     // Without a stderr there is nobody to tell; the exit code still says it.
     let _ = writeln!(io::stderr(), "error: {}", crate::text::escaped(text));
 }

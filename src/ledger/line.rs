@@ -74,6 +74,14 @@ impl Hash {
     fn of(bytes: &[u8]) -> Self {
         Self::from(digest::digest(&digest::SHA256, bytes))
     }
+
+    /// Whether `text` is this hash in hex.
+    fn is_written(&self, text: &str) -> bool {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digit = |it: u8| DIGITS.get(usize::from(it)).copied();
+        let digits = self.0.iter().flat_map(|it| [digit(it >> 4), digit(it & 15)]);
+        digits.eq(text.bytes().map(Some))
+    }
 }
 
 impl From<digest::Digest> for Hash {
@@ -178,12 +186,12 @@ impl Tail {
 /// What every line says besides its record.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub(super) struct Frame<'a> {
-    v: u32,
-    ledger_id: &'a str,
+    pub(super) v: u32,
+    pub(super) ledger_id: &'a str,
     pub(super) seq: u64,
-    time: &'a str,
+    pub(super) time: &'a str,
     pub(super) kind: Kind,
-    prev: &'a str,
+    pub(super) prev: &'a str,
 }
 
 /// The kinds of records.
@@ -276,8 +284,20 @@ impl<'a> Frame<'a> {
         }
         let frame: Self =
             serde_json::from_slice(line).map_err(|error| Fault::Malformed(error.to_string()))?;
-        if frame.v != record::VERSION {
-            return Err(Fault::Version(frame.v));
+        let hash = frame.check(line)?;
+        Ok((frame, hash))
+    }
+
+    /// Checks version and sum of the `line` that this was read from.
+    ///
+    /// # Errors
+    /// The first fault.
+    pub(super) fn check(&self, line: &[u8]) -> Result<Hash, Fault> {
+        if LINE_BYTES_MAX < line.len() {
+            return Err(Fault::TooLong);
+        }
+        if self.v != record::VERSION {
+            return Err(Fault::Version(self.v));
         }
         let Some((text, tail)) = line.split_at_checked(line.len().saturating_sub(TAIL_BYTES))
         else {
@@ -289,7 +309,7 @@ impl<'a> Frame<'a> {
             return Err(Fault::Changed);
         }
         hash.update(tail);
-        Ok((frame, Hash::from(hash.finish())))
+        Ok(Hash::from(hash.finish()))
     }
 
     /// When the record was committed.
@@ -330,7 +350,7 @@ impl<'a> Frame<'a> {
         if self.seq != head.next() {
             return Err(Fault::Seq { expected: head.next(), found: self.seq });
         }
-        if self.prev != head.hash.to_string() {
+        if !head.hash.is_written(self.prev) {
             return Err(Fault::Link);
         }
         Ok(())

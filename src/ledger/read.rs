@@ -4,5 +4,6 @@ pub(super) mod cursor;
 pub(super) mod past;
 pub(super) mod reader;
 pub(super) mod recover;
+pub(super) mod scan;
 pub(super) mod tail;
 pub(super) mod verify;

@@ -214,7 +214,7 @@ fn answer() -> impl TypedValueParser<Value = Answer> {
     })
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
+pub(in crate::cli) fn time(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }

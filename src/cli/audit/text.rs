@@ -14,7 +14,7 @@ pub(super) fn word(it: &impl Serialize) -> String {
 }
 
 /// Rows under their heads, in columns; the last one has no limit.
-pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
+pub(in crate::cli) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let heads = heads.iter().map(|it| (*it).to_owned()).collect();
     let rows = rows.iter().map(|row| row.iter().map(|it| escaped(it).into_owned()).collect());
     let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();

@@ -4,7 +4,7 @@ use super::reader::{Lines, Piece, segment_name, segments};
 use super::recover::Damage;
 use crate::ledger::checkpoint;
 use crate::ledger::checkpoint::{Kept, PublicKey};
-use crate::ledger::line::{Fault, Frame, Head, Kind, LedgerId, is_line_beginning};
+use crate::ledger::line::{Fault, Frame, Hash, Head, Kind, LedgerId, is_line_beginning};
 use crate::ledger::record::Body;
 
 use jiff::Timestamp;
@@ -110,11 +110,11 @@ pub fn verify_signed(directory: &Path, trust: &Trust) -> Result<Option<Verified>
 /// writing meanwhile.
 #[derive(Debug)]
 pub struct Reader {
-    directory: PathBuf,
-    segments: VecDeque<u64>,
+    pub(super) directory: PathBuf,
+    pub(super) segments: VecDeque<u64>,
     /// The segment that is read.
     current: Option<Segment>,
-    chain: Chain,
+    pub(super) chain: Chain,
 }
 
 #[derive(Debug)]
@@ -224,11 +224,17 @@ impl Reader {
         self.chain.verified
     }
 
-    fn next_segment(&mut self) -> Result<bool, Unverified> {
-        let Some(first) = self.segments.pop_front() else { return Ok(false) };
+    /// The next segment, which must follow what was read.
+    pub(super) fn next_first(&mut self) -> Result<Option<u64>, Unverified> {
+        let Some(first) = self.segments.pop_front() else { return Ok(None) };
         if self.chain.at.as_ref().is_some_and(|(_, head)| head.next() != first) {
             return Err(Damage::Missing { file: segment_name(first) }.into());
         }
+        Ok(Some(first))
+    }
+
+    fn next_segment(&mut self) -> Result<bool, Unverified> {
+        let Some(first) = self.next_first()? else { return Ok(false) };
         let lines = Lines::open(&self.directory, first)?;
         self.current = Some(Segment { first, lines, line: 0 });
         Ok(true)
@@ -237,22 +243,32 @@ impl Reader {
 
 /// The lines so far.
 #[derive(Debug)]
-struct Chain {
+pub(super) struct Chain {
     at: Option<(LedgerId, Head)>,
     verified: Option<Verified>,
 }
 
 /// What a good line says of itself.
-struct Checked {
+pub(super) struct Checked {
     ledger_id: LedgerId,
     seq: u64,
-    time: Timestamp,
-    kind: Kind,
+    pub(super) time: Timestamp,
+    pub(super) kind: Kind,
 }
 
 impl Chain {
     fn take(&mut self, segment: u64, line: &[u8]) -> Result<Checked, Fault> {
         let (frame, hash) = Frame::parse(line)?;
+        self.link(segment, &frame, hash)
+    }
+
+    /// Takes a line that is good by itself.
+    pub(super) fn link(
+        &mut self,
+        segment: u64,
+        frame: &Frame<'_>,
+        hash: Hash,
+    ) -> Result<Checked, Fault> {
         let time = frame.time()?;
         let id = match &self.at {
             Some((id, head)) => {
@@ -284,7 +300,7 @@ impl Chain {
     }
 
     /// Takes the bytes after the last line.
-    fn end(&mut self, segment: u64, rest: &[u8]) -> Result<(), Fault> {
+    pub(super) fn end(&mut self, segment: u64, rest: &[u8]) -> Result<(), Fault> {
         let id = self.at.as_ref().map(|(id, _)| id);
         let seq = self.at.as_ref().map_or(segment, |(_, head)| head.next());
         if !is_line_beginning(rest, id, seq) {

@@ -58,6 +58,25 @@ impl Principal {
         Self { source: source.to_owned(), id: format!("{source}/{name}"), groups, tags, method }
     }
 
+    /// The caller that a record names: `id` and `groups` are qualified by `source`. Nothing if one
+    /// of them is not.
+    #[must_use]
+    pub fn qualified(
+        source: &str,
+        id: String,
+        mut groups: Vec<String>,
+        tags: BTreeMap<String, String>,
+        method: Method,
+    ) -> Option<Self> {
+        let is_of = |it: &String| it.strip_prefix(source).is_some_and(|it| it.starts_with('/'));
+        if !is_of(&id) || !groups.iter().all(is_of) {
+            return None;
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        Some(Self { source: source.to_owned(), id, groups, tags, method })
+    }
+
     /// The identity source, such as `corp`; the value of `lychgate:issuer`.
     #[must_use]
     pub fn source(&self) -> &str {

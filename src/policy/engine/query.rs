@@ -168,6 +168,13 @@ impl Attributes {
             tags.fail();
         }
     }
+
+    /// The sources that were asked: what one tells is never left as not asked for.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        let details = !matches!(self.phase, Attribute::NotAsked);
+        Sources { details, tags: !matches!(self.tags, Attribute::NotAsked) }
+    }
 }
 
 /// The two places where attributes come from, as a set.

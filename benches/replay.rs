@@ -1,0 +1,182 @@
+//! How fast recorded decisions are judged again: `cargo bench --bench replay`. A ledger is written,
+//! then its bytes are read alone, verified, and replayed with a candidate, all on one core; how much
+//! memory the process holds is told before and after.
+//!
+//! `cargo bench --bench replay -- 1000000` takes that many.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark that cannot run fails; its figures are what it is for"
+)]
+
+use jiff::SignedDuration;
+use lychgate::clock::Clock;
+use lychgate::ledger::record::{LookUp, LookUpResult, Source};
+use lychgate::ledger::{self, Judged, Recorded};
+use lychgate::metrics::Metrics;
+use lychgate::policy::{
+    Attribute, Attributes, Files, Job, Limits, Method, Principal, Query, Set, Sources,
+};
+use lychgate::replay::{Options, Replay};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Writers at once, who share the syncs.
+const WRITERS: usize = 256;
+
+fn main() {
+    let decisions = std::env::args().find_map(|it| it.parse().ok()).unwrap_or(200_000);
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let set = shipped("policies");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(write(directory.path(), &set, decisions));
+    drop(runtime);
+
+    let mut bytes = 0;
+    let reading = timed(|| bytes = read(directory.path()));
+    let verifying = timed(|| drop(ledger::verify(directory.path()).unwrap()));
+    let before = resident();
+    let mut replay = Replay::new(Arc::clone(&set), Options::default());
+    let replaying = timed(|| drop(replay.read(directory.path(), |_, _| ()).unwrap()));
+    let tally = replay.finish();
+    assert_eq!((tally.decisions, tally.same), (decisions, decisions));
+    let figure = |what: &str, seconds: f64| {
+        let (each, megabytes) = (decisions as f64 / seconds, bytes as f64 / 1e6 / seconds);
+        println!("{what}: {seconds:.2} s, {each:.0} decisions/s, {megabytes:.0} MB/s");
+    };
+    println!(
+        "{decisions} decisions and their outcomes, {bytes} bytes, all the same by their own policies"
+    );
+    figure("reading the bytes", reading);
+    figure("verifying the chain", verifying);
+    figure("replaying", replaying);
+    println!("resident memory before and after the replay: {before} kB, {} kB", resident());
+}
+
+fn timed(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+fn read(directory: &Path) -> u64 {
+    let mut buffer = vec![0; 128 * 1024];
+    let mut res = 0;
+    for entry in fs::read_dir(directory).unwrap() {
+        let mut file = File::open(entry.unwrap().path()).unwrap();
+        loop {
+            match file.read(&mut buffer).unwrap() {
+                0 => break,
+                read => res += u64::try_from(read).unwrap(),
+            }
+        }
+    }
+    res
+}
+
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// The policies that the repository ships.
+fn shipped(directory: &str) -> Arc<Set> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let files: Files = lychgate::reload::read(&root, &Limits::default()).unwrap();
+    Arc::new(Set::compile(&files, &Limits::default()).set.unwrap())
+}
+
+async fn write(directory: &Path, set: &Arc<Set>, decisions: u64) {
+    let config = ledger::Config {
+        directory: directory.to_owned(),
+        reserve: 0,
+        segment: 64 << 20,
+        retain: SignedDuration::from_hours(24 * 400),
+        checkpoints: None,
+        ship: false,
+        echo: false,
+    };
+    let opened = ledger::open(&config, Clock::system(), &Metrics::new()).unwrap();
+    let mut tasks = JoinSet::new();
+    for number in 0..decisions {
+        if WRITERS <= tasks.len() {
+            tasks.join_next().await.unwrap().unwrap();
+        }
+        let (ledger, set) = (opened.ledger.clone(), Arc::clone(set));
+        tasks.spawn(async move {
+            let (query, attributes) = (query(number), job(number));
+            let look_ups = [Source::Details, Source::Tags].map(|source| LookUp {
+                source,
+                at: query.now,
+                upstream_request_id: Some("0f1e2d3c4b5a69788796a5b4c3d2e1f0".to_owned()),
+                result: LookUpResult::Found,
+            });
+            let recorded = ledger.record(Judged {
+                request_id: "1f3c1a0e-5a51-4d39-8a6e-000000000001",
+                caller_request_id: None,
+                trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
+                peer: Some([10, 0, 0, 1].into()),
+                upstream: "bj4",
+                query: &query,
+                attributes: &attributes,
+                decision: set.evaluate(&query, &attributes),
+                policies: &set,
+                look_ups: &look_ups,
+                unit: None,
+                batch: None,
+                shadow: None,
+            });
+            match recorded.await.unwrap() {
+                Recorded::Permitted(_, entry) => drop(entry),
+                Recorded::Undecided(undecided) => undecided.close(None, None),
+                Recorded::Denied(_) => (),
+            }
+        });
+    }
+    tasks.join_all().await;
+    opened.thread.close().await.unwrap();
+}
+
+fn query(number: u64) -> Query {
+    let name = ["alice", "bob", "carol", "dave"][usize::try_from(number % 4).unwrap()];
+    let tags = BTreeMap::from([("huawei_user".to_owned(), name.to_owned())]);
+    let groups = ["ml-research".to_owned(), "all".to_owned()];
+    Query {
+        principal: Arc::new(Principal::new("corp", name, groups, tags, Method::Jwt)),
+        job: Arc::new(Job::new(
+            "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
+            format!("3faf5c03-aaa1-4cbe-879d-{number:012x}"),
+        )),
+        region: "cn-north-4".to_owned(),
+        account: "123".to_owned(),
+        now: Clock::system().now(),
+        source_ip: Attribute::Value([10, 1, 2, 3].into()),
+        secure_transport: Attribute::Value(true),
+        user_agent: Attribute::Value("python-requests/2.32".to_owned()),
+    }
+}
+
+fn job(number: u64) -> Attributes {
+    let text = |it: &str| Attribute::Value(it.to_owned());
+    let env = if number.is_multiple_of(3) { "prod" } else { "dev" };
+    let mut res = Attributes {
+        pool_id: Attribute::Value(vec!["pool-vision-1".to_owned()]),
+        pool_type: Attribute::Value(vec!["dedicated".to_owned()]),
+        phase: text("Completed"),
+        kind: text("job"),
+        name: text("resnet-nightly"),
+        owner: text("alice"),
+        age: Attribute::Value(86_400),
+        workspace_id: text("0"),
+        tags: Attribute::Value(BTreeMap::from([("env".to_owned(), env.to_owned())])),
+    };
+    res.asked(Sources { details: true, tags: true });
+    res
+}

@@ -1,0 +1,175 @@
+//! `lychgate replay`: what would other policies have said to the requests of a ledger?
+
+mod report;
+
+pub(super) use self::report::{Form, Report};
+
+use super::audit::show::time;
+use super::policies::Directory;
+use super::{Exit, audit, check};
+use crate::ledger::{Unverified, Verified};
+use crate::policy::render;
+use crate::replay::{Acceptance, Options, Replay, Tally};
+
+use jiff::Timestamp;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use std::{fs, io};
+use tokio::time::Instant;
+
+/// How often the progress is told, on a terminal.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// The clock is looked at after so many records.
+const PROGRESS_RECORDS: u64 = 16 * 1024;
+
+/// Judges the decisions of ledgers again, by other policies, and shows what would differ.
+///
+/// Ends with 0 if nothing differs, 2 if something does and nothing more is allowed, 4 if more is
+/// allowed, 5 if it cannot be said, 6 if a decision is not what its own policies say, 3 if the
+/// policies are invalid, 1 if a ledger is.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The policy directory that shall replace the one in force.
+    #[arg(long, value_name = "DIR")]
+    policies: PathBuf,
+    #[command(flatten)]
+    window: Window,
+    /// Differences that were looked at: a YAML file with class, statement and reason of each.
+    #[arg(long, value_name = "FILE")]
+    accept: Option<PathBuf>,
+    /// Writes one case of each difference into this directory, as a suite.
+    #[arg(long, value_name = "DIR")]
+    write_cases: Option<PathBuf>,
+    /// Text, one JSON document, or Markdown for a comment.
+    #[arg(long, value_enum, default_value_t = Form::Human)]
+    format: Form,
+    /// Ledger directories.
+    #[arg(required = true, value_name = "LEDGER")]
+    ledgers: Vec<PathBuf>,
+}
+
+/// Which decisions count.
+#[derive(Debug, clap::Args)]
+pub(super) struct Window {
+    /// From then on: 2026-01-15T12:00:00Z, or 2026-01-15 for its first moment in UTC.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+    /// Before then.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Timestamp>,
+    /// Also show where the answer is the same and another statement gives it.
+    #[arg(long)]
+    statements: bool,
+}
+
+impl Window {
+    pub(super) fn options(&self) -> Options {
+        let Self { since, until, statements } = *self;
+        Options { since, until, statements }
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Exit {
+    let directory = match Directory::read(&arguments.policies) {
+        Ok(directory) => directory,
+        Err(error) => return check::refuse(&error),
+    };
+    let Some(set) = directory.set else {
+        let errors: Vec<_> = directory.errors().cloned().collect();
+        super::tell(&render(&errors, &directory.files, false));
+        return Exit::Invalid;
+    };
+    let digest = set.digest().to_owned();
+    let acceptance = match accepted(arguments.accept.as_deref()) {
+        Ok(acceptance) => acceptance,
+        Err(exit) => return exit,
+    };
+    let mut replay = Replay::new(Arc::new(set), arguments.window.options());
+    let mut progress = Progress::new();
+    let mut read = 0;
+    for ledger in &arguments.ledgers {
+        let before = read;
+        let done = replay.read(ledger, |tally, bytes| {
+            read = before + bytes;
+            progress.tell(tally, read);
+        });
+        progress.end();
+        if let Some(exit) = unread(ledger, done) {
+            return exit;
+        }
+    }
+    let tally = replay.finish();
+    let report = Report::new(Some(&digest), &tally, &acceptance);
+    if let Some(directory) = &arguments.write_cases
+        && let Err(error) = report.write_cases(directory)
+    {
+        return super::complain(&error, Exit::Failed);
+    }
+    super::print(&report.text(arguments.format), report.exit())
+}
+
+/// How it ends if `ledger` could not be read to its end.
+pub(super) fn unread(ledger: &Path, done: Result<Option<Verified>, Unverified>) -> Option<Exit> {
+    match done {
+        Ok(Some(_)) => None,
+        Ok(None) => {
+            audit::tell(&format!("{}: no records here", ledger.display()));
+            Some(Exit::Failed)
+        }
+        Err(error) => {
+            audit::complain(ledger, &error);
+            Some(Exit::Failed)
+        }
+    }
+}
+
+fn accepted(path: Option<&Path>) -> Result<Acceptance, Exit> {
+    let Some(path) = path else { return Ok(Acceptance::default()) };
+    let failed = |error: &dyn std::error::Error| {
+        audit::tell(&format!("{}: {error}", path.display()));
+        Exit::Invalid
+    };
+    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    Acceptance::parse(&text).map_err(|error| failed(&error))
+}
+
+/// A line on a terminal that says how far it is.
+struct Progress {
+    shown: bool,
+    records: u64,
+    start: Instant,
+    told: Instant,
+    lines: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { shown: io::stderr().is_terminal(), records: 0, start: now, told: now, lines: false }
+    }
+
+    fn tell(&mut self, tally: &Tally, bytes: u64) {
+        self.records += 1;
+        if !self.shown
+            || !self.records.is_multiple_of(PROGRESS_RECORDS)
+            || self.told.elapsed() < PROGRESS
+        {
+            return;
+        }
+        self.told = Instant::now();
+        self.lines = true;
+        let (decisions, megabytes) = (tally.decisions, bytes / 1_000_000);
+        let seconds = self.start.elapsed().as_secs().max(1);
+        let each = decisions / seconds;
+        let _ = write!(io::stderr(), "\r{decisions} decisions, {megabytes} MB, {each} a second ");
+    }
+
+    fn end(&mut self) {
+        if std::mem::take(&mut self.lines) {
+            let _ = writeln!(io::stderr());
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! What a replay, or the shadow policies of a ledger, came to: as text, JSON and Markdown.
+
+use crate::cli::audit::text::table;
+use crate::cli::{Exit, case};
+use crate::policy::Answer;
+use crate::replay::{Acceptance, Class, Group, Tally};
+use crate::text::{escaped, escaped_json};
+
+use clap::ValueEnum;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use std::{fs, io};
+
+/// What no ledger tells.
+const BLIND: &str = "Not in any ledger: requests that were refused before anybody was known, and \
+requests that nobody made because the policies forbade them. Run the candidate as shadow policies, \
+and compare it with `lychgate diff`.";
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum Form {
+    Human,
+    Json,
+    Markdown,
+}
+
+/// What was found, as `--format json` prints it.
+#[derive(Debug, Serialize)]
+pub(in crate::cli) struct Report<'a> {
+    /// The version of the candidate; of shadows the records say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidate: Option<&'a str>,
+    decisions: u64,
+    same: u64,
+    /// Decisions of a version whose text is not in the ledger.
+    without_policies: u64,
+    /// Decisions that were made without shadow policies.
+    without_shadow: u64,
+    /// Requests beyond their principal's rate, of which only the number is known.
+    suppressed: u64,
+    /// Records of kinds that this program does not know.
+    unknown_kinds: u64,
+    differences: Vec<Difference<'a>>,
+    /// What is accepted and did not occur.
+    not_occurred: Vec<Idle<'a>>,
+    blind: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct Difference<'a> {
+    class: Class,
+    /// The deciding statement: the candidate's, or the one before where nobody decides.
+    statement: &'a str,
+    count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted: Option<&'a str>,
+    #[serde(serialize_with = "crate::ledger::record::serialize_time")]
+    first: Timestamp,
+    #[serde(serialize_with = "crate::ledger::record::serialize_time")]
+    last: Timestamp,
+    principals: &'a BTreeMap<String, u64>,
+    /// How many are of other principals.
+    others: u64,
+    was: Said<'a>,
+    says: Said<'a>,
+    /// The first of them, as a case of a suite that the candidate meets.
+    case: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Said<'a> {
+    answer: Answer,
+    by: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct Idle<'a> {
+    class: Class,
+    statement: &'a str,
+    reason: &'a str,
+}
+
+impl<'a> Difference<'a> {
+    fn new(class: Class, statement: &'a str, group: &'a Group, acceptance: &'a Acceptance) -> Self {
+        let example = &group.example;
+        let (answer, by) = &example.says;
+        let name = format!("{} by {statement}", class.as_str());
+        let said = |(answer, by): &'a (Answer, Option<String>)| Said {
+            answer: *answer,
+            by: by.as_deref(),
+        };
+        Self {
+            class,
+            statement,
+            count: group.count,
+            accepted: acceptance.reason(class, statement),
+            first: group.first,
+            last: group.last,
+            principals: &group.principals,
+            others: group.others,
+            was: said(&example.was),
+            says: said(&example.says),
+            case: case::text(&name, &example.query, &example.attributes, *answer, by.as_deref()),
+        }
+    }
+}
+
+impl<'a> Report<'a> {
+    pub(in crate::cli) fn new(
+        candidate: Option<&'a str>,
+        tally: &'a Tally,
+        acceptance: &'a Acceptance,
+    ) -> Self {
+        let differences = tally.groups.iter();
+        let differences = differences
+            .map(|((class, statement), it)| Difference::new(*class, statement, it, acceptance));
+        let idle = acceptance.idle(tally).map(|it| Idle {
+            class: it.class,
+            statement: &it.statement,
+            reason: &it.reason,
+        });
+        Self {
+            candidate,
+            decisions: tally.decisions,
+            same: tally.same,
+            without_policies: tally.without_policies,
+            without_shadow: tally.without_shadow,
+            suppressed: tally.suppressed,
+            unknown_kinds: tally.unknown_kinds,
+            differences: differences.collect(),
+            not_occurred: idle.collect(),
+            blind: BLIND,
+        }
+    }
+
+    /// The worst that was found: first what says that nothing here can be trusted, then what allows
+    /// more, then what is not known.
+    pub(in crate::cli) fn exit(&self) -> Exit {
+        let open = || self.differences.iter().filter(|it| it.accepted.is_none());
+        let any = |is: fn(Class) -> bool| open().any(|it| is(it.class));
+        match () {
+            () if any(|it| it == Class::Drift) => Exit::Disagrees,
+            () if any(Class::widens) => Exit::Widens,
+            () if any(Class::is_open) || self.without_policies != 0 => Exit::CannotSay,
+            // Decisions without a shadow say nothing about it.
+            () if self.decisions != 0 && self.decisions == self.without_shadow => Exit::CannotSay,
+            () if open().next().is_some() || !self.not_occurred.is_empty() => Exit::Differs,
+            () => Exit::Ok,
+        }
+    }
+
+    pub(in crate::cli) fn text(&self, form: Form) -> String {
+        match form {
+            Form::Human => self.human(),
+            Form::Json => {
+                let json = serde_json::to_string_pretty(self).unwrap_or_default();
+                format!("{}\n", escaped_json(&json))
+            }
+            Form::Markdown => self.markdown(),
+        }
+    }
+
+    /// Writes a suite for each class with what is not accepted; each case is met by the candidate.
+    ///
+    /// # Errors
+    /// The directory cannot be made or written to.
+    pub(in crate::cli) fn write_cases(&self, directory: &Path) -> io::Result<()> {
+        let mut suites = BTreeMap::<_, String>::new();
+        for it in self.differences.iter().filter(|it| it.accepted.is_none()) {
+            let suite = suites.entry(it.class).or_insert_with(|| "cases:\n".to_owned());
+            suite.push_str(&it.case);
+        }
+        fs::create_dir_all(directory)?;
+        for (class, suite) in suites {
+            fs::write(directory.join(format!("replay-{}.yaml", class.as_str())), suite)?;
+        }
+        Ok(())
+    }
+
+    /// What was not judged, and how much of it.
+    fn omitted(&self) -> Vec<String> {
+        let lines = [
+            (self.without_policies, "decisions of a version whose text is not in the ledger"),
+            (self.without_shadow, "decisions made without shadow policies"),
+            (self.suppressed, "requests beyond their principal's rate, not recorded one by one"),
+            (self.unknown_kinds, "records of kinds that this program does not know"),
+        ];
+        let lines = lines.iter().filter(|(count, _)| *count != 0);
+        lines.map(|(count, what)| format!("{count} {what}")).collect()
+    }
+
+    fn head(&self) -> String {
+        let differ: u64 = self.differences.iter().map(|it| it.count).sum();
+        format!("{} decisions: {} the same, {differ} otherwise", self.decisions, self.same)
+    }
+
+    fn human(&self) -> String {
+        // Writing into a String cannot fail.
+        let mut res = self.head() + "\n";
+        if !self.differences.is_empty() {
+            let rows: Vec<_> = self.differences.iter().map(Difference::row).collect();
+            let heads = ["CLASS", "BY", "COUNT", "FIRST", "LAST", "PRINCIPALS", "ACCEPTED"];
+            let _ = write!(res, "\n{}", table(&heads, &rows));
+        }
+        for it in self.differences.iter().filter(|it| it.accepted.is_none()) {
+            let (class, was, says) = (it.class, it.was.text(), it.says.text());
+            let _ = writeln!(
+                res,
+                "\n{} by {}: {}\n  was {was}, would be {says}; for example",
+                class.as_str(),
+                escaped(it.statement),
+                class.meaning()
+            );
+            for line in it.case.lines() {
+                let _ = writeln!(res, "  {}", escaped(line));
+            }
+        }
+        for it in &self.not_occurred {
+            let (class, statement) = (it.class.as_str(), escaped(it.statement));
+            let _ = writeln!(res, "\naccepted, and did not occur: {class} by {statement}");
+        }
+        for it in self.omitted() {
+            let _ = write!(res, "\nnot judged: {it}");
+        }
+        let _ = writeln!(res, "\n{BLIND}");
+        res
+    }
+
+    fn markdown(&self) -> String {
+        let mut res = format!("### Replay: {}\n", self.head());
+        if !self.differences.is_empty() {
+            res.push_str("\n| class | by | count | first | last | principals | accepted |\n");
+            res.push_str("| --- | --- | --: | --- | --- | --- | --- |\n");
+            for it in &self.differences {
+                let cells: Vec<_> = it.row().iter().map(|it| cell(it)).collect();
+                let _ = writeln!(res, "| {} |", cells.join(" | "));
+            }
+        }
+        for it in self.differences.iter().filter(|it| it.accepted.is_none()) {
+            let (class, statement) = (it.class, cell(it.statement));
+            let _ = writeln!(
+                res,
+                "\n<details><summary>{} by {statement}: {}</summary>\n\n{}</details>",
+                class.as_str(),
+                class.meaning(),
+                fenced(&it.case)
+            );
+        }
+        for it in &self.not_occurred {
+            let (class, statement) = (it.class.as_str(), cell(it.statement));
+            let _ = writeln!(res, "\nAccepted, and did not occur: {class} by {statement}.");
+        }
+        for it in self.omitted() {
+            let _ = writeln!(res, "\nNot judged: {it}.");
+        }
+        let _ = writeln!(res, "\n{BLIND}");
+        res
+    }
+}
+
+impl Difference<'_> {
+    fn row(&self) -> Vec<String> {
+        let mut principals: Vec<_> =
+            self.principals.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        if self.others != 0 {
+            principals.push(format!("others {}", self.others));
+        }
+        vec![
+            self.class.as_str().to_owned(),
+            self.statement.to_owned(),
+            self.count.to_string(),
+            self.first.to_string(),
+            self.last.to_string(),
+            principals.join(", "),
+            self.accepted.unwrap_or_default().to_owned(),
+        ]
+    }
+}
+
+impl Said<'_> {
+    fn text(&self) -> String {
+        let by = self.by.map(|it| format!(" by {}", escaped(it))).unwrap_or_default();
+        format!("{}{by}", self.answer.as_str())
+    }
+}
+
+/// A text in a cell of a table, in which nothing means anything: every punctuation that Markdown or
+/// HTML could read is written as its number.
+fn cell(text: &str) -> String {
+    let mut res = String::with_capacity(text.len());
+    for it in escaped(text).chars() {
+        match it {
+            '|' | '<' | '>' | '&' | '`' | '*' | '_' | '[' | ']' | '\\' | '!' | '#' | '~' | '@' => {
+                let _ = write!(res, "&#{};", u32::from(it));
+            }
+            _ => res.push(it),
+        }
+    }
+    res
+}
+
+/// A block of code with a fence that is longer than any in it.
+fn fenced(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(escaped).collect();
+    let text = lines.join("\n");
+    let longest = text.split(|it| it != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}yaml\n{text}\n{fence}\n")
+}

@@ -1,0 +1,241 @@
+//! What would other policies have said? Recorded decisions, judged again: by the version that made
+//! them, which has to say the same, and by a candidate.
+//!
+//! Memory does not grow with the ledger: differences are grouped by class and statement as they
+//! are found, and each group keeps one example.
+
+mod accept;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod versions;
+
+pub use self::accept::{AcceptError, Acceptance, Accepted};
+pub use self::tally::{Class, Example, Group, PRINCIPALS_MAX, Tally};
+
+use self::versions::Versions;
+
+use crate::ledger::record::{self, Body, Reason};
+use crate::ledger::{Asked, Fault, Kind, Reader, Scanned, Unverified, Verified};
+use crate::policy::{Answer, Attributes, Decision, Set};
+
+use jiff::Timestamp;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Which of the recorded decisions count, and how they are compared.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// From then on.
+    pub since: Option<Timestamp>,
+    /// Before then.
+    pub until: Option<Timestamp>,
+    /// The same answer by another statement is a difference too.
+    pub statements: bool,
+}
+
+/// Judges ledgers again.
+#[derive(Debug)]
+pub struct Replay {
+    candidate: Arc<Set>,
+    options: Options,
+    versions: Versions,
+    tally: Tally,
+}
+
+impl Options {
+    fn wants(&self, time: Timestamp) -> bool {
+        self.since.is_none_or(|it| it <= time) && self.until.is_none_or(|it| time < it)
+    }
+}
+
+impl Replay {
+    /// Compares with `candidate`.
+    #[must_use]
+    pub fn new(candidate: Arc<Set>, options: Options) -> Self {
+        Self { candidate, options, versions: Versions::default(), tally: Tally::default() }
+    }
+
+    /// Verifies the ledger in `directory` and judges its decisions again. `progress` is called after
+    /// each record, with what was found and the bytes that were read so far.
+    ///
+    /// # Errors
+    /// The first fault of the ledger, or the system's error; what was counted does not count then.
+    pub fn read(
+        &mut self,
+        directory: &Path,
+        mut progress: impl FnMut(&Tally, u64),
+    ) -> Result<Option<Verified>, Unverified> {
+        let mut bytes = 0_u64;
+        Reader::open(directory)?.scan(|scanned| {
+            bytes += u64::try_from(scanned.text.len()).unwrap_or(u64::MAX) + 1;
+            self.take(&scanned)?;
+            progress(&self.tally, bytes);
+            Ok(())
+        })
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn finish(self) -> Tally {
+        self.tally
+    }
+
+    fn take(&mut self, scanned: &Scanned<'_>) -> Result<(), Fault> {
+        let time = scanned.time;
+        if let Some(asked) = scanned.decision.as_ref().filter(|_| self.options.wants(time)) {
+            self.judge(time, asked);
+        }
+        match scanned.kind {
+            Kind::Policies => self.versions.add(scanned.body()?),
+            Kind::Suppressed if self.options.wants(time) => {
+                if let Body::Suppressed(it) = scanned.body()? {
+                    self.tally.suppressed = self.tally.suppressed.saturating_add(it.count);
+                }
+            }
+            Kind::Unknown => self.tally.unknown_kinds += 1,
+            _ => (),
+        }
+        Ok(())
+    }
+
+    fn judge(&mut self, time: Timestamp, asked: &Asked) {
+        self.tally.decisions += 1;
+        let Some(set) = self.versions.get(&asked.digest) else {
+            self.tally.without_policies += 1;
+            return;
+        };
+        let before = set.evaluate(&asked.query, &asked.attributes);
+        let recorded = Said::recorded(asked);
+        // A record of a budget without room does not say which statement had allowed.
+        let is_recorded = match asked.reason {
+            Some(Reason::OverBudget) => before.answer() == Answer::Allow,
+            _ => recorded == Said::of(&before),
+        };
+        if !is_recorded {
+            self.tally.add(Class::Drift, time, asked, (&Said::of(&before), &recorded));
+            return;
+        }
+        let after = self.candidate.evaluate(&asked.query, &asked.attributes);
+        match class(&before, &after, &asked.attributes, self.options.statements) {
+            Some(class) => {
+                self.tally.add(class, time, asked, (&Said::of(&before), &Said::of(&after)));
+            }
+            None => self.tally.same += 1,
+        }
+    }
+}
+
+/// An answer and who decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said<'a> {
+    /// The answer.
+    pub answer: Answer,
+    /// As a suite calls the decider.
+    pub by: Option<&'a str>,
+}
+
+impl<'a> Said<'a> {
+    /// What a decision says.
+    #[must_use]
+    pub fn of(decision: &'a Decision) -> Self {
+        Self { answer: decision.answer(), by: decision.decider() }
+    }
+
+    /// What a record says.
+    #[must_use]
+    pub fn recorded(asked: &'a Asked) -> Self {
+        Self::written(asked.result, asked.reason, asked.statement.as_deref())
+    }
+
+    /// What the members of a record say. A budget without room is no answer of the policies, which
+    /// allowed.
+    #[must_use]
+    pub fn written(answer: Answer, reason: Option<Reason>, statement: Option<&'a str>) -> Self {
+        let (answer, by) = match reason {
+            Some(Reason::OverBudget) => (Answer::Allow, statement),
+            Some(Reason::OutsideGuardrails) => (answer, Some("ceiling")),
+            Some(Reason::NothingAllows) => (answer, Some("none")),
+            _ => (answer, statement),
+        };
+        Self { answer, by }
+    }
+}
+
+/// How `after` differs from `before`; nothing if it does not.
+fn class(
+    before: &Decision,
+    after: &Decision,
+    attributes: &Attributes,
+    statements: bool,
+) -> Option<Class> {
+    if let Decision::Indeterminate(doubt) = after {
+        let missing = doubt.wanted.without(attributes.sources());
+        if let Some(needs) = Class::needs(missing) {
+            return Some(needs);
+        }
+    }
+    let differs = Said::of(before).by != Said::of(after).by;
+    let by_another = (statements && differs).then_some(Class::Statement);
+    Class::of(before.answer(), after.answer()).or(by_another)
+}
+
+/// Counts what the shadow policies said beside the recorded decisions.
+#[derive(Debug, Default)]
+pub struct Shadows {
+    options: Options,
+    tally: Tally,
+}
+
+impl Shadows {
+    /// Counts decisions in this window.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self { options, tally: Tally::default() }
+    }
+
+    /// Verifies the ledger in `directory` and counts what its shadows say.
+    ///
+    /// # Errors
+    /// The first fault of the ledger, or the system's error.
+    pub fn read(&mut self, directory: &Path) -> Result<Option<Verified>, Unverified> {
+        Reader::open(directory)?.scan(|scanned| {
+            let time = scanned.time;
+            self.tally.unknown_kinds += u64::from(scanned.kind == Kind::Unknown);
+            let decision = scanned.decision.as_ref().filter(|_| self.options.wants(time));
+            let Some(asked) = decision else { return Ok(()) };
+            let Body::Decision(recorded) = scanned.body()? else { return Ok(()) };
+            self.tally.decisions += 1;
+            match &recorded.shadow {
+                Some(shadow) => self.take(time, asked, shadow),
+                None => self.tally.without_shadow += 1,
+            }
+            Ok(())
+        })
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn finish(self) -> Tally {
+        self.tally
+    }
+
+    fn take(&mut self, time: Timestamp, asked: &Asked, shadow: &record::Shadow) {
+        let before = Said::recorded(asked);
+        if let Some(error) = shadow.error {
+            self.tally.add(Class::from(error), time, asked, (&before, &before));
+            return;
+        }
+        let Some(answer) = shadow.result else {
+            self.tally.add(Class::NotLoaded, time, asked, (&before, &before));
+            return;
+        };
+        let after = Said::written(answer, shadow.reason, shadow.statement.as_deref());
+        let by_another = self.options.statements && before.by != after.by;
+        let by_another = by_another.then_some(Class::Statement);
+        match Class::of(before.answer, after.answer).or(by_another) {
+            Some(class) => self.tally.add(class, time, asked, (&before, &after)),
+            None => self.tally.same += 1,
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The policy versions that a ledger holds.
+
+use crate::ledger::record::{self, Body};
+use crate::policy::{Limits, Set};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// So many versions are kept ready; a ledger repeats the text of each in every segment, so that an
+/// older one comes again where it is needed.
+const VERSIONS_MAX: usize = 64;
+
+/// Versions as they come past, compiled when a decision needs one.
+#[derive(Debug, Default)]
+pub(super) struct Versions {
+    known: BTreeMap<String, Version>,
+    /// The parts so far of a version that is spread over several records.
+    parts: Vec<record::Policies<'static>>,
+}
+
+#[derive(Debug)]
+enum Version {
+    Compiled(Arc<Set>),
+    /// It does not compile today, or is not what its digest says.
+    Unusable,
+}
+
+impl Versions {
+    /// Takes a record of policies.
+    pub(super) fn add(&mut self, body: Body<'static>) {
+        let Body::Policies(part) = body else { return };
+        if self.known.contains_key(&*part.digest) {
+            return;
+        }
+        if part.part == 1 || self.parts.first().is_some_and(|it| it.digest != part.digest) {
+            self.parts.clear();
+        }
+        self.parts.push(part);
+        let Some(files) = record::Policies::join(&self.parts) else { return };
+        let Some(digest) = self.parts.first().map(|it| it.digest.clone().into_owned()) else {
+            return;
+        };
+        self.parts.clear();
+        let set = Set::compile(&files, &Limits::default()).set;
+        let version = match set.filter(|it| it.digest() == digest) {
+            Some(set) => Version::Compiled(Arc::new(set)),
+            None => Version::Unusable,
+        };
+        if VERSIONS_MAX <= self.known.len() {
+            self.known.clear();
+        }
+        self.known.insert(digest, version);
+    }
+
+    /// The version `digest`; nothing if it did not come past, or cannot be used.
+    pub(super) fn get(&self, digest: &str) -> Option<&Arc<Set>> {
+        match self.known.get(digest)? {
+            Version::Compiled(set) => Some(set),
+            Version::Unusable => None,
+        }
+    }
+}
