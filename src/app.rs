@@ -27,7 +27,7 @@ use crate::gateway::{self, Dependencies, Gateway};
 use crate::ledger::{self, Ledger, Opened, WriterThread};
 use crate::metrics::Metrics;
 use crate::policy;
-use crate::reload::Policies;
+use crate::reload::{Policies, Role};
 use crate::server::tls::Tls;
 use crate::server::{Admission, Limits, Listener, Place, Serving, admin, tls};
 use crate::telemetry::{self, Collector, TraceConfig, Tracer};
@@ -350,10 +350,11 @@ async fn start_gate(
     let (ledger, directory) = (opened.ledger.clone(), config.ledger.directory);
     let past = Past { ledger, directory, budgets: budgets.clone() };
     let limits = policy::Limits { replicas: config.budgets.replicas, ..Default::default() };
-    let (telling, counting) = (clock.clone(), metrics.clone());
+    let (telling, counting, at) = (clock.clone(), metrics.clone(), config.policies);
     let (policies, follower) =
-        Policies::open(config.policies, limits, telling, counting, past.prepare()).await;
+        Policies::open((Role::InForce, at), limits, telling, counting, past.prepare()).await;
     tracker.spawn(follower.run(drain.clone()));
+    let shadow = versions::shadow(config.shadow, common).await;
     let ledger = opened.ledger.clone();
     tracker.spawn(versions::record(policies.clone(), ledger, drain.clone()));
     let upstreams = upstreams(&config.upstreams, clock, metrics, tracker, drain).await?;
@@ -373,7 +374,7 @@ async fn start_gate(
     let authenticator =
         Authenticator::start(config.identity, metrics, clock, tracker, drain).await?;
     let (ledger, in_force, counters) = (opened.ledger.clone(), policies.clone(), budgets.clone());
-    let parts = Dependencies { desk, authenticator, policies, budgets, upstreams, ledger };
+    let parts = Dependencies { desk, authenticator, policies, shadow, budgets, upstreams, ledger };
     let gateway = Arc::new(Gateway::new(settings, parts));
     let Opened { ledger, thread, .. } = opened;
     Ok((Recording { gateway, ledger, thread, copying, budgets: counters }, in_force))

@@ -83,6 +83,8 @@ pub struct Gate {
     pub identity: authn::Config,
     /// The policy directory.
     pub policies: PathBuf,
+    /// The directory of policies that are asked beside those and decide nothing.
+    pub shadow: Option<PathBuf>,
     /// Denials name the deciding statement.
     pub named_denials: bool,
     /// What whoever is denied is told to do.

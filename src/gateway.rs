@@ -13,10 +13,12 @@
 mod batch;
 mod rate;
 mod resolve;
+mod shadow;
 mod source;
 mod spend;
 
 pub use self::rate::{OTHERS, PRINCIPALS_MAX, Rate};
+pub use self::shadow::Shadow;
 
 use self::rate::Buckets;
 use self::resolve::{Answered, Basis, Question};
@@ -27,7 +29,7 @@ use crate::budget::Budgets;
 use crate::exchange::{
     self, Arrival, Asked, CameWith, Denied, Desk, Exchange, Handler, Middle, Refusal, Reply,
 };
-use crate::ledger::{self, Ending, Entry, Ledger, Outcome, Recorded, Undecided};
+use crate::ledger::{self, Ending, Entry, Ledger, Outcome, Recorded, Undecided, record};
 use crate::metrics::AuthMethod;
 use crate::policy::{Denial, Job, Method, Permit, Principal, Query};
 use crate::reload::Policies;
@@ -72,6 +74,8 @@ pub struct Dependencies {
     pub authenticator: Authenticator,
     /// The policies in force.
     pub policies: Policies,
+    /// A candidate that is asked beside them.
+    pub shadow: Option<Shadow>,
     /// How much may be deleted.
     pub budgets: Budgets,
     /// The clouds.
@@ -145,19 +149,22 @@ impl Gateway {
         exchange: &Exchange,
         judged: Vec<Answered>,
     ) -> Result<Vec<Ruling>, Refusal> {
+        let shadows = shadow::beside(self.parts.shadow.as_ref(), &judged);
         let (mut decisions, mut bases) = (Vec::new(), Vec::new());
-        for it in judged {
+        for (it, shadow) in judged.into_iter().zip(shadows) {
             let (Answered { decision, basis }, unit, spent) = self.spend(it).await?;
             decisions.push((decision, unit));
-            bases.push((basis, spent));
+            bases.push((basis, spent, shadow));
         }
-        let records = decisions.into_iter().zip(&bases).map(|((decision, unit), (basis, _))| {
+        let id = exchange.request_id.as_str();
+        let rows = decisions.into_iter().zip(&bases);
+        let records = rows.map(|((decision, unit), (basis, _, shadow))| {
             let word = resolve::word(&decision, &basis.look_ups);
             self.parts.desk.metrics.decision(word);
             exchange.decided(word, decision.statement().map(ToString::to_string));
             let Question { query, upstream, policies, place } = &basis.question;
             ledger::Judged {
-                request_id: &exchange.request_id,
+                request_id: id,
                 caller_request_id: exchange.caller_request_id.as_deref(),
                 trace_id: exchange.trace.trace_id(),
                 peer: exchange.peer,
@@ -168,11 +175,8 @@ impl Gateway {
                 policies,
                 look_ups: &basis.look_ups,
                 unit,
-                batch: place.map(|(index, of)| {
-                    let id = exchange.request_id.as_str().into();
-                    ledger::record::Batch { id, index, of }
-                }),
-                shadow: None,
+                batch: place.map(|(index, of)| record::Batch { id: id.into(), index, of }),
+                shadow: shadow.as_ref(),
             }
         });
         let recording = self.parts.ledger.record_all(records.collect());
@@ -188,7 +192,7 @@ impl Gateway {
             }
         })?;
         let ruled = recorded.into_iter().zip(bases);
-        let ruled = ruled.map(|(recorded, (basis, spent))| match recorded {
+        let ruled = ruled.map(|(recorded, (basis, spent, _))| match recorded {
             Recorded::Permitted(permit, entry) => {
                 let Basis { question, known_since, .. } = basis;
                 Ruling::Permitted(Permitted { question, permit, entry, known_since })

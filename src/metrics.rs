@@ -11,8 +11,8 @@ mod table;
 mod tests;
 
 pub use self::label::{
-    AuthMethod, ConnectionLimit, Decision, IdentityFault, LedgerFault, LedgerRecord, LookUp,
-    LookUpResult, Operation, Origin,
+    AuthMethod, ConnectionLimit, Decision, IdentityFault, LedgerFault, LedgerRecord, Live, LookUp,
+    LookUpResult, Operation, Origin, Shadow,
 };
 pub use self::table::{DEFINITIONS, Definition, Kind};
 
@@ -265,6 +265,31 @@ impl Metrics {
             table.budget_denials.get_or_create(&labels).inc_by(0);
             table.budget_used.get_or_create(&labels).set(*ratio);
         }
+    }
+
+    /// What the directory holds is what is in force again.
+    pub fn policies_mended(&self) {
+        self.0.table.policy_load_ok.set(1);
+    }
+
+    /// Shadow policies are judged beside those in force, from now on.
+    pub fn shadow_begins(&self) {
+        for &live in Live::ALL {
+            for &shadow in Shadow::ALL {
+                let labels = label::ShadowLabels { live, shadow };
+                self.0.table.shadow_decisions.get_or_create(&labels).inc_by(0);
+            }
+        }
+    }
+
+    /// Whether the last version of the shadow policies could be loaded.
+    pub fn set_shadow_loaded(&self, loaded: bool) {
+        self.0.table.shadow_load_ok.set(i64::from(loaded));
+    }
+
+    /// The policies in force and the shadow policies answered the same question.
+    pub fn shadow_decision(&self, live: Live, shadow: Shadow) {
+        self.0.table.shadow_decisions.get_or_create(&label::ShadowLabels { live, shadow }).inc();
     }
 
     /// Spans that were lost because the exporter's queue was full.

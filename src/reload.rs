@@ -94,8 +94,18 @@ pub struct Follower {
     again: Arc<Notify>,
 }
 
+/// What the policies of a directory are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// They decide.
+    InForce,
+    /// They are asked beside those, and decide nothing.
+    Shadow,
+}
+
 #[derive(Debug)]
 struct Loader {
+    role: Role,
     directory: PathBuf,
     limits: Limits,
     clock: Clock,
@@ -127,12 +137,15 @@ impl Policies {
     /// Reads `directory` for the first time and begins to listen for changes. Policies that cannot
     /// be read or do not compile are no error: then nothing is in force until they are mended.
     pub async fn open(
-        directory: PathBuf,
+        (role, directory): (Role, PathBuf),
         limits: Limits,
         clock: Clock,
         metrics: Metrics,
         prepare: Prepare,
     ) -> (Self, Follower) {
+        if role == Role::Shadow {
+            metrics.shadow_begins();
+        }
         let (sender, receiver) = watch::channel(State::default());
         let (notices, changes) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -145,7 +158,7 @@ impl Policies {
         if let Err(error) = &watcher {
             tracing::warn!(%error, "changes of policies are noticed late");
         }
-        let loader = Loader { directory, limits, clock, metrics, state: sender, prepare };
+        let loader = Loader { role, directory, limits, clock, metrics, state: sender, prepare };
         let again = Arc::new(Notify::new());
         let mut follower =
             Follower { loader, watcher: watcher.ok(), changes, again: Arc::clone(&again) };
@@ -160,6 +173,19 @@ impl Policies {
     #[must_use]
     pub fn current(&self) -> Option<Arc<Set>> {
         self.state.borrow().in_force.as_ref().map(|it| Arc::clone(&it.set))
+    }
+
+    /// What the directory holds now, and not what it held before.
+    ///
+    /// # Errors
+    /// It cannot be used; the digest of what is there, if it could be read.
+    pub fn latest(&self) -> Result<Arc<Set>, Option<String>> {
+        let state = self.state.borrow();
+        match (&state.refusal, &state.in_force) {
+            (Some(refusal), _) => Err(refusal.digest.clone()),
+            (None, Some(version)) => Ok(Arc::clone(&version.set)),
+            (None, None) => Err(None),
+        }
     }
 
     /// What is in force and what was refused since.
@@ -253,7 +279,13 @@ impl Loader {
         match outcome {
             Outcome::Refused => return false,
             Outcome::InForce => {
-                return self.state.send_if_modified(|it| it.refusal.take().is_some());
+                let is_mended = self.state.send_if_modified(|it| it.refusal.take().is_some());
+                match self.role {
+                    Role::InForce if is_mended => self.metrics.policies_mended(),
+                    Role::Shadow if is_mended => self.metrics.set_shadow_loaded(true),
+                    _ => (),
+                }
+                return is_mended;
             }
             Outcome::Compiled(compiled) => self.take(*compiled).await,
             Outcome::Unreadable(error) => self.refuse(None, 1, error.to_string()),
@@ -299,6 +331,11 @@ impl Loader {
         (self.prepare.0)(Arc::clone(&set)).await;
         let version = Version { set: Arc::clone(&set), loaded, findings };
         let before = self.state.send_replace(State { in_force: Some(version), refusal: None });
+        if self.role == Role::Shadow {
+            self.metrics.set_shadow_loaded(true);
+            tracing::info!(digest, findings, "shadow policies loaded");
+            return;
+        }
         self.metrics.policies_loaded(&digest, findings, loaded);
         let statements = set.statement_count();
         match before.in_force {
@@ -326,9 +363,17 @@ impl Loader {
             is_new
         });
         if is_new {
-            self.metrics.policies_refused();
             let Refusal { digest, errors, first, .. } = refusal;
-            tracing::error!(digest, errors, first, "policies refused; those in force stay");
+            match self.role {
+                Role::InForce => {
+                    self.metrics.policies_refused();
+                    tracing::error!(digest, errors, first, "policies refused; those in force stay");
+                }
+                Role::Shadow => {
+                    self.metrics.set_shadow_loaded(false);
+                    tracing::error!(digest, errors, first, "shadow policies refused");
+                }
+            }
         }
     }
 }

@@ -1,15 +1,16 @@
 //! What is done for each version of the policies: before it comes into force its budgets learn of the
 //! past, what the ledger tells and what was taken while it was read; and its text is recorded.
 
-use super::StartError;
+use super::{Common, StartError};
 
 use crate::budget::{self, Budgets, Fullest, Room};
 use crate::clock::Clock;
 use crate::config;
+use crate::gateway::Shadow;
 use crate::ledger::{self, Ledger};
 use crate::metrics::Metrics;
 use crate::policy;
-use crate::reload::{Policies, Prepare};
+use crate::reload::{Policies, Prepare, Role};
 
 use jiff::Timestamp;
 use std::io;
@@ -25,6 +26,16 @@ const RECORDED: Duration = Duration::from_millis(5);
 
 /// How soon a ledger is read again that could not be read.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// Follows the shadow policies, if there are some: nothing waits for a version of them.
+pub(super) async fn shadow(directory: Option<PathBuf>, common: &Common) -> Option<Shadow> {
+    let Common { clock, metrics, tracker, drain, .. } = common;
+    let (at, ready) = ((Role::Shadow, directory?), Prepare::by(async |_| ()));
+    let (limits, clock) = (policy::Limits::default(), clock.clone());
+    let (policies, follower) = Policies::open(at, limits, clock, metrics.clone(), ready).await;
+    tracker.spawn(follower.run(drain.clone()));
+    Some(Shadow::new(policies, metrics.clone()))
+}
 
 /// The counters, and the ledger that knows what they must know.
 #[derive(Clone, Debug)]

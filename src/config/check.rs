@@ -148,6 +148,7 @@ impl Checker<'_> {
         Some(Gate {
             identity: identity?,
             policies: self.path(&policies.directory),
+            shadow: policies.shadow.as_ref().map(|it| self.path(&it.directory)),
             named_denials: policies.denials == file::Denials::Full,
             help: policies.help.map(|it| self.help(it)),
             upstreams,

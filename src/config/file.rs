@@ -4,7 +4,10 @@
 //! a comment that ends in ``Default: `x`.`` states the default, which a test compares.
 
 mod defaults;
+mod policies;
 mod tls;
+
+pub(super) use self::policies::{Denials, Policies};
 
 use super::unit::{Size, Span};
 
@@ -211,32 +214,6 @@ pub(super) struct Keys {
     /// The file with the keys: `keys: [{ak, sk, principal, groups, tags}]`. A change takes effect
     /// by itself.
     pub(super) file: PathBuf,
-}
-
-/// The policies.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Policies {
-    /// `guardrails/`, `identity/`, `attachments.yaml` and `tests/`. A change takes effect by
-    /// itself.
-    pub(super) directory: PathBuf,
-    /// What a denial tells. Default: `full`.
-    #[serde(default)]
-    pub(super) denials: Denials,
-    /// What whoever is denied can do, such as whom to ask: one line of at most 256 characters, told
-    /// at the end of each denial with the request ID.
-    pub(super) help: Option<Spanned<String>>,
-}
-
-/// What a denial tells the caller.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Denials {
-    /// The error code only.
-    Code,
-    /// Also the deciding statement.
-    #[default]
-    Full,
 }
 
 /// How several gates with the same policies share their budgets: one of these. A gate that is alone

@@ -139,6 +139,34 @@ words! {
 }
 
 words! {
+    /// What the policies in force say.
+    pub enum Live {
+        /// Yes.
+        Allow = "allow",
+        /// No.
+        Deny = "deny",
+        /// Not without facts that are unavailable.
+        Indeterminate = "indeterminate",
+    }
+}
+
+words! {
+    /// What the shadow policies say.
+    pub enum Shadow {
+        /// Yes.
+        Allow = "allow",
+        /// No.
+        Deny = "deny",
+        /// Not without facts that are unavailable.
+        Indeterminate = "indeterminate",
+        /// Not without facts that were not asked for.
+        Needs = "needs",
+        /// Nothing: they could not be loaded.
+        NotLoaded = "not_loaded",
+    }
+}
+
+words! {
     /// Where attributes of a job are looked up.
     pub enum LookUp {
         /// The job's details.
@@ -385,6 +413,12 @@ pub(super) struct LedgerFaultLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct LedgerRecordLabels {
     pub(super) kind: LedgerRecord,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ShadowLabels {
+    pub(super) live: Live,
+    pub(super) shadow: Shadow,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

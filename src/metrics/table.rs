@@ -187,6 +187,12 @@ table! {
     policy_load_ok: Gauge = Gauge::default(),
         Gauge "lychgate_policy_load_ok" []
         "1 when the latest policy version that was read is the one in force";
+    shadow_decisions: Family<label::ShadowLabels, Counter> = Family::default(),
+        Counter "lychgate_shadow_decisions_total" ["live", "shadow"]
+        "Decisions with shadow policies beside them, by what those in force and what the shadow policies said";
+    shadow_load_ok: Gauge = Gauge::default(),
+        Gauge "lychgate_shadow_policy_load_ok" []
+        "1 when the latest version of the shadow policies could be loaded; 0 without shadow policies";
     policy_load_failures: Counter = Counter::default(),
         Counter "lychgate_policy_load_failures_total" []
         "Policy versions refused";

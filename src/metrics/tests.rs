@@ -36,6 +36,8 @@ fn busy() -> Metrics {
     it.issuer("corp").keys_failed();
     it.policies_loaded("0123456789abcdef0123", 3, at(NOON));
     it.policies_refused();
+    it.set_shadow_loaded(true);
+    it.shadow_decision(Live::Deny, Shadow::Allow);
     it.ledger_records(LedgerRecord::Decision, 2);
     it.ledger_committed(2, Duration::from_micros(3_900));
     it.ledger_failed(LedgerFault::Write);

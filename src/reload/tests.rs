@@ -117,7 +117,7 @@ fn borrowed<'a>(files: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a s
 async fn open(root: &Path) -> (Policies, CancellationToken, tokio_util::task::TaskTracker) {
     let clock = Clock::manual("2026-01-15T12:00:00Z".parse().unwrap());
     let (policies, follower) = Policies::open(
-        root.to_owned(),
+        (Role::InForce, root.to_owned()),
         Limits::default(),
         clock,
         Metrics::default(),
@@ -259,7 +259,7 @@ async fn an_edit_counts_within_two_seconds_wherever_it_is_made() {
         write(root.path(), &borrowed(&version("V0")));
         let clock = Clock::manual("2026-01-15T12:00:00Z".parse().unwrap());
         let opened = Policies::open(
-            root.path().to_owned(),
+            (Role::InForce, root.path().to_owned()),
             Limits::default(),
             clock,
             Metrics::default(),

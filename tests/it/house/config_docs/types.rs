@@ -50,8 +50,9 @@ pub(super) enum Shape {
 
 impl Types {
     pub(super) fn read() -> Self {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/file.rs");
-        let source = syn::parse_file(&fs::read_to_string(source).unwrap()).unwrap();
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
+        let files = ["file.rs", "file/policies.rs"]
+            .map(|it| syn::parse_file(&fs::read_to_string(directory.join(it)).unwrap()).unwrap());
         let definition = |item: &Item| match item {
             Item::Struct(it) => {
                 let doc = doc(&it.attrs);
@@ -65,7 +66,7 @@ impl Types {
             }
             _ => None,
         };
-        Self(source.items.iter().filter_map(definition).collect())
+        Self(files.iter().flat_map(|it| &it.items).filter_map(definition).collect())
     }
 
     pub(super) fn get(&self, name: &str) -> &Definition {

@@ -1,0 +1,202 @@
+//! `lychgate replay`, shadow policies and `lychgate audit shadow`, in a whole gate and as commands.
+
+use crate::support::world::{FINISHED, PROTECTED, World, poll};
+
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Exit code, stdout, stderr.
+fn run(arguments: &[&str], paths: &[&Path]) -> (i32, String, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_lychgate")).args(arguments).args(paths).output().unwrap();
+    let text = |it| String::from_utf8(it).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+/// The shipped policies without the file `left_out`.
+fn candidate(left_out: Option<&str>) -> TempDir {
+    let res = tempfile::tempdir().unwrap();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), res.path());
+    // The suites speak of what is left out.
+    fs::remove_dir_all(res.path().join("tests")).unwrap();
+    if let Some(left_out) = left_out {
+        fs::remove_file(res.path().join(left_out)).unwrap();
+    }
+    res
+}
+
+fn ledger(world: &World) -> PathBuf {
+    world.directory.path().join("ledger")
+}
+
+/// Three requests, whose answers are allow, a Deny of the guardrails, and none.
+async fn ask(world: &World) {
+    assert_eq!(world.delete("alice", FINISHED).await.status, 202);
+    assert_eq!(world.delete("alice", PROTECTED).await.status, 403);
+    assert_eq!(world.delete("carol", PROTECTED).await.status, 403);
+    poll(|| Some(()).filter(|()| world.records("outcome").len() == 3)).await;
+}
+
+#[tokio::test]
+async fn a_change_is_shown_before_it_is_made() {
+    let world = World::start().await;
+    ask(&world).await;
+    let ledger = ledger(&world);
+    let replay = |policies: &Path, more: &[&str]| {
+        let policies = policies.to_str().unwrap();
+        run(&[&["replay", "--policies", policies], more].concat(), &[&ledger])
+    };
+
+    let same = candidate(None);
+    let (exit, out, err) = replay(same.path(), &[]);
+    assert!(exit == 0 && out.starts_with("3 decisions: 3 the same, 0 otherwise\n"), "{out}{err}");
+    assert!(out.contains("Not in any ledger"), "{out}");
+
+    let wider = candidate(Some("guardrails/protect.json"));
+    let (exit, out, _) = replay(wider.path(), &["--format", "json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let found = &report["differences"][0];
+    assert_eq!((exit, &found["class"], &found["count"]), (4, &json!("gained"), &json!(1)), "{out}");
+    assert_eq!(found["was"], json!({"answer": "deny", "by": "guardrails/protect#NoProd"}));
+    assert_eq!(found["principals"], json!({"corp/alice": 1}));
+    let statement = found["statement"].as_str().unwrap();
+
+    // Its example is a case that the candidate meets.
+    let cases = wider.path().join("tests");
+    let (exit, ..) = replay(wider.path(), &["--write-cases", cases.to_str().unwrap()]);
+    assert_eq!(exit, 4);
+    let (exit, out, err) = run(&["test", "--policies"], &[wider.path()]);
+    assert!(exit == 0 && out.contains("1 case"), "{out}{err}");
+
+    let (_, out, _) = replay(wider.path(), &["--format", "markdown"]);
+    assert!(out.contains("| gained |") && out.contains("```yaml"), "{out}");
+
+    let accept = wider.path().join("accept.txt");
+    let accepted = format!("{{class: gained, statement: '{statement}', reason: wanted}}");
+    let idle = "{class: revoked, statement: none, reason: wanted}";
+    for (list, expected) in [
+        (format!("accept: [{accepted}]"), 0),
+        (format!("accept: [{accepted}, {idle}]"), 2),
+        (format!("accept: [{idle}]"), 4),
+        ("accept: [{class: gained}]".to_owned(), 3),
+    ] {
+        let kept = tempfile::tempdir().unwrap();
+        let accept = kept.path().join(accept.file_name().unwrap());
+        fs::write(&accept, &list).unwrap();
+        let (exit, out, err) = replay(wider.path(), &["--accept", accept.to_str().unwrap()]);
+        assert_eq!(exit, expected, "{list}\n{out}{err}");
+    }
+
+    let narrower = candidate(Some("identity/own-jobs.json"));
+    fs::write(
+        narrower.path().join("attachments.yaml"),
+        "- {to: ['user:corp/nobody'], policies: [break-glass]}\n",
+    )
+    .unwrap();
+    let (exit, out, err) = replay(narrower.path(), &[]);
+    assert!(exit == 2 && out.contains("revoked"), "{out}{err}");
+    let (exit, ..) = replay(&narrower.path().join("nowhere"), &[]);
+    assert_eq!(exit, 3);
+    let (exit, out, _) = replay(narrower.path(), &["--since", "2100-01-01"]);
+    assert!(exit == 0 && out.starts_with("0 decisions"), "{out}");
+}
+
+/// One edited line is refused, with its place.
+#[tokio::test]
+async fn a_ledger_that_was_edited_is_not_replayed() {
+    let world = World::start().await;
+    ask(&world).await;
+    let edited = tempfile::tempdir().unwrap();
+    let name = "00000000000000000001.jsonl";
+    let text = fs::read_to_string(ledger(&world).join(name)).unwrap();
+    fs::write(edited.path().join(name), text.replacen("corp/alice", "corp/mallo", 1)).unwrap();
+    let policies = candidate(None);
+    for command in
+        [vec!["replay", "--policies", policies.path().to_str().unwrap()], vec!["audit", "shadow"]]
+    {
+        let (exit, out, err) = run(&command, &[edited.path()]);
+        assert_eq!((exit, out.as_str()), (1, ""), "{command:?}");
+        assert!(err.contains(&format!("{name}:2: the line was changed")), "{command:?}: {err}");
+    }
+}
+
+/// What the shadow said in the records is what a replay of the same ledger says, and the counters.
+#[tokio::test]
+async fn a_shadow_says_what_a_replay_says_and_decides_nothing() {
+    let wider = candidate(Some("guardrails/protect.json"));
+    let shadow = format!("{{directory: policies, shadow: {{directory: {:?}}}}}", wider.path());
+    let world = World::builder().config("{directory: policies}", &shadow).start().await;
+    ask(&world).await;
+    assert!(world.emulator.exists(PROTECTED), "the shadow decides nothing");
+
+    let said: Vec<_> =
+        world.records("decision").iter().map(|it| it["shadow"]["result"].clone()).collect();
+    assert_eq!(said, [json!("allow"), json!("allow"), json!("deny")]);
+    let policies = wider.path().to_str().unwrap();
+    let json = ["--format", "json"];
+    let replayed =
+        run(&[&["replay", "--policies", policies][..], &json].concat(), &[&ledger(&world)]);
+    let shadowed = run(&[&["audit", "shadow"][..], &json].concat(), &[&ledger(&world)]);
+    assert_eq!((replayed.0, shadowed.0), (4, 4), "{}{}", replayed.2, shadowed.2);
+    let [replayed, shadowed] =
+        [replayed.1, shadowed.1].map(|it| serde_json::from_str::<Value>(&it).unwrap());
+    assert_eq!(replayed["differences"], shadowed["differences"]);
+
+    let metrics = world.metrics().await;
+    for (live, shadow, count) in [("allow", "allow", 1), ("deny", "allow", 1), ("deny", "deny", 1)]
+    {
+        let series = format!(
+            "lychgate_shadow_decisions_total{{live=\"{live}\",shadow=\"{shadow}\"}} {count}\n"
+        );
+        assert!(metrics.contains(&series), "{series}{metrics}");
+    }
+    assert!(metrics.contains("lychgate_shadow_policy_load_ok 1\n"));
+}
+
+/// wave 2: a candidate that cannot be loaded is an error everywhere and "same" nowhere, and one that
+/// wants what nobody asked for is asked nothing.
+#[tokio::test]
+async fn a_shadow_that_cannot_be_asked_is_an_error_and_changes_nothing() {
+    let broken = candidate(Some("identity/own-jobs.json"));
+    let blind = candidate(None);
+    // A Deny by an attribute keeps a request that the policies in force decide without look-ups.
+    fs::write(
+        blind.path().join("guardrails/kind.json"),
+        r#"{"Version": "5.0", "Statement": [{"Sid": "ByOwner", "Effect": "Allow",
+            "Action": ["modelarts:trainJob:delete"],
+            "Condition": {"StringEquals": {"lychgate:jobOwner": ["nobody"]}}}]}"#,
+    )
+    .unwrap();
+    fs::write(blind.path().join("attachments.yaml"), "- {to: [any], policies: [break-glass]}\n")
+        .unwrap();
+    for (directory, error, exit) in
+        [(broken.path(), "not_loaded", 5), (blind.path(), "needs_details_and_tags", 5)]
+    {
+        let shadow = format!("{{directory: policies, shadow: {{directory: {directory:?}}}}}");
+        let world = World::builder().config("{directory: policies}", &shadow).start().await;
+        assert_eq!(world.delete("carol", PROTECTED).await.status, 403, "{error}");
+        assert_eq!(world.emulator.counts().details, 0, "nothing is looked up for the shadow");
+        let decision = &world.records("decision")[0];
+        assert_eq!(decision["result"], "deny");
+        assert_eq!(decision["shadow"]["error"], error, "{decision}");
+        assert_eq!(decision["shadow"]["result"], Value::Null);
+        let (code, out, err) = run(&["audit", "shadow"], &[&ledger(&world)]);
+        assert_eq!(code, exit, "{out}{err}");
+        assert!(out.contains(": 0 the same, 1 otherwise") && out.contains(error), "{out}");
+    }
+}
