@@ -225,6 +225,7 @@ impl Comparison {
         shifts: &[Shift],
         budget: &mut Budget<'_>,
     ) -> Result<(), Exhausted> {
+        budget.begin()?;
         let mut model = Model::new(&[old, new], budget)?;
         let sides = [model.side(old, budget)?, model.side(new, budget)?];
         let sides = sides.map(|it| Answers::new(&mut model, it));

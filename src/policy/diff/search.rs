@@ -50,6 +50,11 @@ pub(super) struct Budget<'a> {
 }
 
 impl Budget<'_> {
+    /// Whether to begin at all.
+    pub(super) fn begin(&mut self) -> Result<(), Exhausted> {
+        if (self.go_on)() { Ok(()) } else { Err(Exhausted) }
+    }
+
     /// Takes steps; false if there are none left.
     pub(super) fn take(&mut self, steps: u64) -> bool {
         let before = self.steps >> 12;

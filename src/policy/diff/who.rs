@@ -140,6 +140,12 @@ impl Model {
         }
     }
 
+    /// Whoever asks is in no group but that of the target.
+    fn no_other_group(&mut self, target: Target<'_>) -> Literal {
+        let is_group = matches!(target, Target::Group(_));
+        !self.chosen(&Variable::Groups, |world| !(is_group && is(world, target)))
+    }
+
     /// The variable holds a text of the class of this one; nothing if nobody asks for it.
     fn class_of(&mut self, variable: &Variable, text: &str) -> Option<Literal> {
         let (bound, domain) = (self.bounds.get(variable)?, self.space.domains.get(variable)?);
@@ -158,6 +164,7 @@ struct Asked<'a> {
 
 impl<'a> Asked<'a> {
     fn new(set: &'a Set, job: &'a Point, budget: &mut Budget<'_>) -> Result<Self, Exhausted> {
+        budget.begin()?;
         let mut survey = Survey::default();
         survey.add(set);
         survey.fix(|it| (!is_circumstance(it)).then(|| job.setting(it)));
@@ -181,16 +188,16 @@ impl<'a> Asked<'a> {
         let question = [who.as_slice(), &[self.answers.allow]].concat();
         let sure = !self.model.unsure;
         let certain = [question.as_slice(), &[sure]].concat();
-        // Another name comes last of all that could be otherwise.
-        let same = self.model.class_of(&Variable::Caller, usual.query.principal.id());
-        let by_name = match same {
-            Some(it) => {
-                let same = [certain.as_slice(), &[it]].concat();
-                !self.model.circuit.search.solve(&same, budget)?
-            }
-            None => true,
-        };
-        if by_name && !self.model.circuit.search.solve(&certain, budget)? {
+        // Other groups and another name come last of all that could be otherwise.
+        let groups = self.model.no_other_group(target);
+        let name = self.model.class_of(&Variable::Caller, usual.query.principal.id());
+        let name: Vec<_> = name.into_iter().collect();
+        let mut found = false;
+        for same in [[name.as_slice(), &[groups]].concat(), name, Vec::new()] {
+            let question = [certain.as_slice(), &same].concat();
+            found = found || self.model.circuit.search.solve(&question, budget)?;
+        }
+        if !found {
             let open = self.model.circuit.search.solve(&question, budget)?;
             return match open {
                 true => Ok(Could::Undecided),

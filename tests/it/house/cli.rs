@@ -372,3 +372,75 @@ fn a_wrong_command_line_is_usage() {
         assert_eq!(lychgate(arguments).code, Some(64), "{arguments:?}");
     }
 }
+
+/// Writes a copy of the shipped policies without one of its files.
+fn without(path: &str) -> tempfile::TempDir {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let directory = tempfile::tempdir().unwrap();
+    for place in ["guardrails", "identity", "."] {
+        fs::create_dir_all(directory.path().join(place)).unwrap();
+        for entry in fs::read_dir(root.join(place)).unwrap() {
+            let from = entry.unwrap().path();
+            let name = from.strip_prefix(&root).unwrap().to_owned();
+            if from.is_file() && name != Path::new(path) {
+                fs::copy(&from, directory.path().join(name)).unwrap();
+            }
+        }
+    }
+    directory
+}
+
+/// Every way in which a comparison can end, and its requests are cases that come out.
+#[test]
+fn diff_says_whether_more_is_allowed() {
+    let wider = without("guardrails/finished.json");
+    let wider = wider.path().to_str().unwrap();
+    for (arguments, code, expected) in [
+        (&["policies", "policies"][..], 0, "no new access\n"),
+        (&["policies", wider], 4, "NEW ACCESS"),
+        (&[wider, "policies"], 2, "no new access, "),
+        (&[wider, wider, "--within", "policies"], 4, "beyond the envelope"),
+        (&[wider, "policies", "--within", "policies"], 2, "nothing beyond the envelope"),
+        (&["policies", wider, "--limit", "0"], 5, "UNDECIDED"),
+        (&["policies", "tests/data/cli/faulty"], 3, ""),
+    ] {
+        let ran = lychgate(&[&["diff"], arguments].concat());
+        assert_eq!(ran.code, Some(code), "{arguments:?}\n{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains(expected), "{arguments:?}\n{}", ran.stdout);
+    }
+    let ran = lychgate(&["diff", "policies", wider, "--format", "json"]);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let cases: Vec<_> = report["differences"].as_array().unwrap().iter().collect();
+    assert!(cases.iter().any(|it| it["shift"] == "gained"), "{report:#}");
+    let cases: String = cases.iter().map(|it| it["case"].as_str().unwrap()).collect();
+    fs::create_dir(Path::new(wider).join("tests")).unwrap();
+    fs::write(Path::new(wider).join("tests/found.yaml"), format!("cases:\n{cases}")).unwrap();
+    let ran = lychgate(&["test", "--policies", wider]);
+    assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains(" 0 failed"), "{}", ran.stdout);
+}
+
+#[test]
+fn who_can_names_everybody() {
+    let job = "{owner: li_na, phase: Completed, name: a, pool_type: [public]}";
+    let project = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
+    let arguments = ["who-can", "--policies", "policies", "--project", project, "--job", job];
+    let ran = lychgate(&[&arguments[..], &["--format", "json"]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let of = |target: &str| {
+        let rows = report["receivers"].as_array().unwrap();
+        rows.iter().find(|it| it["target"] == target).cloned().unwrap()
+    };
+    let owner = of("group:corp/ml-research");
+    assert_eq!(owner["could"], "if", "{report:#}");
+    assert_eq!(owner["keys"][0]["key"], "g:PrincipalTag/huawei_user", "{report:#}");
+    assert_eq!(owner["keys"][0]["value"], "li_na", "{report:#}");
+    assert_eq!(of("group:keys/jobs")["could"], "no", "{report:#}");
+    let ran = lychgate(&arguments);
+    assert!(ran.stdout.contains("g:PrincipalTag/huawei_user is `li_na`"), "{}", ran.stdout);
+    let ran = lychgate(&["who-can", "--policies", "policies", "--job", "{colour: red}"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stdout);
+    let ran = lychgate(&["who-can", "--policies", "policies"]);
+    assert_eq!(ran.code, Some(64));
+}
