@@ -1,6 +1,6 @@
 //! A request and its answer as a case of a suite.
 
-use crate::policy::{Answer, Attribute, Attributes, Query};
+use crate::policy::{Answer, Attribute, Attributes, JobFact, Query};
 
 use serde_json::{Map, Value, json};
 
@@ -43,26 +43,14 @@ pub(super) fn text(
 }
 
 fn job(attributes: &Attributes) -> Value {
-    let Attributes { pool_id, pool_type, phase, kind, name, owner, age, workspace_id, tags } =
-        attributes;
     let mut res = Fields::default();
-    for (field, list) in [("pool_id", pool_id), ("pool_type", pool_type)] {
-        res.put(field, list, |it| json!(it));
+    for fact in JobFact::ALL {
+        res.put(fact.case(), &attributes.get(*fact), |it| json!(it));
     }
-    for (field, text) in [
-        ("phase", phase),
-        ("kind", kind),
-        ("name", name),
-        ("owner", owner),
-        ("workspace", workspace_id),
-    ] {
-        res.put(field, text, |it| json!(it));
-    }
-    res.put("age", age, |it| json!(it));
     // A job without tags needs no saying.
-    match tags {
+    match &attributes.tags {
         Attribute::Value(it) if it.is_empty() => (),
-        _ => res.put("tags", tags, |it| json!(it)),
+        _ => res.put("tags", &attributes.tags, |it| json!(it)),
     }
     res.into_value()
 }

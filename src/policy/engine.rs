@@ -1,5 +1,6 @@
 //! What answers: a compiled set of policies, a query, a three-valued decision.
 
+pub(super) mod attributes;
 pub(super) mod condition;
 pub(super) mod decision;
 pub(super) mod evaluate;

@@ -6,6 +6,7 @@ pub(super) mod document;
 pub(super) mod files;
 pub(super) mod json;
 pub(super) mod key;
+pub(super) mod kind;
 pub(super) mod limits;
 pub(super) mod operator;
 pub(super) mod pattern;

@@ -5,7 +5,8 @@ use crate::policy::engine::condition::{Condition, Listed, Operand, Operands, Tes
 use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::document::Effect;
 use crate::policy::language::json::Text;
-use crate::policy::language::key::{Key, Kind};
+use crate::policy::language::key::Key;
+use crate::policy::language::kind::Kind;
 use crate::policy::language::operator::{Comparison, Operator};
 use crate::policy::language::template::Part;
 use crate::policy::language::value::Decimal;

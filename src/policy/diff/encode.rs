@@ -14,7 +14,7 @@ use crate::policy::language::document::Effect;
 use crate::policy::language::key::Key;
 use crate::policy::language::pattern;
 use crate::policy::language::pattern::Piece;
-use crate::policy::{Set, StatementName};
+use crate::policy::{JobFact, Set, StatementName};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -236,9 +236,8 @@ impl Model {
             circuit.search.clause(&[!*a, *b]);
             circuit.search.clause(&[*a, !*b]);
         }
-        if let (Some(pools), Some(types)) =
-            (self.bounds.get(&Variable::PoolId), self.bounds.get(&Variable::PoolType))
-        {
+        let bound = |fact| self.bounds.get(&Variable::Fact(fact));
+        if let (Some(pools), Some(types)) = (bound(JobFact::PoolId), bound(JobFact::PoolType)) {
             circuit.search.clause(&[!pools.present, !types.absent]);
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::policy::engine::facts::{Fact, Facts};
 use crate::policy::language::key::Key;
-use crate::policy::{Attribute, Attributes, Job, Method, Principal, Query};
+use crate::policy::{Attribute, Attributes, Held, Job, JobFact, Method, Principal, Query};
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -16,24 +16,18 @@ pub(super) enum Variable {
     Agent,
     /// Source and name, `corp/alice`.
     Caller,
+    /// What the job's details say.
+    Fact(JobFact),
     Groups,
     Job,
-    JobAge,
-    JobKind,
-    JobName,
-    JobOwner,
-    JobPhase,
     Method,
     Now,
-    PoolId,
-    PoolType,
     PrincipalTag(String),
     Project,
     Region,
     ResourceTag(String),
     Secure,
     SourceIp,
-    Workspace,
 }
 
 /// What a variable holds.
@@ -69,13 +63,7 @@ impl Variable {
             Key::EnterpriseProjectId | Key::Unknowable(_) => return None,
             Key::Groups => Self::Groups,
             Key::Issuer | Key::PrincipalUrn | Key::UserId | Key::UserName => Self::Caller,
-            Key::JobAge => Self::JobAge,
-            Key::JobKind => Self::JobKind,
-            Key::JobName => Self::JobName,
-            Key::JobOwner => Self::JobOwner,
-            Key::JobPhase => Self::JobPhase,
-            Key::PoolId => Self::PoolId,
-            Key::PoolType => Self::PoolType,
+            Key::Job(fact) => Self::Fact(*fact),
             Key::PrincipalTag(tag) => Self::PrincipalTag(tag.clone()),
             Key::ProjectId => Self::Project,
             Key::RequestedRegion => Self::Region,
@@ -83,12 +71,14 @@ impl Variable {
             Key::SecureTransport => Self::Secure,
             Key::SourceIp => Self::SourceIp,
             Key::UserAgent => Self::Agent,
-            Key::WorkspaceId => Self::Workspace,
         })
     }
 
     pub(super) fn is_several(&self) -> bool {
-        matches!(self, Self::Groups | Self::PoolId | Self::PoolType)
+        match self {
+            Self::Fact(fact) => fact.is_several(),
+            _ => matches!(self, Self::Groups),
+        }
     }
 
     pub(super) fn may_be_absent(&self) -> bool {
@@ -108,18 +98,7 @@ impl Variable {
     pub(super) fn may_be_unavailable(&self) -> bool {
         matches!(
             self,
-            Self::Agent
-                | Self::JobAge
-                | Self::JobKind
-                | Self::JobName
-                | Self::JobOwner
-                | Self::JobPhase
-                | Self::PoolId
-                | Self::PoolType
-                | Self::ResourceTag(_)
-                | Self::Secure
-                | Self::SourceIp
-                | Self::Workspace
+            Self::Agent | Self::Fact(_) | Self::ResourceTag(_) | Self::Secure | Self::SourceIp
         )
     }
 }
@@ -137,17 +116,11 @@ impl Point {
             secure_transport: Attribute::Absent,
             user_agent: Attribute::Absent,
         };
-        let attributes = Attributes {
-            pool_id: Attribute::Absent,
-            pool_type: Attribute::Absent,
-            phase: Attribute::Absent,
-            kind: Attribute::Absent,
-            name: Attribute::Absent,
-            owner: Attribute::Absent,
-            age: Attribute::Absent,
-            workspace_id: Attribute::Absent,
-            tags: Attribute::Value(BTreeMap::new()),
-        };
+        let mut attributes =
+            Attributes { tags: Attribute::Value(BTreeMap::new()), ..Attributes::default() };
+        for fact in JobFact::ALL {
+            attributes.set(*fact, Attribute::Absent);
+        }
         Self { query, attributes }
     }
 
@@ -182,19 +155,7 @@ impl Point {
                     _ => None,
                 });
             }
-            (Variable::JobAge, it) => {
-                attributes.age = attribute(it, |it| match it {
-                    Setting::Number(it) => Some(*it),
-                    _ => None,
-                });
-            }
-            (Variable::JobKind, it) => attributes.kind = text(it),
-            (Variable::JobName, it) => attributes.name = text(it),
-            (Variable::JobOwner, it) => attributes.owner = text(it),
-            (Variable::JobPhase, it) => attributes.phase = text(it),
-            (Variable::Workspace, it) => attributes.workspace_id = text(it),
-            (Variable::PoolId, it) => attributes.pool_id = texts(it),
-            (Variable::PoolType, it) => attributes.pool_type = texts(it),
+            (Variable::Fact(fact), it) => attributes.set(*fact, held(it)),
             (Variable::ResourceTag(tag), it) => match it {
                 Setting::Unavailable => attributes.tags = Attribute::Unavailable,
                 it => {
@@ -239,15 +200,13 @@ impl Point {
                 Setting::Texts(bare.map(str::to_owned).collect())
             }
             Variable::Job => one(&query.job.training_job_id),
-            Variable::JobAge => known(&attributes.age, |it| Setting::Number(*it)),
-            Variable::JobKind => known(&attributes.kind, |it| one(it)),
-            Variable::JobName => known(&attributes.name, |it| one(it)),
-            Variable::JobOwner => known(&attributes.owner, |it| one(it)),
-            Variable::JobPhase => known(&attributes.phase, |it| one(it)),
+            Variable::Fact(fact) => known(&attributes.get(*fact), |it| match it {
+                Held::Number(it) => Setting::Number(*it),
+                Held::Text(it) => one(it),
+                Held::Texts(it) => Setting::Texts(it.to_vec()),
+            }),
             Variable::Method => Setting::Method(principal.method()),
             Variable::Now => Setting::Date(query.now),
-            Variable::PoolId => known(&attributes.pool_id, |it| Setting::Texts(it.clone())),
-            Variable::PoolType => known(&attributes.pool_type, |it| Setting::Texts(it.clone())),
             Variable::PrincipalTag(tag) => {
                 principal.tags().get(tag).map_or(Setting::Absent, |it| one(it))
             }
@@ -258,7 +217,6 @@ impl Point {
             }
             Variable::Secure => known(&query.secure_transport, |it| Setting::Boolean(*it)),
             Variable::SourceIp => known(&query.source_ip, |it| Setting::Address(*it)),
-            Variable::Workspace => known(&attributes.workspace_id, |it| one(it)),
         }
     }
 
@@ -313,9 +271,12 @@ fn text(setting: &Setting) -> Attribute<String> {
     })
 }
 
-fn texts(setting: &Setting) -> Attribute<Vec<String>> {
-    attribute(setting, |it| match it {
-        Setting::Texts(it) if !it.is_empty() => Some(it.clone()),
-        _ => None,
-    })
+fn held(setting: &Setting) -> Attribute<Held<'_>> {
+    match setting {
+        Setting::Number(it) => Attribute::Value(Held::Number(*it)),
+        Setting::Text(it) => Attribute::Value(Held::Text(it)),
+        Setting::Texts(it) => Attribute::Value(Held::Texts(it)),
+        Setting::Unavailable => Attribute::Unavailable,
+        _ => Attribute::Absent,
+    }
 }

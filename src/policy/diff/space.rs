@@ -6,7 +6,7 @@ use super::automaton::{Automaton, Lane, Part, Places, Universe};
 use super::point::{Setting, Variable};
 use super::search::{Budget, Exhausted};
 use super::typed::{self, Cuts, Reading};
-use crate::policy::Method;
+use crate::policy::{JobFact, Method};
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -247,7 +247,9 @@ impl Space {
             settings.push(Setting::Unavailable);
         }
         match variable {
-            Variable::JobAge => settings.extend(cuts.integers().into_iter().map(Setting::Number)),
+            Variable::Fact(JobFact::Age) => {
+                settings.extend(cuts.integers().into_iter().map(Setting::Number))
+            }
             Variable::Method => settings.extend(
                 [Method::Jwt, Method::Key, Method::Local, Method::Mtls].map(Setting::Method),
             ),

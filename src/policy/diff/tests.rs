@@ -3,8 +3,9 @@
 use super::point::{Setting, Variable};
 use super::*;
 use crate::policy::engine::facts::{Fact, Facts};
-use crate::policy::language::key::{self, Key, Kind};
-use crate::policy::{Files, Limits};
+use crate::policy::language::key::{self, Key};
+use crate::policy::language::kind::Kind;
+use crate::policy::{Files, JobFact, Limits};
 
 fn set(guardrails: &str, identity: &str) -> Set {
     let document = |it: &str| format!(r#"{{"Version": "5.0", "Statement": [{it}]}}"#);
@@ -90,7 +91,7 @@ fn variables_are_set_and_read_alike() {
             continue;
         };
         let setting = match variable {
-            Variable::JobAge => Setting::Number(4),
+            Variable::Fact(JobFact::Age) => Setting::Number(4),
             Variable::Method => Setting::Method(crate::policy::Method::Mtls),
             Variable::Now => Setting::Date("2031-01-01T00:00:00Z".parse().unwrap()),
             Variable::Secure => Setting::Boolean(true),
@@ -195,7 +196,7 @@ fn requests_are_small() {
     let found = compare(&old, &set(&both.join(","), ALLOW), 1_000_000);
     let it = found.differences.iter().find(|it| it.shift == Shift::Revoked).unwrap();
     let mut expected = Point::new();
-    expected.set(&Variable::JobPhase, &Setting::Text("Running".to_owned()));
+    expected.set(&Variable::Fact(JobFact::Phase), &Setting::Text("Running".to_owned()));
     assert_eq!(it.attributes, expected.attributes);
     assert_eq!(format!("{:?}", it.query), format!("{:?}", expected.query));
 }
@@ -232,9 +233,9 @@ fn who_can_is_what_the_engine_allows() {
     let files: Files = files.into_iter().collect();
     let set = Set::compile(&files, &Limits::default()).set.unwrap();
     let mut job = Point::new();
-    job.set(&Variable::JobOwner, &Setting::Text("li_na".to_owned()));
-    job.set(&Variable::JobPhase, &Setting::Text("Completed".to_owned()));
-    job.set(&Variable::PoolId, &Setting::Texts(vec!["pool-a".to_owned()]));
+    job.set(&Variable::Fact(JobFact::Owner), &Setting::Text("li_na".to_owned()));
+    job.set(&Variable::Fact(JobFact::Phase), &Setting::Text("Completed".to_owned()));
+    job.set(&Variable::Fact(JobFact::PoolId), &Setting::Texts(vec!["pool-a".to_owned()]));
     let effort = Effort { steps: 1_000_000, go_on: &|| true };
     let found = set.who_can(&job.query, &job.attributes, effort);
     let could = |target: &str| &found.iter().find(|it| it.target == target).unwrap().could;
@@ -253,7 +254,7 @@ fn who_can_is_what_the_engine_allows() {
         assert!(found == by || found == "identity/office#1", "{target}: {found}");
     }
     // The same job, unfinished, with nothing known of its owner.
-    job.set(&Variable::JobPhase, &Setting::Text("Running".to_owned()));
+    job.set(&Variable::Fact(JobFact::Phase), &Setting::Text("Running".to_owned()));
     let deny = deny("StringEquals", "lychgate:jobPhase", r#""Running""#);
     let all = [("guardrails/g.json", format!(r#"{{"Version": "5.0", "Statement": [{deny}]}}"#))];
     let denied: Files = files

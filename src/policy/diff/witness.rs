@@ -8,7 +8,7 @@ use super::parts::Question;
 use super::point::{Point, Setting, Variable};
 use super::relation;
 use super::search::Literal;
-use crate::policy::{Attribute, Method, Query};
+use crate::policy::{Attribute, JobFact, Method, Query};
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
@@ -397,7 +397,7 @@ fn smaller(point: &Point) -> Vec<Point> {
             res.push(it);
         }
     };
-    for variable in POSSIBLE {
+    for variable in &possible() {
         if let Setting::Texts(them) = point.setting(variable) {
             for at in 0..them.len() {
                 let mut rest = them.clone();
@@ -426,20 +426,11 @@ fn smaller(point: &Point) -> Vec<Point> {
 }
 
 /// What need not be there.
-const POSSIBLE: &[Variable] = &[
-    Variable::Agent,
-    Variable::Groups,
-    Variable::JobAge,
-    Variable::JobKind,
-    Variable::JobName,
-    Variable::JobOwner,
-    Variable::JobPhase,
-    Variable::PoolId,
-    Variable::PoolType,
-    Variable::Secure,
-    Variable::SourceIp,
-    Variable::Workspace,
-];
+fn possible() -> Vec<Variable> {
+    let facts = JobFact::ALL.iter().copied().map(Variable::Fact);
+    let others = [Variable::Agent, Variable::Groups, Variable::Secure, Variable::SourceIp];
+    others.into_iter().chain(facts).collect()
+}
 
 /// What is as usual where it does not matter.
 const USUAL: &[Variable] = &[

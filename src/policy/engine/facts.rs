@@ -2,7 +2,7 @@
 
 use crate::policy::language::key::Key;
 use crate::policy::language::template::Part;
-use crate::policy::{Attribute, Attributes, Query};
+use crate::policy::{Attribute, Attributes, Held, Query};
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -60,13 +60,7 @@ impl<'a> Facts<'a> {
             Key::EnterpriseProjectId => Fact::Absent,
             Key::Groups => several(principal.groups()),
             Key::Issuer => text(principal.source()),
-            Key::JobAge => fact(&attributes.age, |it| Value::Number(*it)),
-            Key::JobKind => job_text(&attributes.kind),
-            Key::JobName => job_text(&attributes.name),
-            Key::JobOwner => job_text(&attributes.owner),
-            Key::JobPhase => job_text(&attributes.phase),
-            Key::PoolId => job_texts(&attributes.pool_id),
-            Key::PoolType => job_texts(&attributes.pool_type),
+            Key::Job(it) => job_fact(attributes.get(*it)),
             Key::PrincipalTag(tag) => match principal.tags().get(tag) {
                 Some(it) => text(it),
                 None => Fact::Absent,
@@ -92,10 +86,9 @@ impl<'a> Facts<'a> {
                 number(i64::from(time.hour()) * 100 + i64::from(time.minute()))
             }
             Key::Unknowable(_) => Fact::Unavailable,
-            Key::UserAgent => job_text(&query.user_agent),
+            Key::UserAgent => fact(&query.user_agent, |it| Value::Text(Cow::Borrowed(it))),
             Key::UserId => text(principal.id()),
             Key::UserName => text(principal.name()),
-            Key::WorkspaceId => job_text(&attributes.workspace_id),
         }
     }
 
@@ -203,13 +196,11 @@ fn fact<'a, T>(attribute: &'a Attribute<T>, value: impl FnOnce(&'a T) -> Value<'
     }
 }
 
-fn job_text(attribute: &Attribute<String>) -> Fact<'_> {
-    fact(attribute, |it| Value::Text(Cow::Borrowed(it)))
-}
-
-fn job_texts(attribute: &Attribute<Vec<String>>) -> Fact<'_> {
+fn job_fact(attribute: Attribute<Held<'_>>) -> Fact<'_> {
     match attribute {
-        Attribute::Value(them) => several(them),
+        Attribute::Value(Held::Number(it)) => number(it),
+        Attribute::Value(Held::Text(it)) => text(it),
+        Attribute::Value(Held::Texts(them)) => several(them),
         Attribute::Absent => Fact::Absent,
         Attribute::Unavailable | Attribute::NotAsked => Fact::Unavailable,
     }

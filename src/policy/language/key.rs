@@ -1,52 +1,96 @@
 //! The condition keys: what each is called, what it holds, where it comes from.
 
-use crate::policy::Sources;
+use crate::policy::language::kind::Kind;
 use crate::policy::language::suggest;
+use crate::policy::{JobFact, Sources};
 
 use std::fmt;
 
-/// What a condition asks about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(in crate::policy) enum Key {
-    AuthMethod,
-    CurrentTime,
-    DayOfWeek,
-    DomainId,
-    EnterpriseProjectId,
-    Groups,
-    Issuer,
-    JobAge,
-    JobKind,
-    JobName,
-    JobOwner,
-    JobPhase,
-    PoolId,
-    PoolType,
-    PrincipalAccount,
-    PrincipalTag(String),
-    PrincipalUrn,
-    ProjectId,
-    RequestedRegion,
-    ResourceTag(String),
-    SecureTransport,
-    SourceIp,
-    TimeOfDay,
-    /// Huawei documents it and the gate cannot know it; the name as in [`UNKNOWABLE`].
-    Unknowable(&'static str),
-    UserAgent,
-    UserId,
-    UserName,
-    WorkspaceId,
+/// How many values a key has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    One,
+    Several,
 }
 
-/// What the values of a key are.
+/// In which requests a key has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::policy) enum Kind {
-    Address,
-    Boolean,
-    Date,
-    Number,
-    Text,
+enum Presence {
+    Always,
+    Sometimes,
+}
+
+/// What is to be known of a key.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    name: &'static str,
+    kind: Kind,
+    count: Count,
+    presence: Presence,
+    sources: Sources,
+}
+
+const REQUEST: Sources = Sources { details: false, tags: false };
+const DETAILS: Sources = Sources { details: true, tags: false };
+const TAGS: Sources = Sources { details: false, tags: true };
+
+macro_rules! keys {
+    ($($key:ident = $name:literal, $kind:ident, $count:ident, $presence:ident;)*) => {
+        /// What a condition asks about.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub(in crate::policy) enum Key {
+            $($key,)*
+            /// What the job's details say.
+            Job(JobFact),
+            PrincipalTag(String),
+            ResourceTag(String),
+            /// Huawei documents it and the gate cannot know it; the name as in [`UNKNOWABLE`].
+            Unknowable(&'static str),
+        }
+
+        /// The keys of the request and of the caller that are not tags.
+        const PLAIN: &[Key] = &[$(Key::$key),*];
+
+        impl Key {
+            fn row(&self) -> Row {
+                use self::{Count as C, Presence as P};
+                let (name, kind, count, presence, sources) = match self {
+                    $(Self::$key => ($name, Kind::$kind, C::$count, P::$presence, REQUEST),)*
+                    Self::Job(it) => {
+                        let count = if it.is_several() { C::Several } else { C::One };
+                        (it.condition(), it.kind(), count, P::Sometimes, DETAILS)
+                    }
+                    Self::PrincipalTag(_) => {
+                        (PRINCIPAL_TAG, Kind::Text, C::One, P::Sometimes, REQUEST)
+                    }
+                    Self::ResourceTag(_) => (RESOURCE_TAG, Kind::Text, C::One, P::Sometimes, TAGS),
+                    Self::Unknowable(name) => (*name, Kind::Text, C::One, P::Sometimes, REQUEST),
+                };
+                Row { name, kind, count, presence, sources }
+            }
+        }
+    };
+}
+
+// What the cloud has to be asked for is in `job_facts!`.
+keys! {
+    AuthMethod = "lychgate:authMethod", Text, One, Always;
+    CurrentTime = "g:CurrentTime", Date, One, Always;
+    DayOfWeek = "lychgate:dayOfWeek", Number, One, Always;
+    DomainId = "g:DomainId", Text, One, Always;
+    EnterpriseProjectId = "g:EnterpriseProjectId", Text, One, Sometimes;
+    Groups = "lychgate:groups", Text, Several, Sometimes;
+    Issuer = "lychgate:issuer", Text, One, Always;
+    PrincipalAccount = "g:PrincipalAccount", Text, One, Always;
+    PrincipalUrn = "g:PrincipalUrn", Text, One, Always;
+    ProjectId = "lychgate:projectId", Text, One, Always;
+    RequestedRegion = "g:RequestedRegion", Text, One, Always;
+    SecureTransport = "g:SecureTransport", Boolean, One, Sometimes;
+    SourceIp = "g:SourceIp", Address, One, Sometimes;
+    TimeOfDay = "lychgate:timeOfDay", Number, One, Always;
+    UserAgent = "g:UserAgent", Text, One, Sometimes;
+    UserId = "g:UserId", Text, One, Always;
+    UserName = "g:UserName", Text, One, Always;
 }
 
 /// Why a text is no key.
@@ -57,35 +101,6 @@ pub(in crate::policy) enum Fault {
     /// No such key; the name that may have been meant.
     Unknown(Option<&'static str>),
 }
-
-/// Every key that the gate knows and that is not a tag, by name.
-const PLAIN: &[(&str, Key)] = &[
-    ("g:CurrentTime", Key::CurrentTime),
-    ("g:DomainId", Key::DomainId),
-    ("g:EnterpriseProjectId", Key::EnterpriseProjectId),
-    ("g:PrincipalAccount", Key::PrincipalAccount),
-    ("g:PrincipalUrn", Key::PrincipalUrn),
-    ("g:RequestedRegion", Key::RequestedRegion),
-    ("g:SecureTransport", Key::SecureTransport),
-    ("g:SourceIp", Key::SourceIp),
-    ("g:UserAgent", Key::UserAgent),
-    ("g:UserId", Key::UserId),
-    ("g:UserName", Key::UserName),
-    ("lychgate:authMethod", Key::AuthMethod),
-    ("lychgate:dayOfWeek", Key::DayOfWeek),
-    ("lychgate:groups", Key::Groups),
-    ("lychgate:issuer", Key::Issuer),
-    ("lychgate:jobAge", Key::JobAge),
-    ("lychgate:jobKind", Key::JobKind),
-    ("lychgate:jobName", Key::JobName),
-    ("lychgate:jobOwner", Key::JobOwner),
-    ("lychgate:jobPhase", Key::JobPhase),
-    ("lychgate:projectId", Key::ProjectId),
-    ("lychgate:timeOfDay", Key::TimeOfDay),
-    ("lychgate:workspaceId", Key::WorkspaceId),
-    ("modelarts:poolId", Key::PoolId),
-    ("modelarts:poolType", Key::PoolType),
-];
 
 const PRINCIPAL_TAG: &str = "g:PrincipalTag/";
 const RESOURCE_TAG: &str = "g:ResourceTag/";
@@ -118,10 +133,14 @@ pub(in crate::policy) const UNKNOWABLE: &[&str] = &[
     "g:VpcSourceIp",
 ];
 
-/// The names of all keys that the gate knows and that are not tags.
-#[cfg(test)]
-pub(in crate::policy) fn names() -> impl Iterator<Item = &'static str> {
-    PLAIN.iter().map(|(name, _)| *name)
+/// All keys that the gate knows and that are not tags.
+pub(in crate::policy) fn plain() -> impl Iterator<Item = Key> + Clone {
+    PLAIN.iter().cloned().chain(JobFact::ALL.iter().copied().map(Key::Job))
+}
+
+/// Their names.
+pub(in crate::policy) fn names() -> impl Iterator<Item = &'static str> + Clone {
+    plain().map(|it| it.row().name)
 }
 
 impl Key {
@@ -137,8 +156,8 @@ impl Key {
                 None => (),
             }
         }
-        if let Some((_, key)) = PLAIN.iter().find(|(it, _)| it.eq_ignore_ascii_case(name)) {
-            return Ok(key.clone());
+        if let Some(key) = plain().find(|it| it.row().name.eq_ignore_ascii_case(name)) {
+            return Ok(key);
         }
         let unknowable = UNKNOWABLE.iter().find(|it| match it.ends_with('/') {
             true => strip_prefix_folded(name, it).is_some_and(|it| !it.is_empty()),
@@ -151,64 +170,24 @@ impl Key {
     }
 
     pub(in crate::policy) fn kind(&self) -> Kind {
-        match self {
-            Self::CurrentTime => Kind::Date,
-            Self::DayOfWeek | Self::JobAge | Self::TimeOfDay => Kind::Number,
-            Self::SecureTransport => Kind::Boolean,
-            Self::SourceIp => Kind::Address,
-            _ => Kind::Text,
-        }
+        self.row().kind
     }
 
     /// The key may hold several values, and therefore never fills in a variable.
     pub(in crate::policy) fn is_several(&self) -> bool {
-        matches!(self, Self::Groups | Self::PoolId | Self::PoolType)
+        self.row().count == Count::Several
     }
 
     /// The key holds a value in every request.
     pub(in crate::policy) fn is_always_there(&self) -> bool {
-        matches!(
-            self,
-            Self::AuthMethod
-                | Self::CurrentTime
-                | Self::DayOfWeek
-                | Self::DomainId
-                | Self::Issuer
-                | Self::PrincipalAccount
-                | Self::PrincipalUrn
-                | Self::ProjectId
-                | Self::RequestedRegion
-                | Self::TimeOfDay
-                | Self::UserId
-                | Self::UserName
-        )
+        self.row().presence == Presence::Always
     }
 
-    /// The values that the key can have, where they are a closed list (ModelArts API reference,
-    /// ShowTrainingJobDetails).
+    /// The values that the key can have, where they are a closed list.
     pub(in crate::policy) fn closed_list(&self) -> Option<&'static [&'static str]> {
         match self {
             Self::AuthMethod => Some(&["jwt", "key", "local", "mtls"]),
-            Self::JobKind => Some(&[
-                "autosearch_job",
-                "diag_job",
-                "edge_job",
-                "federated_pool_job",
-                "hetero_job",
-                "job",
-                "mrs_job",
-                "visualization_job",
-            ]),
-            Self::JobPhase => Some(&[
-                "Abnormal",
-                "Completed",
-                "Creating",
-                "Failed",
-                "Pending",
-                "Running",
-                "Terminated",
-                "Terminating",
-            ]),
+            Self::Job(fact) => fact.values(),
             _ => None,
         }
     }
@@ -224,31 +203,16 @@ impl Key {
 
     /// Where the value has to be asked for.
     pub(in crate::policy) fn sources(&self) -> Sources {
-        let details = matches!(
-            self,
-            Self::JobAge
-                | Self::JobKind
-                | Self::JobName
-                | Self::JobOwner
-                | Self::JobPhase
-                | Self::PoolId
-                | Self::PoolType
-                | Self::WorkspaceId
-        );
-        Sources { details, tags: matches!(self, Self::ResourceTag(_)) }
+        self.row().sources
     }
 }
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.row().name)?;
         match self {
-            Self::PrincipalTag(tag) => write!(f, "{PRINCIPAL_TAG}{tag}"),
-            Self::ResourceTag(tag) => write!(f, "{RESOURCE_TAG}{tag}"),
-            Self::Unknowable(name) => f.write_str(name),
-            _ => {
-                let name = PLAIN.iter().find(|(_, key)| key == self).map(|(name, _)| *name);
-                f.write_str(name.unwrap_or_default())
-            }
+            Self::PrincipalTag(tag) | Self::ResourceTag(tag) => f.write_str(tag),
+            _ => Ok(()),
         }
     }
 }
@@ -260,22 +224,19 @@ fn strip_prefix_folded<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
 
 /// The known key whose name is like `name`, service prefix or not.
 fn nearest(name: &str) -> Option<&'static str> {
-    let names = || {
-        let tags = [PRINCIPAL_TAG, RESOURCE_TAG];
-        PLAIN.iter().map(|(name, _)| *name).chain(tags).chain(UNKNOWABLE.iter().copied())
-    };
+    let known = || names().chain([PRINCIPAL_TAG, RESOURCE_TAG]).chain(UNKNOWABLE.iter().copied());
     let local = |it: &str| it.split_once(':').map_or(it, |(_, local)| local).to_ascii_lowercase();
-    let same = names().find(|it| local(it).trim_end_matches('/') == local(name));
+    let same = known().find(|it| local(it).trim_end_matches('/') == local(name));
     if same.is_some() {
         return same;
     }
     // Of a tag key only the part before the slash can be misspelt.
     if let Some((head, _)) = name.split_once('/') {
-        let tagged = names().filter_map(|it| it.strip_suffix('/').map(|head| (head, it)));
+        let tagged = known().filter_map(|it| it.strip_suffix('/').map(|head| (head, it)));
         let head = suggest::nearest(head, tagged.clone().map(|(head, _)| head))?;
         return tagged.into_iter().find(|(it, _)| *it == head).map(|(_, it)| it);
     }
-    suggest::nearest(name, names())
+    suggest::nearest(name, known())
 }
 
 #[cfg(test)]
@@ -311,9 +272,8 @@ mod tests {
 
     #[test]
     fn every_key_is_displayed_as_it_is_parsed() {
-        for (name, key) in PLAIN {
-            assert_eq!(key.to_string(), *name);
-            assert_eq!(Key::parse(name).as_ref(), Ok(key));
+        for key in plain() {
+            assert_eq!(Key::parse(&key.to_string()), Ok(key));
         }
         let tag = Key::ResourceTag("a".to_owned());
         assert_eq!(Key::parse(&tag.to_string()), Ok(tag));

@@ -1,6 +1,6 @@
 //! The condition operators: `[ForAnyValue:|ForAllValues:]Name[IfExists]`.
 
-use crate::policy::language::key::Kind;
+use crate::policy::language::kind::Kind;
 use crate::policy::language::suggest;
 
 /// An operator as a document names it.

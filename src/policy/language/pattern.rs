@@ -234,7 +234,7 @@ mod tests {
         check(&format!("*{segment}c*"), &text, false);
     }
 
-    /// attack 59
+    /// Attack 59
     /// Backtracking would need some 2^64 steps here, and seeking place by place 2^27.
     #[test]
     fn hostile_texts_cost_linear_time() {

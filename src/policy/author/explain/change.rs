@@ -2,7 +2,7 @@
 
 use crate::policy::engine::facts::{Fact, Facts};
 use crate::policy::language::key::Key;
-use crate::policy::{Attribute, Attributes, Principal, Query};
+use crate::policy::{Attribute, Attributes, Held, Principal, Query};
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -97,14 +97,7 @@ impl World {
             (Key::SecureTransport, _) => query.secure_transport = boolean(setting),
             (Key::SourceIp, _) => query.source_ip = address(setting),
             (Key::UserAgent, _) => query.user_agent = text(setting),
-            (Key::JobAge, _) => attributes.age = number(setting),
-            (Key::JobKind, _) => attributes.kind = text(setting),
-            (Key::JobName, _) => attributes.name = text(setting),
-            (Key::JobOwner, _) => attributes.owner = text(setting),
-            (Key::JobPhase, _) => attributes.phase = text(setting),
-            (Key::PoolId, _) => attributes.pool_id = texts(setting),
-            (Key::PoolType, _) => attributes.pool_type = texts(setting),
-            (Key::WorkspaceId, _) => attributes.workspace_id = text(setting),
+            (Key::Job(fact), _) => attributes.set(*fact, held(setting)),
             // Who asks, and for what, is no circumstance.
             _ => (),
         }
@@ -118,19 +111,12 @@ pub(super) fn is_changeable(key: &Key) -> bool {
     match key {
         Key::CurrentTime
         | Key::Groups
-        | Key::JobAge
-        | Key::JobKind
-        | Key::JobName
-        | Key::JobOwner
-        | Key::JobPhase
-        | Key::PoolId
-        | Key::PoolType
+        | Key::Job(_)
         | Key::PrincipalTag(_)
         | Key::ResourceTag(_)
         | Key::SecureTransport
         | Key::SourceIp
-        | Key::UserAgent
-        | Key::WorkspaceId => true,
+        | Key::UserAgent => true,
         Key::AuthMethod
         | Key::DayOfWeek
         | Key::DomainId
@@ -178,13 +164,6 @@ fn boolean(setting: &Setting) -> Attribute<bool> {
     }
 }
 
-fn number(setting: &Setting) -> Attribute<i64> {
-    match setting {
-        Setting::Number(it) => Attribute::Value(*it),
-        _ => Attribute::Absent,
-    }
-}
-
 fn text(setting: &Setting) -> Attribute<String> {
     match setting {
         Setting::Text(it) => Attribute::Value(it.clone()),
@@ -192,9 +171,11 @@ fn text(setting: &Setting) -> Attribute<String> {
     }
 }
 
-fn texts(setting: &Setting) -> Attribute<Vec<String>> {
+fn held(setting: &Setting) -> Attribute<Held<'_>> {
     match setting {
-        Setting::Texts(them) => Attribute::Value(them.clone()),
+        Setting::Number(it) => Attribute::Value(Held::Number(*it)),
+        Setting::Text(it) => Attribute::Value(Held::Text(it)),
+        Setting::Texts(them) => Attribute::Value(Held::Texts(them)),
         _ => Attribute::Absent,
     }
 }

@@ -1,12 +1,12 @@
 //! One case: from what is written to a question and the answer that is expected.
 
 use super::written;
-use super::written::{Facts, Job};
+use super::written::{Facts, Job, Stated};
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::{suggest, value, yaml};
 use crate::policy::{
-    self, Answer, Attribute, Attributes, Decision, Denial, Method, Principal, Query, Set, Sources,
-    Span,
+    self, Answer, Attribute, Attributes, Decision, Denial, JobFact, Method, Principal, Query, Set,
+    Sources, Span,
 };
 
 use jiff::Timestamp;
@@ -168,41 +168,22 @@ fn ids(request: &written::Request, findings: &mut Findings<'_>) {
 }
 
 fn attributes(facts: &Facts, findings: &mut Findings<'_>) -> Attributes {
-    let stated = [
-        ("age", facts.age.is_some()),
-        ("kind", facts.kind.is_some()),
-        ("name", facts.name.is_some()),
-        ("owner", facts.owner.is_some()),
-        ("phase", facts.phase.is_some()),
-        ("pool_id", facts.pool_id.is_some()),
-        ("pool_type", facts.pool_type.is_some()),
-        ("tags", facts.tags.is_some()),
-        ("workspace", facts.workspace.is_some()),
-    ];
+    let stated = JobFact::ALL.iter().map(|it| (it.case(), facts.stated.contains_key(it)));
+    let stated: Vec<_> = stated.chain([("tags", facts.tags.is_some())]).collect();
     let named = unavailable(&facts.unavailable, &stated, &["details"], findings);
-    let details = named.contains(&"details");
-    // What is stated stands, even where the rest of the details is unavailable.
-    let unknown = |field: &str| details || named.contains(&field);
-    let text = |it: &Option<String>, field: &str| attribute(it.clone(), unknown(field));
-    let list = |it: Option<&Vec<String>>, field: &str| {
-        attribute(it.filter(|it| !it.is_empty()).cloned(), unknown(field))
+    let mut res = Attributes::default();
+    for fact in JobFact::ALL {
+        // What is stated stands, even where the rest of the details is unavailable.
+        let stated = facts.stated.get(fact).map(Stated::held);
+        let unknown = named.contains(&"details") || named.contains(&fact.case());
+        res.set(*fact, attribute(stated, unknown));
+    }
+    res.tags = match named.contains(&"tags") {
+        true => Attribute::Unavailable,
+        false => Attribute::Value(facts.tags.clone().unwrap_or_default()),
     };
-    let res = Attributes {
-        pool_id: list(facts.pool_id.as_ref().map(|it| &it.value), "pool_id"),
-        pool_type: list(facts.pool_type.as_ref(), "pool_type"),
-        phase: text(&facts.phase, "phase"),
-        kind: text(&facts.kind, "kind"),
-        name: text(&facts.name, "name"),
-        owner: text(&facts.owner, "owner"),
-        age: attribute(facts.age, unknown("age")),
-        workspace_id: text(&facts.workspace, "workspace"),
-        tags: match named.contains(&"tags") {
-            true => Attribute::Unavailable,
-            false => Attribute::Value(facts.tags.clone().unwrap_or_default()),
-        },
-    };
-    if let (Some(pool_id), Attribute::Value(_), Attribute::Absent) =
-        (&facts.pool_id, &res.pool_id, &res.pool_type)
+    if let (Some(Stated::Texts(pool_id)), Attribute::Value(_), Attribute::Absent) =
+        (facts.stated.get(&JobFact::PoolId), &res.pool_id, &res.pool_type)
     {
         findings.hint(
             Code::PoolWithoutType,

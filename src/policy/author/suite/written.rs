@@ -1,9 +1,10 @@
 //! Suites as written.
 
+use crate::policy::language::kind::Kind;
 use crate::policy::language::yaml::{self, Pairs};
+use crate::policy::{Held, JobFact};
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
@@ -75,29 +76,29 @@ pub(super) enum Job {
 }
 
 /// What is stated of the job.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub(super) struct Facts {
-    #[serde(default, deserialize_with = "yaml::present")]
-    pub(super) pool_id: Option<Spanned<Vec<String>>>,
-    #[serde(default, deserialize_with = "yaml::present")]
-    pub(super) pool_type: Option<Vec<String>>,
-    #[serde(default, deserialize_with = "yaml::present")]
-    pub(super) phase: Option<String>,
-    #[serde(default, deserialize_with = "yaml::present")]
-    pub(super) kind: Option<String>,
-    #[serde(default, deserialize_with = "yaml::present")]
-    pub(super) name: Option<String>,
-    #[serde(default, deserialize_with = "yaml::present")]
-    pub(super) owner: Option<String>,
-    #[serde(default, deserialize_with = "yaml::present")]
-    pub(super) age: Option<i64>,
-    #[serde(default, deserialize_with = "yaml::present")]
-    pub(super) workspace: Option<String>,
-    #[serde(default, deserialize_with = "yaml::present")]
+    pub(super) stated: BTreeMap<JobFact, Stated>,
     pub(super) tags: Option<BTreeMap<String, String>>,
-    #[serde(default)]
     pub(super) unavailable: Vec<Spanned<String>>,
+}
+
+/// What is stated of one fact.
+#[derive(Debug)]
+pub(super) enum Stated {
+    Number(i64),
+    Text(String),
+    Texts(Spanned<Vec<String>>),
+}
+
+impl Stated {
+    pub(super) fn held(&self) -> Held<'_> {
+        match self {
+            Self::Number(it) => Held::Number(*it),
+            Self::Text(it) => Held::Text(it),
+            Self::Texts(it) => Held::Texts(&it.value),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Job {
@@ -116,7 +117,7 @@ impl<'de> Visitor<'de> for JobVisitor {
         f.write_str("what is known of the job, or the word `unavailable`")
     }
 
-    fn visit_str<E: de::Error>(self, word: &str) -> Result<Job, E> {
+    fn visit_str<E: Error>(self, word: &str) -> Result<Job, E> {
         match word {
             "unavailable" => Ok(Job::Unavailable),
             _ => Err(E::invalid_value(de::Unexpected::Str(word), &self)),
@@ -124,6 +125,27 @@ impl<'de> Visitor<'de> for JobVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Job, A::Error> {
-        Facts::deserialize(MapAccessDeserializer::new(map)).map(|it| Job::Known(Box::new(it)))
+        facts(map).map(|it| Job::Known(Box::new(it)))
     }
+}
+
+fn facts<'de, A: MapAccess<'de>>(mut map: A) -> Result<Facts, A::Error> {
+    let mut res = Facts::default();
+    while let Some(field) = map.next_key::<String>()? {
+        let fact = JobFact::ALL.iter().copied().find(|it| it.case() == field);
+        match (fact, field.as_str()) {
+            (Some(fact), _) => {
+                let stated = match (fact.is_several(), fact.kind()) {
+                    (true, _) => Stated::Texts(map.next_value()?),
+                    (false, Kind::Number) => Stated::Number(map.next_value()?),
+                    (false, _) => Stated::Text(map.next_value()?),
+                };
+                res.stated.insert(fact, stated);
+            }
+            (None, "tags") => res.tags = Some(map.next_value()?),
+            (None, "unavailable") => res.unavailable = map.next_value()?,
+            (None, field) => return Err(Error::unknown_field(field, JobFact::FIELDS)),
+        }
+    }
+    Ok(res)
 }
