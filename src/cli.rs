@@ -177,12 +177,7 @@ fn log(config: &Config, clock: &Clock) -> Result<telemetry::Log, telemetry::Erro
 
 /// Tells `error` with its causes on stderr.
 fn complain(error: &(dyn Error + 'static), exit: Exit) -> Exit {
-    let mut message = format!("error: {error}");
-    let mut source = error.source();
-    while let Some(error) = source {
-        message.push_str(&format!(": {error}"));
-        source = error.source();
-    }
+    let message = format!("error: {}", text::chain(error));
     let lines: Vec<_> = message.lines().map(text::escaped).collect();
     tell(&(lines.join("\n") + "\n"));
     exit

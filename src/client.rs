@@ -220,7 +220,7 @@ pub async fn send(
         Ok(response) => Ok(Some(response)),
         Err(error) if error.is_connect() => {
             let host = host.map(tracing::field::display);
-            tracing::warn!(host, error = chain(&error), "cannot connect");
+            tracing::warn!(host, error = &error as &dyn StdError, "cannot connect");
             Err(NotSent::Connect)
         }
         Err(error) if was_never_written(&error) => Err(NotSent::Closed),
@@ -234,19 +234,6 @@ fn was_never_written(error: &hyper_util::client::legacy::Error) -> bool {
         .source()
         .and_then(|it| it.downcast_ref::<hyper::Error>())
         .is_some_and(hyper::Error::is_canceled)
-}
-
-/// An error with its causes, for logs.
-#[must_use]
-pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 /// The address of `path`, a path without a query, at `endpoint`, a scheme and an authority.

@@ -23,9 +23,10 @@ pub use self::budget::{
 pub use self::diff::{
     Cause, Comparison, Could, Difference, Effort, Receiver, Shift, Undecided, Verdict,
 };
+pub use self::engine::attributes::{Attribute, Attributes, Held, JobFact, Sources};
 pub use self::engine::decision::{Answer, Decision, Denial, Doubt, Permit, Reason, StatementName};
 pub use self::engine::principal::{Method, Principal};
-pub use self::engine::query::{Attribute, Attributes, Job, Query, Sources};
+pub use self::engine::query::{Job, Query};
 pub use self::engine::set::{Compiled, Place, Set};
 pub use self::language::diagnostic::{Code, Diagnostic, Severity, Span};
 pub use self::language::files::Files;

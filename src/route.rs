@@ -285,7 +285,7 @@ mod tests {
         for (target, expected) in [
             ("/v2/p/training-jobs/JOB", Ok(("p", "JOB"))),
             ("/v2/0a1B-2c/training-jobs/JOB", Ok(("0a1B-2c", "JOB"))),
-            // attacks.md 1
+            // Attack 1
             ("//v2/p/training-jobs/JOB", malformed(EmptySegment)),
             ("/v2//p/training-jobs/JOB", malformed(EmptySegment)),
             // 2

@@ -2,7 +2,21 @@
 //! records and everything that a command prints, so that they cannot differ.
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::fmt::Write;
+
+/// An error with its causes.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
 
 /// A character that is not seen, moves the cursor or turns the direction of writing: Unicode's
 /// control and format characters and line and paragraph separators (categories Cc, Cf, Zl, Zp),

@@ -16,13 +16,14 @@ pub use self::projects::{Config, Upstreams, claim};
 use self::answer::Unusable;
 use self::breaker::Pass;
 
-use crate::client::{self, Client, NotSent, chain};
+use crate::client::{self, Client, NotSent};
 use crate::clock::Clock;
 use crate::ledger::{Entry, Signed};
 use crate::metrics::{self, Metrics, Operation};
 use crate::policy::{Job, Permit};
 use crate::sign::{self, Credential};
 use crate::telemetry::{self, Done, Running, Stage, TRACEPARENT, Trace};
+use crate::text::chain;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
@@ -189,7 +190,6 @@ impl Upstream {
             status,
             error,
             request_id,
-            resends: 0,
         })
     }
 

@@ -3,13 +3,13 @@
 
 use super::{Common, StartError, bind, upstreams};
 use crate::authn::Authenticator;
-use crate::client::chain;
 use crate::clock::Clock;
 use crate::config::{Config, Gate, Role};
 use crate::ledger;
 use crate::metrics::Metrics;
 use crate::server::{Limits, Place};
 use crate::telemetry::Tracer;
+use crate::text::chain;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;

@@ -17,7 +17,6 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 /// How long a record waits for others.
 const GATHER: Duration = Duration::from_millis(500);
@@ -173,13 +172,13 @@ impl Shipper {
                 }
                 self.metrics.ledger_failed(LedgerFault::Ship);
                 let Undelivered::Refused { status, retry_after } = error else {
-                    return Err(backoff(failures, None, Uuid::new_v4()));
+                    return Err(backoff(failures, None, fastrand::f64()));
                 };
                 if status == StatusCode::PAYLOAD_TOO_LARGE && 1 < lines.len() {
                     *most = lines.len() / 2;
                     return Err(Duration::ZERO);
                 }
-                Err(backoff(failures, retry_after, Uuid::new_v4()))
+                Err(backoff(failures, retry_after, fastrand::f64()))
             }
         }
     }
@@ -219,11 +218,10 @@ async fn save(unshipped: Unshipped, seq: u64) -> Result<Unshipped, JoinError> {
 }
 
 /// The pause after so many `failures` and one more: longer each time, between half of it and all of
-/// it so that replicas do not come back together, and no shorter than the collector asked for.
-fn backoff(failures: u32, retry_after: Option<Duration>, random: Uuid) -> Duration {
+/// it (`draw`, 0 to 1) so that replicas do not come back together, and no shorter than the collector asked for.
+fn backoff(failures: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
     let pause = PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(PAUSE_MAX);
-    let [.., random] = random.into_bytes();
-    let pause = pause / 2 + pause.mul_f64(f64::from(random) / 510.0);
+    let pause = pause / 2 + pause.mul_f64(draw / 2.0);
     pause.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX))
 }
 
@@ -275,8 +273,8 @@ mod tests {
             (6, Some(seconds(7)), 30_000, 60_000),
             (0, Some(seconds(86_400)), 600_000, 600_000),
         ] {
-            for random in [Uuid::nil(), Uuid::max()] {
-                let pause = backoff(failures, asked, random).as_millis();
+            for draw in [0.0, 1.0] {
+                let pause = backoff(failures, asked, draw).as_millis();
                 assert!((least..=most).contains(&pause), "{failures} {asked:?}: {pause}");
             }
         }

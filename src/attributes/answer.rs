@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(read.age, Attribute::Value(1000));
     }
 
-    /// attacks.md 67.
+    /// Attack 67.
     #[test]
     fn an_answer_that_cannot_be_trusted_is_refused_whole() {
         for answer in [
@@ -340,7 +340,7 @@ mod tests {
         }
     }
 
-    /// attack 67: serde_json checks only the texts that it keeps.
+    /// Attack 67: serde_json checks only the texts that it keeps.
     #[test]
     fn bytes_that_are_no_text_are_refused_where_nothing_is_read_too() {
         let details = b"{\"metadata\":{\"id\":\"JOB\"},\"x\":\"\xFF\"}";
@@ -350,7 +350,7 @@ mod tests {
         assert!(matches!(tags(b"{\"tags\":[],\"x\":\"\xFF\"}"), Err(Error::NotText(_))));
     }
 
-    /// attacks 60 and 67
+    /// Attacks 60 and 67
     #[test]
     fn a_tag_list_counts_only_when_it_is_whole() {
         let read = |it: &str| tags(it.as_bytes());

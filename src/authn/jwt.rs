@@ -20,10 +20,10 @@ use self::issuer::Issuer;
 use self::jwks::KeyLookup;
 use self::token::Token;
 use super::{Error, Moment, StartError, config};
-use crate::client;
 use crate::clock::Clock;
 use crate::metrics::{IdentityFault, Metrics};
 use crate::policy::Principal;
+use crate::text;
 
 use aws_lc_rs::digest;
 use serde_json::Value;
@@ -58,10 +58,10 @@ impl Tokens {
         for config in issuers {
             let name = config.name.clone();
             let fail = |message| StartError::Issuer { name: name.clone(), message };
-            let fetcher = Fetcher::new(&config).map_err(|error| fail(client::chain(&error)))?;
+            let fetcher = Fetcher::new(&config).map_err(|error| fail(text::chain(&error)))?;
             let issuer = Arc::new(Issuer::new(config, metrics, clock.clone()));
             if matches!(fetcher, Fetcher::File(_)) {
-                issuer.look(&fetcher, false).await.map_err(|error| fail(client::chain(&error)))?;
+                issuer.look(&fetcher, false).await.map_err(|error| fail(text::chain(&error)))?;
             }
             res.issuers.push(Arc::clone(&issuer));
             let stop = stop.clone();

@@ -110,7 +110,7 @@ mod tests {
         check(&[("authorization", "V11-HMAC-SHA256 x")], Ok(Signature("V11-HMAC-SHA256 x")));
         check(&[("x-auth-token", "a.b.c")], Ok(Token("a.b.c")));
         check(&[("x-auth-token", "MIIFxxx")], Err("Huawei Cloud IAM token"));
-        // attacks.md 39
+        // Attack 39
         for scheme in ["Basic YTpi", "Negotiate", "", "Bearertoken", "Digest a=b, Bearer a.b.c"] {
             check(&[("authorization", scheme)], Err("Bearer"));
         }

@@ -111,7 +111,7 @@ async fn sources_stand_side_by_side() {
     assert_eq!(result, Err(Error::NoCredential));
 }
 
-/// attacks.md 53
+/// Attack 53
 #[tokio::test]
 async fn a_clock_that_is_set_back_revives_nothing() {
     let it = recorded::recorded().remove(0);

@@ -3,12 +3,11 @@
 
 use super::Publisher;
 use super::provider::Provider;
-use crate::client;
 use crate::clock::Clock;
+use crate::text;
 
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
-use uuid::Uuid;
 
 /// A credential is replaced so long before its end, as the SDKs do; half of what is left when it
 /// came, if that is less.
@@ -38,10 +37,13 @@ pub(super) async fn keep(mut provider: Provider, publisher: Publisher, clock: Cl
                 pause = PAUSE_MIN;
                 expires = issued.expires;
                 publisher.publish(Some(issued));
-                now + until_refresh(expires.unwrap_or(Timestamp::MAX).duration_since(now), draw())
+                now + until_refresh(
+                    expires.unwrap_or(Timestamp::MAX).duration_since(now),
+                    fastrand::i32(0..=1000),
+                )
             }
             failed => {
-                let error = failed.err().map(|it| client::chain(&it));
+                let error = failed.err().map(|it| text::chain(&it));
                 let error = error.unwrap_or_else(|| "it has expired already".to_owned());
                 publisher.trouble.begin(error.clone());
                 if pause == PAUSE_MIN {
@@ -74,11 +76,6 @@ pub(super) async fn keep(mut provider: Provider, publisher: Publisher, clock: Cl
 fn until_refresh(left: SignedDuration, draw: i32) -> SignedDuration {
     let ahead = (left / 2).min(AHEAD);
     (left - ahead + ahead / JITTER / 1000 * draw).max(PAUSE_MIN)
-}
-
-fn draw() -> i32 {
-    let [.., high, low] = Uuid::new_v4().into_bytes();
-    i32::from(u16::from_be_bytes([high, low])) % 1001
 }
 
 #[cfg(test)]

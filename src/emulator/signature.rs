@@ -6,6 +6,7 @@
 //! afterwards, so `%2F` and `/` sign alike.
 
 use aws_lc_rs::{constant_time, digest, hmac};
+use data_encoding::HEXLOWER;
 
 /// A request as it arrived.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +93,7 @@ pub fn matches(request: &Received<'_>, authorization: &Authorization<'_>, sk: &s
     let Some(date) = request.text("x-sdk-date") else {
         return false;
     };
-    let hash = hex(digest::digest(&digest::SHA256, &canonical).as_ref());
+    let hash = HEXLOWER.encode(digest::digest(&digest::SHA256, &canonical).as_ref());
     let algorithm = authorization.algorithm;
     let (key, string_to_sign) = match authorization.scope {
         None => (sk.to_owned(), format!("{algorithm}\n{date}\n{hash}")),
@@ -101,7 +102,7 @@ pub fn matches(request: &Received<'_>, authorization: &Authorization<'_>, sk: &s
             format!("{algorithm}\n{date}\n{scope}\n{hash}"),
         ),
     };
-    let expected = hex(&hmac_sha256(key.as_bytes(), string_to_sign.as_bytes()));
+    let expected = HEXLOWER.encode(&hmac_sha256(key.as_bytes(), string_to_sign.as_bytes()));
     constant_time::verify_slices_are_equal(expected.as_bytes(), authorization.signature.as_bytes())
         .is_ok()
 }
@@ -130,7 +131,9 @@ pub fn canonical_request(request: &Received<'_>, signed_headers: &[&str]) -> Opt
     text.push(b'\n');
     match request.header("x-sdk-content-sha256") {
         Some(stated) => text.extend(stated),
-        None => text.extend(hex(digest::digest(&digest::SHA256, request.body).as_ref()).bytes()),
+        None => text.extend(
+            HEXLOWER.encode(digest::digest(&digest::SHA256, request.body).as_ref()).bytes(),
+        ),
     }
     Some(text)
 }
@@ -208,13 +211,9 @@ fn derived_key(ak: &str, sk: &str, scope: &str) -> String {
     let extracted = hmac_sha256(ak.as_bytes(), sk.as_bytes());
     let mut info = scope.as_bytes().to_vec();
     info.push(1);
-    hex(&hmac_sha256(&extracted, &info))
+    HEXLOWER.encode(&hmac_sha256(&extracted, &info))
 }
 
 fn hmac_sha256(key: &[u8], text: &[u8]) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text).as_ref().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|it| format!("{it:02x}")).collect()
 }

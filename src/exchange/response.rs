@@ -65,7 +65,7 @@ pub(crate) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
         }
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
             let known = refusal.retry_after().map(HeaderValue::from);
-            headers.insert(header::RETRY_AFTER, known.unwrap_or_else(|| jitter(request_id)));
+            headers.insert(header::RETRY_AFTER, known.unwrap_or_else(jitter));
         }
         _ => (),
     }
@@ -162,10 +162,8 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>)
     }
 }
 
-fn jitter(request_id: Uuid) -> HeaderValue {
-    // The ID is random, which is all that is needed here.
-    let [.., random] = request_id.into_bytes();
-    HeaderValue::from(u16::from(1 + random % RETRY_AFTER_MAX))
+fn jitter() -> HeaderValue {
+    HeaderValue::from(u16::from(fastrand::u8(1..=RETRY_AFTER_MAX)))
 }
 
 fn header_value(id: &str) -> HeaderValue {

@@ -98,7 +98,6 @@ impl Gate {
             status,
             error: relayed.as_ref().err().copied().map(word),
             request_id: relayed.as_ref().ok().and_then(|it| it.request_id.to_str().ok()),
-            resends: 0,
         }));
         if let Ok(relayed) = &relayed {
             self.note(relayed.answer.status);

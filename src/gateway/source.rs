@@ -114,7 +114,7 @@ mod tests {
         (address, secure)
     }
 
-    /// attacks.md 35.
+    /// Attack 35.
     #[test]
     fn only_a_trusted_proxy_speaks_for_others() {
         let ip = |it: &str| Value(it.to_owned());

@@ -12,10 +12,10 @@ use super::record;
 use super::record::Body;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
@@ -72,7 +72,7 @@ impl Signer {
         let malformed = || KeyError::Malformed("private");
         let der = PrivatePkcs8KeyDer::from_pem_slice(&pem).map_err(|_| malformed())?;
         let pair = Ed25519KeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| malformed())?;
-        let public = hex(pair.public_key().as_ref());
+        let public = HEXLOWER.encode(pair.public_key().as_ref());
         let Checkpoints { records, interval, .. } = *checkpoints;
         Ok(Self { pair, public, records, interval })
     }
@@ -94,7 +94,7 @@ impl Signer {
         prev: Hash,
     ) -> serde_json::Result<Vec<u8>> {
         let text = signed_text(id.as_str(), seq, &time.to_string(), &prev.to_string());
-        let signature = hex(self.pair.sign(text.as_bytes()).as_ref());
+        let signature = HEXLOWER.encode(self.pair.sign(text.as_bytes()).as_ref());
         record::to_members(&Body::Checkpoint(record::Checkpoint {
             key: self.public.as_str().into(),
             signature: signature.into(),
@@ -127,7 +127,7 @@ impl PublicKey {
         if bytes.len() != PUBLIC_KEY_BYTES {
             return Err(malformed());
         }
-        Ok(Self { bytes: bytes.to_vec(), hex: hex(bytes) })
+        Ok(Self { bytes: bytes.to_vec(), hex: HEXLOWER.encode(bytes) })
     }
 }
 
@@ -144,7 +144,8 @@ pub(super) fn check(id: &LedgerId, seq: u64, line: &[u8], keys: &[PublicKey]) ->
     let key = keys.iter().find(|it| it.hex == checkpoint.key);
     let key = key.ok_or_else(|| Fault::UnknownKey(checkpoint.key.to_string()))?;
     let text = signed_text(id.as_str(), seq, frame.time_text(), frame.prev());
-    let signature = unhex(&checkpoint.signature).ok_or(Fault::Signature)?;
+    let signature =
+        HEXLOWER.decode(checkpoint.signature.as_bytes()).map_err(|_| Fault::Signature)?;
     let key = UnparsedPublicKey::new(&ED25519, &key.bytes);
     key.verify(text.as_bytes(), &signature).map_err(|_| Fault::Signature)
 }
@@ -184,27 +185,4 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes")));
     }
     fs::read(path)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut res = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(res, "{byte:02x}");
-    }
-    res
-}
-
-/// Bytes from lower-case hex; nothing else is what [`hex`] writes.
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |it: u8| match it {
-        b'0'..=b'9' => Some(it - b'0'),
-        b'a'..=b'f' => Some(it - b'a' + 10),
-        _ => None,
-    };
-    let pair = |it: &[u8]| match it {
-        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
-        _ => None,
-    };
-    text.as_bytes().chunks(2).map(pair).collect()
 }

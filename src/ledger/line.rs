@@ -12,6 +12,7 @@ mod tests;
 use super::record;
 
 use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -96,19 +97,8 @@ impl From<digest::Digest> for Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = hex::<{ 2 * digest::SHA256_OUTPUT_LEN }>(&self.0);
-        f.write_str(str::from_utf8(&text).unwrap_or_default())
+        HEXLOWER.encode_display(&self.0).fmt(f)
     }
-}
-
-/// `bytes` in lower-case hex, which is twice as long.
-fn hex<const CHARS: usize>(bytes: &[u8]) -> [u8; CHARS] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    std::array::from_fn(|at| {
-        let byte = bytes.get(at / 2).copied().unwrap_or_default();
-        let nibble = if at % 2 == 0 { byte >> 4 } else { byte & 15 };
-        DIGITS.get(usize::from(nibble)).copied().unwrap_or_default()
-    })
 }
 
 impl Head {
@@ -176,8 +166,8 @@ impl Tail {
     fn of(digest: &digest::Digest) -> Self {
         let mut res = String::with_capacity(TAIL_BYTES);
         res.push_str(r#","sum":""#);
-        let sum = hex::<{ 2 * SUM_BYTES }>(digest.as_ref());
-        res.push_str(str::from_utf8(&sum).unwrap_or_default());
+        let sum = digest.as_ref().get(..SUM_BYTES).unwrap_or_default();
+        HEXLOWER.encode_append(sum, &mut res);
         res.push_str(r#""}"#);
         Self(res)
     }

@@ -122,7 +122,7 @@ mod tests {
         (admission, places)
     }
 
-    /// attack 87
+    /// Attack 87
     #[test]
     fn one_peer_cannot_take_every_place() {
         use ConnectionLimit::{InAll, Peer};

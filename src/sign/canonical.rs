@@ -3,6 +3,7 @@
 use super::{X_SDK_CONTENT_SHA256, X_SECURITY_TOKEN, escape};
 
 use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 use http::HeaderMap;
 use std::borrow::Cow;
 use std::fmt;
@@ -138,9 +139,7 @@ pub(super) struct Hex<'a>(pub(super) &'a [u8]);
 impl Hex<'_> {
     /// As the formatter would, without its cost: two hashes are written for every request.
     pub(super) fn push_to(&self, out: &mut String) {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let nibbles = self.0.iter().flat_map(|it| [it >> 4, it & 0xf]);
-        out.extend(nibbles.filter_map(|it| DIGITS.get(usize::from(it))).map(|it| char::from(*it)));
+        HEXLOWER.encode_append(self.0, out);
     }
 }
 

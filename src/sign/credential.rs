@@ -5,6 +5,7 @@ use super::{Error, StringToSign};
 use crate::secret::Secret;
 
 use aws_lc_rs::{constant_time, hkdf, hmac};
+use data_encoding::HEXLOWER;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -181,17 +182,7 @@ impl Signature {
     /// Reads 64 lower-case hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits = text.as_bytes();
-        if digits.len() != 2 * SIGNATURE_BYTES || digits.iter().any(u8::is_ascii_uppercase) {
-            return None;
-        }
-        let digit = |it: u8| char::from(it).to_digit(16).and_then(|it| u8::try_from(it).ok());
-        let mut res = [0; SIGNATURE_BYTES];
-        for (to, pair) in res.iter_mut().zip(digits.chunks_exact(2)) {
-            let [high, low] = pair else { return None };
-            *to = digit(*high)? << 4 | digit(*low)?;
-        }
-        Some(Self(res))
+        HEXLOWER.decode(text.as_bytes()).ok()?.try_into().ok().map(Self)
     }
 
     /// Compares in a time that does not depend on where the difference is.

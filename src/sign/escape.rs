@@ -2,19 +2,17 @@
 //! encoded anew, which is what the official Python SDK does and what all SDKs agree on for the
 //! identifiers that the gate accepts.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+
+/// All but the unreserved characters (RFC 3986 §2.3).
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+const PATH: &AsciiSet = &VALUE.remove(b'/');
+
 /// Appends the canonical form of `path`: decoded, encoded anew segment by segment, with a slash at
 /// the end. Dot segments and double slashes stay as they are.
 pub(super) fn push_path(out: &mut String, path: &str) {
-    if path.bytes().all(|it| is_unreserved(it) || it == b'/') {
-        out.push_str(path);
-    } else {
-        for byte in decode(path) {
-            match byte {
-                b'/' => out.push('/'),
-                _ => push_byte(out, byte),
-            }
-        }
-    }
+    out.extend(percent_encode(&decode(path), PATH));
     if !out.ends_with('/') {
         out.push('/');
     }
@@ -34,49 +32,15 @@ pub(super) fn push_query(out: &mut String, query: &str) {
         if at != 0 {
             out.push('&');
         }
-        key.iter().for_each(|it| push_byte(out, *it));
+        out.extend(percent_encode(key, VALUE));
         out.push('=');
-        value.iter().for_each(|it| push_byte(out, *it));
-    }
-}
-
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
-}
-
-fn push_byte(out: &mut String, byte: u8) {
-    const HEX: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-    if is_unreserved(byte) {
-        out.push(char::from(byte));
-        return;
-    }
-    out.push('%');
-    for nibble in [byte >> 4, byte & 0xf] {
-        out.extend(HEX.get(usize::from(nibble)));
+        out.extend(percent_encode(value, VALUE));
     }
 }
 
 /// Decodes once; a `%` without two hex digits stands for itself.
 fn decode(text: &str) -> Vec<u8> {
-    let mut res = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let decoded = match after {
-            [high, low, after @ ..] if *first == b'%' => {
-                nibble(*high).zip(nibble(*low)).map(|(high, low)| (high << 4 | low, after))
-            }
-            _ => None,
-        };
-        let (byte, after) = decoded.unwrap_or((*first, after));
-        res.push(byte);
-        rest = after;
-    }
-    res
-}
-
-fn nibble(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|it| u8::try_from(it).ok())
+    percent_decode_str(text).collect()
 }
 
 #[cfg(test)]

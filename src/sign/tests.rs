@@ -175,7 +175,7 @@ fn the_outgoing_headers_are_those_of_the_sdks() {
     assert_eq!(refused.unwrap_err(), Error::HeaderValue("host"));
 }
 
-/// attacks.md 73. Expected values: HMAC-SHA256 of Python's standard library.
+/// Attack 73. Expected values: HMAC-SHA256 of Python's standard library.
 #[test]
 fn any_text_is_a_secret() {
     let date = SdkDate::parse("20260115T120000Z").unwrap();

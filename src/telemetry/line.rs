@@ -2,6 +2,7 @@
 
 use super::text;
 use crate::clock::Clock;
+use crate::text::chain;
 
 use std::fmt;
 use std::fmt::Write;
@@ -196,14 +197,7 @@ impl Visit for FieldWriter<'_> {
         if !self.wants(field) {
             return;
         }
-        let mut chain = value.to_string();
-        let mut source = value.source();
-        while let Some(cause) = source {
-            chain.push_str(": ");
-            chain.push_str(&cause.to_string());
-            source = cause.source();
-        }
-        self.write_text(field, &chain);
+        self.write_text(field, &chain(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

@@ -80,8 +80,6 @@ pub struct Answer<'a> {
     pub error: Option<&'static str>,
     /// The upstream's `X-Request-Id`.
     pub request_id: Option<&'a str>,
-    /// How often the request was sent before.
-    pub resends: u32,
 }
 
 /// A stage that is over; empty when the request is not sampled.
@@ -122,9 +120,6 @@ fn call(answer: &Answer<'_>) -> Call {
     }
     if let Some(request_id) = answer.request_id {
         attributes.push(KeyValue::new("lychgate.upstream_request_id", request_id.to_owned()));
-    }
-    if answer.resends > 0 {
-        attributes.push(KeyValue::new("http.request.resend_count", i64::from(answer.resends)));
     }
     // For a client, any answer from 400 on is an error; so is no answer.
     let failed_status = answer.status.filter(|it| it.as_u16() >= 400);

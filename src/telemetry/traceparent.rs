@@ -1,5 +1,6 @@
 //! The `traceparent` header (W3C Trace Context, level 2).
 
+use data_encoding::HEXLOWER;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{SpanId, TraceId};
 
@@ -35,15 +36,17 @@ impl Traceparent {
         let [b'-', head @ ..] = head else { return None };
         let (span_id, head) = head.split_at_checked(16)?;
         let [b'-', f0, f1] = head else { return None };
-        match hex(&[*v0, *v1])? {
+        let [version] = bytes(&[*v0, *v1])?;
+        match version {
             0 if rest.is_empty() => (),
             // A later version begins like version 00 and may go on after a hyphen.
             1..=0xfe if rest.first().is_none_or(|it| *it == b'-') => (),
             _ => return None,
         }
-        let trace_id = TraceId::from(hex(trace_id)?);
-        let span_id = SpanId::from(u64::try_from(hex(span_id)?).ok()?);
-        let sampled = hex(&[*f0, *f1])? & 1 == 1;
+        let trace_id = TraceId::from_bytes(bytes(trace_id)?);
+        let span_id = SpanId::from_bytes(bytes(span_id)?);
+        let [flags] = bytes(&[*f0, *f1])?;
+        let sampled = flags & 1 == 1;
         (trace_id != TraceId::INVALID && span_id != SpanId::INVALID).then_some(Self {
             trace_id,
             span_id,
@@ -55,9 +58,9 @@ impl Traceparent {
     pub(super) fn header(&self) -> HeaderValue {
         let mut text = String::with_capacity(LENGTH);
         text.push_str("00-");
-        push_hex(&mut text, &self.trace_id.to_bytes());
+        HEXLOWER.encode_append(&self.trace_id.to_bytes(), &mut text);
         text.push('-');
-        push_hex(&mut text, &self.span_id.to_bytes());
+        HEXLOWER.encode_append(&self.span_id.to_bytes(), &mut text);
         text.push_str(if self.sampled { "-01" } else { "-00" });
         // Hex digits and hyphens are always a header value.
         HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
@@ -65,30 +68,13 @@ impl Traceparent {
 
     /// The trace ID as 32 digits.
     pub(super) fn trace_id_text(&self) -> String {
-        let mut text = String::with_capacity(32);
-        push_hex(&mut text, &self.trace_id.to_bytes());
-        text
+        HEXLOWER.encode(&self.trace_id.to_bytes())
     }
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 0xf] {
-            text.extend(char::from_digit(u32::from(digit), 16));
-        }
-    }
-}
-
-/// Lower-case hex, at most 32 digits.
-fn hex(digits: &[u8]) -> Option<u128> {
-    digits.iter().try_fold(0, |value: u128, digit| {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(value << 4 | u128::from(digit))
-    })
+/// Bytes from lower-case hex.
+fn bytes<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    HEXLOWER.decode(digits).ok()?.try_into().ok()
 }
 
 #[cfg(test)]

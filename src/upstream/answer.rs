@@ -272,7 +272,7 @@ mod tests {
         assert!(!is_text(&HeaderMap::new()));
     }
 
-    /// attacks.md 78.
+    /// Attack 78.
     #[test]
     fn an_echo_of_our_credential_is_withheld() {
         let secrets = ["OURKEY", "TOK/EN+="];

@@ -14,7 +14,6 @@ use std::time::Duration;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
-use uuid::Uuid;
 
 /// An acceptance vouches for the key for this long.
 pub(super) const TRUSTED: Duration = Duration::from_secs(10);
@@ -268,9 +267,7 @@ impl Drop for Pass {
 }
 
 fn first_probe() -> Duration {
-    let [.., high, low] = Uuid::new_v4().into_bytes();
-    let share = f64::from(u16::from_be_bytes([high, low])) / f64::from(u16::MAX);
-    FIRST_PROBE - FIRST_PROBE_SPREAD + FIRST_PROBE_SPREAD.mul_f64(2.0 * share)
+    FIRST_PROBE - FIRST_PROBE_SPREAD + FIRST_PROBE_SPREAD.mul_f64(2.0 * fastrand::f64())
 }
 
 #[cfg(test)]

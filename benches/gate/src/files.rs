@@ -3,8 +3,7 @@
 use crate::contestant::ADMIN;
 use crate::contestant::CLOUD;
 use crate::contestant::PROXY;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use ring::rand::SystemRandom;
 use ring::signature::Ed25519KeyPair;
 use ring::signature::KeyPair;
@@ -89,7 +88,7 @@ impl Files {
     pub(crate) fn new(binary: &str) -> Self {
         let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let signing = Ed25519KeyPair::from_pkcs8(key.as_ref()).unwrap();
-        let x = URL_SAFE_NO_PAD.encode(signing.public_key());
+        let x = BASE64URL_NOPAD.encode(signing.public_key().as_ref());
         let jwk = json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "bench", "x": x});
         let disk = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
         let memory = tempfile::tempdir_in("/dev/shm").unwrap();
@@ -113,7 +112,7 @@ impl Files {
     /// Deletes by so many callers, ready to send.
     pub(crate) fn heads(&self, principals: usize) -> Arc<[Vec<u8>]> {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
-        let part = |it: &Value| URL_SAFE_NO_PAD.encode(it.to_string());
+        let part = |it: &Value| BASE64URL_NOPAD.encode(it.to_string().as_bytes());
         let header = part(&json!({"alg": "EdDSA", "typ": "JWT", "kid": "bench"}));
         let head = |number| {
             let claims = json!({
@@ -121,7 +120,7 @@ impl Files {
                 "groups": ["jobs", "ml"], "team": "vision", "iat": now, "exp": now + 3600,
             });
             let signed = format!("{header}.{}", part(&claims));
-            let signature = URL_SAFE_NO_PAD.encode(self.signing.sign(signed.as_bytes()));
+            let signature = BASE64URL_NOPAD.encode(self.signing.sign(signed.as_bytes()).as_ref());
             format!(
                 "DELETE /v2/{PROJECT}/training-jobs/{JOB} HTTP/1.1\r\nHost: gate.example\r\n\
                  User-Agent: huaweicloud-usdk-python/3.0\r\nAuthorization: Bearer {signed}.{signature}\r\n\r\n"

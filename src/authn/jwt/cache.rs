@@ -98,7 +98,7 @@ mod tests {
         Verified { issuer: 0, version: 0, validity, principal: Arc::new(principal), bytes: 4096 }
     }
 
-    /// attacks.md 51, 53
+    /// Attacks 51, 53
     #[test]
     fn a_token_is_remembered_inside_its_own_times() {
         let cache = Cache::default();

@@ -7,9 +7,9 @@ use super::jwks::{KeyLookup, KeySet};
 use super::token::Token;
 use crate::authn::config::{Jwks, STALE_KEYS};
 use crate::authn::{Error, config};
-use crate::client;
 use crate::clock::Clock;
 use crate::metrics::{self, IdentityFault, Metrics};
+use crate::text;
 use crate::trouble::Trouble;
 
 use futures_util::FutureExt;
@@ -248,7 +248,7 @@ impl Issuer {
                 (Some(keys), Ok(()))
             }
             Err(error) => {
-                self.trouble.begin(client::chain(&error));
+                self.trouble.begin(text::chain(&error));
                 self.metrics.keys_failed();
                 (None, Err(error))
             }
@@ -273,7 +273,7 @@ impl Issuer {
 
     /// Says what is wrong when it begins, and when it changes.
     fn report(&self, error: &fetch::Error, complaint: &mut String) {
-        let text = client::chain(error);
+        let text = text::chain(error);
         if *complaint != text {
             let (source, error) = (&self.config.name, &text);
             tracing::warn!(%source, %error, "the issuer's keys cannot be had; the last ones stay");

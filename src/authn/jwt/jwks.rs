@@ -4,10 +4,7 @@ use super::json;
 use super::token::KEY_ID_BYTES_MAX;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
-use base64::Engine;
-use base64::alphabet::URL_SAFE;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -29,12 +26,6 @@ const RSA: &[Algorithm] = &[
     Algorithm::PS384,
     Algorithm::PS512,
 ];
-
-/// Base64url, padded or not: some publish the padding that RFC 7515 §2 leaves out.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &URL_SAFE,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// Why an answer is no key set to work with.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -182,7 +173,7 @@ fn material(
         let (x, y) = (coordinate(must("x")?, length)?, coordinate(must("y")?, length)?);
         let uncompressed = [[4].as_slice(), &x, &y].concat();
         match ParsedPublicKey::new(curve, uncompressed) {
-            Ok(_) => Ok((URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y))),
+            Ok(_) => Ok((BASE64URL_NOPAD.encode(&x), BASE64URL_NOPAD.encode(&y))),
             Err(_) => Err("a key is no point of its curve"),
         }
     };
@@ -204,9 +195,9 @@ fn material(
             (&[Algorithm::ES384], DecodingKey::from_ec_components(&x, &y))
         }
         ("OKP", Some("Ed25519")) => {
-            let x = BASE64.decode(must("x")?).ok().filter(|it| it.len() == 32);
+            let x = octets(must("x")?).filter(|it| it.len() == 32);
             let x =
-                URL_SAFE_NO_PAD.encode(x.ok_or("a coordinate has another length than its curve")?);
+                BASE64URL_NOPAD.encode(&x.ok_or("a coordinate has another length than its curve")?);
             (&[Algorithm::EdDSA], DecodingKey::from_ed_components(&x))
         }
         _ => return Err("the type or curve of a key is not known here"),
@@ -222,6 +213,14 @@ fn member<'a>(key: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>
     }
 }
 
+/// What base64url says, padded or not: some publish the padding that RFC 7515 §2 leaves out.
+fn octets(text: &str) -> Option<Vec<u8>> {
+    let bare = text.trim_end_matches('=');
+    let padding = text.len() - bare.len();
+    let is_padded = padding == 0 || (padding <= 2 && text.len().is_multiple_of(4));
+    BASE64URL_NOPAD.decode(bare.as_bytes()).ok().filter(|_| is_padded)
+}
+
 /// A coordinate in the length of its curve, whether zero octets before it were left out or added.
 fn coordinate(text: &str, length: usize) -> Result<Vec<u8>, &'static str> {
     let mut coordinate = number(text).unwrap_or_default();
@@ -234,7 +233,7 @@ fn coordinate(text: &str, length: usize) -> Result<Vec<u8>, &'static str> {
 /// A Base64urlUInt (RFC 7518 §2) in its shortest form. Some publish a zero octet before it, which
 /// the verifier would refuse with every token. `None` for zero, and for what is not base64url.
 fn number(text: &str) -> Option<Vec<u8>> {
-    let mut number = BASE64.decode(text).ok()?;
+    let mut number = octets(text)?;
     let zeros = number.iter().position(|it| *it != 0)?;
     number.drain(..zeros);
     Some(number)

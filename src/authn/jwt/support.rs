@@ -5,8 +5,7 @@ use crate::authn::config::{ClaimPath, Claims, Issuer, Jwks, MAX_LIFETIME};
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::{rsa, signature};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -87,7 +86,7 @@ impl Signer {
 }
 
 pub(crate) fn encode(text: &str) -> String {
-    URL_SAFE_NO_PAD.encode(text)
+    BASE64URL_NOPAD.encode(text.as_bytes())
 }
 
 /// Good claims; the token lives from [`NOW`] for five minutes.

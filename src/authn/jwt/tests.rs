@@ -1,4 +1,4 @@
-//! Tokens against the rules: attacks.md 42–54 as far as they concern tokens.
+//! Tokens against the rules: attacks 42–54 as far as they concern tokens.
 
 use super::support::*;
 use super::*;
@@ -86,7 +86,7 @@ async fn assert_refused(world: &World, rows: Vec<(&str, String)>) {
     }
 }
 
-/// attacks.md 42, 46, 47
+/// Attacks 42, 46, 47
 #[tokio::test]
 async fn a_header_is_strict() {
     let rsa = Signer::rsa("r", Algorithm::RS256);
@@ -141,7 +141,7 @@ async fn a_header_is_strict() {
     world.end().await;
 }
 
-/// attacks.md 39, 47, 48
+/// Attacks 39, 47, 48
 #[tokio::test]
 async fn a_token_is_three_parts_that_say_all_once() {
     let signer = Signer::p256("a");
@@ -177,7 +177,7 @@ async fn a_token_is_three_parts_that_say_all_once() {
     world.end().await;
 }
 
-/// attacks.md 43, 44, 52
+/// Attacks 43, 44, 52
 #[tokio::test]
 async fn claims_have_a_type_and_a_check() {
     let signer = Signer::p256("a");
@@ -381,7 +381,7 @@ async fn a_token_without_key_id_needs_a_single_key() {
     world.end().await;
 }
 
-/// attacks.md 51, 53
+/// Attacks 51, 53
 #[tokio::test]
 async fn a_remembered_token_ends_in_time() {
     let signer = Signer::p256("a");
@@ -407,7 +407,7 @@ async fn a_remembered_token_ends_in_time() {
     world.end().await;
 }
 
-/// attacks.md 49, 51, 54
+/// Attacks 49, 51, 54
 #[tokio::test(start_paused = true)]
 async fn a_removed_key_ends_its_tokens() {
     let (old, new) = (Signer::p256("old"), Signer::p256("new"));

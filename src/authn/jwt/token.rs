@@ -3,8 +3,7 @@
 
 use super::json;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
@@ -78,5 +77,5 @@ impl<'a> Token<'a> {
 }
 
 fn decode(part: &str) -> Option<Map<String, Value>> {
-    json::parse_object(&URL_SAFE_NO_PAD.decode(part).ok()?)
+    json::parse_object(&BASE64URL_NOPAD.decode(part.as_bytes()).ok()?)
 }

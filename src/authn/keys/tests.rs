@@ -162,7 +162,7 @@ fn clocks_may_differ_by_a_quarter_of_an_hour() {
         ("2026-01-15T12:15:01Z", "2026-01-15T12:15:01Z", false),
         ("2026-01-15T11:45:00Z", "2026-01-15T11:45:00Z", true),
         ("2026-01-15T11:44:59Z", "2026-01-15T11:44:59Z", false),
-        // attacks.md 53: the clock was set back by an hour.
+        // Attack 53: the clock was set back by an hour.
         ("2026-01-15T12:00:00Z", "2026-01-15T13:00:00Z", false),
     ] {
         let (now, latest) = (at(now), at(latest));

@@ -62,7 +62,7 @@ pub(super) fn csv(heads: &[&str], rows: &[Vec<String>]) -> String {
 mod tests {
     use super::*;
 
-    /// attack 83
+    /// Attack 83
     #[test]
     fn no_value_passes_for_something_else() {
         for (value, in_table, in_csv) in [

@@ -417,7 +417,7 @@ fn a_recorded_question_can_be_asked_again() {
 
 #[test]
 fn nothing_in_a_value_can_break_a_line_or_deceive_a_reader() {
-    // attacks.md 83
+    // Attack 83
     for (value, written) in [
         ("a\nb\r\n", r#""a\nb\r\n""#),
         ("a,b;\"c\"\\", r#""a,b;\"c\"\\""#),

@@ -6,8 +6,7 @@ use crate::ledger::{Error, record};
 
 use crate::policy;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use data_encoding::BASE64;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::mem;
@@ -47,7 +46,7 @@ impl record::Policies<'_> {
             *base64 = file.base64;
         }
         let bytes = |(text, base64): (String, bool)| match base64 {
-            true => STANDARD.decode(text).ok(),
+            true => BASE64.decode(text.as_bytes()).ok(),
             false => Some(text.into_bytes()),
         };
         let files = texts.into_iter().map(|(path, text)| Some((path, bytes(text)?)));
@@ -67,7 +66,7 @@ fn split(files: &policy::Files) -> Result<Vec<Vec<PolicyText<'_>>>, Error> {
         }
         let (text, base64) = match str::from_utf8(bytes) {
             Ok(text) => (Cow::Borrowed(text), false),
-            Err(_) => (Cow::Owned(STANDARD.encode(bytes)), true),
+            Err(_) => (Cow::Owned(BASE64.encode(bytes)), true),
         };
         let mut rest = &*text;
         loop {

@@ -1,8 +1,8 @@
 //! The image of a policy directory: what was read, byte for byte, and its digest.
 
 use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 
 /// The files of a policy directory by relative path, such as `guardrails/protect.json`, in the byte
@@ -33,12 +33,7 @@ impl Files {
             context.update(&(bytes.len() as u64).to_be_bytes());
             context.update(bytes);
         }
-        let mut res = String::with_capacity(2 * digest::SHA256_OUTPUT_LEN);
-        for byte in context.finish().as_ref() {
-            // Writing into a String cannot fail.
-            let _ = write!(res, "{byte:02x}");
-        }
-        res
+        HEXLOWER.encode(context.finish().as_ref())
     }
 }
 

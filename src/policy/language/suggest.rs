@@ -16,28 +16,7 @@ pub(in crate::policy) fn nearest<'a>(
 /// How many characters must be inserted, deleted, replaced or swapped with a neighbour to make one
 /// text the other, ASCII case aside.
 pub(in crate::policy) fn distance(a: &str, b: &str) -> usize {
-    let fold = |it: &str| it.chars().map(|it| it.to_ascii_lowercase()).collect::<Vec<_>>();
-    let (a, b) = (fold(a), fold(b));
-    let mut before = Vec::new();
-    let mut above: Vec<usize> = (0..=b.len()).collect();
-    for (row, x) in a.iter().enumerate() {
-        let mut current = vec![row + 1];
-        for (column, y) in b.iter().enumerate() {
-            let get = |line: &[usize], at: usize| line.get(at).copied().unwrap_or(usize::MAX - 1);
-            let replaced = get(&above, column) + usize::from(x != y);
-            let deleted = get(&above, column + 1) + 1;
-            let inserted = get(&current, column) + 1;
-            let swapped =
-                row > 0 && column > 0 && a.get(row - 1) == Some(y) && b.get(column - 1) == Some(x);
-            let swapped = match swapped {
-                true => get(&before, column - 1) + 1,
-                false => usize::MAX,
-            };
-            current.push(replaced.min(deleted).min(inserted).min(swapped));
-        }
-        before = std::mem::replace(&mut above, current);
-    }
-    above.last().copied().unwrap_or_default()
+    strsim::osa_distance(&a.to_ascii_lowercase(), &b.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ fn an_inert_statement_is_checked_for_its_syntax_only() {
     check(&inert(r#""Resource": "x""#), &[Code::WrongType]);
 }
 
-/// attack 61
+/// Attack 61
 #[test]
 fn limits_hold() {
     let list = |count: usize, item: &str| vec![item; count].join(", ");

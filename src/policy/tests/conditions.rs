@@ -96,7 +96,7 @@ fn one_value() {
     }
 }
 
-/// attack 57
+/// Attack 57
 /// Rows 1 to 6 and 9.
 #[test]
 fn an_absent_key() {
@@ -126,7 +126,7 @@ fn an_absent_key() {
     }
 }
 
-/// attack 58
+/// Attack 58
 /// Rows 7 and 8: the job has pool-a and pool-b, the caller corp/ml and corp/ops.
 #[test]
 fn several_values() {
@@ -207,7 +207,7 @@ fn variables() {
     }
 }
 
-/// attack 57
+/// Attack 57
 /// Rows 10 and 13.
 #[test]
 fn an_unavailable_key() {

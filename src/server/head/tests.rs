@@ -91,7 +91,7 @@ fn well_formed_heads_pass() {
         "DELETE / HTTP/1.1",
         "PROPFIND / HTTP/1.1",
         "M-SEARCH / HTTP/1.1",
-        // The route has better messages for these (attacks.md 1–3, 8, 9).
+        // The route has better messages for these (attacks 1–3, 8, 9).
         "DELETE //v2//p HTTP/1.1",
         "DELETE /v2/../x%2e%2E;a=b HTTP/1.1",
         "DELETE /v2/{project_id}/training-jobs/j?a&b=c?d HTTP/1.1",

@@ -6,8 +6,7 @@ use crate::support::http::{self, Connection};
 use crate::support::world::{AUDIENCE, FINISHED, ISSUER, UNKNOWN, World, delete_head};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use futures_util::future::join_all;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -162,7 +161,7 @@ async fn a_key_that_is_gone_ends_its_tokens() {
     let stranger = world.issuer.sign_text(&HEADER.replace("test", "x"), &claims(&json!({})));
     let refused = (401, "Lychgate.4013".to_owned());
     let unsure = (503, "Lychgate.5033".to_owned());
-    let secret = URL_SAFE_NO_PAD.encode("secret");
+    let secret = BASE64URL_NOPAD.encode(b"secret");
     let symmetric = json!({"keys": [{"kty": "oct", "kid": "test", "k": secret}]}).to_string();
     let sets = ["", "<html>", r#"{"keys":[]}"#, &symmetric];
     assert_eq!(said(&world, &stranger).await, refused);

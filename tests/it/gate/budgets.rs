@@ -52,6 +52,7 @@ fn is_over(answer: &Answer) -> bool {
 }
 
 /// The script in a clean-up job whose filter is wrong.
+/// Attack 79.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_hundred_deletes_at_once_a_budget_of_twenty_lets_twenty_through() {
     let world = world("budgets: [{name: per-person, per: principal, deletes: 20, within: 1h}]");

@@ -94,7 +94,7 @@ impl Machine {
     }
 }
 
-/// attacks.md 82.
+/// Attack 82.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_sync_is_final_and_the_next_run_goes_on() {
     let machine = Machine::new("settle: {window: 1s}").await;
@@ -180,7 +180,7 @@ async fn a_ledger_that_is_taken_away_ends_the_gate() {
     }
 }
 
-/// attacks.md 68.
+/// Attack 68.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_disk_is_waited_for_and_what_was_looked_up_grows_old() {
     for (max_age, look_ups) in [("60s", 1), ("100ms", 2)] {
@@ -266,7 +266,7 @@ impl Drop for Tmpfs {
     }
 }
 
-/// attacks.md 82.
+/// Attack 82.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_and_sends_nothing_until_there_is_room() {
     // Once the write fails, once the reserve is reached before.
@@ -314,7 +314,7 @@ async fn a_full_disk_refuses_and_sends_nothing_until_there_is_room() {
     }
 }
 
-/// attacks.md 82.
+/// Attack 82.
 #[tokio::test]
 async fn a_read_only_directory_is_told_at_the_start() {
     let Some(disk) = Tmpfs::mount("size=1m,ro") else { return };
@@ -329,7 +329,7 @@ async fn a_read_only_directory_is_told_at_the_start() {
     poll(|| Some(()).filter(|()| gate.log().contains("cannot be used"))).await;
 }
 
-/// attacks.md 53: the ledger's order is that of its numbers, whatever the clock says; what a clock
+/// Attack 53: the ledger's order is that of its numbers, whatever the clock says; what a clock
 /// that is set back does to tokens is tested where tokens are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_that_jumps_neither_mixes_the_ledger_nor_stops_the_gate() {

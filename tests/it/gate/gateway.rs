@@ -180,7 +180,7 @@ async fn attributes_are_dated_from_before_they_were_asked_for() {
     }
 }
 
-/// attacks.md 76.
+/// Attack 76.
 #[tokio::test]
 async fn a_delete_without_an_answer_is_looked_after_and_never_repeated() {
     // The bytes arrived and the connection died: the job may be gone, or still there.
@@ -260,7 +260,7 @@ async fn what_the_end_of_a_drain_cuts_off_is_settled_by_the_next_run() {
 async fn what_the_cloud_gets_is_built_from_nothing() {
     let world = world_allowing("").await;
     let token = world.token("alice");
-    // attacks.md 13, 34, 35, 37, 38
+    // Attacks 13, 34, 35, 37, 38
     let head = format!(
         "DELETE /v2/{PROJECT}/training-jobs/{FINISHED} HTTP/1.1\r\nHost: gate\r\nAuthorization: Bearer {token}\r\n\
          X-HTTP-Method-Override: GET\r\nConnection: X-Anything\r\nX-Anything: 1\r\nX-Forwarded-For: 1.2.3.4\r\n\
@@ -459,7 +459,7 @@ async fn a_cloud_that_refuses_the_gates_key_is_not_the_callers_fault() {
     }
 }
 
-/// attacks.md 64–67: what a look-up cannot find out is never taken for an answer.
+/// Attacks 64–67: what a look-up cannot find out is never taken for an answer.
 #[tokio::test]
 async fn a_look_up_that_fails_decides_nothing() {
     for (effect, status, code) in [
@@ -511,7 +511,7 @@ async fn a_202_has_no_body_whatever_the_cloud_sends() {
     assert_eq!(answer.header("content-length"), Some("0"));
 }
 
-/// attacks.md 71.
+/// Attack 71.
 #[tokio::test]
 async fn a_clock_that_the_cloud_does_not_share_is_not_the_callers_fault() {
     let ahead = Clock::system().now() + SignedDuration::from_mins(20);
@@ -520,7 +520,7 @@ async fn a_clock_that_the_cloud_does_not_share_is_not_the_callers_fault() {
     assert_eq!((answer.status, answer.code().as_deref()), (502, Some("Lychgate.5021")));
 }
 
-/// attacks.md 51, 53: neither a remembered token nor a clock that is set back extends a life.
+/// Attacks 51, 53: neither a remembered token nor a clock that is set back extends a life.
 #[tokio::test]
 async fn a_token_ends_when_it_says() {
     let start = Clock::system().now();
@@ -539,7 +539,7 @@ async fn a_token_ends_when_it_says() {
     }
 }
 
-/// attacks.md 75: the status of an accepted delete counts, whatever comes after it.
+/// Attack 75: the status of an accepted delete counts, whatever comes after it.
 #[tokio::test]
 async fn an_accepted_delete_is_told_whatever_its_body_does() {
     for effect in [Effect::Truncated, Effect::Stalled, Effect::Huge { bytes: 1 << 20 }] {

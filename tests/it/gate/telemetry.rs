@@ -45,14 +45,7 @@ fn tracer(endpoint: String, timeout: Duration, roots: Roots, metrics: &Metrics) 
 struct Sent(Vec<HeaderValue>);
 
 fn answer<'a>(url: &'a Uri, request_id: Option<&'a str>) -> Answer<'a> {
-    Answer {
-        upstream: "bj4",
-        url,
-        status: Some(StatusCode::OK),
-        error: None,
-        request_id,
-        resends: 0,
-    }
+    Answer { upstream: "bj4", url, status: Some(StatusCode::OK), error: None, request_id }
 }
 
 /// The stages of an allowed delete that needs both look-ups, as the gateway goes through them.
@@ -91,11 +84,12 @@ async fn delete(tracer: &Tracer) -> Sent {
         }
         let forward = trace.start(Stage::Forward);
         let traceparent = forward.traceparent();
-        trace.add(forward.answered(&Answer {
-            status: Some(StatusCode::ACCEPTED),
-            resends: 1,
-            ..answer(&url, Some("u-2"))
-        }));
+        trace.add(
+            forward.answered(&Answer {
+                status: Some(StatusCode::ACCEPTED),
+                ..answer(&url, Some("u-2"))
+            }),
+        );
         (trace, traceparent)
     });
     let (trace, traceparent) = task.join_next().await.unwrap().unwrap();

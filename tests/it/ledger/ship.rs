@@ -111,7 +111,7 @@ fn who_ships_needs_a_collector() {
     assert!(Config::parse(&silent.replace("ship: true", "ship: false"), root).is_ok());
 }
 
-/// attacks.md 85.
+/// Attack 85.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_records_arrive_though_the_collector_was_away() {
     let collector = Collector::http(Mood::Refusing(StatusCode::SERVICE_UNAVAILABLE)).await;
@@ -147,7 +147,7 @@ async fn ten_thousand_records_arrive_though_the_collector_was_away() {
     arrived(&collector, directory.path()).await;
 }
 
-/// attacks.md 85.
+/// Attack 85.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_that_hangs_or_is_gone_delays_nobody() {
     let hanging = Collector::http(Mood::Hanging).await;

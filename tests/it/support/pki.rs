@@ -1,7 +1,6 @@
 //! Certificate authorities and what they issue, made for one test, and TLS clients for it.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use data_encoding::BASE64;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd,
 };
@@ -124,7 +123,7 @@ fn pair(certificate: &CertificateDer<'_>, key: &KeyPair) -> Pair {
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
+    let text = BASE64.encode(der);
     let lines: Vec<_> = text.as_bytes().chunks(64).map(|it| str::from_utf8(it).unwrap()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }

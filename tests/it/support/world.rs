@@ -5,8 +5,7 @@ use crate::support::binary::{self, Process};
 use crate::support::http::{self, Answer};
 
 use aws_lc_rs::signature::Ed25519KeyPair;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use lychgate::app::App;
@@ -271,7 +270,7 @@ impl Issuer {
 
     /// A token of any texts, signed.
     pub(crate) fn sign_text(&self, header: &str, payload: &str) -> String {
-        let [header, payload] = [header, payload].map(|it| URL_SAFE_NO_PAD.encode(it));
+        let [header, payload] = [header, payload].map(|it| BASE64URL_NOPAD.encode(it.as_bytes()));
         let signed = format!("{header}.{payload}");
         let signature =
             jsonwebtoken::crypto::sign(signed.as_bytes(), &self.signing, Algorithm::EdDSA).unwrap();

@@ -159,7 +159,7 @@ async fn the_clouds_clock_is_measured_and_stops_the_gate_before_signatures_fail(
     }
 }
 
-/// attacks.md 71: the gate's clock is wrong, and the caller is not told that it is unauthorised.
+/// Attack 71: the gate's clock is wrong, and the caller is not told that it is unauthorised.
 #[tokio::test]
 async fn a_wrong_clock_of_the_gate_is_the_gates_fault() {
     let minutes = SignedDuration::from_mins(16);
@@ -180,7 +180,7 @@ async fn a_wrong_clock_of_the_gate_is_the_gates_fault() {
     assert!((-961..-900).contains(&skew), "{skew}");
 }
 
-/// attacks.md 72: under load a new key takes effect within two seconds, and no
+/// Attack 72: under load a new key takes effect within two seconds, and no
 /// request fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rotated_credential_takes_effect_without_a_failed_request() {

@@ -113,7 +113,7 @@ async fn gate(server: &Server, trusted: &Authority) -> World {
         .await
 }
 
-/// attacks.md 77.
+/// Attack 77.
 #[tokio::test]
 async fn who_cannot_prove_to_be_the_cloud_gets_nothing() {
     let cloud = World::start().await;

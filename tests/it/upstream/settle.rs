@@ -47,7 +47,7 @@ async fn pending(world: &World) -> String {
     line.unwrap().rsplit(' ').next().unwrap().to_owned()
 }
 
-/// attacks.md 76.
+/// Attack 76.
 #[tokio::test]
 async fn a_delete_in_doubt_is_settled_by_looking_at_the_job() {
     let once = Fault::new(Effect::Internal).times(1);

@@ -1,9 +1,10 @@
-//! Fetching over real connections: attacks.md 46, 50.
+//! Fetching over real connections: attacks 46, 50.
 
 use super::*;
 use crate::authn::config::{Remote, STALE_KEYS};
 use crate::authn::jwt::support;
 use crate::client::Roots;
+use crate::text;
 
 use std::sync::{Arc, Mutex};
 use tempfile::NamedTempFile;
@@ -132,7 +133,7 @@ async fn an_answer_is_a_document_of_bounded_size_from_the_host_that_was_asked() 
         ("/cut", "broke off"),
         ("/nothing", "connection"),
     ] {
-        let error = client::chain(&server.fetch(false, path, None).await.unwrap_err());
+        let error = text::chain(&server.fetch(false, path, None).await.unwrap_err());
         assert!(error.contains(expected), "{path}: {error}");
     }
     assert!(!server.paths().contains(&"/good".to_owned()), "redirects are not followed");

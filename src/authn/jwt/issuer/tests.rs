@@ -83,7 +83,7 @@ async fn the_first_caller_waits_for_the_first_keys() {
     world.end().await;
 }
 
-/// attacks.md 45
+/// Attack 45
 #[tokio::test(start_paused = true)]
 async fn unknown_keys_cause_one_look_per_cool_down() {
     let (a, b) = (Signer::p256("a"), Signer::p256("b"));
@@ -112,7 +112,7 @@ async fn unknown_keys_cause_one_look_per_cool_down() {
     world.end().await;
 }
 
-/// attacks.md 54
+/// Attack 54
 #[tokio::test(start_paused = true)]
 async fn callers_share_a_look() {
     let (a, b) = (Signer::p256("a"), Signer::p256("b"));
@@ -150,7 +150,7 @@ async fn a_look_survives_who_asked_for_it() {
     world.end().await;
 }
 
-/// attacks.md 49
+/// Attack 49
 #[tokio::test(start_paused = true)]
 async fn keys_outlive_their_issuer_for_a_while() {
     let a = Signer::p256("a");
@@ -172,7 +172,7 @@ async fn keys_outlive_their_issuer_for_a_while() {
     world.end().await;
 }
 
-/// attacks.md 49: the bound cuts off an issuer that is silent, and no other.
+/// Attack 49: the bound cuts off an issuer that is silent, and no other.
 #[tokio::test(start_paused = true)]
 async fn keys_of_an_issuer_that_answers_never_become_stale() {
     let set = Some(support::set(&[&Signer::p256("a")]));

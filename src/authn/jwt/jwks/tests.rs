@@ -1,4 +1,4 @@
-//! Key sets, good and bad: attacks.md 50.
+//! Key sets, good and bad: attack 50.
 
 use super::*;
 use crate::authn::jwt::support;
@@ -30,9 +30,9 @@ fn keys_that_should_not_verify_are_left_out() {
     let rsa = Signer::rsa("r", Algorithm::RS256).jwk();
     let ec = Signer::p256("e").jwk();
     let ed = Signer::ed25519("d").jwk();
-    let short = URL_SAFE_NO_PAD.encode([0xff; 255]);
-    let long = URL_SAFE_NO_PAD.encode([0xff; 1025]);
-    let zeros = URL_SAFE_NO_PAD.encode([[0; 128], [0xff; 128]].concat());
+    let short = BASE64URL_NOPAD.encode(&[0xff; 255]);
+    let long = BASE64URL_NOPAD.encode(&[0xff; 1025]);
+    let zeros = BASE64URL_NOPAD.encode(&[[0; 128], [0xff; 128]].concat());
     for (key, reason) in [
         (with(&rsa, &json!({"n": short})), "2048"),
         (with(&rsa, &json!({"n": zeros})), "2048"),
@@ -80,15 +80,15 @@ fn keys_that_should_not_verify_are_left_out() {
 #[test]
 fn a_number_counts_however_it_is_written() {
     let spelt = |key: &Value, name: &str, spell: fn(Vec<u8>) -> Vec<u8>| {
-        let number = URL_SAFE_NO_PAD.decode(key[name].as_str().unwrap()).unwrap();
-        with(key, &json!({name: URL_SAFE_NO_PAD.encode(spell(number))}))
+        let number = BASE64URL_NOPAD.decode(key[name].as_str().unwrap().as_bytes()).unwrap();
+        with(key, &json!({name: BASE64URL_NOPAD.encode(&spell(number))}))
     };
     let longer: fn(Vec<u8>) -> Vec<u8> = |it| [vec![0, 0], it].concat();
     let shorter: fn(Vec<u8>) -> Vec<u8> = |it| it.into_iter().skip_while(|it| *it == 0).collect();
     let rsa = Signer::rsa("r", Algorithm::RS256);
     let mut short = Signer::p256("e");
     for _ in 0..10_000 {
-        let x = URL_SAFE_NO_PAD.decode(short.jwk()["x"].as_str().unwrap()).unwrap();
+        let x = BASE64URL_NOPAD.decode(short.jwk()["x"].as_str().unwrap().as_bytes()).unwrap();
         if x.starts_with(&[0]) {
             break;
         }
