@@ -15,6 +15,7 @@ pub mod authn;
 pub mod budget;
 pub mod credentials;
 pub mod ledger;
+pub mod reconcile;
 pub mod reload;
 pub mod replay;
 pub mod upstream;

@@ -3,6 +3,7 @@
 
 mod budgets;
 mod pending;
+mod reconcile;
 mod shadow;
 pub(super) mod show;
 mod stats;
@@ -28,6 +29,7 @@ pub(super) struct Arguments {
 enum Command {
     Budgets(budgets::Arguments),
     Pending(pending::Arguments),
+    Reconcile(reconcile::Arguments),
     Shadow(shadow::Arguments),
     Show(show::Arguments),
     Stats(stats::Arguments),
@@ -55,6 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let done = match &arguments.command {
         Command::Budgets(arguments) => budgets::run(arguments),
         Command::Pending(arguments) => pending::run(arguments),
+        Command::Reconcile(arguments) => reconcile::run(arguments),
         Command::Shadow(arguments) => shadow::run(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::Stats(arguments) => stats::run(arguments),

@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("credentials", &[LEAF, "sign"]),
     ("budget", &[LEAF, "policy"]),
     ("ledger", &[LEAF, "budget", "policy"]),
+    ("reconcile", &["ledger", "policy"]),
     ("reload", &[LEAF, "policy"]),
     ("replay", &["ledger", "policy"]),
     ("telemetry", &[LEAF, "policy"]),

@@ -1,0 +1,287 @@
+//! `lychgate audit reconcile`: who walked round the gate, as the cloud's audit trail tells.
+
+use super::{Directories, Exit, Format, show, text};
+use crate::clock::Clock;
+use crate::ledger::record;
+use crate::reconcile::{self, Book, Class, DECISIONS_MAX, Finding, Gap, Report, Trail, Unbound};
+
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// How many findings a person is shown; JSON has them all.
+const SHOWN_MAX: usize = 100;
+
+/// Compares the cloud's audit trail with the ledgers: which jobs were deleted, and not through the
+/// gate? The trail is what CTS writes to OBS, answers of its list call, or lines of such records,
+/// compressed or not. Exit code 2: somebody did; 5: the trail is not whole, so that it cannot be
+/// said; 0: nobody did.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    directories: Directories,
+    /// A file of the trail, or a directory with all that is below it; may be repeated.
+    #[arg(long, required = true, value_name = "FILE|DIR")]
+    trail: Vec<PathBuf>,
+    /// From then on: a time, a day in UTC, or a span before now such as 25h. By default from where
+    /// the ledgers begin.
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    since: Option<When>,
+    /// Before then. By default as far as --lateness lets it be said.
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    until: Option<When>,
+    /// How late a record may be: what is younger is not looked at.
+    #[arg(long, value_name = "SPAN", default_value = "30m", value_parser = span)]
+    lateness: SignedDuration,
+    /// The trail is known to be whole, so that hours without a record were quiet. Digests, if there
+    /// are any, are checked all the same.
+    #[arg(long)]
+    complete: bool,
+    /// Only these projects, where a record names one; may be repeated.
+    #[arg(long, value_name = "ID")]
+    project: Vec<String>,
+    /// What names the gate besides the keys in its ledgers: the ID of a key, the name of its user,
+    /// or a URN, with `*` at its end for every session of an agency; may be repeated.
+    #[arg(long, value_name = "WORD")]
+    gate: Vec<String>,
+    /// Also writes the result there, for the textfile collector of the Prometheus node exporter.
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
+    /// Text, or one JSON object.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// A time, or how long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Ago(SignedDuration),
+    At(Timestamp),
+}
+
+pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
+    let now = Clock::system().now();
+    let before = |it: SignedDuration| now.checked_sub(it).unwrap_or(Timestamp::MIN);
+    let at = |it: When| match it {
+        When::Ago(span) => before(span),
+        When::At(time) => time,
+    };
+    let unbound = Unbound {
+        since: arguments.since.map(at),
+        until: arguments.until.map(at),
+        settled: before(arguments.lateness),
+    };
+    let mut book = Book::default();
+    arguments.gate.iter().for_each(|it| book.also_gate(it));
+    let exit = arguments.directories.read(|it| book.take(it, &unbound));
+    if exit != Exit::Ok {
+        return Ok(exit);
+    }
+    if book.is_full() {
+        super::tell(&format!(
+            "the ledgers hold more than {DECISIONS_MAX} deletes: narrow them down with --since"
+        ));
+        return Ok(Exit::CannotSay);
+    }
+    let projects = arguments.project.iter().cloned().collect();
+    let mut trail = Trail::new(book.window(&unbound), projects);
+    for path in &arguments.trail {
+        if let Err(error) = read(path, &mut trail) {
+            super::tell(&format!("{}: {error}", path.display()));
+            return Ok(Exit::Failed);
+        }
+    }
+    let report = reconcile::reconcile(trail, book, arguments.complete);
+    super::print(&match arguments.format {
+        Format::Human => human(&report),
+        Format::Json => record::to_json(&report) + "\n",
+    })?;
+    if let Some(path) = &arguments.metrics
+        && let Err(error) = write_metrics(path, &report, now)
+    {
+        super::tell(&format!("{}: {error}", path.display()));
+        return Ok(Exit::Failed);
+    }
+    Ok(match report.bypasses() {
+        0 if report.is_complete() => Exit::Ok,
+        0 => Exit::CannotSay,
+        _ => Exit::Differs,
+    })
+}
+
+/// Reads a file, or what is below a directory in the order of names. A file that is no trail is told
+/// and counted; an error is one that cannot be opened.
+fn read(path: &Path, trail: &mut Trail) -> io::Result<()> {
+    if path.is_dir() {
+        let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let path = entry.path();
+            // A link to a directory could lead back here.
+            let is_link = entry.file_type()?.is_symlink();
+            if path.is_file() || path.is_dir() && !is_link {
+                read(&path, trail)?;
+            }
+        }
+        return Ok(());
+    }
+    if let Err(error) = trail.read(&path.to_string_lossy(), File::open(path)?) {
+        super::tell(&format!("{}: {error}", path.display()));
+    }
+    Ok(())
+}
+
+fn human(report: &Report) -> String {
+    let Report { window, classes, read, decisions, gaps, findings } = report;
+    let mut res = format!(
+        "{} to {}: {decisions} decisions in the ledgers; {} records in {} files of the trail, of \
+         which {} are about other things, {} outside this time or project, {} told twice\n\n",
+        window.since, window.until, read.records, read.files, read.other, read.outside, read.folded
+    );
+    let counted = classes.iter().filter(|(_, count)| **count != 0);
+    let rows: Vec<_> = counted
+        .map(|(class, count)| {
+            vec![text::word(class), count.to_string(), meaning(*class).to_owned()]
+        })
+        .collect();
+    res += &text::table(&["CLASS", "COUNT", ""], &rows);
+    if !findings.is_empty() {
+        let rows: Vec<_> = findings.iter().take(SHOWN_MAX).map(row).collect();
+        let heads = ["TIME", "CLASS", "JOB", "WHO", "FROM", "KEY", "TRACE", "LEDGER"];
+        res = res + "\n" + &text::table(&heads, &rows);
+    }
+    // Writing to a string cannot fail.
+    let more = findings.len().saturating_sub(SHOWN_MAX);
+    if more != 0 {
+        let _ = writeln!(res, "and {more} more: --format json lists them all");
+    }
+    res.push('\n');
+    for Gap { since, until, why } in gaps {
+        let time = |it: &Option<Timestamp>| it.map(|it| it.to_string()).unwrap_or_default();
+        let why = crate::text::escaped(why);
+        let _ = match since {
+            Some(_) => writeln!(res, "not whole: {} to {}: {why}", time(since), time(until)),
+            None => writeln!(res, "not whole: {why}"),
+        };
+    }
+    let _ = match (report.bypasses(), report.is_complete()) {
+        (0, true) => writeln!(res, "nobody deleted a job past the gate"),
+        (0, false) => {
+            writeln!(res, "it cannot be said whether somebody deleted a job past the gate")
+        }
+        (count, _) => writeln!(res, "deleted past the gate: {count}"),
+    };
+    res
+}
+
+fn row(finding: &Finding) -> Vec<String> {
+    let or_dash = |it: Option<&String>| it.cloned().unwrap_or_else(|| "-".to_owned());
+    let who = finding.principal_urn.as_ref().or(finding.user.as_ref());
+    let ledger = match (&finding.principal, finding.seq) {
+        (Some(principal), Some(seq)) => format!("{principal} seq {seq}"),
+        _ => "-".to_owned(),
+    };
+    vec![
+        finding.time.to_string(),
+        text::word(&finding.class),
+        or_dash(finding.job.as_ref()),
+        or_dash(who),
+        or_dash(finding.source_ip.as_ref()),
+        or_dash(finding.access_key.as_ref()),
+        or_dash(finding.trace_id.as_ref()),
+        ledger,
+    ]
+}
+
+fn meaning(class: Class) -> &'static str {
+    match class {
+        Class::Attempt => "tried past the gate, refused by the cloud",
+        Class::Bypass => "deleted past the gate",
+        Class::Console => "deleted in the console",
+        Class::DeniedHere => "denied by the gate, then deleted past it",
+        Class::Differs => "refused by the cloud as the ledger has it, deleted as the trail has it",
+        Class::Failed => "accepted, and failed afterwards",
+        Class::GateKey => "deleted with the gate's key, and no ledger knows of it",
+        Class::Matched => "deleted through the gate",
+        Class::Missing => "deleted through the gate, and not in the trail: it has holes",
+        Class::Retagged => "tags changed shortly before a delete through the gate",
+        Class::Settled => "not known to the ledger how it ended; the trail knows",
+        Class::System => "deleted by the cloud itself",
+        Class::Unsettled => "not known how it ended",
+    }
+}
+
+/// Writes the result in Prometheus' text format. A collector sees the old file or the new one.
+fn write_metrics(path: &Path, report: &Report, now: Timestamp) -> io::Result<()> {
+    let classes: BTreeMap<_, _> =
+        report.classes.iter().map(|(class, count)| (text::word(class), count)).collect();
+    let mut res = String::new();
+    let mut metric = |name: &str, help: &str, samples: String| {
+        let _ = write!(res, "# HELP {name} {help}\n# TYPE {name} gauge\n{samples}");
+    };
+    metric(
+        "lychgate_reconcile_events",
+        "What the last comparison of audit trail and ledgers found, by class",
+        classes
+            .iter()
+            .map(|(class, count)| {
+                format!("lychgate_reconcile_events{{class=\"{class}\"}} {count}\n")
+            })
+            .collect(),
+    );
+    for (name, help, value) in [
+        ("bypasses", "Jobs that were deleted past the gate", report.bypasses().to_string()),
+        (
+            "complete",
+            "1 when the audit trail was whole, as far as can be told",
+            u8::from(report.is_complete()).to_string(),
+        ),
+        (
+            "until_timestamp_seconds",
+            "Unix time up to which the audit trail was compared",
+            report.window.until.as_second().to_string(),
+        ),
+        ("timestamp_seconds", "Unix time of the comparison", now.as_second().to_string()),
+    ] {
+        let name = format!("lychgate_reconcile_{name}");
+        metric(&name, help, format!("{name} {value}\n"));
+    }
+    // The collector reads only names that end in `.prom`.
+    let mut beside = OsString::from(path);
+    beside.push(".new");
+    fs::write(&beside, res)?;
+    fs::rename(&beside, path)
+}
+
+fn when(text: &str) -> Result<When, String> {
+    show::time(text).map(When::At).or_else(|error| {
+        let ago = span(text).map(When::Ago);
+        ago.map_err(|_| format!("{error}, or as a span before now, such as 25h"))
+    })
+}
+
+fn span(text: &str) -> Result<SignedDuration, String> {
+    let span = text.parse::<SignedDuration>().ok().filter(|it| !it.is_negative());
+    span.ok_or_else(|| "no span: write it as 30m or 36h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_times_or_spans_before_now() {
+        let hours = |it| Ok(When::Ago(SignedDuration::from_hours(it)));
+        assert_eq!(when("25h"), hours(25));
+        let day = "2026-01-15T00:00:00Z".parse().unwrap();
+        assert_eq!(when("2026-01-15"), Ok(When::At(day)));
+        assert_eq!(span("30m"), Ok(SignedDuration::from_mins(30)));
+        for text in ["", "x", "-1h", "25"] {
+            assert!(when(text).is_err() && span(text).is_err(), "{text}");
+        }
+    }
+}
