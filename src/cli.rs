@@ -10,6 +10,7 @@ mod diff;
 mod explain;
 mod health;
 mod keys;
+mod lockdown;
 mod policies;
 mod process;
 mod replay;
@@ -100,6 +101,7 @@ enum Command {
     Explain(explain::Arguments),
     Health(health::Arguments),
     Keys(keys::Arguments),
+    Lockdown(lockdown::Arguments),
     Replay(replay::Arguments),
     Serve(serve::Arguments),
     Sign(sign::Arguments),
@@ -144,6 +146,7 @@ pub fn run() -> Exit {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
+        Command::Lockdown(arguments) => lockdown::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),
