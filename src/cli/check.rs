@@ -76,11 +76,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
             Err(error) => complaints = error.complaints().to_vec(),
         }
     }
-    let directory = match directory.as_deref().map(|it| Directory::shared(it, replicas)).transpose()
-    {
-        Ok(directory) => directory,
-        Err(error) => return refuse(&error),
-    };
+    let directory =
+        match directory.as_deref().map(|it| Directory::examined(it, replicas)).transpose() {
+            Ok(directory) => directory,
+            Err(error) => return refuse(&error),
+        };
     let report = Report::new(config, &complaints, directory.as_ref());
     let exit = if 0 < report.errors { Exit::Invalid } else { Exit::Ok };
     match arguments.format {

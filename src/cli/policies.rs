@@ -1,12 +1,22 @@
 //! A policy directory as `check`, `test` and `explain` read it: its policies and its suites.
 
-use crate::policy::{Diagnostic, Files, Limits, Place, Set, Severity, Span, Suites};
+use crate::policy::{
+    Compiled, Diagnostic, Effort, Files, Limits, Place, Set, Severity, Span, Suites,
+};
 use crate::reload;
 use crate::text;
 
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long all statements together are looked at more closely.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// How many steps the search makes for each statement.
+const STEPS: u64 = 500_000;
 
 /// What a policy directory holds.
 #[derive(Debug)]
@@ -35,18 +45,26 @@ impl fmt::Display for Position<'_> {
 
 impl Directory {
     pub(super) fn read(path: &Path) -> Result<Self, reload::Error> {
-        Self::shared(path, 1)
+        let limits = Limits::default();
+        Ok(Self::new(Set::compile(&reload::read(path, &limits)?, &limits), &limits))
     }
 
-    /// The same, for so many gates that have a part of each budget.
-    pub(super) fn shared(path: &Path, replicas: u32) -> Result<Self, reload::Error> {
+    /// The same, for so many gates that have a part of each budget, and with a closer look at what
+    /// does nothing.
+    pub(super) fn examined(path: &Path, replicas: u32) -> Result<Self, reload::Error> {
         let limits = Limits { replicas, ..Limits::default() };
-        let compiled = Set::compile(&reload::read(path, &limits)?, &limits);
-        let suites = Suites::read(&compiled.files, compiled.set.as_ref(), &limits);
+        let mut compiled = Set::compile(&reload::read(path, &limits)?, &limits);
+        let start = Instant::now();
+        compiled.examine(Effort { steps: STEPS, go_on: &|| start.elapsed() < LIMIT });
+        Ok(Self::new(compiled, &limits))
+    }
+
+    fn new(compiled: Compiled, limits: &Limits) -> Self {
+        let suites = Suites::read(&compiled.files, compiled.set.as_ref(), limits);
         let mut diagnostics = compiled.diagnostics;
         diagnostics.extend(suites.diagnostics.iter().cloned());
         diagnostics.sort();
-        Ok(Self { files: compiled.files, set: compiled.set, suites, diagnostics })
+        Self { files: compiled.files, set: compiled.set, suites, diagnostics }
     }
 
     pub(super) fn errors(&self) -> impl Iterator<Item = &Diagnostic> {

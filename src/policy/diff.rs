@@ -11,6 +11,7 @@ mod automaton;
 mod circuit;
 mod encode;
 mod glob;
+mod idle;
 mod listed;
 mod parts;
 mod point;

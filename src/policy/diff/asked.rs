@@ -7,7 +7,7 @@ use super::typed::Cuts;
 use crate::policy::Set;
 use crate::policy::engine::condition::{Condition, Listed, Operand, Operands, Resource, Test, Urn};
 use crate::policy::engine::set::Statement;
-use crate::policy::language::attachments::{Projects, Target};
+use crate::policy::language::attachments::{Grant, Projects, Target};
 use crate::policy::language::key::Key;
 use crate::policy::language::operator::Comparison;
 use crate::policy::language::template::Part as Written;
@@ -149,23 +149,28 @@ impl Survey {
             self.statement(statement);
         }
         for grant in set.attachments.grants() {
-            let (variable, part, text) = match grant.to {
-                Target::Any => (None, Part::Whole, ""),
-                Target::Group(it) => (Some(Variable::Groups), Part::Whole, it),
-                Target::Source(it) => (Some(Variable::Caller), Part::Head, it),
-                Target::User(it) => (Some(Variable::Caller), Part::Whole, it),
-            };
-            if let Some(variable) = variable {
-                self.lane(variable, Glob::text(text, false), part);
+            self.grant(&grant);
+        }
+    }
+
+    /// Whom a policy is attached to, and for which projects.
+    pub(super) fn grant(&mut self, grant: &Grant<'_>) {
+        let (variable, part, text) = match grant.to {
+            Target::Any => (None, Part::Whole, ""),
+            Target::Group(it) => (Some(Variable::Groups), Part::Whole, it),
+            Target::Source(it) => (Some(Variable::Caller), Part::Head, it),
+            Target::User(it) => (Some(Variable::Caller), Part::Whole, it),
+        };
+        if let Some(variable) = variable {
+            self.lane(variable, Glob::text(text, false), part);
+        }
+        match grant.projects {
+            Projects::All => (),
+            Projects::One(it) => {
+                self.lane(Variable::Project, Glob::text(it, false), Part::Whole);
             }
-            match grant.projects {
-                Projects::All => (),
-                Projects::One(it) => {
-                    self.lane(Variable::Project, Glob::text(it, false), Part::Whole);
-                }
-                Projects::Like(it) => {
-                    self.lane(Variable::Project, Glob::pieces(it), Part::Whole);
-                }
+            Projects::Like(it) => {
+                self.lane(Variable::Project, Glob::pieces(it), Part::Whole);
             }
         }
     }
@@ -243,7 +248,7 @@ impl Survey {
         lanes.filter_map(text).take(LITERALS_MAX).collect()
     }
 
-    fn statement(&mut self, statement: &Statement) {
+    pub(super) fn statement(&mut self, statement: &Statement) {
         if let Some(Resource { patterns, .. }) = &statement.resource {
             for urn in patterns {
                 let Urn::Job { region, account, id } = urn else {

@@ -106,12 +106,12 @@ impl Model {
     pub(super) fn new(sets: &[&Set], budget: &mut Budget<'_>) -> Result<Self, Exhausted> {
         let mut survey = Survey::default();
         sets.iter().for_each(|it| survey.add(it));
-        Self::of(sets, survey, budget)
+        Self::of(sets.iter().flat_map(|it| it.statements()), survey, budget)
     }
 
-    /// What is asked, which is at least what these sets ask.
-    pub(super) fn of(
-        sets: &[&Set],
+    /// What is asked, which is at least what these statements ask.
+    pub(super) fn of<'a>(
+        statements: impl IntoIterator<Item = &'a Statement>,
         mut survey: Survey,
         budget: &mut Budget<'_>,
     ) -> Result<Self, Exhausted> {
@@ -131,7 +131,7 @@ impl Model {
             conditions: HashMap::new(),
             resources: HashMap::new(),
         };
-        for statement in sets.iter().flat_map(|it| it.statements()) {
+        for statement in statements {
             res.relate(statement);
         }
         res.bind();
@@ -266,17 +266,27 @@ impl Model {
         leaves.find(|it| it.opening == opening).map_or(Setting::Absent, |it| it.setting.clone())
     }
 
+    /// The conditions in the clauses, which is what takes time.
+    pub(super) fn prepare(
+        &mut self,
+        statement: &Statement,
+        budget: &mut Budget<'_>,
+    ) -> Result<(), Exhausted> {
+        for condition in &statement.conditions {
+            let bound = Variable::of(&condition.key).and_then(|it| self.bounds.get(&it));
+            let leaves = bound.map_or(0, |it| it.worlds.len());
+            if !budget.take(1 + u64::try_from(leaves).unwrap_or(u64::MAX)) {
+                return Err(Exhausted);
+            }
+            self.condition(condition, statement.effect, &statement.name);
+        }
+        Ok(())
+    }
+
     /// A set in the clauses.
     pub(super) fn side(&mut self, set: &Set, budget: &mut Budget<'_>) -> Result<Side, Exhausted> {
         for statement in set.statements() {
-            for condition in &statement.conditions {
-                let bound = Variable::of(&condition.key).and_then(|it| self.bounds.get(&it));
-                let leaves = bound.map_or(0, |it| it.worlds.len());
-                if !budget.take(1 + u64::try_from(leaves).unwrap_or(u64::MAX)) {
-                    return Err(Exhausted);
-                }
-                self.condition(condition, statement.effect, &statement.name);
-            }
+            self.prepare(statement, budget)?;
         }
 
         let mut attached: BTreeMap<u32, Vec<Literal>> = BTreeMap::new();
@@ -318,7 +328,7 @@ impl Model {
         }
     }
 
-    fn grant(&mut self, grant: &Grant<'_>) -> Literal {
+    pub(super) fn grant(&mut self, grant: &Grant<'_>) -> Literal {
         let whom = self.whom(grant.to);
         let project = match grant.projects {
             Projects::All => self.circuit.constant(true),
@@ -346,14 +356,20 @@ impl Model {
     }
 
     fn statement(&mut self, statement: &Statement, attached: Literal) -> Encoded {
-        let mut truths = vec![Truth { holds: attached, may_hold: attached }];
+        let truths = self.truths(statement, attached);
+        Encoded { name: statement.name.clone(), truth: self.circuit.all_true(&truths) }
+    }
+
+    /// What has to hold for the statement to match: that it is attached, its resource, its conditions.
+    pub(super) fn truths(&mut self, statement: &Statement, attached: Literal) -> Vec<Truth> {
+        let mut res = vec![Truth { holds: attached, may_hold: attached }];
         if let Some(resource) = &statement.resource {
-            truths.push(self.resource(resource, statement.effect));
+            res.push(self.resource(resource, statement.effect));
         }
         for condition in &statement.conditions {
-            truths.push(self.condition(condition, statement.effect, &statement.name));
+            res.push(self.condition(condition, statement.effect, &statement.name));
         }
-        Encoded { name: statement.name.clone(), truth: self.circuit.all_true(&truths) }
+        res
     }
 
     fn resource(&mut self, resource: &Resource, effect: Effect) -> Truth {
@@ -449,32 +465,6 @@ impl Model {
     pub(super) fn left_open(&mut self, name: &StatementName) -> Truth {
         self.open.push(name.clone());
         self.circuit.open()
-    }
-
-    /// `g:PrincipalUrn` has no variable: it follows from the account and the caller.
-    fn urn(&mut self, condition: &Condition, effect: Effect) -> Truth {
-        let (Some(accounts), Some(callers)) =
-            (self.bounds.get(&Variable::Account), self.bounds.get(&Variable::Caller))
-        else {
-            return self.circuit.truth(false);
-        };
-        let mut res = Vec::new();
-        for (account, [world, _]) in accounts.worlds.iter().enumerate() {
-            let mut world = world.clone();
-            let holds: Vec<_> = callers
-                .worlds
-                .iter()
-                .map(|[caller, _]| {
-                    world.query.principal = caller.query.principal.clone();
-                    condition.holds(effect, world.facts()) == Kleene::True
-                })
-                .collect();
-            let callers = callers.tree.any(&mut self.circuit, |at| holds.get(at) == Some(&true));
-            let account = accounts.tree.leaf(account);
-            res.push(self.circuit.all([callers].into_iter().chain(account)));
-        }
-        let holds = self.circuit.any(res);
-        Truth { holds, may_hold: holds }
     }
 }
 

@@ -48,6 +48,32 @@ enum Kind {
 }
 
 impl Model {
+    /// `g:PrincipalUrn` has no variable: it follows from the account and the caller.
+    pub(super) fn urn(&mut self, condition: &Condition, effect: Effect) -> Truth {
+        let (Some(accounts), Some(callers)) =
+            (self.bounds.get(&Variable::Account), self.bounds.get(&Variable::Caller))
+        else {
+            return self.circuit.truth(false);
+        };
+        let mut res = Vec::new();
+        for (account, [world, _]) in accounts.worlds.iter().enumerate() {
+            let mut world = world.clone();
+            let holds: Vec<_> = callers
+                .worlds
+                .iter()
+                .map(|[caller, _]| {
+                    world.query.principal = caller.query.principal.clone();
+                    condition.holds(effect, world.facts()) == Kleene::True
+                })
+                .collect();
+            let callers = callers.tree.any(&mut self.circuit, |at| holds.get(at) == Some(&true));
+            let account = accounts.tree.leaf(account);
+            res.push(self.circuit.all([callers].into_iter().chain(account)));
+        }
+        let holds = self.circuit.any(res);
+        Truth { holds, may_hold: holds }
+    }
+
     /// A condition on a key that is read from one variable.
     pub(super) fn asked_of(
         &mut self,

@@ -92,6 +92,7 @@ pub(super) struct Search {
     drawn: usize,
     /// The clauses contradict each other.
     broken: bool,
+    core: Vec<Literal>,
 }
 
 impl Search {
@@ -141,6 +142,7 @@ impl Search {
         budget: &mut Budget<'_>,
     ) -> Result<bool, Exhausted> {
         self.back_to(0);
+        self.core.clear();
         let mut conflicts = 0;
         while !self.broken {
             let before = self.drawn;
@@ -162,7 +164,10 @@ impl Search {
                 continue;
             }
             let next = match assumptions.get(self.decisions.len()) {
-                Some(it) if self.value(*it) == Some(false) => return Ok(false),
+                Some(it) if self.value(*it) == Some(false) => {
+                    self.core = self.blame(*it);
+                    return Ok(false);
+                }
                 Some(it) => Some(*it),
                 None => self.undecided(),
             };
@@ -180,6 +185,30 @@ impl Search {
     /// The literal holds in the assignment that was found.
     pub(super) fn holds(&self, literal: Literal) -> bool {
         self.value(literal) == Some(true)
+    }
+
+    /// If the last question was answered with no: assumptions that cannot hold together.
+    pub(super) fn core(&self) -> &[Literal] {
+        &self.core
+    }
+
+    /// The assumptions from which it follows that `failed`, which is one too, does not hold.
+    fn blame(&self, failed: Literal) -> Vec<Literal> {
+        let mut seen = vec![false; self.values.len()];
+        seen[failed.variable()] = true;
+        let mut res = vec![failed];
+        for literal in self.trail.iter().rev() {
+            let variable = literal.variable();
+            if !seen[variable] || self.levels[variable] == 0 {
+                continue;
+            }
+            match self.reasons[variable] {
+                Some(it) => self.clauses[it].iter().for_each(|it| seen[it.variable()] = true),
+                // So far nothing else has been decided.
+                None => res.push(*literal),
+            }
+        }
+        res
     }
 
     fn value(&self, literal: Literal) -> Option<bool> {
@@ -353,6 +382,11 @@ mod tests {
             search.clause(&clause.iter().map(|it| literal(*it)).collect::<Vec<_>>());
             let assumed: Vec<_> = assumed.iter().map(|it| literal(*it)).collect();
             let found = search.solve(&assumed, &mut budget).unwrap();
+            if !found {
+                let core = search.core().to_vec();
+                assert!(core.iter().all(|it| assumed.contains(it)), "{core:?} of {assumed:?}");
+                assert!(!search.solve(&core, &mut budget).unwrap(), "{core:?}");
+            }
             res = found.then(|| all.iter().map(|it| search.holds(*it)).collect());
         }
         res

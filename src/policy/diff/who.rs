@@ -153,6 +153,27 @@ impl Model {
     }
 }
 
+impl Answers {
+    /// What forbids that which is never allowed.
+    pub(super) fn obstacle(
+        &self,
+        model: &mut Model,
+        given: &[Literal],
+        budget: &mut Budget<'_>,
+    ) -> Result<String, Exhausted> {
+        let search = &mut model.circuit.search;
+        if !search.solve(&[given, &[self.allows]].concat(), budget)? {
+            return Ok(decision::NONE.to_owned());
+        }
+        if !search.solve(&[given, &[self.allows, self.ceiling]].concat(), budget)? {
+            return Ok(decision::CEILING.to_owned());
+        }
+        let mut denies = self.side.denies.iter();
+        let deny = denies.find(|it| search.holds(it.truth.may_hold));
+        Ok(deny.map(|it| it.name.to_string()).unwrap_or_default())
+    }
+}
+
 struct Asked<'a> {
     set: &'a Set,
     job: &'a Point,
@@ -168,7 +189,7 @@ impl<'a> Asked<'a> {
         let mut survey = Survey::default();
         survey.add(set);
         survey.fix(|it| (!is_circumstance(it)).then(|| job.setting(it)));
-        let mut model = Model::of(&[set], survey, budget)?;
+        let mut model = Model::of(set.statements(), survey, budget)?;
         let side = model.side(set, budget)?;
         let answers = Answers::new(&mut model, side);
         let fixed: Vec<_> =
@@ -201,7 +222,9 @@ impl<'a> Asked<'a> {
             let open = self.model.circuit.search.solve(&question, budget)?;
             return match open {
                 true => Ok(Could::Undecided),
-                false => Ok(Could::No { by: self.obstacle(&who, budget)? }),
+                false => {
+                    Ok(Could::No { by: self.answers.obstacle(&mut self.model, &who, budget)? })
+                }
             };
         }
         let fits = |it: &Point| {
@@ -227,21 +250,6 @@ impl<'a> Asked<'a> {
         let keys = keys.map(|it| (key(it), value(&point, it))).collect();
         let by = self.judge(&point).decider.unwrap_or_default();
         Ok(Could::If { keys, by })
-    }
-
-    /// What forbids a job that is never allowed.
-    fn obstacle(&mut self, who: &[Literal], budget: &mut Budget<'_>) -> Result<String, Exhausted> {
-        let Answers { allows, ceiling, .. } = self.answers;
-        let search = &mut self.model.circuit.search;
-        if !search.solve(&[who, &[allows]].concat(), budget)? {
-            return Ok(decision::NONE.to_owned());
-        }
-        if !search.solve(&[who, &[allows, ceiling]].concat(), budget)? {
-            return Ok(decision::CEILING.to_owned());
-        }
-        let mut denies = self.answers.side.denies.iter();
-        let deny = denies.find(|it| search.holds(it.truth.may_hold));
-        Ok(deny.map(|it| it.name.to_string()).unwrap_or_default())
     }
 
     fn judge(&self, point: &Point) -> Verdict {

@@ -210,11 +210,12 @@ codes! {
         ImpossibleValue "impossible-value" "A condition compares a key with a value that it never has."
         LiteralWildcard "literal-wildcard" "A `*` or `?` is a plain character here."
         NeverMatches "never-matches" "A statement or a Resource can never match."
+        NobodyCan "nobody-can" "Nobody can delete anything under these policies."
         NonAsciiCase "non-ascii-case" "IgnoreCase folds ASCII letters only."
         NumericSid "numeric-sid" "A Sid is a number and could be taken for the place of a statement."
         PoolWithoutType "pool-without-type" "A case has a pool and no type of pool, which no job has."
         SeveralValued "several-valued" "A variable names a key that may hold several values, which never fills in anything."
-        Shadowed "shadowed" "Another statement already says all that this one says, or forbids all that it allows."
+        Shadowed "shadowed" "Other statements already say all that this one says, or forbid all that it allows."
         Unattached "unattached" "An identity policy is attached to nobody."
         UnknowableDeny "unknowable-deny" "A Deny names a key that only Huawei Cloud can answer: that condition always matches."
     }

@@ -17,10 +17,11 @@ use self::world::{Pair, Random};
 use crate::support::reference::{Files, Policies, judge};
 
 use lychgate::policy::{
-    Answer, Attributes, Cause, Comparison, Difference, Effort, Limits, Query, Set, Shift,
+    Answer, Attributes, Cause, Code, Comparison, Difference, Effort, Limits, Query, Set, Shift,
 };
 use proptest::test_runner::Config;
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Pairs for each of proptest's cases (256 unless `PROPTEST_CASES` says otherwise).
 const PAIRS: u64 = 2;
@@ -99,4 +100,89 @@ fn comparing_is_trying_everything() {
     assert!(pairs / 4 < differences as u64, "the pairs differ too little to say anything");
     assert!(open as u64 <= pairs / 12, "too much is undecided");
     assert!(plain as u64 <= pairs / 40, "too much is undecided that is text");
+}
+
+/// A statement by its file and number.
+type Place = (String, usize);
+
+/// The directory with statements that are about something else in the place of these.
+fn without(files: &Files, gone: &BTreeSet<Place>) -> Files {
+    let mut res = files.clone();
+    for (path, number) in gone {
+        let mut document: Value = serde_json::from_slice(&res[path]).expect("a document");
+        let statement = &mut document["Statement"][*number];
+        let effect = &statement["Effect"];
+        *statement = serde_json::json!({"Effect": effect, "Action": ["obs:bucket:list"]});
+        res.insert(path.clone(), document.to_string().into_bytes());
+    }
+    res
+}
+
+/// Each statement with whether it denies.
+fn statements(files: &Files) -> Vec<(Place, bool)> {
+    let mut res = Vec::new();
+    for (path, bytes) in files.iter().filter(|(path, _)| path.ends_with(".json")) {
+        let document: Value = serde_json::from_slice(bytes).expect("a document");
+        for (number, it) in document["Statement"].as_array().expect("a list").iter().enumerate() {
+            res.push(((path.clone(), number), it["Effect"] == "Deny"));
+        }
+    }
+    res
+}
+
+/// What `check` says does nothing changes nothing when it goes, and of what is left each Allow of the
+/// identity policies is needed for something.
+#[test]
+fn what_does_nothing_can_go_and_nothing_else() {
+    let (mut gone, mut kept, mut open) = (0, 0, 0);
+    for seed in 0..PAIRS * u64::from(Config::default().cases) {
+        let pair = Pair::new(&mut Random::new(seed));
+        let show = || format!("pair {seed}\n{pair}");
+        let files: lychgate::policy::Files =
+            pair.new.iter().map(|(path, it)| (path, it.clone())).collect();
+        let mut compiled = Set::compile(&files, &Limits::default());
+        compiled.examine(Effort { steps: 20_000_000, go_on: &|| true });
+        let set = compiled.set.expect("it compiles");
+        let of = |code: Code| compiled.diagnostics.iter().filter(move |it| it.code == code);
+        let is_idle = |(path, number): &Place| {
+            let name = format!("{}#{}", path.trim_end_matches(".json"), number + 1);
+            let place = set.name(&name).and_then(|it| set.place(it));
+            place.is_some_and(|place| {
+                let found = of(Code::Shadowed).chain(of(Code::NeverMatches));
+                let mut found = found.filter(|it| it.path == place.path);
+                found.any(|it| (place.span.start..place.span.end).contains(&it.span.start))
+            })
+        };
+        let all = statements(&pair.new);
+        let idle: BTreeSet<_> =
+            all.iter().map(|(it, _)| it.clone()).filter(|it| is_idle(it)).collect();
+        let rest = without(&pair.new, &idle);
+        let left = compile(&rest);
+        // What never has an effect may leave a request undecided for no reason while something is
+        // unavailable; what others say does not even do that.
+        let is_said = of(Code::Shadowed).all(|it| it.message.contains("already said"))
+            && of(Code::NeverMatches).next().is_none();
+        pair.each_request(|query, attributes| {
+            let [all, rest] = [&set, &left].map(|it| it.evaluate(query, attributes).answer());
+            let is_settled = all == Answer::Indeterminate && !is_said;
+            assert!(all == rest || is_settled, "{all:?} {rest:?} {idle:?}\n{}", show());
+        });
+        if of(Code::NobodyCan).next().is_some() {
+            pair.each_request(|query, attributes| {
+                assert_ne!(set.evaluate(query, attributes).answer(), Answer::Allow, "{}", show());
+            });
+        }
+        gone += idle.len();
+        for (place, is_deny) in all.iter().filter(|(it, _)| !idle.contains(it)) {
+            if *is_deny || place.0.starts_with("guardrails") {
+                continue;
+            }
+            let one = BTreeSet::from([place.clone()]);
+            let found = compare(&left, &compile(&without(&rest, &one)));
+            kept += usize::from(!found.differences.is_empty());
+            open += usize::from(found.differences.is_empty());
+        }
+    }
+    println!("{gone} statements do nothing, {kept} do something, {open} do neither for certain");
+    assert!(100 < gone && 100 < kept && open < kept / 20, "{gone} {kept} {open}");
 }

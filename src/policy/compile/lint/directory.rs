@@ -3,23 +3,19 @@
 use crate::policy::compile::lint;
 use crate::policy::compile::lint::{Scope, Source};
 use crate::policy::language::attachments::Attached;
-use crate::policy::language::diagnostic::{Code, Diagnostic, Findings, Severity, Span};
+use crate::policy::language::diagnostic::{Code, Diagnostic, Findings, Span};
 use crate::policy::language::document::{Effect, Statement};
-use crate::policy::language::json::Text;
 use crate::policy::language::key::Key;
 use crate::policy::language::template;
 use crate::policy::language::template::Part;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 pub(super) fn check(sources: &[Source<'_>], attached: &[Attached], found: &mut Vec<Diagnostic>) {
     let live_ceiling = sources
         .iter()
         .filter(|it| it.scope == Scope::Guardrail)
         .any(|it| it.statements().any(|(it, live)| live && it.effect == Effect::Allow));
-    // What is broken says nothing yet that could be compared.
-    let errors = found.iter().filter(|it| it.severity() == Severity::Error);
-    let broken: HashSet<_> = errors.map(|it| it.path.clone()).collect();
     for source in sources {
         let mut findings = Findings { path: source.path, found };
         if let Scope::Identity(number) = source.scope
@@ -31,9 +27,6 @@ pub(super) fn check(sources: &[Source<'_>], attached: &[Attached], found: &mut V
         }
         inert(source, live_ceiling, &mut findings);
         numeric_sids(source, &mut findings);
-        if !broken.contains(source.path) {
-            shadowed(source, &mut findings);
-        }
     }
     confusable(sources, found);
 }
@@ -74,59 +67,6 @@ fn numeric_sids(source: &Source<'_>, findings: &mut Findings<'_>) {
             let message = format!("`{}` could be taken for the place of a statement", sid.value);
             findings.hint(Code::NumericSid, sid.span, message, "use a word");
         }
-    }
-}
-
-/// What a statement says, in a form that can be compared.
-#[derive(PartialEq, Eq)]
-struct Meaning<'a> {
-    /// `None` for everything.
-    resource: Option<(bool, BTreeSet<&'a str>)>,
-    /// Operator, key, values.
-    conditions: BTreeSet<(&'a str, String, BTreeSet<&'a str>)>,
-}
-
-impl<'a> Meaning<'a> {
-    fn of(raw: &'a Statement) -> Self {
-        let texts = |them: &'a [Text]| them.iter().map(|it| it.value.as_str()).collect();
-        let resource = raw.resource.as_ref().map(|it| (it.negated, texts(&it.values)));
-        let everything = |it: &(bool, BTreeSet<&str>)| !it.0 && it.1.contains("*");
-        let conditions = raw.conditions.iter().map(|it| {
-            let key = Key::parse(&it.key.value).map_or(it.key.value.clone(), |it| it.to_string());
-            (it.operator.value.as_str(), key, texts(&it.values))
-        });
-        Self { resource: resource.filter(|it| !everything(it)), conditions: conditions.collect() }
-    }
-
-    /// Whenever `other` matches, so does this.
-    fn covers(&self, other: &Self) -> bool {
-        (self.resource.is_none() || self.resource == other.resource)
-            && self.conditions.is_subset(&other.conditions)
-    }
-}
-
-fn shadowed(source: &Source<'_>, findings: &mut Findings<'_>) {
-    let live = source.statements().filter(|(_, live)| *live);
-    let all: Vec<_> = live.map(|(it, _)| (it, Meaning::of(it))).collect();
-    for (index, (statement, meaning)) in all.iter().enumerate() {
-        let by = all.iter().enumerate().find(|(other_index, (other, other_meaning))| {
-            *other_index != index
-                && other_meaning.covers(meaning)
-                && match other.effect == statement.effect {
-                    // Of two that say the same the later one is too many.
-                    true => other_meaning != meaning || *other_index < index,
-                    false => other.effect == Effect::Deny,
-                }
-        });
-        let Some((_, (other, _))) = by else {
-            continue;
-        };
-        let message = match other.effect == statement.effect {
-            true => "another statement of this document already says this",
-            false => "another statement of this document denies all that this one allows",
-        };
-        let hint = "leave it out, or make the other one narrower";
-        findings.hint(Code::Shadowed, statement.span.head(), message, hint);
     }
 }
 

@@ -1,0 +1,129 @@
+//! What is said of statements that do nothing.
+
+use super::{Cover, Idle, Part};
+use crate::policy::engine::decision;
+use crate::policy::engine::set::Statement;
+use crate::policy::language::diagnostic::{Code, Findings, Span};
+use crate::policy::language::document;
+use crate::policy::language::key::Key;
+use crate::policy::{Limits, Set};
+
+use std::collections::BTreeSet;
+
+/// So many statements are named in a finding.
+const NAMES_MAX: usize = 3;
+
+impl Idle {
+    pub(super) fn tell(&self, set: &Set, statement: &Statement, findings: &mut Findings<'_>) {
+        let head = statement.place.span.head();
+        match self {
+            Self::Never(parts) => {
+                let hint = "all of a statement must hold at once: write two statements, or leave \
+                            this one out";
+                let span = place(set, statement, parts).unwrap_or(head);
+                findings.hint(Code::NeverMatches, span, never(statement, parts), hint);
+            }
+            Self::Covered(cover) => {
+                let hint = "leave it out, or make the other one narrower";
+                findings.hint(Code::Shadowed, head, cover.text(), hint);
+            }
+        }
+    }
+}
+
+/// Where the last of the parts is written.
+fn place(set: &Set, statement: &Statement, parts: &[Part]) -> Option<Span> {
+    let bytes = set.files.get(&statement.place.path)?;
+    let mut ignored = Vec::new();
+    let mut findings = Findings { path: &statement.place.path, found: &mut ignored };
+    let document = document::read(bytes, &Limits::default(), &mut findings);
+    let raw = document.statements.iter().find(|it| it.span == statement.place.span)?;
+    let keys: BTreeSet<_> = parts.iter().filter_map(|it| key(statement, *it)).collect();
+    let is_one = |key: &str| Key::parse(key).is_ok_and(|it| keys.contains(&it.to_string()));
+    let conditions = raw.conditions.iter().filter(|it| is_one(&it.key.value));
+    let last = conditions.map(|it| it.key.span).max();
+    let resource = || parts.contains(&Part::Resource).then_some(raw.resource.as_ref()?.name);
+    last.or_else(resource)
+}
+
+fn key(statement: &Statement, part: Part) -> Option<String> {
+    match part {
+        Part::Condition(at) => statement.conditions.get(at).map(|it| it.key.to_string()),
+        Part::Attachment | Part::Resource => None,
+    }
+}
+
+fn never(statement: &Statement, parts: &[Part]) -> String {
+    let keys = parts.iter().filter_map(|it| key(statement, *it)).map(|it| format!("`{it}`"));
+    let count = keys.clone().count();
+    let keys: BTreeSet<_> = keys.collect();
+    let listed = keys.iter().cloned().collect::<Vec<_>>().join(", ");
+    let mut what = match (count, keys.len()) {
+        (0, _) => String::new(),
+        (1, _) => format!("no {listed} meets its condition"),
+        (_, 1) => format!("no value of {listed} meets all of its conditions"),
+        _ => format!("its conditions on {listed} exclude each other"),
+    };
+    let beside = |it: &str| match count {
+        0 => format!("{it} excludes everything"),
+        _ => format!(", where {it} holds"),
+    };
+    if parts.contains(&Part::Resource) {
+        what.push_str(&beside("its resource"));
+    }
+    if parts.contains(&Part::Attachment) {
+        what.push_str(", for those whom its policy is attached to");
+    }
+    format!("this statement never matches: {what}")
+}
+
+impl Cover {
+    fn text(&self) -> String {
+        let names = |them: &[String]| {
+            let named: Vec<_> = them.iter().take(NAMES_MAX).map(|it| format!("`{it}`")).collect();
+            let more = them.len().saturating_sub(NAMES_MAX);
+            let more = if 0 < more { format!(" and {more} more") } else { String::new() };
+            named.join(", ") + &more
+        };
+        let (same, denies) = (names(&self.same), names(&self.denies));
+        match (self.same.is_empty(), self.denies.is_empty(), self.ceiling) {
+            (false, true, false) => format!("all that this says is already said by {same}"),
+            (false, false, false) => {
+                format!("all that this says is said by {same} or denied by {denies}")
+            }
+            (false, true, true) => {
+                format!("all that this says is said by {same} or beyond the guardrails")
+            }
+            (false, false, true) => {
+                format!(
+                    "all that this says is said by {same}, denied by {denies} or beyond the \
+                     guardrails"
+                )
+            }
+            (true, false, false) => format!("all that this allows is denied by {denies}"),
+            (true, false, true) => {
+                format!("all that this allows is denied by {denies} or beyond the guardrails")
+            }
+            (true, true, _) => "the guardrails allow nothing of what this allows".to_owned(),
+        }
+    }
+}
+
+pub(super) fn nobody(by: &str, findings: &mut Findings<'_>) {
+    let (why, hint) = match by {
+        decision::NONE => (
+            "nothing that is attached allows it".to_owned(),
+            "attach an identity policy with an Allow in attachments.yaml",
+        ),
+        decision::CEILING => (
+            "what identity policies allow is beyond the guardrails".to_owned(),
+            "guardrails that allow something allow nothing else: widen them",
+        ),
+        by => (
+            format!("all that is allowed is denied, at last by `{by}`"),
+            "narrow what is denied, if deletes shall be possible",
+        ),
+    };
+    let message = format!("nobody can delete a job under these policies: {why}");
+    findings.hint(Code::NobodyCan, Span::default(), message, hint);
+}
