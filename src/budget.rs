@@ -209,9 +209,9 @@ impl fmt::Display for Spent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { budget, key, limit, within, .. } = self;
         write!(f, "the budget `{budget}` is spent: {limit} deletes within {within:#}")?;
-        match &**key {
-            policy::KEY_ABSENT | policy::KEY_UNKNOWN | policy::KEY_ALL => Ok(()),
-            key => write!(f, " for `{key}`"),
+        match policy::whose(key) {
+            Some(key) => write!(f, " for `{key}`"),
+            None => Ok(()),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::policies::{Directory, Position};
 use super::{Exit, Format, check, test};
 use crate::config::Config;
 use crate::policy::{
-    Actual, Attributes, Case, Change, Explanation, JudgedStatement, Query, Set, Way,
+    Actual, Attributes, Case, Change, Counted, Explanation, JudgedStatement, Query, Set, Way,
 };
 use crate::text::escaped;
 
@@ -76,6 +76,7 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<Position<'a>>,
     statements: Vec<Statement<'a>>,
+    budgets: Vec<Budget<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     way: Option<WayReport<'a>>,
 }
@@ -113,6 +114,18 @@ struct Expected<'a> {
     written: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     filled: Option<&'a str>,
+}
+
+/// A budget that counts the delete.
+#[derive(Serialize)]
+struct Budget<'a> {
+    name: &'a str,
+    key: &'a str,
+    deletes: u32,
+    within_seconds: i64,
+    /// How many it has counted before, where a case says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spent: Option<u64>,
 }
 
 /// What a key holds.
@@ -182,7 +195,7 @@ fn saved(policies: &Path, case: &str, format: Format) -> Exit {
     };
     let position = directory.position(&case.path, case.span);
     let named = Some(Named { name: &case.name, position });
-    let explanation = set.explain(&case.query, &case.attributes);
+    let explanation = case.explain(set);
     show(&Report::new(named, &case.query, &explanation, set, directory), format)
 }
 
@@ -281,6 +294,7 @@ impl<'a> Report<'a> {
             by: decision.decider(),
             place: test::place(set, directory, decision),
             statements: statements.collect(),
+            budgets: explanation.budgets.iter().map(Budget::new).collect(),
             way: explanation.way.as_ref().map(WayReport::new),
         }
     }
@@ -310,6 +324,14 @@ impl<'a> Statement<'a> {
             matches: judged.holds.as_str(),
             checks: checks.collect(),
         }
+    }
+}
+
+impl<'a> Budget<'a> {
+    fn new(it: &'a Counted) -> Self {
+        let Counted { name, key, deletes, within, spent } = it;
+        let within_seconds = within.as_secs();
+        Self { name, key, deletes: *deletes, within_seconds, spent: *spent }
     }
 }
 

@@ -85,6 +85,12 @@ pub const KEY_ABSENT: &str = "";
 /// The key of a job whose pools are not known.
 pub const KEY_UNKNOWN: &str = "?";
 
+/// Whose counter has the key `key`; nothing where it is nobody's in particular.
+#[must_use]
+pub fn whose(key: &str) -> Option<&str> {
+    (![KEY_ABSENT, KEY_ALL, KEY_UNKNOWN].contains(&key)).then_some(key)
+}
+
 /// A counter that one delete takes a unit of.
 #[derive(Clone, Debug)]
 pub struct Charge<'a> {

@@ -1,8 +1,10 @@
 //! An explanation for people: the answer, the way to an allow, then the tree of statements.
 
-use super::{Check, Held, Report, WayReport};
+use super::{Budget, Check, Held, Report, WayReport};
+use crate::policy;
 use crate::text::escaped;
 
+use jiff::SignedDuration;
 use std::fmt::Write;
 
 pub(super) fn render(report: &Report<'_>) -> String {
@@ -17,6 +19,9 @@ pub(super) fn render(report: &Report<'_>) -> String {
     let _ = writeln!(res, "{}", answer(report));
     if let Some(way) = &report.way {
         res.push_str(&self::way(way, report.answer));
+    }
+    for it in &report.budgets {
+        let _ = writeln!(res, "counted by {}", budget(it));
     }
     for it in &report.statements {
         let matches = match it.matches {
@@ -72,6 +77,14 @@ fn way(way: &WayReport<'_>, answer: &str) -> String {
         }
         WayReport::Never { decider } => format!("never allowed: {}\n", escaped(decider)),
     }
+}
+
+fn budget(it: &Budget<'_>) -> String {
+    let Budget { name, key, deletes, within_seconds, spent } = it;
+    let within = SignedDuration::from_secs(*within_seconds);
+    let whose = policy::whose(key).map(|it| format!(" for `{}`", escaped(it))).unwrap_or_default();
+    let spent = spent.map(|it| format!(", {it} spent")).unwrap_or_default();
+    format!("budgets#{name}: {deletes} deletes within {within:#}{whose}{spent}")
 }
 
 fn check(it: &Check<'_>) -> String {

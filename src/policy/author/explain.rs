@@ -17,9 +17,11 @@ use crate::policy::language::document::Effect;
 use crate::policy::language::json::Text;
 use crate::policy::language::template::Part;
 use crate::policy::language::{document, template};
-use crate::policy::{Attributes, Decision, Limits, Place, Query, Set, Span, StatementName};
+use crate::policy::{Attributes, Charge, Decision, Limits, Place, Query, Set, Span, StatementName};
 
+use jiff::SignedDuration;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A decision with its reasons. It holds values of the request and the job: nothing for callers.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub struct Explanation {
     /// Every statement that could matter: the guardrails, then what is attached to the caller for
     /// the project, by file and place.
     pub statements: Vec<JudgedStatement>,
+    /// The budgets that count it, in the order of the file; none if the policies do not allow it.
+    pub budgets: Vec<Counted>,
     /// How it would be allowed; `None` if it is.
     pub way: Option<Way>,
 }
@@ -65,6 +69,21 @@ pub struct Check {
     pub actual: Actual,
     /// Whether it holds.
     pub holds: Holds,
+}
+
+/// A budget that counts the delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Which of its counters.
+    pub key: String,
+    /// How many deletes fit in, over all gates.
+    pub deletes: u32,
+    /// How far it looks back.
+    pub within: SignedDuration,
+    /// How many it has counted before, where a case says so.
+    pub spent: Option<u64>,
 }
 
 /// One listed value.
@@ -109,6 +128,18 @@ impl From<Truth> for Holds {
     }
 }
 
+impl Counted {
+    fn new(it: Charge<'_>) -> Self {
+        Self {
+            name: Arc::clone(it.budget.name()),
+            key: it.key.into_owned(),
+            deletes: it.budget.deletes(),
+            within: it.budget.within(),
+            spent: None,
+        }
+    }
+}
+
 impl Set {
     /// Judges like [`Set::evaluate`] and says why. Looks at everything that could matter and for
     /// other facts that would be allowed, so it costs a great deal more.
@@ -128,7 +159,13 @@ impl Set {
         for policy in self.attached(query) {
             judge(policy, false, facts, &mut written, &mut statements);
         }
-        Explanation { decision, statements, way }
+        let budgets = match &decision {
+            Decision::Allow(_) => {
+                self.budgets.charges(query, attributes).map(Counted::new).collect()
+            }
+            Decision::Deny(_) | Decision::Indeterminate(_) => Vec::new(),
+        };
+        Explanation { decision, statements, budgets, way }
     }
 
     /// How many identity policies are attached to the caller for the project.

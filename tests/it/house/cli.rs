@@ -159,6 +159,7 @@ fn explain_shows_why_and_the_way_to_an_allow() {
         ("explain-two", "team#a pool of others from outside"),
         ("explain-ceiling", "team#a region of others"),
         ("explain-unknown", "team#nobody knows the tags"),
+        ("explain-over-budget", "team#the fifty-first of an hour"),
     ] {
         golden(name, &["explain", "--policies", TEAM, "--case", case]);
     }

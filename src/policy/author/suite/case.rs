@@ -5,8 +5,8 @@ use super::written::{Facts, Job, Stated};
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::{suggest, value, yaml};
 use crate::policy::{
-    self, Answer, Attribute, Attributes, Decision, Denial, JobFact, Method, Principal, Query, Set,
-    Sources, Span,
+    self, Answer, Attribute, Attributes, Decision, Denial, Explanation, JobFact, Method, Principal,
+    Query, Set, Sources, Span,
 };
 
 use jiff::Timestamp;
@@ -52,6 +52,17 @@ impl Case {
             }
             _ => decision,
         }
+    }
+
+    /// The same with its reasons.
+    #[must_use]
+    pub fn explain(&self, set: &Set) -> Explanation {
+        let mut res = set.explain(&self.query, &self.attributes);
+        res.decision = self.judge(set);
+        for it in &mut res.budgets {
+            it.spent = self.spent.get(&*it.name).copied();
+        }
+        res
     }
 
     /// The decision is the expected one. Where nothing is decided, nobody did, and `by` does not
