@@ -91,6 +91,7 @@ REFUSED = [
     ("lychgate", ["--set", "terminationGracePeriodSeconds=30"], "terminationGracePeriodSeconds"),
     ("lychgate", ["--set", "preStopSeconds=15"], "terminationGracePeriodSeconds"),
     ("lychgate", ["--set", "config.timeouts.drain=1m"], "terminationGracePeriodSeconds"),
+    ("lychgate", ["--set", "config.budgets.replicas=1"], "config.budgets.replicas"),
     # What the API server would refuse, after half of the rest is there.
     ("lychgate", ["--set", "service.externalTrafficPolicy=Local"], "service.externalTrafficPolicy"),
     ("lychgate", ["--set", "service.loadBalancerClass=x"], "service.loadBalancerClass"),
@@ -112,6 +113,15 @@ REFUSED = [
     ("examples/workload", ["--set", "lychgate-sidecar.gate.endpoint="], "gate.endpoint"),
     ("examples/workload", ["--set", "lychgate-sidecar.gate.endpoint=http://gate"], "endpoint"),
     ("examples/workload", ["--set", "lychgate-sidecar.images.tag=1"], "images"),
+]
+
+# What is set, and how the gates share their budgets then.
+URL = "/etc/lychgate/secrets/budgets/url"
+SHARES = [
+    ("replicas=1", {"replicas": 1}),
+    ("replicas=5", {"replicas": 5}),
+    ("config.budgets.replicas=7", {"replicas": 7}),
+    (f"config.budgets.store.postgres={URL},secrets.budgets.secretName=x", {"store": {"postgres": URL}}),
 ]
 
 
@@ -312,6 +322,15 @@ def check_readme(check, chart, accept):
     check(f"{chart}: every value is described", not bare, bare)
 
 
+def check_shares(check, helm):
+    for given, expected in SHARES:
+        arguments = ["--values", "examples/gate.yaml", "--set", given]
+        _, objects = helm.template("x", "lychgate", *arguments)
+        configs = [it["data"]["lychgate.yaml"] for it in objects if "lychgate.yaml" in it.get("data", {})]
+        shared = [yaml.safe_load(it)["budgets"] for it in configs]
+        check(f"budgets with {given}", shared and all(it == expected for it in shared), shared)
+
+
 def main():
     accept = "--accept" in sys.argv
     work, promtool, lychgate = sys.argv[-3:]
@@ -344,6 +363,7 @@ def main():
         refused = run.returncode != 0 and words in run.stderr and "nil pointer" not in run.stderr
         check(f"refused: {chart} {' '.join(arguments)}", refused, run.stderr or "accepted")
     check_hook(check, helm, lychgate, work)
+    check_shares(check, helm)
     oddities.check_oddities(check, helm, validate)
     if check.failures:
         sys.exit(f"tests/helm: FAILED: {check.failures}")

@@ -1,7 +1,13 @@
 {{- /* The configuration file; what it asks of the pod is there, or it is refused here. */}}
 {{- define "lychgate.config" -}}
 {{- include "lychgate.guard" . }}
-{{- $text := toYaml .Values.config }}
+{{- $config := deepCopy .Values.config }}
+{{- $budgets := $config.budgets | default dict }}
+{{- if not $budgets.store }}
+{{- /* Gates that count by themselves have a part each. */}}
+{{- $_ := set $config "budgets" (merge (dict) $budgets (dict "replicas" (int64 .Values.replicas))) }}
+{{- end }}
+{{- $text := toYaml $config }}
 {{- range regexFindAll "/etc/lychgate/secrets/[^/\\s]+/" $text -1 | uniq }}
 {{- $name := base . }}
 {{- if not (hasKey $.Values.secrets $name) }}
@@ -39,6 +45,10 @@
 {{- if not (hasPrefix (printf "%s/" $directory) (printf "%s/" (clean $set))) }}
 {{- fail (printf "config.%s.directory: the volume is mounted at %s, not at %q" $section $directory $set) }}
 {{- end }}
+{{- end }}
+{{- $parts := dig "budgets" "replicas" .Values.replicas .Values.config }}
+{{- if lt (int64 $parts) (int64 .Values.replicas) }}
+{{- fail (printf "config.budgets.replicas: %v gates with a part for %v each would delete more than the budgets allow; leave it away to have it follow replicas" .Values.replicas $parts) }}
 {{- end }}
 {{- $drain := dig "timeouts" "drain" "25s" .Values.config }}
 {{- $stop := addf .Values.preStopSeconds (include "lychgate.seconds" $drain) }}
