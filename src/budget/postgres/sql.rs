@@ -35,9 +35,15 @@ CREATE INDEX IF NOT EXISTS budget_units_holder ON lychgate.budget_units (holder)
 CREATE INDEX IF NOT EXISTS budget_units_leaves ON lychgate.budget_units (leaves);
 COMMIT;";
 
-/// The table is there and can be written to. Who made it need not be who uses it.
-const PROBE: &str = "SELECT has_table_privilege(to_regclass('lychgate.budget_units')::oid,
-    'SELECT,INSERT,UPDATE,DELETE')";
+/// Whether the table is there. Who made it need not be who uses it.
+const EXISTS: &str = "SELECT to_regclass('lychgate.budget_units') IS NOT NULL";
+
+/// Does nothing, which needs every right that there is need of.
+const PROBE: &str = "
+SELECT unit FROM lychgate.budget_units WHERE false;
+INSERT INTO lychgate.budget_units SELECT * FROM lychgate.budget_units WHERE false;
+UPDATE lychgate.budget_units SET unit = unit WHERE false;
+DELETE FROM lychgate.budget_units WHERE false;";
 
 /// What a commit confirms is on stable storage, whatever the server's default, and each statement
 /// sees what was committed before it.
@@ -109,13 +115,12 @@ pub(super) struct Row {
     pub(super) age: f64,
 }
 
-/// Makes the table if it is missing.
+/// Makes the table if it is missing, and tries what it is needed for.
 pub(super) async fn prepare(client: &ClientWrapper) -> Result<(), Error> {
-    let row = client.query_one(PROBE, &[]).await?;
-    match row.try_get::<_, Option<bool>>(0)? {
-        Some(true) => Ok(()),
-        Some(false) | None => client.batch_execute(SCHEMA).await,
+    if !client.query_one(EXISTS, &[]).await?.try_get::<_, bool>(0)? {
+        client.batch_execute(SCHEMA).await?;
     }
+    client.batch_execute(PROBE).await
 }
 
 /// Takes a row of each of `charges`, or says which budget has no room.

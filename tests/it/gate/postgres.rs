@@ -1,6 +1,7 @@
 //! Budgets that several gates share through a real PostgreSQL, which tests/postgres/run provides.
 
 mod load;
+mod rights;
 
 use crate::support::pki::{self, Authority};
 use crate::support::postgres::Postgres;

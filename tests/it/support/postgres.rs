@@ -52,18 +52,26 @@ impl Postgres {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut res = Self { programs, directory, port, child: None };
         let initialised = res
-            .command("initdb", &["--username=gate", "--auth=scram-sha-256", "--encoding=UTF8"])
+            .command("initdb", &["--username=admin", "--auth=scram-sha-256", "--encoding=UTF8"])
             .arg(format!("--pwfile={}", password.display()))
             .output()
             .unwrap();
         assert!(initialised.status.success(), "{initialised:?}");
         res.run().await;
+        let rights = format!(
+            "CREATE ROLE gate LOGIN PASSWORD '{PASSWORD}'; GRANT CREATE ON DATABASE postgres TO gate"
+        );
+        res.client().await.unwrap().batch_execute(&rights).await.unwrap();
         res
     }
 
-    /// What a gate's secret file holds.
+    /// What a gate's secret file holds. It may make a schema, as docs/budgets-postgres.md says.
     pub(crate) fn url(&self) -> String {
-        format!("postgres://gate:{PASSWORD}@127.0.0.1:{}/postgres", self.port)
+        self.url_of("gate", "postgres")
+    }
+
+    pub(crate) fn url_of(&self, role: &str, database: &str) -> String {
+        format!("postgres://{role}:{PASSWORD}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// Has the server speak TLS from its next start on.
@@ -79,8 +87,14 @@ impl Postgres {
         fs::write(data.join("postgresql.conf"), settings).unwrap();
     }
 
+    /// Somebody who may do everything.
     pub(crate) async fn client(&self) -> Option<Client> {
-        let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await.ok()?;
+        self.client_of("postgres").await
+    }
+
+    pub(crate) async fn client_of(&self, database: &str) -> Option<Client> {
+        let url = self.url_of("admin", database);
+        let (client, connection) = tokio_postgres::connect(&url, NoTls).await.ok()?;
         TaskTracker::new().spawn(connection);
         Some(client)
     }
