@@ -48,6 +48,8 @@ pub enum Refusal {
         text: String,
         /// The jobs that it is about, by their place.
         jobs: Vec<JobFault>,
+        /// In how many seconds it is of use to ask again, where that is known.
+        retry_after: Option<u64>,
     },
     /// The database of the budgets is away or slow.
     #[error("the budgets cannot be counted now; nothing was sent")]
@@ -327,6 +329,7 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::OverBudget { spent, .. } => spent.seconds_to_room(),
+            Self::Batch { retry_after, .. } => *retry_after,
             _ => None,
         }
     }

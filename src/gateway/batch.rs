@@ -97,6 +97,8 @@ struct Fate {
     code: u16,
     error_code: String,
     text: String,
+    /// In how many seconds it is of use to ask again, where that is known.
+    retry_after: Option<u64>,
 }
 
 impl Fate {
@@ -108,18 +110,21 @@ impl Fate {
                 let status = answer.status;
                 let error_code = answer.code().unwrap_or("Lychgate.5023").to_owned();
                 let text = format!("ModelArts answered {status}");
-                return Some(Self { code: status.as_u16() * 10, error_code, text });
+                let code = status.as_u16() * 10;
+                return Some(Self { code, error_code, text, retry_after: None });
             }
             Ok(_) => return None,
             Err(refusal) => refusal,
         };
         let error_code = format!("Lychgate.{}", refusal.code());
-        Some(Self { code: refusal.code(), error_code, text: refusal.to_string() })
+        let (code, text) = (refusal.code(), refusal.to_string());
+        Some(Self { code, error_code, text, retry_after: refusal.retry_after() })
     }
 
     fn of_another_kind() -> Self {
         let text = "`kind` is not the job's own".to_owned();
-        Self { code: 4008, error_code: "Lychgate.4008".to_owned(), text }
+        let error_code = "Lychgate.4008".to_owned();
+        Self { code: 4008, error_code, text, retry_after: None }
     }
 
     fn rank(&self) -> usize {
@@ -130,6 +135,7 @@ impl Fate {
 
 /// The answer of a batch that is not done, about the jobs that `faults` names by their place.
 fn answer(code: u16, text: &str, jobs: &[Arc<Job>], faults: Vec<(usize, Fate)>) -> Refusal {
+    let retry_after = faults.iter().filter_map(|(_, it)| it.retry_after).max();
     let faults = faults.into_iter().filter_map(|(index, Fate { error_code, text, .. })| {
         let id = jobs.get(index)?.training_job_id.clone();
         Some(JobFault { index, id, error_code, error_msg: text })
@@ -140,5 +146,5 @@ fn answer(code: u16, text: &str, jobs: &[Arc<Job>], faults: Vec<(usize, Fate)>) 
     let named = named.collect::<Vec<_>>().join("; ");
     let more = if NAMED_MAX < faults.len() { "; and more" } else { "" };
     let text = format!("{} of {} jobs {text}: {named}{more}", faults.len(), jobs.len());
-    Refusal::Batch { code, text, jobs: faults }
+    Refusal::Batch { code, text, jobs: faults, retry_after }
 }

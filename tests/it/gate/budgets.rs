@@ -97,6 +97,41 @@ async fn of_two_hundred_deletes_at_once_a_budget_of_twenty_lets_twenty_through()
     world.measures("lychgate_budgets 1").await;
 }
 
+/// All of a batch fits into a budget, or none of it.
+#[tokio::test]
+async fn a_batch_takes_a_unit_for_each_job_or_none() {
+    let world = world("budgets: [{name: per-person, per: principal, deletes: 5, within: 1h}]");
+    let world = world.start().await;
+    let batch = async |count: usize| {
+        let item = |_| json!({"kind": "job", "metadata": {"id": insert(&world)}});
+        let body = json!({"jobs": (0..count).map(item).collect::<Vec<_>>()}).to_string();
+        let head = delete_head(&world.token("alice"), "batch-delete").replacen("DELETE", "POST", 1);
+        let fields = format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let head = head.strip_suffix("\r\n").unwrap();
+        http::send(world.gate, format!("{head}{fields}").as_bytes()).await
+    };
+    let used = async |used: &str| {
+        world
+            .measures(&format!("lychgate_budget_used_ratio{{budget=\"per-person\"}} {used}"))
+            .await;
+    };
+    for (count, status, deleted, ratio) in
+        [(2, 202, 2, "0.4"), (4, 429, 2, "0.4"), (3, 202, 5, "1.0"), (1, 429, 5, "1.0")]
+    {
+        let answer = batch(count).await;
+        assert_eq!((answer.status, world.emulator.counts().delete), (status, deleted), "{count}");
+        if status == 429 {
+            assert!(is_over(&answer), "{}", answer.message());
+            let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+            assert!((3500..=3600).contains(&wait), "{wait}");
+        }
+        used(ratio).await;
+    }
+}
+
 #[tokio::test]
 async fn there_is_a_brake_where_nobody_asked_for_one() {
     let world = World::builder()
