@@ -8,7 +8,7 @@ mod account;
 mod budgets;
 
 use crate::support::process::{self, Gate};
-use crate::support::world::{PROJECT, Prepared, World, delete_head, read_ledger};
+use crate::support::world::{Issuer, PROJECT, World, delete_head, read_ledger};
 
 use self::account::Figures;
 use lychgate::clock::Clock;
@@ -74,7 +74,7 @@ async fn trial(rounds: u64, random: &mut Random, figures: &mut Figures) {
         .prepare()
         .await;
     let directory = cloud.directory.path().to_owned();
-    let clients = Clients::start(&cloud, random);
+    let clients = Clients::start(&cloud.emulator.url(), &cloud.issuer, random);
     for round in 1..=rounds {
         let mut gate = Gate::start(&directory, &[]);
         cloud.emulator.clear_faults();
@@ -131,31 +131,52 @@ fn ends_within_a_line(directory: &Path) -> bool {
     last.last().is_some_and(|it| *it != b'\n')
 }
 
+/// Every window that the cloud saw holds no more than `limit` deletes, of one caller; how many deletes
+/// there were, and how many windows held just that.
+pub(super) fn windows(cloud: &Emulator, limit: usize, within: Duration) -> (usize, usize) {
+    let requests = cloud.requests();
+    let deleted = requests.iter().filter(|it| {
+        let job = it.target.rsplit('/').next().unwrap();
+        it.operation == Operation::Delete && !cloud.exists(job)
+    });
+    let mut arrived: Vec<Instant> = deleted.map(|it| it.arrived).collect();
+    arrived.sort();
+    let mut full = 0;
+    for (last, at) in arrived.iter().enumerate() {
+        let in_window = arrived[..=last].iter().filter(|it| at.duration_since(**it) < within);
+        let count = in_window.count();
+        assert!(count <= limit, "{count} deletes within {within:?}");
+        full += usize::from(count == limit);
+    }
+    (arrived.len(), full)
+}
+
 /// Where the gate is.
 #[derive(Clone, Copy)]
-enum State {
+pub(super) enum State {
     Over,
     Starting,
     Up { round: u64, address: SocketAddr },
 }
 
 /// Who deletes, and what they were told.
-struct Clients {
-    state: watch::Sender<State>,
+pub(super) struct Clients {
+    pub(super) state: watch::Sender<State>,
     tasks: JoinSet<u64>,
     told: Arc<Mutex<BTreeMap<String, u16>>>,
 }
 
 impl Clients {
-    fn start(cloud: &Prepared, random: &mut Random) -> Self {
+    /// Begins as soon as there is a gate, which knows `issuer`, in front of the cloud at the URL `cloud`.
+    pub(super) fn start(cloud: &str, issuer: &Issuer, random: &mut Random) -> Self {
         let state = watch::Sender::new(State::Starting);
         let told = Arc::default();
         let mut tasks = JoinSet::new();
         for _ in 0..CLIENTS {
             let client = Client {
                 // What goes into the cloud, from another process's view.
-                cloud: cloud.emulator.url(),
-                tokens: ["alice", "carol"].map(|it| cloud.issuer.token(it)),
+                cloud: cloud.to_owned(),
+                tokens: ["alice", "carol"].map(|it| issuer.token(it)),
                 state: state.subscribe(),
                 random: Random(random.next()),
                 told: Arc::clone(&told),
@@ -166,7 +187,7 @@ impl Clients {
     }
 
     /// What was told, by job, and how many requests got no answer.
-    async fn finish(self) -> (BTreeMap<String, u16>, u64) {
+    pub(super) async fn finish(self) -> (BTreeMap<String, u16>, u64) {
         self.state.send_replace(State::Over);
         let untold = self.tasks.join_all().await.into_iter().sum();
         (self.told.lock().unwrap().clone(), untold)

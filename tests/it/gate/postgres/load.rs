@@ -4,27 +4,21 @@
 //! `POSTGRES_ROUNDS` says how often something is killed, `CRASH_SEED` what is drawn at random.
 
 use super::{Postgres, database, poll};
-use crate::gate::crash::{Random, exchange, put, setting};
+use crate::gate::crash::{Clients, Random, State, exchange, put, setting, windows};
 use crate::support::process::{self, Gate};
 use crate::support::world::{PROJECT, Prepared, World, delete_head, read_ledger};
 
 use lychgate::clock::Clock;
-use lychgate::emulator::{Emulator, Job, Operation};
+use lychgate::emulator::Job;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 const GATES: usize = 3;
-
-const CLIENTS_PER_GATE: usize = 2;
 
 const ROUNDS: u64 = 12;
 
@@ -47,41 +41,49 @@ async fn a_budget_holds_over_all_gates_whatever_is_killed() {
     let mut random = Random(seed);
     let worlds = worlds(&postgres).await;
     let cloud = &worlds[0].emulator;
-    let mut gates: Vec<_> = worlds.iter().map(|it| Some(start(it))).collect();
-    let clients = Clients::start(cloud, &worlds);
-    for (gate, address) in gates.iter_mut().flatten().zip(&clients.gates) {
-        address.send_replace(Some(gate.address().await));
+    let mut places = Vec::new();
+    for world in &worlds {
+        let clients = Clients::start(&cloud.url(), &world.issuer, &mut random);
+        let mut place = Place { world, clients, gate: None, lives: 0 };
+        place.start().await;
+        places.push(place);
     }
     let (mut gates_killed, mut databases_killed) = (0, 0);
     for _ in 0..rounds {
         sleep(Duration::from_millis(random.below(PAUSE_MS))).await;
+        let which = usize::try_from(random.below(GATES as u64)).unwrap();
         if random.below(2) == 0 {
-            let which = usize::try_from(random.below(GATES as u64)).unwrap();
-            clients.gates[which].send_replace(None);
-            gates[which].take().unwrap().kill();
-            let mut gate = start(&worlds[which]);
-            clients.gates[which].send_replace(Some(gate.address().await));
-            gates[which] = Some(gate);
+            places[which].start().await;
             gates_killed += 1;
         } else {
             postgres.kill(if random.below(2) == 0 { "-QUIT" } else { "-KILL" });
+            databases_killed += 1;
             sleep(ARRIVED).await;
             let before = cloud.counts().delete;
+            if random.below(3) == 0 {
+                places[which].start().await;
+                gates_killed += 1;
+            }
             sleep(Duration::from_millis(random.below(PAUSE_MS))).await;
             assert_eq!(cloud.counts().delete, before, "sent while the database was away");
             postgres.run().await;
-            databases_killed += 1;
         }
     }
-    let told = clients.finish().await;
+    let mut told = BTreeMap::<u16, u64>::new();
+    for Place { clients, gate, .. } in places {
+        // Its clients go on as long as it answers.
+        gate.unwrap().kill();
+        for status in clients.finish().await.0.into_values() {
+            *told.entry(status).or_default() += 1;
+        }
+    }
     println!(
         "postgres: {gates_killed} gates and {databases_killed} databases killed, told {told:?}"
     );
-    gates.into_iter().flatten().for_each(Gate::kill);
     let mut gates: Vec<_> = worlds.iter().map(start).collect();
     settled(&worlds).await;
-    let (deletes, fullest) = windows(cloud);
-    println!("postgres: {deletes} deletes, at most {fullest} in a window");
+    let (deletes, full) = windows(cloud, QUICK.0, Duration::from_secs(QUICK.1));
+    println!("postgres: {deletes} deletes, {full} full windows");
     ledgers_agree(&postgres, &worlds).await;
     // Nothing is left over: after a window nothing counts.
     sleep(Duration::from_secs(QUICK.1)).await;
@@ -133,50 +135,26 @@ fn start(world: &Prepared) -> Gate {
     Gate::start(world.directory.path(), &[])
 }
 
-/// Who deletes.
-struct Clients {
-    /// Where each gate is, while it is.
-    gates: Vec<watch::Sender<Option<SocketAddr>>>,
-    tasks: JoinSet<BTreeMap<u16, u64>>,
-    over: Arc<AtomicU64>,
+/// A gate and its clients.
+struct Place<'a> {
+    world: &'a Prepared,
+    clients: Clients,
+    /// Until it is killed.
+    gate: Option<Gate>,
+    lives: u64,
 }
 
-impl Clients {
-    fn start(cloud: &Emulator, worlds: &[Prepared]) -> Self {
-        let gates: Vec<_> = worlds.iter().map(|_| watch::Sender::new(None)).collect();
-        let (mut tasks, over) = (JoinSet::new(), Arc::<AtomicU64>::default());
-        for (world, gate) in worlds.iter().zip(&gates) {
-            for _ in 0..CLIENTS_PER_GATE {
-                let (url, token) = (cloud.url(), world.issuer.token("alice"));
-                let (gate, over) = (gate.subscribe(), Arc::clone(&over));
-                tasks.spawn(async move {
-                    let mut told = BTreeMap::new();
-                    while over.load(Ordering::Relaxed) == 0 {
-                        let address = *gate.borrow();
-                        let status = match address {
-                            Some(address) => delete_at(&url, address, &token).await,
-                            None => None,
-                        };
-                        match status {
-                            Some(status) => *told.entry(status).or_default() += 1,
-                            None => sleep(Duration::from_millis(10)).await,
-                        }
-                    }
-                    told
-                });
-            }
+impl Place<'_> {
+    /// Kills the gate if there is one, and starts it.
+    async fn start(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            gate.kill();
         }
-        Self { gates, tasks, over }
-    }
-
-    /// What was told, by status.
-    async fn finish(self) -> BTreeMap<u16, u64> {
-        self.over.store(1, Ordering::Relaxed);
-        let mut res = BTreeMap::new();
-        for (status, count) in self.tasks.join_all().await.into_iter().flatten() {
-            *res.entry(status).or_default() += count;
-        }
-        res
+        let mut gate = start(self.world);
+        self.lives += 1;
+        let address = gate.address().await;
+        self.clients.state.send_replace(State::Up { round: self.lives, address });
+        self.gate = Some(gate);
     }
 }
 
@@ -198,25 +176,6 @@ async fn settled(worlds: &[Prepared]) {
         })
         .await;
     }
-}
-
-/// Every window that the cloud saw holds no more than the limit.
-fn windows(cloud: &Emulator) -> (usize, usize) {
-    let requests = cloud.requests();
-    let deleted = requests.iter().filter(|it| {
-        let job = it.target.rsplit('/').next().unwrap();
-        it.operation == Operation::Delete && !cloud.exists(job)
-    });
-    let mut arrived: Vec<Instant> = deleted.map(|it| it.arrived).collect();
-    arrived.sort();
-    let within = Duration::from_secs(QUICK.1);
-    let mut fullest = 0;
-    for (last, at) in arrived.iter().enumerate() {
-        let in_window = arrived[..=last].iter().filter(|it| at.duration_since(**it) < within);
-        fullest = fullest.max(in_window.count());
-    }
-    assert!(fullest <= QUICK.0, "{fullest} deletes within {within:?}");
-    (arrived.len(), fullest)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
