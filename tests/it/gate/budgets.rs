@@ -285,6 +285,22 @@ async fn a_restart_knows_what_was_deleted() {
 }
 
 #[tokio::test]
+async fn nothing_is_deleted_while_the_database_is_away() {
+    let world = world("budgets: [{name: one, per: all, deletes: 1, within: 1h}]")
+        // Nobody listens on port 1.
+        .file("database", "postgres://gate:secret@127.0.0.1:1/gate")
+        .config("timeouts:", "budgets: {store: {postgres: database}}\ntimeouts:")
+        .start()
+        .await;
+    let answer = delete(&world, "alice").await;
+    assert_eq!(said(&answer), (503, "Lychgate.5038".to_owned()));
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!((world.emulator.counts().delete, world.records("decision").len()), (0, 0));
+    assert_eq!(world.ready().await, 503);
+    world.measures("lychgate_budget_store_up 0").await;
+}
+
+#[tokio::test]
 async fn gates_that_share_by_parts_have_a_part_each() {
     let world = world("budgets: [{name: ten, per: all, deletes: 10, within: 1h}]")
         .config("timeouts:", "budgets: {replicas: 4}\ntimeouts:")
