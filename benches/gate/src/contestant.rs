@@ -157,4 +157,3 @@ fn start(command: &mut Command) -> Child {
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
     child.unwrap_or_else(|error| panic!("{}: {error}", command.get_program().display()))
 }
-

@@ -51,6 +51,12 @@ const GUARDRAILS: [&str; 10] = [
 /// Another one, which needs one look-up.
 const LOOK_UP: &str = r#""StringEquals": {"lychgate:jobPhase": ["Running", "Pending"]}"#;
 
+/// As many as there are by default, and so wide that they never fill.
+const BUDGETS: &str = "budgets:
+  - {name: per-principal, per: principal, deletes: 100000, within: 1s}
+  - {name: per-project, per: project, deletes: 100000, within: 1s}
+";
+
 /// A record and its outcome, about.
 const GROUP_BYTES: usize = 2048;
 
@@ -95,7 +101,10 @@ impl Files {
         let binary = fs::canonicalize(binary).unwrap_or_else(|error| panic!("{binary}: {error}"));
         let res = Self { binary, disk, memory, signing };
         res.put("gate/jwks.json", &json!({ "keys": [jwk] }).to_string());
-        res.put("gate/cloud.yaml", "ak: CLOUDKEY0000000000AA\nsk: cloudSecret00000000000000000000\n");
+        res.put(
+            "gate/cloud.yaml",
+            "ak: CLOUDKEY0000000000AA\nsk: cloudSecret00000000000000000000\n",
+        );
         res
     }
 
@@ -189,10 +198,13 @@ telemetry: {{level: warn}}
                    "StringStartWith": {{"g:UserAgent": "huaweicloud-"}}"#
             );
             put(&format!("identity/p{number:05}"), "Allow", &conditions);
-            let group = if number < ATTACHED { "jobs".to_owned() } else { format!("group{number}") };
-            writeln!(attachments, "- {{to: ['group:corp/{group}'], policies: [p{number:05}]}}").unwrap();
+            let group =
+                if number < ATTACHED { "jobs".to_owned() } else { format!("group{number}") };
+            writeln!(attachments, "- {{to: ['group:corp/{group}'], policies: [p{number:05}]}}")
+                .unwrap();
         }
         self.put("gate/policies/attachments.yaml", &attachments);
+        self.put("gate/policies/budgets.yaml", BUDGETS);
     }
 
     pub(crate) fn nginx(&self) -> String {

@@ -196,14 +196,19 @@ fn report(rows: &[Row], figures: &[Vec<Figures>]) {
             of(|it| it.ready_ms),
             row.beside,
             row.aim.map_or(String::new(), |it| format!(" (aim: {it})")),
-            if OTHERS_MAX < others { format!(" [others took {others:.2} cores]") } else { String::new() },
+            if OTHERS_MAX < others {
+                format!(" [others took {others:.2} cores]")
+            } else {
+                String::new()
+            },
         );
         if row.gate.disk {
             let nginx = median(figures[0].iter().map(|it| it.p50_ms));
             let (sync, p50) = (of(|it| it.sync_ms), of(|it| it.p50_ms));
             println!(
                 "{:<20} the disk's own append and fdatasync: {sync:.2} ms; p50 beyond nginx and that: {:+.2} ms (aim: 0.10)",
-                "", p50 - nginx - sync
+                "",
+                p50 - nginx - sync
             );
         }
     }
