@@ -296,7 +296,7 @@ impl Budgets {
         attributes: &Attributes,
     ) -> Result<Unit, Refused> {
         if let Some(store) = &self.0.store {
-            let (id, charges) = store.take(budgets, query, attributes).await?;
+            let (id, charges) = Box::pin(store.take(budgets, query, attributes)).await?;
             let held = Held::Row { id, seq: None, store: store.clone() };
             return Ok(Unit { charges, held: Some(held) });
         }

@@ -171,10 +171,11 @@ pub(crate) async fn run<M: Middle>(middle: Arc<M>, mut arrival: Arrival) -> Resp
     let desk = middle.desk();
     let mut exchange = Exchange::begin(desk, &arrival);
     let span = telemetry::request_span(&exchange.request_id, exchange.trace.trace_id());
-    let judging = async {
+    // In boxes, because a future is copied as a whole each time it is handed on.
+    let judging = Box::pin(async {
         let asked = exchange.admit(desk, &mut arrival).await?;
         middle.judge(&mut exchange, (&arrival.head, &arrival.peer), asked).await
-    };
+    });
     let judged = match judging.instrument(span.clone()).await {
         Ok(judged) => judged,
         Err(refusal) => return exchange.refuse(&refusal),
@@ -183,7 +184,7 @@ pub(crate) async fn run<M: Middle>(middle: Arc<M>, mut arrival: Arrival) -> Resp
     let (tracker, give_up) = (desk.tracker.clone(), desk.give_up.clone());
     // From here on the client's connection has no say: a hang-up must not leave half a delete
     // behind, so the work has a task of its own and this one only waits.
-    let work = async move {
+    let work = Box::pin(async move {
         let done = tokio::select! {
             done = middle.carry_out(&mut exchange, judged) => Some(done),
             () = give_up.cancelled() => None,
@@ -192,7 +193,7 @@ pub(crate) async fn run<M: Middle>(middle: Arc<M>, mut arrival: Arrival) -> Resp
             Ok(reply) => exchange.answer(reply),
             Err(refusal) => exchange.refuse(&refusal),
         }
-    };
+    });
     match tracker.spawn(work.instrument(span)).await {
         Ok(response) => response,
         Err(_panicked) => refused(&Refusal::Internal, id),
@@ -368,7 +369,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn caller_request_id(headers: &HeaderMap) -> Option<String> {
-    let id = headers.get("x-request-id")?.to_str().ok()?;
+    let id = headers.get(&X_REQUEST_ID)?.to_str().ok()?;
     let printable = id.bytes().all(|it| it.is_ascii_graphic() || it == b' ');
     (printable && (1..=CALLER_REQUEST_ID_MAX).contains(&id.len())).then(|| id.to_owned())
 }

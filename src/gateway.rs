@@ -241,7 +241,7 @@ impl Gateway {
                     };
                 }
                 Err(DeleteError::Unanswered) => {
-                    return self.settle(exchange, &question, entry).await;
+                    return Box::pin(self.settle(exchange, &question, entry)).await;
                 }
                 sent => return close(entry, sent),
             }

@@ -111,7 +111,7 @@ impl Tokens {
         {
             return Ok(hit.principal);
         }
-        let verified = self.verify_anew(token, moment).await?;
+        let verified = Box::pin(self.verify_anew(token, moment)).await?;
         let principal = Arc::clone(&verified.principal);
         self.cache.insert(key, verified);
         Ok(principal)

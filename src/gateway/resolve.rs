@@ -61,8 +61,9 @@ impl Gateway {
                 break decision;
             }
             let resolver = &self.resolver;
+            // In a box, because most requests need none and would carry it about.
             let mut round =
-                resolver.look_up(upstream, (query, wanted), trace, &mut attributes).await;
+                Box::pin(resolver.look_up(upstream, (query, wanted), trace, &mut attributes)).await;
             asked = asked.union(wanted);
             look_ups.append(&mut round.look_ups);
             known_since = known_since.or(round.asked);

@@ -280,7 +280,9 @@ impl<H: Handler> ConnectionService<H> {
             metrics.head_refused(Refusal::Head(fault).code());
         }
         let body = if body.is_end_stream() { Body::empty() } else { Body::new(body) };
-        let response = handler.handle(Arrival { head, peer: self.peer.clone(), fault, body });
+        // In a box, because hyper and what catches panics hand it on by copying it.
+        let arrival = Arrival { head, peer: self.peer.clone(), fault, body };
+        let response = Box::pin(handler.handle(arrival));
         let mut response = match AssertUnwindSafe(response).catch_unwind().await {
             Ok(response) => response,
             Err(_panic) => {
