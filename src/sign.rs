@@ -24,7 +24,7 @@ pub use self::date::SdkDate;
 pub use self::explain::{Difference, Explanation, Part, Stages, explain};
 pub use self::string_to_sign::StringToSign;
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
 
 /// When the request was signed; its value is an [`SdkDate`].
@@ -35,6 +35,10 @@ pub const X_PROJECT_ID: &str = "x-project-id";
 
 /// The third part of a temporary credential.
 pub const X_SECURITY_TOKEN: &str = "x-security-token";
+
+const DATE: HeaderName = HeaderName::from_static(X_SDK_DATE);
+const PROJECT_ID: HeaderName = HeaderName::from_static(X_PROJECT_ID);
+const SECURITY_TOKEN: HeaderName = HeaderName::from_static(X_SECURITY_TOKEN);
 
 /// Stands for the hash of the body where a client sends it; its value is signed as it is.
 pub const X_SDK_CONTENT_SHA256: &str = "x-sdk-content-sha256";
@@ -171,10 +175,10 @@ pub fn sign(
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(header::HOST, value("host", request.host)?);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
-    headers.insert(X_SDK_DATE, value(X_SDK_DATE, date.as_str())?);
-    headers.insert(X_PROJECT_ID, value(X_PROJECT_ID, request.project_id)?);
+    headers.insert(DATE, value(X_SDK_DATE, date.as_str())?);
+    headers.insert(PROJECT_ID, value(X_PROJECT_ID, request.project_id)?);
     if let Some(token) = token {
-        headers.insert(X_SECURITY_TOKEN, secret(X_SECURITY_TOKEN, token)?);
+        headers.insert(SECURITY_TOKEN, secret(X_SECURITY_TOKEN, token)?);
     }
     headers.insert(header::USER_AGENT, value("user-agent", request.user_agent)?);
     headers.insert(header::AUTHORIZATION, secret("authorization", &authorization.to_string())?);

@@ -64,6 +64,8 @@ pub struct Upstream {
 struct Call<'a> {
     method: Method,
     path: String,
+    /// Of `path` at the upstream.
+    url: Option<Uri>,
     project_id: &'a str,
     traceparent: Option<HeaderValue>,
 }
@@ -160,9 +162,9 @@ impl Upstream {
         max: usize,
     ) -> (Result<LookedUp, LookUpError>, Done) {
         let started = Instant::now();
-        let url = self.url(&path);
         let traceparent = Some(running.traceparent());
-        let call = Call { method: Method::GET, path, project_id, traceparent };
+        let url = self.url(&path);
+        let call = Call { method: Method::GET, path, url, project_id, traceparent };
         let limit = self.config.lookup;
         let result = timeout(limit, self.ask(&call, max)).await;
         let result =
@@ -177,7 +179,7 @@ impl Upstream {
             }
         };
         let error = status.is_none().then_some("no_answer");
-        let done = self.done(running, url, &Ended { status, request_id, error });
+        let done = self.done(running, call.url, &Ended { status, request_id, error });
         self.metrics.request(operation, status, started.elapsed());
         (result, done)
     }
@@ -257,7 +259,8 @@ impl Upstream {
         let running = trace.start(Stage::Forward);
         let traceparent = Some(running.traceparent());
         let (path, project_id) = (job.path(), &job.project_id);
-        let call = Call { method: Method::DELETE, path, project_id, traceparent };
+        let url = self.url(&path);
+        let call = Call { method: Method::DELETE, path, url, project_id, traceparent };
         let (status, answer) = match self.send((&call, &pass), entry, trace, limits).await {
             // A status is there: the cloud has answered, and just a part of the body can be missing.
             Ok(response) => {
@@ -277,8 +280,7 @@ impl Upstream {
         self.metrics.request(Operation::Delete, status, started.elapsed());
         let request_id = answer.as_ref().ok().and_then(Answer::request_id);
         let error = answer.as_ref().err().map(DeleteError::word);
-        let url = self.url(&call.path);
-        trace.add(self.done(running, url, &Ended { status, request_id, error }));
+        trace.add(self.done(running, call.url, &Ended { status, request_id, error }));
         match answer {
             Ok(answer) if answer.refuses_key() => Err(DeleteError::KeyRefused),
             Err(DeleteError::Unusable(StatusCode::UNAUTHORIZED)) => Err(DeleteError::KeyRefused),
@@ -364,7 +366,7 @@ impl Upstream {
         let headers = sign::sign(&unsigned, credential, &self.config.algorithm, now)?;
         let mut request = Request::new(Full::default());
         *request.method_mut() = call.method.clone();
-        *request.uri_mut() = self.url(&call.path).ok_or(sign::Error::HeaderValue("path"))?;
+        *request.uri_mut() = call.url.clone().ok_or(sign::Error::HeaderValue("path"))?;
         *request.headers_mut() = headers;
         if let Some(traceparent) = &call.traceparent {
             request.headers_mut().insert(TRACEPARENT, traceparent.clone());

@@ -63,8 +63,13 @@ impl Window {
 
     /// A unit counts from `at`.
     pub(super) fn keep(&mut self, at: Timestamp, terms: Terms) {
-        let place = self.kept.partition_point(|it| *it <= at);
-        self.kept.insert(place, at);
+        // Only the past is counted in another order.
+        if self.kept.back().is_none_or(|it| *it <= at) {
+            self.kept.push_back(at);
+        } else {
+            let place = self.kept.partition_point(|it| *it <= at);
+            self.kept.insert(place, at);
+        }
         if terms.limit + BEYOND < self.kept.len() {
             self.kept.pop_front();
         }

@@ -51,7 +51,8 @@ impl Upstream {
     async fn probe(&self, project_id: &str) {
         let Some(mut pass) = self.key.probe() else { return };
         let path = Job::new(project_id, NO_JOB).path();
-        let call = Call { method: Method::GET, path, project_id, traceparent: None };
+        let url = self.url(&path);
+        let call = Call { method: Method::GET, path, url, project_id, traceparent: None };
         let started = Instant::now();
         let status = async {
             let request = self.request(&call, &pass.credential).ok()?;

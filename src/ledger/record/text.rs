@@ -48,7 +48,8 @@ impl Formatter for Inert {
     where
         W: ?Sized + io::Write,
     {
-        if fragment.bytes().all(|it| it < 0x7f) {
+        // JSON has escaped what is below U+0020; of ASCII that leaves U+007F.
+        if fragment.is_ascii() && !fragment.as_bytes().contains(&0x7f) {
             return writer.write_all(fragment.as_bytes());
         }
         let mut buffer = [0; 4];
