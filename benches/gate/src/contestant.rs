@@ -129,6 +129,11 @@ impl Contestant {
         machine::cpu(self.child.id())
     }
 
+    /// What the thread had of it that writes a gate's ledger.
+    pub(crate) fn ledger_cpu(&self) -> Duration {
+        machine::thread_cpu(self.child.id(), "ledger")
+    }
+
     pub(crate) fn memory_mb(&self) -> f64 {
         machine::memory_mb(self.child.id())
     }

@@ -22,8 +22,8 @@ use std::time::Instant;
 use std::time::SystemTime;
 use tempfile::TempDir;
 
-/// So many callers, to see what they leave in memory.
-pub(crate) const PRINCIPALS_MAX: usize = 100_000;
+/// So many tokens, to see what they leave in memory.
+pub(crate) const TOKENS_MAX: usize = 100_000;
 
 const PROJECT: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
 const JOB: &str = "3faf5c03-aaa1-4cbe-879d-24b05d997347";
@@ -48,8 +48,11 @@ const GUARDRAILS: [&str; 10] = [
     r#""StringEquals": {"g:PrincipalTag/env": "prod"}"#,
 ];
 
-/// Another one, which needs one look-up.
-const LOOK_UP: &str = r#""StringEquals": {"lychgate:jobPhase": ["Running", "Pending"]}"#;
+/// Others, each of which needs a look-up.
+const LOOK_UPS: [(&str, &str); 2] = [
+    ("phase", r#""StringEquals": {"lychgate:jobPhase": ["Running", "Pending"]}"#),
+    ("protected", r#""StringEquals": {"g:ResourceTag/protected": "true"}"#),
+];
 
 /// As many as there are by default, and so wide that they never fill.
 const BUDGETS: &str = "budgets:
@@ -68,8 +71,8 @@ pub(crate) struct Gate {
     pub(crate) cores: usize,
     /// The ledger is on a disk.
     pub(crate) disk: bool,
-    /// A guardrail asks for the job's details.
-    pub(crate) look_up: bool,
+    /// Guardrails ask for the job's details, and for its tags.
+    pub(crate) look_ups: usize,
     /// Identity policies, [`ATTACHED`] of them to every caller.
     pub(crate) policies: usize,
     /// How many callers take turns.
@@ -78,7 +81,7 @@ pub(crate) struct Gate {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { cores: 1, disk: false, look_up: false, policies: 10, principals: 1 }
+        Self { cores: 1, disk: false, look_ups: 0, policies: 10, principals: 1 }
     }
 }
 
@@ -118,14 +121,14 @@ impl Files {
         path
     }
 
-    /// Deletes by so many callers, ready to send.
-    pub(crate) fn heads(&self, principals: usize) -> Arc<[Vec<u8>]> {
+    /// Deletes with so many tokens of so many callers, ready to send.
+    pub(crate) fn heads(&self, tokens: usize, principals: usize) -> Arc<[Vec<u8>]> {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
         let part = |it: &Value| BASE64URL_NOPAD.encode(it.to_string().as_bytes());
         let header = part(&json!({"alg": "EdDSA", "typ": "JWT", "kid": "bench"}));
         let head = |number| {
             let claims = json!({
-                "iss": ISSUER, "aud": AUDIENCE, "sub": format!("user{number}"),
+                "iss": ISSUER, "aud": AUDIENCE, "sub": format!("user{}", number % principals), "jti": format!("{number:08}"),
                 "groups": ["jobs", "ml"], "team": "vision", "iat": now, "exp": now + 3600,
             });
             let signed = format!("{header}.{}", part(&claims));
@@ -136,7 +139,7 @@ impl Files {
             )
             .into_bytes()
         };
-        (0..principals).map(head).collect()
+        (0..tokens).map(head).collect()
     }
 
     /// Writes the files of a gate with an empty ledger. Returns the configuration.
@@ -187,8 +190,8 @@ telemetry: {{level: warn}}
         for (number, conditions) in GUARDRAILS.iter().enumerate() {
             put(&format!("guardrails/g{number}"), "Deny", conditions);
         }
-        if gate.look_up {
-            put("guardrails/phase", "Deny", LOOK_UP);
+        for (name, conditions) in LOOK_UPS.iter().take(gate.look_ups) {
+            put(&format!("guardrails/{name}"), "Deny", conditions);
         }
         let mut attachments = String::new();
         for number in 0..gate.policies {
@@ -231,10 +234,12 @@ telemetry: {{level: warn}}
             "status": {"phase": "Completed"},
             "spec": {"resource": {"pool_id": "pool-vision-1", "node_count": 1}},
         });
+        let tags = json!({ "tags": [] });
         nginx(&format!(
             "server {{
     listen {CLOUD};
     default_type application/json;
+    location ~ /tags$ {{ return 200 '{tags}'; }}
     location / {{
       if ($request_method = GET) {{ return 200 '{details}'; }}
       return 202 '{{}}';

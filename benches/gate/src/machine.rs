@@ -94,6 +94,15 @@ pub(crate) fn cpu(root: u32) -> Duration {
     tree(root).iter().map(|it| TICK * (it.field(14) + it.field(15))).sum()
 }
 
+/// The CPU time of the threads of `process` that are called `name`.
+pub(crate) fn thread_cpu(process: u32, name: &str) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
+    let stats = threads.filter_map(|it| fs::read_to_string(it.ok()?.path().join("stat")).ok());
+    let name = format!("({name})");
+    let named = stats.filter(|it| it.contains(&name)).map(|it| Stat::parse(process, &it));
+    named.map(|it| TICK * (it.field(14) + it.field(15))).sum()
+}
+
 /// The resident memory of the process `root` and its children, in MB.
 pub(crate) fn memory_mb(root: u32) -> f64 {
     let kib = |pid: u32| {
@@ -113,6 +122,11 @@ struct Stat {
 }
 
 impl Stat {
+    fn parse(pid: u32, text: &str) -> Self {
+        let (_, rest) = text.rsplit_once(") ").unwrap();
+        Self { pid, rest: rest.split_ascii_whitespace().map(str::to_owned).collect() }
+    }
+
     /// By its number in proc(5).
     fn field(&self, number: usize) -> u32 {
         self.rest.get(number - 3).and_then(|it| it.parse().ok()).unwrap_or(0)
@@ -128,8 +142,7 @@ fn tree(root: u32) -> Vec<Stat> {
         };
         // It may be gone by now.
         let Ok(text) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        let (_, rest) = text.rsplit_once(") ").unwrap();
-        let stat = Stat { pid, rest: rest.split_ascii_whitespace().map(str::to_owned).collect() };
+        let stat = Stat::parse(pid, &text);
         if pid == root {
             res.push(stat);
         } else {

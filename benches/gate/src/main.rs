@@ -21,9 +21,10 @@ use machine::Cores;
 use machine::Usage;
 use std::process::ExitCode;
 use std::time::Duration;
+use std::time::Instant;
 
 /// How often each row is measured.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// Of a measurement with as many requests as go through, after a quarter of it to warm up.
 const CLOSED: Duration = Duration::from_millis(2000);
@@ -40,6 +41,9 @@ const CONNECTIONS: usize = 32;
 /// The share of one core that others may take before a figure is marked.
 const OTHERS_MAX: f64 = 0.05;
 
+/// The row whose throughput is compared with one core's.
+const TWO_CORES: &str = "… two cores";
+
 /// One row of the table.
 struct Row {
     name: &'static str,
@@ -50,6 +54,8 @@ struct Row {
     open: bool,
     /// Whose cost this one's is compared with.
     beside: &'static str,
+    /// Whose cost is taken off before: what is compared is what it adds.
+    beyond: Option<&'static str>,
     /// The most that it should cost of that.
     aim: Option<f64>,
 }
@@ -57,6 +63,8 @@ struct Row {
 /// What a row measured in one round.
 struct Figures {
     cpu_us: f64,
+    /// The part of it in the ledger's thread, of which there is one.
+    ledger_us: f64,
     per_second: f64,
     p50_ms: f64,
     p99_ms: f64,
@@ -74,21 +82,27 @@ fn rows() -> Vec<Row> {
         connections: CONNECTIONS,
         open: true,
         beside,
+        beyond: None,
         aim,
     };
     let gate = |name, beside, aim, gate| Row { gate, ..row(name, Kind::Gate, beside, aim) };
     let grown = |name, aim, it| Row { open: false, ..gate(name, "gate, tmpfs", aim, it) };
+    let looks_up = |name, beyond, look_ups| Row {
+        beyond: Some(beyond),
+        ..gate(name, "nginx, blind", Some(1.2), Gate { look_ups, ..Gate::default() })
+    };
     vec![
         row("nginx, blind", Kind::Nginx, "nginx, blind", None),
         row("haproxy, blind", Kind::Haproxy, "nginx, blind", None),
         row("hyper, blind", Kind::Hyper, "nginx, blind", None),
         gate("gate, tmpfs", "nginx, blind", Some(2.5), Gate::default()),
         gate("gate, disk", "nginx, blind", Some(3.0), Gate { disk: true, ..Gate::default() }),
-        gate("… one look-up", "nginx, blind", Some(3.7), Gate { look_up: true, ..Gate::default() }),
+        looks_up("… one look-up", "gate, tmpfs", 1),
+        looks_up("… two look-ups", "… one look-up", 2),
         grown("… 10 000 policies", Some(1.2), Gate { policies: 10_000, ..Gate::default() }),
         grown("… 1 000 principals", Some(1.2), Gate { principals: 1_000, ..Gate::default() }),
         Row { connections: 1_000, ..grown("… 1 000 connections", Some(1.2), Gate::default()) },
-        grown("… two cores", None, Gate { cores: 2, ..Gate::default() }),
+        grown(TWO_CORES, None, Gate { cores: 2, ..Gate::default() }),
     ]
 }
 
@@ -108,6 +122,7 @@ fn main() -> ExitCode {
         eprintln!("gate: {message}");
         return ExitCode::FAILURE;
     }
+    let started = Instant::now();
     let cores = Cores::assign();
     println!("{cores}");
     let files = Files::new(binary);
@@ -126,6 +141,7 @@ fn main() -> ExitCode {
     }
     report(&rows, &figures);
     memory(&files, &cores);
+    println!("all of it took {} s", started.elapsed().as_secs());
     ExitCode::SUCCESS
 }
 
@@ -133,15 +149,19 @@ fn measure(row: &Row, files: &Files, cores: &Cores) -> Figures {
     let sync_ms = if row.gate.disk { files.sync_ms() } else { 0.0 };
     let contestant = Contestant::start(row.kind, &row.gate, files, cores);
     let idle_mb = contestant.memory_mb();
-    let load = Load { heads: files.heads(row.gate.principals), connections: row.connections };
-    let (mut cpu_us, mut per_second, mut others) = (0.0, 0.0, 0.0);
+    let load = Load {
+        heads: files.heads(row.gate.principals, row.gate.principals),
+        connections: row.connections,
+    };
+    let (mut cpu_us, mut ledger_us, mut per_second, mut others) = (0.0, 0.0, 0.0, 0.0);
     load.closed(CLOSED, |answers| {
-        let before = (answers(), Usage::now(), contestant.cpu());
+        let before = (answers(), Usage::now(), contestant.cpu(), contestant.ledger_cpu());
         std::thread::sleep(CLOSED);
-        let after = (answers(), Usage::now(), contestant.cpu());
+        let after = (answers(), Usage::now(), contestant.cpu(), contestant.ledger_cpu());
         let requests = (after.0 - before.0) as f64;
         let spent = after.1.since(&before.1);
         cpu_us = (after.2 - before.2).as_secs_f64() * 1e6 / requests;
+        ledger_us = (after.3 - before.3).as_secs_f64() * 1e6 / requests;
         per_second = requests / spent.wall.as_secs_f64();
         others = spent.others;
     });
@@ -149,6 +169,7 @@ fn measure(row: &Row, files: &Files, cores: &Cores) -> Figures {
     let [p50_ms, p99_ms] = [50, 99].map(|it| percentile(&times, it));
     Figures {
         cpu_us,
+        ledger_us,
         per_second,
         p50_ms,
         p99_ms,
@@ -176,17 +197,20 @@ fn report(rows: &[Row], figures: &[Vec<Figures>]) {
         "{:<20} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8}  {}",
         "", "CPU µs", "requests/s", "p50 ms", "p99 ms", "idle MB", "ready ms", "CPU beside"
     );
+    let of_row = |name: &str| &figures[rows.iter().position(|it| it.name == name).unwrap()];
     let mut busy = false;
     for (row, own) in rows.iter().zip(figures) {
         let of = |what: fn(&Figures) -> f64| median(own.iter().map(what));
-        let other = rows.iter().position(|it| it.name == row.beside).unwrap();
-        let ratio =
-            median(own.iter().zip(&figures[other]).map(|(own, other)| own.cpu_us / other.cpu_us));
+        let ratio = |round: usize| {
+            let beyond = row.beyond.map_or(0.0, |it| of_row(it)[round].cpu_us);
+            (own[round].cpu_us - beyond) / of_row(row.beside)[round].cpu_us
+        };
+        let ratio = median((0..own.len()).map(ratio));
         let others = own.iter().map(|it| it.others).fold(0.0, f64::max);
         busy |= OTHERS_MAX < others;
         let time = |ms: f64| if row.open { format!("{ms:.2}") } else { "-".to_owned() };
         println!(
-            "{:<20} {:>8.1} {:>10.0} {:>8} {:>8} {:>8.1} {:>8.0}  {ratio:.2} × {}{}{}",
+            "{:<20} {:>8.1} {:>10.0} {:>8} {:>8} {:>8.1} {:>8.0}  {}{ratio:.2} × {}{}{}",
             row.name,
             of(|it| it.cpu_us),
             of(|it| it.per_second),
@@ -194,40 +218,68 @@ fn report(rows: &[Row], figures: &[Vec<Figures>]) {
             time(of(|it| it.p99_ms)),
             of(|it| it.idle_mb),
             of(|it| it.ready_ms),
+            if row.beyond.is_some() { "adds " } else { "" },
             row.beside,
-            row.aim.map_or(String::new(), |it| format!(" (aim: {it})")),
+            row.aim.map_or(String::new(), |it| format!(" ({})", judged(ratio <= it, it))),
             if OTHERS_MAX < others {
-                format!(" [others took {others:.2} cores]")
+                format!(" [others {others:.2} cores]")
             } else {
                 String::new()
             },
         );
-        if row.gate.disk {
-            let nginx = median(figures[0].iter().map(|it| it.p50_ms));
-            let (sync, p50) = (of(|it| it.sync_ms), of(|it| it.p50_ms));
-            println!(
-                "{:<20} the disk's own append and fdatasync: {sync:.2} ms; p50 beyond nginx and that: {:+.2} ms (aim: 0.10)",
-                "",
-                p50 - nginx - sync
-            );
-        }
     }
+    aims(&of_row);
     if busy {
         println!("the machine was too busy: rows with [others] say little; run it again");
     }
 }
 
-/// What many callers leave in memory.
-fn memory(files: &Files, cores: &Cores) {
-    let gate = Gate { principals: files::PRINCIPALS_MAX, ..Gate::default() };
-    let contestant = Contestant::start(Kind::Gate, &gate, files, cores);
-    let idle = contestant.memory_mb();
-    let heads = files.heads(gate.principals);
-    let load = Load { heads, connections: CONNECTIONS };
-    load.each_once();
-    let after = contestant.memory_mb();
+/// What is asked for beside the CPU time of a row.
+fn aims<'a>(of_row: &impl Fn(&str) -> &'a Vec<Figures>) {
+    let of = |row: &str, what: fn(&Figures) -> f64| median(of_row(row).iter().map(what));
+    let [idle, ready] = [of("gate, tmpfs", |it| it.idle_mb), of("gate, tmpfs", |it| it.ready_ms)];
+    println!("idle: {idle:.1} MB ({})", judged(idle <= 15.0, 15.0));
+    println!("ready after {ready:.0} ms ({})", judged(ready <= 100.0, 100.0));
+    let (p50, nginx) = (of("gate, disk", |it| it.p50_ms), of("nginx, blind", |it| it.p50_ms));
+    let sync = of("gate, disk", |it| it.sync_ms);
+    let more = p50 - nginx - sync;
     println!(
-        "memory: {idle:.1} MB idle, {after:.1} MB after {} tokens of as many principals",
-        gate.principals
+        "p50 on disk: nginx's {nginx:.2} ms + {sync:.2} ms for an append and fdatasync {more:+.2} ms ({})",
+        judged(more <= 0.1, 0.1)
     );
+    let [one, two] = ["gate, tmpfs", TWO_CORES].map(|it| of(it, |it| it.cpu_us));
+    let gain = 2.0 * one / two;
+    println!(
+        "two cores: {gain:.2} times the requests, by the CPU time of each (aim: at least 1.7, {})",
+        word(1.7 <= gain)
+    );
+    let ledger = of(TWO_CORES, |it| it.ledger_us);
+    println!(
+        "any cores: at most {:.0} requests/s, the ledger's thread takes {ledger:.1} µs",
+        1e6 / ledger
+    );
+}
+
+fn judged(holds: bool, aim: f64) -> String {
+    format!("aim: at most {aim}, {}", word(holds))
+}
+
+fn word(holds: bool) -> &'static str {
+    if holds { "holds" } else { "missed" }
+}
+
+/// What many callers, and many tokens of one, leave in memory.
+fn memory(files: &Files, cores: &Cores) {
+    for principals in [1, files::TOKENS_MAX] {
+        let gate = Gate { principals, ..Gate::default() };
+        let contestant = Contestant::start(Kind::Gate, &gate, files, cores);
+        let idle = contestant.memory_mb();
+        let heads = files.heads(files::TOKENS_MAX, principals);
+        Load { heads, connections: CONNECTIONS }.each_once();
+        let after = contestant.memory_mb();
+        println!(
+            "memory: {idle:.1} MB idle, {after:.1} MB after {} tokens of {principals} principals",
+            files::TOKENS_MAX
+        );
+    }
 }
