@@ -16,7 +16,7 @@ use lychgate::ledger::record::{LookUp, LookUpResult, Source};
 use lychgate::ledger::{self, Judged, Recorded};
 use lychgate::metrics::Metrics;
 use lychgate::policy::{
-    Attribute, Attributes, Files, Job, Limits, Method, Principal, Query, Set, Sources,
+    Action, Attribute, Attributes, Files, Job, Limits, Method, Principal, Query, Set, Sources,
 };
 use lychgate::replay::{Options, Replay};
 use std::collections::BTreeMap;
@@ -150,6 +150,7 @@ fn query(number: u64) -> Query {
     let groups = ["ml-research".to_owned(), "all".to_owned()];
     Query {
         principal: Arc::new(Principal::new("corp", name, groups, tags, Method::Jwt)),
+        action: Action::Delete,
         job: Arc::new(Job::new(
             "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
             format!("3faf5c03-aaa1-4cbe-879d-{number:012x}"),

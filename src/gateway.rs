@@ -31,7 +31,7 @@ use crate::exchange::{
 };
 use crate::ledger::{self, Ending, Entry, Ledger, Outcome, Recorded, Undecided, record};
 use crate::metrics::AuthMethod;
-use crate::policy::{Denial, Job, Method, Permit, Principal, Query};
+use crate::policy::{Action, Denial, Job, Method, Permit, Principal, Query};
 use crate::reload::Policies;
 use crate::sign;
 use crate::telemetry::Stage;
@@ -254,6 +254,7 @@ impl Gateway {
         let named = self.settings.named_denials;
         Refusal::Denied(Box::new(Denied {
             principal: query.principal.id().to_owned(),
+            action: query.action,
             resource: query.urn(),
             named,
             came_with: named.then(|| CameWith {
@@ -356,9 +357,13 @@ impl Middle for Gateway {
         let policies = policies.current().ok_or(Refusal::NoPolicies)?;
         let trusted = &self.settings.trusted_proxies;
         let (source_ip, secure_transport) = source::source(peer, &head.headers, trusted);
-        let question = |job: &Arc<Job>, place| {
+        let question = |job: &Arc<Job>, place: Option<_>| {
             let query = Query {
                 principal: Arc::clone(&principal),
+                action: match place {
+                    Some(_) => Action::BatchDelete,
+                    None => Action::Delete,
+                },
                 job: Arc::clone(job),
                 region: upstream.config().region.clone(),
                 account: upstream.config().account.clone(),
@@ -472,6 +477,7 @@ fn close(entry: Entry, sent: Result<Answer, DeleteError>) -> Result<Reply, Refus
         }
         Err(DeleteError::BreakerOpen) => (Ending::NotSent.into(), Err(Refusal::CloudRefusesKey)),
         Err(DeleteError::Connect) => (Ending::NotSent.into(), Err(Refusal::Connect)),
+        Err(DeleteError::NotPermitted) => (Ending::NotSent.into(), Err(Refusal::Internal)),
         Err(DeleteError::NoCredential) => (Ending::NotSent.into(), Err(Refusal::NoCloudCredential)),
         Err(DeleteError::NotInTime | DeleteError::Stale) => {
             (Ending::NotSent.into(), Err(Refusal::NothingSent))

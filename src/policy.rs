@@ -26,14 +26,11 @@ pub use self::diff::{
 pub use self::engine::attributes::{Attribute, Attributes, Held, JobFact, Sources};
 pub use self::engine::decision::{Answer, Decision, Denial, Doubt, Permit, Reason, StatementName};
 pub use self::engine::principal::{Method, Principal};
-pub use self::engine::query::{Job, Query};
+pub use self::engine::query::{Action, Job, Query};
 pub use self::engine::set::{Compiled, Place, Set};
 pub use self::language::diagnostic::{Code, Diagnostic, Severity, Span};
 pub use self::language::files::Files;
 pub use self::language::limits::Limits;
-
-/// The one action that the gate judges.
-pub const ACTION: &str = "modelarts:trainJob:delete";
 
 #[cfg(test)]
 mod tests;

@@ -250,7 +250,7 @@ impl Upstream {
         fresh_until: Option<Instant>,
         trace: &Trace,
     ) -> Result<Answer, DeleteError> {
-        let job = permit.spend();
+        let job = permit.spend().ok_or(DeleteError::NotPermitted)?;
         let started = Instant::now();
         let limits = Limits { fresh_until, deadline: started + self.config.request };
         let mut pass = timeout_at(limits.leave_by(), self.key.admit())

@@ -2,7 +2,7 @@
 //! user; and the questions of its last user, each with its answer.
 
 use lychgate::policy::{
-    Attribute, Attributes, Decision, Files, Job, Limits, Method, Principal, Query, Set,
+    Action, Attribute, Attributes, Decision, Files, Job, Limits, Method, Principal, Query, Set,
 };
 
 use std::collections::BTreeMap;
@@ -112,6 +112,7 @@ pub(crate) fn query(size: usize) -> Query {
     let principal = Principal::new("corp", &name, groups, map(&[("team", TEAM)]), Method::Jwt);
     Query {
         principal: Arc::new(principal),
+        action: Action::Delete,
         job: Job::new(PROJECT, JOB).into(),
         region: REGION.to_owned(),
         account: ACCOUNT.to_owned(),

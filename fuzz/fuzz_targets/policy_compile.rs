@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lychgate::policy::{Attribute, Attributes, Decision, Files, Job, Limits, Method, Principal, Query, Set, Severity, render};
+use lychgate::policy::{Action, Attribute, Attributes, Decision, Files, Job, Limits, Method, Principal, Query, Set, Severity, render};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,6 +46,7 @@ fn query(name: &str) -> Query {
     let groups = ["g".to_owned(), name.to_owned()];
     Query {
         principal: Arc::new(Principal::new("s", name, groups, tags, Method::Jwt)),
+        action: Action::Delete,
         job: Job::new("p", "3faf5c03-aaa1-4cbe-879d-24b05d997347").into(),
         region: "r".to_owned(),
         account: "1".to_owned(),

@@ -1,7 +1,7 @@
 //! Units from taking to leaving, also while another version comes into force.
 
 use super::*;
-use crate::policy::{Attribute, Files, Job, Limits, Method, Principal, Set};
+use crate::policy::{Action, Attribute, Files, Job, Limits, Method, Principal, Set};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,6 +30,7 @@ fn query(name: &str, project: &str) -> Query {
     let principal = Principal::new("corp", name, [], BTreeMap::new(), Method::Jwt);
     Query {
         principal: Arc::new(principal),
+        action: Action::Delete,
         job: Arc::new(Job::new(project, "j")),
         region: "r".to_owned(),
         account: "a".to_owned(),

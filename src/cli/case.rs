@@ -1,6 +1,6 @@
 //! A request and its answer as a case of a suite.
 
-use crate::policy::{Answer, Attribute, Attributes, JobFact, Query};
+use crate::policy::{Action, Answer, Attribute, Attributes, JobFact, Query};
 
 use serde_json::{Map, Value, json};
 
@@ -21,6 +21,9 @@ pub(super) fn text(
         "tags": principal.tags(), "method": principal.method().as_str(),
     });
     let mut request = Fields::default();
+    if query.action != Action::Delete {
+        request.known("action", json!(query.action));
+    }
     request.known("project", json!(query.job.project_id));
     request.known("job", json!(query.job.training_job_id));
     request.known("region", json!(query.region));

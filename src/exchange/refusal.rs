@@ -2,8 +2,7 @@
 
 use crate::authn;
 use crate::budget::Spent;
-use crate::policy;
-use crate::policy::{Denial, Reason};
+use crate::policy::{Action, Denial, Reason};
 use crate::route;
 
 use http::StatusCode;
@@ -364,13 +363,15 @@ fn sentence(help: Option<&str>) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{principal}` may not perform `{}` on `{resource}`: {}{}",
-    policy::ACTION,
+    self.action,
     self.reason(),
     sentence(help.as_deref())
 )]
 pub struct Denied {
     /// Who asked, such as `corp/alice`.
     pub principal: String,
+    /// For what.
+    pub action: Action,
     /// The job's URN.
     pub resource: String,
     /// Why.

@@ -66,6 +66,7 @@ pub(super) fn query(user_agent: &str) -> policy::Query {
     let principal = policy::Principal::new("corp", "alice", [], BTreeMap::new(), method);
     policy::Query {
         principal: Arc::new(principal),
+        action: policy::Action::Delete,
         job: policy::Job::new("0a1b2c", "3faf5c03-aaa1-4cbe-879d-24b05d997347").into(),
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),

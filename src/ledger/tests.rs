@@ -158,7 +158,7 @@ fn decision(request_id: &str, result: Answer) -> Body<'_> {
         project: "0a1b2c".into(),
         job: "3faf5c03-aaa1-4cbe-879d-24b05d997347".into(),
         upstream: "bj4".into(),
-        action: policy::ACTION.into(),
+        action: policy::Action::Delete,
         resource: "".into(),
         context: Context {
             region: "".into(),
@@ -329,6 +329,7 @@ fn question(group: &str, name: &str) -> policy::Query {
     let principal = policy::Principal::new("corp", name, [group.to_owned()], tags, method);
     policy::Query {
         principal: Arc::new(principal),
+        action: policy::Action::Delete,
         job: policy::Job::new(
             "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
             "3faf5c03-aaa1-4cbe-879d-24b05d997347",

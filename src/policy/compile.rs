@@ -85,19 +85,19 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
             Place::Guardrail => {
                 let read = document::read(bytes, limits, &mut findings);
                 has_ceiling |= read.statements.iter().any(|it| it.effect == Effect::Allow);
-                let (policy, live) = statements::compile(document, &read, &mut findings);
+                let (policy, actions) = statements::compile(document, &read, &mut findings);
                 guardrails.denies.extend(policy.denies);
                 guardrails.allows.extend(policy.allows);
-                sources.push(Source { path, scope: Scope::Guardrail, document: read, live });
+                sources.push(Source { path, scope: Scope::Guardrail, document: read, actions });
             }
             Place::Identity(stem) => {
                 let read = document::read(bytes, limits, &mut findings);
-                let (policy, live) = statements::compile(document, &read, &mut findings);
+                let (policy, actions) = statements::compile(document, &read, &mut findings);
                 let number = u32::try_from(identity.len()).unwrap_or(u32::MAX);
                 numbers.insert(stem, number);
                 identity.push(policy);
                 let scope = Scope::Identity(number);
-                sources.push(Source { path, scope, document: read, live });
+                sources.push(Source { path, scope, document: read, actions });
             }
             Place::Unknown => findings.hint(
                 Code::UnknownFile,

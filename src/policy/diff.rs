@@ -31,7 +31,7 @@ use self::encode::{Encoded, Model, Side};
 use self::point::Point;
 use self::search::{Budget, Exhausted, Literal};
 use crate::policy::engine::decision;
-use crate::policy::{Answer, Attributes, Decision, Query, Set};
+use crate::policy::{Action, Answer, Attributes, Decision, Query, Set};
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -227,7 +227,27 @@ impl Comparison {
         budget: &mut Budget<'_>,
     ) -> Result<(), Exhausted> {
         budget.begin()?;
-        let mut model = Model::new(&[old, new], budget)?;
+        let mut asked = Vec::new();
+        for action in Action::ALL {
+            // Whatever the same statements are about is answered alike.
+            let about = [old, new].map(|it| it.about(action).collect::<Vec<_>>());
+            if self.disagreement.is_none() && !asked.contains(&about) {
+                asked.push(about);
+                self.compare_for(action, [old, new], shifts, budget)?;
+            }
+        }
+        self.differences.sort_by_key(|it| it.shift);
+        Ok(())
+    }
+
+    fn compare_for(
+        &mut self,
+        action: Action,
+        [old, new]: [&Set; 2],
+        shifts: &[Shift],
+        budget: &mut Budget<'_>,
+    ) -> Result<(), Exhausted> {
+        let mut model = Model::new(action, &[old, new], budget)?;
         let sides = [model.side(old, budget)?, model.side(new, budget)?];
         let sides = sides.map(|it| Answers::new(&mut model, it));
         for shift in shifts {
@@ -334,8 +354,12 @@ impl Hunt<'_> {
     fn run(&mut self, res: &mut Comparison, budget: &mut Budget<'_>) -> Result<(), Exhausted> {
         let changed = self.changed();
         let sure = !self.model.unsure;
-        // What has been found, and what has been put aside.
-        let (mut done, mut found, mut aside) = (Vec::new(), Vec::new(), 0);
+        // What has been found, for other actions too, and what has been put aside.
+        let of_kind = res.differences.iter().filter(|it| it.shift == self.shift);
+        let mut found: Vec<_> = of_kind.map(|it| it.cause.clone()).collect();
+        let by: Vec<_> = found.iter().filter_map(|it| self.by(it)).collect();
+        let mut done: Vec<_> = by.into_iter().map(|it| !it).collect();
+        let mut aside = 0;
         while self
             .model
             .circuit
@@ -373,20 +397,8 @@ impl Hunt<'_> {
             };
             res.differences.push(it);
             found.push(cause.clone());
-            let circuit = &mut self.model.circuit;
-            let [old, new] = self.sides;
-            let by = match &cause {
-                Cause::Old(it) => old.by(circuit, it),
-                Cause::New(it) => new.by(circuit, it),
-            };
-            // An Allow is the cause only where no Deny is.
-            let by = by.map(|it| match (shift, &cause) {
-                (Shift::Gained, Cause::New(_)) => circuit.all([it, old.undenied]),
-                (Shift::Revoked, Cause::Old(_)) => circuit.all([it, new.undenied]),
-                _ => it,
-            });
             // The same cause again would never end.
-            match by {
+            match self.by(&cause) {
                 Some(it) if !done.contains(&!it) => done.push(!it),
                 _ => {
                     res.disagreement = Some(self.contradiction());
@@ -402,6 +414,22 @@ impl Hunt<'_> {
         res.undecided.sort();
         res.undecided.dedup();
         Ok(())
+    }
+
+    /// This is the cause.
+    fn by(&mut self, cause: &Cause) -> Option<Literal> {
+        let circuit = &mut self.model.circuit;
+        let [old, new] = self.sides;
+        let by = match cause {
+            Cause::Old(it) => old.by(circuit, it),
+            Cause::New(it) => new.by(circuit, it),
+        };
+        // An Allow is the cause only where no Deny is.
+        by.map(|it| match (self.shift, cause) {
+            (Shift::Gained, Cause::New(_)) => circuit.all([it, old.undenied]),
+            (Shift::Revoked, Cause::Old(_)) => circuit.all([it, new.undenied]),
+            _ => it,
+        })
     }
 
     /// The answers differ in this way.

@@ -5,8 +5,8 @@ mod conditions;
 mod decisions;
 
 use crate::policy::{
-    Attribute, Attributes, Decision, Diagnostic, Files, Job, Limits, Method, Principal, Query,
-    Reason, Set, Severity,
+    Action, Attribute, Attributes, Decision, Diagnostic, Files, Job, Limits, Method, Principal,
+    Query, Reason, Set, Severity,
 };
 
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ fn query() -> Query {
     let groups = ["ml".to_owned(), "ops".to_owned()];
     Query {
         principal: Arc::new(Principal::new("corp", "alice", groups, tags, Method::Jwt)),
+        action: Action::Delete,
         job: Job::new("p1", JOB).into(),
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),

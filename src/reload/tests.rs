@@ -2,7 +2,7 @@
 
 use super::*;
 
-use crate::policy::{Attributes, Decision, Job, Method, Principal, Query};
+use crate::policy::{Action, Attributes, Decision, Job, Method, Principal, Query};
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -149,6 +149,7 @@ fn decider(set: &Set) -> String {
     let caller = Principal::new("corp", "alice", [], BTreeMap::new(), Method::Jwt);
     let query = Query {
         principal: Arc::new(caller),
+        action: Action::Delete,
         job: Job::new("p", "3faf5c03-aaa1-4cbe-879d-24b05d997347").into(),
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::ledger::record::{LookUp, LookUpResult, Shadow, ShadowError, Source};
 use crate::ledger::{self, Judged, Ledger, Recorded};
 use crate::metrics::Metrics;
-use crate::policy::{Attribute, Files, Job, Limits, Method, Principal, Query};
+use crate::policy::{Action, Attribute, Files, Job, Limits, Method, Principal, Query};
 
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -44,6 +44,7 @@ fn query(name: &str) -> Query {
     let groups = ["ml".to_owned()];
     Query {
         principal: Arc::new(Principal::new("corp", name, groups, BTreeMap::new(), Method::Jwt)),
+        action: Action::Delete,
         job: Arc::new(Job::new("0a1b2c", "3faf5c03-aaa1-4cbe-879d-24b05d997347")),
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),

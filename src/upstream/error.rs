@@ -39,6 +39,9 @@ pub enum DeleteError {
     /// Nothing was sent: there is no credential to sign with.
     #[error("no credential for the cloud")]
     NoCredential,
+    /// Nothing was sent: the permit is for something else.
+    #[error("not permitted")]
+    NotPermitted,
     /// Nothing was sent: no connection in time.
     #[error("no connection in time")]
     NotInTime,
@@ -61,6 +64,7 @@ impl DeleteError {
             Self::Connect => "connect",
             Self::KeyRefused => "key_refused",
             Self::NoCredential => "no_credential",
+            Self::NotPermitted => "not_permitted",
             Self::NotInTime => "connect_timeout",
             Self::Stale => "stale",
             Self::Unanswered => "no_answer",

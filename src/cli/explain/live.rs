@@ -5,7 +5,7 @@ use crate::attributes::{Resolver, Unknown};
 use crate::clock::Clock;
 use crate::config::Gate;
 use crate::metrics::Metrics;
-use crate::policy::{Attribute, Attributes, Job, Method, Principal, Query, Sources};
+use crate::policy::{Action, Attribute, Attributes, Job, Method, Principal, Query, Sources};
 use crate::route::{self, JobIds};
 use crate::telemetry::{self, TraceConfig, Tracer};
 
@@ -63,6 +63,7 @@ pub(super) async fn look_up(
     let upstream = upstream.ok_or_else(|| Error::Project(job.project_id.clone()))?;
     let query = Query {
         principal: Arc::new(principal(asked)?),
+        action: Action::Delete,
         job: job.into(),
         region: upstream.config().region.clone(),
         account: upstream.config().account.clone(),

@@ -7,7 +7,7 @@ use super::recover::Damage;
 use super::verify::{Reader, Unverified, Verified};
 use crate::ledger::line::{Fault, Frame, Hash, Kind};
 use crate::ledger::record::{Body, Context, Reason};
-use crate::policy::{Answer, Attribute, Attributes, Job, Principal, Query};
+use crate::policy::{Action, Answer, Attribute, Attributes, Job, Principal, Query};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -70,6 +70,7 @@ struct Row<'a> {
     source_ip: Attribute<IpAddr>,
     project: String,
     job: String,
+    action: Action,
     context: Context<'static>,
     attributes: Attributes,
     policy_digest: String,
@@ -90,6 +91,7 @@ impl<'a> Row<'a> {
         let principal = Principal::qualified(&source, principal, groups, tags, method)?;
         let query = Query {
             principal: Arc::new(principal),
+            action: self.action,
             job: Arc::new(Job::new(self.project, self.job)),
             region: context.region.into_owned(),
             account: context.account.into_owned(),

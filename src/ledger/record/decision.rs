@@ -40,8 +40,8 @@ pub struct Decision<'a> {
     pub job: Cow<'a, str>,
     /// The name of the upstream that serves the project.
     pub upstream: Cow<'a, str>,
-    /// The action, always `modelarts:trainJob:delete`.
-    pub action: Cow<'a, str>,
+    /// The action: `modelarts:trainJob:batchDelete` for a job of a batch.
+    pub action: policy::Action,
     /// The job's URN.
     pub resource: Cow<'a, str>,
     /// The other circumstances of the request.
@@ -237,6 +237,7 @@ impl Decision<'_> {
         );
         policy::Query {
             principal: Arc::new(principal),
+            action: self.action,
             job: policy::Job::new(&*self.project, &*self.job).into(),
             region: self.context.region.clone().into_owned(),
             account: self.context.account.clone().into_owned(),

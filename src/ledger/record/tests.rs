@@ -21,7 +21,7 @@ fn decision() -> Decision<'static> {
         project: "0a1b2c".into(),
         job: "3faf5c03-aaa1-4cbe-879d-24b05d997347".into(),
         upstream: "bj4".into(),
-        action: policy::ACTION.into(),
+        action: policy::Action::Delete,
         resource: "modelarts:cn-north-4:123:trainJob:3faf5c03-aaa1-4cbe-879d-24b05d997347".into(),
         context: Context {
             region: "cn-north-4".into(),
@@ -390,6 +390,7 @@ fn a_recorded_question_can_be_asked_again() {
         );
         let query = policy::Query {
             principal: Arc::new(principal),
+            action: policy::Action::Delete,
             job: policy::Job::new("0a1b2c", "job").into(),
             region: "cn-north-4".to_owned(),
             account: "123".to_owned(),

@@ -138,7 +138,7 @@ impl Judged<'_> {
             project: Cow::Borrowed(&query.job.project_id),
             job: Cow::Borrowed(&query.job.training_job_id),
             upstream: self.upstream.into(),
-            action: policy::ACTION.into(),
+            action: query.action,
             resource: query.urn().into(),
             context: record::Context::of(query),
             attributes: Cow::Borrowed(self.attributes),

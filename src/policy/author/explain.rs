@@ -192,7 +192,8 @@ fn judge<'a>(
     res: &mut Vec<JudgedStatement>,
 ) {
     let start = res.len();
-    for statement in policy.denies.iter().chain(&policy.allows) {
+    let statements = policy.denies.iter().chain(&policy.allows);
+    for statement in statements.filter(|it| it.is_about(facts.query.action)) {
         res.push(JudgedStatement {
             name: statement.name.clone(),
             place: statement.place.clone(),

@@ -1,7 +1,7 @@
 //! What a file of budgets may say, and which counters a delete belongs to.
 
 use super::*;
-use crate::policy::{Code, Files, Job, Limits, Method, Principal, Set, Severity};
+use crate::policy::{Action, Code, Files, Job, Limits, Method, Principal, Set, Severity};
 
 const DOCUMENT: &str = r#"{"Version": "5.0", "Statement": [{"Effect": "Deny", "Action": ["*"]}]}"#;
 
@@ -148,6 +148,7 @@ fn query() -> Query {
     let groups = ["ml".to_owned()];
     Query {
         principal: Arc::new(Principal::new("corp", "alice", groups, tags, Method::Jwt)),
+        action: Action::Delete,
         job: Arc::new(Job::new("p1", "j")),
         region: "r".to_owned(),
         account: "a".to_owned(),

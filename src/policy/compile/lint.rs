@@ -4,6 +4,7 @@ mod condition;
 mod directory;
 mod statement;
 
+use crate::policy::engine::set::Actions;
 use crate::policy::language::attachments::Attached;
 use crate::policy::language::diagnostic::{Code, Diagnostic, Findings};
 use crate::policy::language::document;
@@ -19,8 +20,8 @@ pub(super) struct Source<'a> {
     pub(super) path: &'a str,
     pub(super) scope: Scope,
     pub(super) document: Document,
-    /// Which of its statements can cover the delete of a training job.
-    pub(super) live: Vec<bool>,
+    /// What each of its statements is about.
+    pub(super) actions: Vec<Actions>,
 }
 
 /// For whom a document holds.
@@ -39,17 +40,22 @@ pub(super) fn check(sources: &[Source<'_>], attached: &[Attached], found: &mut V
             Scope::Guardrail => false,
             Scope::Identity(number) => attached.get(number as usize) == Some(&Attached::Everywhere),
         };
-        for (raw, _) in source.statements().filter(|(_, live)| *live) {
-            statement::check(raw, everywhere, &mut findings);
+        for (raw, actions) in source.live() {
+            statement::check(raw, actions, everywhere, &mut findings);
         }
     }
     directory::check(sources, attached, found);
 }
 
 impl Source<'_> {
-    /// The statements, and whether each is live.
-    fn statements(&self) -> impl Iterator<Item = (&document::Statement, bool)> {
-        self.document.statements.iter().zip(self.live.iter().copied())
+    /// The statements, and what each is about.
+    fn statements(&self) -> impl Iterator<Item = (&document::Statement, Actions)> {
+        self.document.statements.iter().zip(self.actions.iter().copied())
+    }
+
+    /// Those that can decide something.
+    fn live(&self) -> impl Iterator<Item = (&document::Statement, Actions)> {
+        self.statements().filter(|(it, actions)| actions.are_live(it.effect))
     }
 }
 

@@ -2,13 +2,13 @@
 
 use crate::policy::compile::conditions;
 use crate::policy::engine::condition::{Operand, Resource, Urn};
-use crate::policy::engine::set::{Place, Policy, Statement};
+use crate::policy::engine::set::{Actions, Place, Policy, Statement};
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::document::{Choice, Document, Effect};
 use crate::policy::language::json::Text;
 use crate::policy::language::template::Part;
 use crate::policy::language::{document, pattern, suggest, template};
-use crate::policy::{ACTION, Sources, StatementName};
+use crate::policy::{Action, Sources, StatementName};
 
 use std::collections::HashSet;
 
@@ -16,18 +16,20 @@ use std::collections::HashSet;
 const FIELDS: [&str; 7] =
     ["Action", "Condition", "Effect", "NotAction", "NotResource", "Resource", "Sid"];
 
+const ALL: Actions = Actions { delete: true, batch_delete: true, get: true };
+
 const RESOURCE_HINT: &str =
     "write `*` or `modelarts:<region>:<account>:trainJob:<id>`, such as `modelarts:*:*:trainJob:*`";
 
 /// Compiles the live statements of the document called `name`, such as `guardrails/protect`, and says
-/// which they are.
+/// what every statement is about.
 pub(super) fn compile(
     name: &str,
     read: &Document,
     findings: &mut Findings<'_>,
-) -> (Policy, Vec<bool>) {
+) -> (Policy, Vec<Actions>) {
     let mut res = Policy::default();
-    let mut all_live = Vec::new();
+    let mut all = Vec::new();
     let mut sids = HashSet::new();
     for (index, raw) in read.statements.iter().enumerate() {
         if let Some(sid) = &raw.sid
@@ -37,25 +39,30 @@ pub(super) fn compile(
             let hint = "a Sid names one statement of a document";
             findings.hint(Code::DuplicateSid, sid.span, message, hint);
         }
-        let live = raw.action.as_ref().is_none_or(|it| is_live(it, findings));
-        all_live.push(live);
-        if !live {
+        let actions = raw.action.as_ref().map_or(ALL, |it| actions(it, findings));
+        all.push(actions);
+        if !actions.are_live(raw.effect) {
             continue;
         }
         let name = match &raw.sid {
             Some(sid) => format!("{name}#{}", sid.value),
             None => format!("{name}#{}", index + 1),
         };
-        let statement = statement(&name, raw, findings);
+        let statement = statement(&name, raw, actions, findings);
         match raw.effect {
             Effect::Allow => res.allows.push(statement),
             Effect::Deny => res.denies.push(statement),
         }
     }
-    (res, all_live)
+    (res, all)
 }
 
-fn statement(name: &str, raw: &document::Statement, findings: &mut Findings<'_>) -> Statement {
+fn statement(
+    name: &str,
+    raw: &document::Statement,
+    actions: Actions,
+    findings: &mut Findings<'_>,
+) -> Statement {
     for field in &raw.unknown {
         document::unknown_field(findings, field, &FIELDS);
     }
@@ -72,6 +79,7 @@ fn statement(name: &str, raw: &document::Statement, findings: &mut Findings<'_>)
     Statement {
         name: StatementName::new(name),
         effect: raw.effect,
+        actions,
         resource,
         conditions,
         sources,
@@ -79,24 +87,34 @@ fn statement(name: &str, raw: &document::Statement, findings: &mut Findings<'_>)
     }
 }
 
-/// Whether the statement can cover the delete of a training job. One with a faulty action counts as
-/// live, so that the rest of it is checked too.
-fn is_live(choice: &Choice, findings: &mut Findings<'_>) -> bool {
-    let (mut matches, mut faulty) = (false, false);
+/// The actions that a statement names. One with a faulty action counts as about everything, so that
+/// the rest of it is checked too.
+fn actions(choice: &Choice, findings: &mut Findings<'_>) -> Actions {
+    let (mut res, mut faulty) = (Actions::default(), false);
     for text in &choice.values {
         match action(text, findings) {
-            Some(it) => matches |= it,
+            Some(it) => {
+                res.delete |= it.delete;
+                res.batch_delete |= it.batch_delete;
+                res.get |= it.get;
+            }
             None => faulty = true,
         }
     }
-    faulty || matches != choice.negated
+    match (faulty, choice.negated) {
+        (true, _) => ALL,
+        (false, true) => {
+            Actions { delete: !res.delete, batch_delete: !res.batch_delete, get: !res.get }
+        }
+        (false, false) => res,
+    }
 }
 
-/// Whether the action covers the delete; `None` after a complaint.
-fn action(text: &Text, findings: &mut Findings<'_>) -> Option<bool> {
+/// What the action covers; `None` after a complaint.
+fn action(text: &Text, findings: &mut Findings<'_>) -> Option<Actions> {
     let action = text.value.as_str();
     if action == "*" {
-        return Some(true);
+        return Some(ALL);
     }
     let parts: Vec<_> = action.split(':').collect();
     if parts.len() != 3 {
@@ -104,28 +122,58 @@ fn action(text: &Text, findings: &mut Findings<'_>) -> Option<bool> {
             Code::MalformedAction,
             text.span,
             format!("`{action}` is no action"),
-            format!("write `*` or `service:type:operation`, such as `{ACTION}`"),
+            format!("write `*` or `service:type:operation`, such as `{}`", Action::Delete),
         );
         return None;
     }
     // Letter case does not count in an action.
     let fold = |it: &str| it.to_ascii_lowercase();
-    let covered = ACTION
-        .split(':')
-        .zip(&parts)
-        .all(|(name, part)| pattern::matches(&pattern::parse(&fold(part)), &fold(name)));
-    if !covered && is_nearly_the_delete(&parts) {
+    let covers = |action: Action| {
+        let names = action.as_str().split(':').zip(&parts);
+        let mut matched =
+            names.map(|(name, part)| pattern::matches(&pattern::parse(&fold(part)), &fold(name)));
+        matched.all(|it| it)
+    };
+    let covered = Actions {
+        delete: covers(Action::Delete),
+        batch_delete: covers(Action::BatchDelete),
+        get: covers(Action::Get),
+    };
+    let meant = MISSPELT.into_iter().find(|(_, operations)| is_nearly(&parts, operations));
+    if covered == Actions::default()
+        && let Some((meant, _)) = meant
+    {
         let message = format!("ModelArts has no action `{action}`");
-        let hint = format!("did you mean `{ACTION}`? As written it covers no delete");
+        let hint = format!("did you mean `{meant}`? As written it covers no such request");
         findings.hint(Code::MisspeltAction, text.span, message, hint);
         return None;
     }
     Some(covered)
 }
 
-/// Each part is the delete's or looks like it: another spelling, an abbreviation, a plural, or a
-/// wildcard beside one. A guardrail with such an action would protect nothing.
-fn is_nearly_the_delete(parts: &[&str]) -> bool {
+/// What operations are called by mistake.
+const MISSPELT: [(Action, &[&str]); 3] = [
+    (
+        Action::Delete,
+        &[
+            "batchdel",
+            "del",
+            "delete",
+            "deletejob",
+            "deletetrainingjob",
+            "deletetrainjob",
+            "destroy",
+            "remove",
+            "rm",
+        ],
+    ),
+    (Action::BatchDelete, &["batchdelete", "batchdeletejob", "batchdeletejobs", "batchremove"]),
+    (Action::Get, &["get", "getjob", "gettrainingjob", "gettrainjob"]),
+];
+
+/// Each part is that of an action here or looks like it: another spelling, an abbreviation, a plural,
+/// or a wildcard beside one. A guardrail with such an action would protect nothing.
+fn is_nearly(parts: &[&str], operations: &[&str]) -> bool {
     const SERVICES: &[&str] = &["ma", "modelart", "modelarts"];
     const TYPES: &[&str] = &[
         "job",
@@ -138,17 +186,6 @@ fn is_nearly_the_delete(parts: &[&str]) -> bool {
         "trainjob",
         "traintask",
     ];
-    const OPERATIONS: &[&str] = &[
-        "batchdel",
-        "del",
-        "delete",
-        "deletejob",
-        "deletetrainingjob",
-        "deletetrainjob",
-        "destroy",
-        "remove",
-        "rm",
-    ];
     let looks_like = |(part, words): (&&str, &[&str])| {
         let plain = |it: &char| !matches!(it, '-' | '_' | '*' | '?' | '.' | ' ');
         let wild = part.contains(['*', '?']);
@@ -158,7 +195,7 @@ fn is_nearly_the_delete(parts: &[&str]) -> bool {
                 .iter()
                 .any(|it| *it == part || 4 < it.len() && suggest::distance(&part, it) <= 2)
     };
-    parts.iter().zip([SERVICES, TYPES, OPERATIONS]).all(looks_like)
+    parts.iter().zip([SERVICES, TYPES, operations]).all(looks_like)
 }
 
 /// Reads one value of `Resource` or `NotResource`.

@@ -9,12 +9,12 @@ use super::space::{Leaf, Space};
 use crate::policy::engine::condition::{Condition, Operand, Resource, Urn};
 use crate::policy::engine::set::Statement;
 use crate::policy::engine::truth::Truth as Kleene;
-use crate::policy::language::attachments::{Grant, Projects, Target};
+use crate::policy::language::attachments::{Grant, Projects};
 use crate::policy::language::document::Effect;
 use crate::policy::language::key::Key;
 use crate::policy::language::pattern;
 use crate::policy::language::pattern::Piece;
-use crate::policy::{JobFact, Set, StatementName};
+use crate::policy::{Action, JobFact, Set, StatementName};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -48,6 +48,8 @@ pub(super) struct Relation {
 /// Everything that is asked, over clauses.
 #[derive(Debug)]
 pub(super) struct Model {
+    /// What is asked for.
+    pub(super) action: Action,
     pub(super) circuit: Circuit,
     pub(super) space: Space,
     pub(super) bounds: BTreeMap<Variable, Bound>,
@@ -103,14 +105,19 @@ impl Bound {
 }
 
 impl Model {
-    pub(super) fn new(sets: &[&Set], budget: &mut Budget<'_>) -> Result<Self, Exhausted> {
+    pub(super) fn new(
+        action: Action,
+        sets: &[&Set],
+        budget: &mut Budget<'_>,
+    ) -> Result<Self, Exhausted> {
         let mut survey = Survey::default();
         sets.iter().for_each(|it| survey.add(it));
-        Self::of(sets.iter().flat_map(|it| it.statements()), survey, budget)
+        Self::of(action, sets.iter().flat_map(|it| it.statements()), survey, budget)
     }
 
     /// What is asked, which is at least what these statements ask.
     pub(super) fn of<'a>(
+        action: Action,
         statements: impl IntoIterator<Item = &'a Statement>,
         mut survey: Survey,
         budget: &mut Budget<'_>,
@@ -120,6 +127,7 @@ impl Model {
         let circuit = Circuit::new();
         let unsure = circuit.constant(false);
         let mut res = Self {
+            action,
             circuit,
             space,
             bounds: BTreeMap::new(),
@@ -285,7 +293,8 @@ impl Model {
 
     /// A set in the clauses.
     pub(super) fn side(&mut self, set: &Set, budget: &mut Budget<'_>) -> Result<Side, Exhausted> {
-        for statement in set.statements() {
+        let action = self.action;
+        for statement in set.statements().filter(|it| it.is_about(action)) {
             self.prepare(statement, budget)?;
         }
 
@@ -296,8 +305,8 @@ impl Model {
         }
         let yes = self.circuit.constant(true);
         let mut res = Side {
-            denies: set.guardrails.denies.iter().map(|it| self.statement(it, yes)).collect(),
-            ceiling: set.guardrails.allows.iter().map(|it| self.statement(it, yes)).collect(),
+            denies: self.statements(&set.guardrails.denies, yes),
+            ceiling: self.statements(&set.guardrails.allows, yes),
             allows: Vec::new(),
             has_ceiling: set.has_ceiling,
         };
@@ -306,26 +315,10 @@ impl Model {
             let Some(policy) = set.identity.get(number as usize) else {
                 continue;
             };
-            res.denies.extend(policy.denies.iter().map(|it| self.statement(it, attached)));
-            res.allows.extend(policy.allows.iter().map(|it| self.statement(it, attached)));
+            res.denies.extend(self.statements(&policy.denies, attached));
+            res.allows.extend(self.statements(&policy.allows, attached));
         }
         Ok(res)
-    }
-
-    /// Whoever asks is one of those that a target names.
-    pub(super) fn whom(&mut self, target: Target<'_>) -> Literal {
-        match target {
-            Target::Any => self.circuit.constant(true),
-            Target::Group(it) => self.chosen(&Variable::Groups, |world| {
-                world.query.principal.groups().iter().any(|group| group == it)
-            }),
-            Target::Source(it) => {
-                self.chosen(&Variable::Caller, |world| world.query.principal.source() == it)
-            }
-            Target::User(it) => {
-                self.chosen(&Variable::Caller, |world| world.query.principal.id() == it)
-            }
-        }
     }
 
     pub(super) fn grant(&mut self, grant: &Grant<'_>) -> Literal {
@@ -353,6 +346,13 @@ impl Model {
         };
         let world = |at| bound.worlds.get(bound.split(at).0).map(|[it, _]| it);
         bound.tree.any(&mut self.circuit, |at| world(at).is_some_and(&holds))
+    }
+
+    /// Those that are about what is asked for.
+    fn statements(&mut self, them: &[Statement], attached: Literal) -> Vec<Encoded> {
+        let action = self.action;
+        let about = them.iter().filter(|it| it.is_about(action));
+        about.map(|it| self.statement(it, attached)).collect()
     }
 
     fn statement(&mut self, statement: &Statement, attached: Literal) -> Encoded {

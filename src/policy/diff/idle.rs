@@ -1,6 +1,7 @@
 //! Statements that do nothing, and directories under which nobody can delete anything.
 //!
-//! A statement is needed if there is a request that it alone decides. The search looks for one in a
+//! A statement is needed if there is a request that it alone decides, of any of the actions that it is
+//! about. The search looks for one in a
 //! small model: the statement, and those others that were in the way of the requests it found before.
 //! The engine then judges the request by all statements. Where the small model has no request, none
 //! with more statements has one.
@@ -20,7 +21,7 @@ use crate::policy::engine::truth::Truth as Kleene;
 use crate::policy::language::attachments::Grant;
 use crate::policy::language::diagnostic::{Code, Diagnostic, Findings};
 use crate::policy::language::document::Effect;
-use crate::policy::{Answer, Compiled, Set};
+use crate::policy::{Action, Answer, Compiled, Set};
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,6 +115,10 @@ struct Entry<'a> {
 struct Directory<'a> {
     set: &'a Set,
     effort: Effort<'a>,
+    /// What is asked for now.
+    action: Action,
+    /// Without those that the same statements are about as about one before.
+    actions: Vec<Action>,
     entries: Vec<Entry<'a>>,
     grants: BTreeMap<u32, Vec<Grant<'a>>>,
     /// By identity policy.
@@ -168,7 +173,16 @@ impl<'a> Directory<'a> {
                 Some(it) => numbers.entry(it).or_default().push(at),
             }
         }
-        Self { set, effort, entries, grants, numbers, guardrails, is_open: false }
+        let (mut actions, mut seen) = (Vec::new(), Vec::new());
+        for action in Action::ALL {
+            let about: Vec<_> = set.about(action).collect();
+            if !seen.contains(&about) {
+                seen.push(about);
+                actions.push(action);
+            }
+        }
+        let action = Action::Delete;
+        Self { set, effort, action, actions, entries, grants, numbers, guardrails, is_open: false }
     }
 
     /// In which order they are examined: of two that say the same the earlier one stays, and what
@@ -187,7 +201,20 @@ impl<'a> Directory<'a> {
         self.entry(at).map(|it| it.role)
     }
 
+    /// Why the statement does nothing, whatever is asked for.
     fn examine(&mut self, at: usize) -> Result<Option<Idle>, Exhausted> {
+        let mut res = None;
+        for action in self.actions.clone() {
+            if self.entry(at).is_some_and(|it| it.statement.is_about(action)) {
+                self.action = action;
+                let Some(idle) = self.examine_now(at)? else { return Ok(None) };
+                res = res.or(Some(idle));
+            }
+        }
+        Ok(res)
+    }
+
+    fn examine_now(&mut self, at: usize) -> Result<Option<Idle>, Exhausted> {
         let mut budget = Budget { steps: self.effort.steps, go_on: self.effort.go_on };
         budget.begin()?;
         if let Some(parts) = self.never(at, &mut budget)? {
@@ -237,7 +264,8 @@ impl<'a> Directory<'a> {
             survey.statement(entry.statement);
             grants(entry).into_iter().flatten().for_each(|it| survey.grant(it));
         }
-        let mut model = Model::of(entries.iter().map(|it| it.statement), survey, budget)?;
+        let statements = entries.iter().map(|it| it.statement);
+        let mut model = Model::of(self.action, statements, survey, budget)?;
         let mut truths = Vec::new();
         for entry in &entries {
             model.prepare(entry.statement, budget)?;
@@ -277,8 +305,8 @@ impl<'a> Directory<'a> {
             let Some(point) = model.realise(&|it| self.is_met(scene, it)).point else {
                 return Ok(None);
             };
-            self.is_open |=
-                self.set.evaluate(&point.query, &point.attributes).answer() == Answer::Allow;
+            self.is_open |= self.action == Action::Delete
+                && self.set.evaluate(&point.query, &point.attributes).answer() == Answer::Allow;
             if !self.extend(scene, &point) || MODEL_MAX < scene.statements.len() {
                 return Ok(None);
             }
@@ -388,8 +416,11 @@ impl<'a> Directory<'a> {
     }
 
     fn ceiling(&self) -> impl Iterator<Item = usize> {
-        let is_it =
-            |it: &usize| self.entry(*it).is_some_and(|it| it.role == Role::Ceiling && !it.is_idle);
+        let is_it = |it: &usize| {
+            self.entry(*it).is_some_and(|it| {
+                it.role == Role::Ceiling && !it.is_idle && it.statement.is_about(self.action)
+            })
+        };
         self.guardrails.iter().copied().filter(is_it)
     }
 
@@ -420,7 +451,7 @@ impl<'a> Directory<'a> {
         }
         let mut budget = Budget { steps: self.effort.steps, go_on: self.effort.go_on };
         budget.begin()?;
-        let mut model = Model::new(&[self.set], &mut budget)?;
+        let mut model = Model::new(Action::Delete, &[self.set], &mut budget)?;
         let side = model.side(self.set, &mut budget)?;
         let answers = Answers::new(&mut model, side);
         if model.circuit.search.solve(&[answers.allow], &mut budget)? {

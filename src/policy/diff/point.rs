@@ -2,7 +2,7 @@
 
 use crate::policy::engine::facts::{Fact, Facts};
 use crate::policy::language::key::Key;
-use crate::policy::{Attribute, Attributes, Held, Job, JobFact, Method, Principal, Query};
+use crate::policy::{Action, Attribute, Attributes, Held, Job, JobFact, Method, Principal, Query};
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -108,6 +108,7 @@ impl Point {
     pub(super) fn new() -> Self {
         let query = Query {
             principal: Arc::new(Principal::new("corp", "alice", [], BTreeMap::new(), Method::Jwt)),
+            action: Action::Delete,
             job: Arc::new(Job::new("0a1b2c", "3faf5c03-aaa1-4cbe-879d-24b05d997347")),
             region: "cn-north-4".to_owned(),
             account: "123".to_owned(),

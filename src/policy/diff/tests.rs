@@ -201,6 +201,46 @@ fn requests_are_small() {
     assert_eq!(format!("{:?}", it.query), format!("{:?}", expected.query));
 }
 
+/// What differs in the action alone is found, with a request for it; what is the same cause for
+/// several actions stands there once.
+#[test]
+fn actions_are_told_apart() {
+    let effects =
+        |effect: &str, actions: &str| format!(r#"{{"Effect": "{effect}", "Action": [{actions}]}}"#);
+    let [delete, batch, get] = Action::ALL.map(|it| format!("\"{it}\""));
+    let allow = |actions: &[&String]| {
+        let actions: Vec<_> = actions.iter().map(|it| it.as_str()).collect();
+        effects("Allow", &actions.join(","))
+    };
+    let both = allow(&[&delete, &get]);
+    let none = effects("Deny", r#""obs:bucket:list""#);
+    for (old, new, expected) in [
+        (("", allow(&[&delete])), ("", both.clone()), &[(Shift::Gained, Action::Get)][..]),
+        (("", allow(&[&get])), ("", both.clone()), &[(Shift::Gained, Action::Delete)]),
+        (("", both.clone()), ("", allow(&[&get])), &[(Shift::Revoked, Action::Delete)]),
+        (("", allow(&[&get])), ("", allow(&[&get, &batch])), &[]),
+        (("", both.clone()), (&*batch, both.clone()), &[(Shift::Revoked, Action::BatchDelete)]),
+        ((&*batch, both.clone()), (&*delete, both.clone()), &[(Shift::Revoked, Action::Delete)]),
+        (
+            (&*get, both.clone()),
+            (&*batch, both.clone()),
+            &[(Shift::Gained, Action::Get), (Shift::Revoked, Action::BatchDelete)],
+        ),
+        (("", allow(&[&delete, &batch])), ("", allow(&[&delete])), &[]),
+    ] {
+        let of = |(deny, allow): (&str, String)| {
+            let deny = if deny.is_empty() { none.clone() } else { effects("Deny", deny) };
+            set(&deny, &allow)
+        };
+        let show = format!("{old:?} {new:?}");
+        let found = compare(&of(old), &of(new), 1_000_000);
+        assert_eq!(found.undecided, [], "{show}");
+        let found: Vec<_> =
+            found.differences.iter().map(|it| (it.shift, it.query.action)).collect();
+        assert_eq!(found, expected, "{show}");
+    }
+}
+
 /// Whoever is said to be able to is allowed, and whoever is not never is.
 #[test]
 fn who_can_is_what_the_engine_allows() {

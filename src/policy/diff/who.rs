@@ -1,4 +1,4 @@
-//! Who could delete a job: for everybody whom something is attached to, with the job as it is and
+//! Who could delete a job, or see it: for everybody whom something is attached to, with the job as it is and
 //! everything else free.
 
 use super::asked::Survey;
@@ -75,7 +75,7 @@ fn key(variable: &Variable) -> String {
 }
 
 impl Set {
-    /// For everybody whom something is attached to, whether the job of `query` could be deleted:
+    /// For everybody whom something is attached to, whether what `query` asks for could be done to its job:
     /// the job, its upstream and `attributes` are as they are, the time and the caller are free.
     #[must_use]
     pub fn who_can(
@@ -110,6 +110,22 @@ fn name(target: Target<'_>) -> String {
 }
 
 impl Model {
+    /// Whoever asks is one of those that a target names.
+    pub(super) fn whom(&mut self, target: Target<'_>) -> Literal {
+        match target {
+            Target::Any => self.circuit.constant(true),
+            Target::Group(it) => self.chosen(&Variable::Groups, |world| {
+                world.query.principal.groups().iter().any(|group| group == it)
+            }),
+            Target::Source(it) => {
+                self.chosen(&Variable::Caller, |world| world.query.principal.source() == it)
+            }
+            Target::User(it) => {
+                self.chosen(&Variable::Caller, |world| world.query.principal.id() == it)
+            }
+        }
+    }
+
     /// The variable holds exactly this, which has a class of its own.
     fn fixed(&mut self, variable: &Variable, setting: &Setting) -> Vec<Literal> {
         let (Some(bound), Some(domain)) =
@@ -189,7 +205,7 @@ impl<'a> Asked<'a> {
         let mut survey = Survey::default();
         survey.add(set);
         survey.fix(|it| (!is_circumstance(it)).then(|| job.setting(it)));
-        let mut model = Model::of(set.statements(), survey, budget)?;
+        let mut model = Model::of(job.query.action, set.statements(), survey, budget)?;
         let side = model.side(set, budget)?;
         let answers = Answers::new(&mut model, side);
         let fixed: Vec<_> =

@@ -35,6 +35,8 @@ pub(super) struct Draft {
     slots: Vec<Slot>,
     /// Variables of several values that have none.
     empty: Vec<(Variable, Setting)>,
+    /// Where nothing else is said.
+    usual: Point,
 }
 
 /// A comparison that has to come out so.
@@ -47,7 +49,7 @@ struct Wish {
 impl Draft {
     /// The assignment that was found, with a text for each class.
     pub(super) fn new(model: &Model) -> Self {
-        let mut res = Self { slots: Vec::new(), empty: Vec::new() };
+        let mut res = Self { slots: Vec::new(), empty: Vec::new(), usual: model.point() };
         for (variable, bound) in &model.bounds {
             let Some(domain) = model.space.domains.get(variable) else {
                 continue;
@@ -68,7 +70,7 @@ impl Draft {
     }
 
     fn point(&self) -> Point {
-        let mut res = Point::new();
+        let mut res = self.usual.clone();
         let mut several: BTreeMap<&Variable, Vec<String>> = BTreeMap::new();
         for (variable, setting) in &self.empty {
             res.set(variable, setting);
@@ -115,6 +117,13 @@ pub(super) struct Realised {
 }
 
 impl Model {
+    /// A request of which nothing is said but what is asked for.
+    pub(super) fn point(&self) -> Point {
+        let mut res = Point::new();
+        res.query.action = self.action;
+        res
+    }
+
     /// Looks for a request that is what the assignment says, and for which `fits` holds.
     pub(super) fn realise(&self, fits: &dyn Fn(&Point) -> bool) -> Realised {
         let draft = Draft::new(self);
@@ -446,6 +455,7 @@ impl Point {
     fn query_is(&self, other: &Query) -> bool {
         let query = &self.query;
         Arc::as_ref(&query.principal) == Arc::as_ref(&other.principal)
+            && query.action == other.action
             && query.job == other.job
             && query.region == other.region
             && query.account == other.account

@@ -1,6 +1,6 @@
 //! The answer to a [`Query`](crate::policy::Query).
 
-use crate::policy::{Job, Sources};
+use crate::policy::{Action, Job, Query, Sources};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -104,14 +104,14 @@ pub(in crate::policy) fn budget_of(decider: &str) -> Option<&str> {
     decider.strip_prefix(BUDGET)
 }
 
-/// Proof that the policies allow to delete one job. Only an evaluation makes one, of the job that
-/// was asked about; no other can be put in, and sending spends it:
+/// Proof that the policies allow what was asked. Only an evaluation makes one, of the job and the
+/// action that were asked about; no others can be put in, and sending spends it:
 ///
 /// ```compile_fail,E0451
-/// # use lychgate::policy::{Job, Permit, StatementName};
+/// # use lychgate::policy::{Action, Job, Permit, StatementName};
 /// # use std::sync::Arc;
 /// fn forged(job: Arc<Job>, statement: StatementName) -> Permit {
-///     Permit { job, statement }
+///     Permit { action: Action::Delete, job, statement }
 /// }
 /// ```
 ///
@@ -134,19 +134,20 @@ pub(in crate::policy) fn budget_of(decider: &str) -> Option<&str> {
 #[derive(Debug)]
 #[must_use = "a permit is there to be spent"]
 pub struct Permit {
+    action: Action,
     job: Arc<Job>,
     statement: StatementName,
 }
 
 impl Permit {
-    pub(in crate::policy) fn new(job: Arc<Job>, statement: StatementName) -> Self {
-        Self { job, statement }
+    pub(in crate::policy) fn new(query: &Query, statement: StatementName) -> Self {
+        Self { action: query.action, job: Arc::clone(&query.job), statement }
     }
 
-    /// What may be deleted, once.
+    /// What may be deleted, once; nothing where no delete was asked for.
     #[must_use]
-    pub fn spend(self) -> Arc<Job> {
-        self.job
+    pub fn spend(self) -> Option<Arc<Job>> {
+        self.action.is_delete().then_some(self.job)
     }
 
     /// The identity statement that allows it.

@@ -9,11 +9,10 @@ use crate::policy::engine::facts::Facts;
 use crate::policy::engine::set::Statement;
 use crate::policy::engine::truth::Truth;
 use crate::policy::{
-    Attributes, Decision, Denial, Doubt, Permit, Query, Reason, Set, Sources, StatementName,
+    Action, Attributes, Decision, Denial, Doubt, Permit, Query, Reason, Set, Sources, StatementName,
 };
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// Some statement of a list matches: the first that does, and what the undecided ones name.
 struct FirstMatch<'a> {
@@ -59,7 +58,7 @@ impl Set {
             (_, Truth::False, _) => denial(Reason::OutsideGuardrails),
             (_, _, Truth::False) => denial(Reason::NothingAllows),
             (Truth::False, Truth::True, Truth::True) => match allow.name() {
-                Some(name) => Decision::Allow(Permit::new(Arc::clone(&query.job), name)),
+                Some(name) => Decision::Allow(Permit::new(query, name)),
                 None => denial(Reason::NothingAllows),
             },
             _ => {
@@ -137,9 +136,15 @@ impl<'a> FirstMatch<'a> {
 }
 
 impl Statement {
-    /// Whether resource and conditions all hold; the action does, or the statement would not be
-    /// here.
+    pub(in crate::policy) fn is_about(&self, action: Action) -> bool {
+        self.actions.cover(action, self.effect)
+    }
+
+    /// Whether action, resource and conditions all hold.
     pub(in crate::policy) fn matches(&self, facts: Facts<'_>) -> Truth {
+        if !self.is_about(facts.query.action) {
+            return Truth::False;
+        }
         let resource = match &self.resource {
             Some(it) => it.holds(self.effect, facts),
             None => Truth::True,

@@ -1,8 +1,10 @@
-//! The authorization question: who asks to delete which job, under which circumstances.
+//! The authorization question: who asks to delete or to see which job, under which circumstances.
 
 use crate::policy::{Attribute, Principal};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -55,12 +57,62 @@ impl Job {
     }
 }
 
-/// One request to delete one training job; the action is always `modelarts:trainJob:delete`.
+/// What is asked for.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize,
+)]
+pub enum Action {
+    /// The delete of one job.
+    #[default]
+    #[serde(rename = "modelarts:trainJob:delete")]
+    Delete,
+    /// The delete of one job of a batch. It is allowed as [`Action::Delete`] is; a Deny of either
+    /// denies it.
+    #[serde(rename = "modelarts:trainJob:batchDelete")]
+    BatchDelete,
+    /// A look at one job.
+    #[serde(rename = "modelarts:trainJob:get")]
+    Get,
+}
+
+impl Action {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Delete, Self::BatchDelete, Self::Get];
+
+    /// It ends with the job gone; otherwise it changes nothing.
+    #[must_use]
+    pub fn is_delete(self) -> bool {
+        match self {
+            Self::Delete | Self::BatchDelete => true,
+            Self::Get => false,
+        }
+    }
+
+    /// Its name in policies and records.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Delete => "modelarts:trainJob:delete",
+            Self::BatchDelete => "modelarts:trainJob:batchDelete",
+            Self::Get => "modelarts:trainJob:get",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One request about one training job.
 #[derive(Clone, Debug)]
 pub struct Query {
     /// Who asks.
     pub principal: Arc<Principal>,
-    /// What is to be deleted.
+    /// What is to be done with the job.
+    pub action: Action,
+    /// The job.
     pub job: Arc<Job>,
     /// `g:RequestedRegion`, and the second part of the resource's URN: the upstream's region.
     pub region: String,

@@ -4,7 +4,7 @@ use crate::policy::engine::condition::{Condition, Resource};
 use crate::policy::language::attachments::Attachments;
 use crate::policy::language::diagnostic::Span;
 use crate::policy::language::document::Effect;
-use crate::policy::{Budgets, Diagnostic, Files, Sources, StatementName};
+use crate::policy::{Action, Budgets, Diagnostic, Files, Sources, StatementName};
 
 use std::sync::Arc;
 
@@ -41,11 +41,12 @@ pub(in crate::policy) struct Policy {
     pub(in crate::policy) allows: Vec<Statement>,
 }
 
-/// A statement that can cover the delete of a training job.
+/// A statement that can decide something here.
 #[derive(Debug)]
 pub(in crate::policy) struct Statement {
     pub(in crate::policy) name: StatementName,
     pub(in crate::policy) effect: Effect,
+    pub(in crate::policy) actions: Actions,
     /// `None` covers everything.
     pub(in crate::policy) resource: Option<Resource>,
     pub(in crate::policy) conditions: Vec<Condition>,
@@ -53,6 +54,31 @@ pub(in crate::policy) struct Statement {
     pub(in crate::policy) sources: Sources,
     /// Where it stands in its file.
     pub(in crate::policy) place: Place,
+}
+
+/// Which actions a statement names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::policy) struct Actions {
+    pub(in crate::policy) delete: bool,
+    pub(in crate::policy) batch_delete: bool,
+    pub(in crate::policy) get: bool,
+}
+
+impl Actions {
+    /// Whether a statement with this effect that names them is about `action`. To allow a batch is to
+    /// allow the delete of each of its jobs, and nothing else does.
+    pub(in crate::policy) fn cover(self, action: Action, effect: Effect) -> bool {
+        match (action, effect) {
+            (Action::Delete, _) | (Action::BatchDelete, Effect::Allow) => self.delete,
+            (Action::BatchDelete, Effect::Deny) => self.delete || self.batch_delete,
+            (Action::Get, _) => self.get,
+        }
+    }
+
+    /// Whether a statement with this effect that names them can decide anything.
+    pub(in crate::policy) fn are_live(self, effect: Effect) -> bool {
+        Action::ALL.into_iter().any(|it| self.cover(it, effect))
+    }
 }
 
 /// Where a statement stands.
@@ -103,7 +129,7 @@ impl Set {
         self.statements().find(|it| it.name == *name).map(|it| &it.place)
     }
 
-    /// How many live statements there are: those that can cover the delete of a training job.
+    /// How many live statements there are: those that can decide something here.
     #[must_use]
     pub fn statement_count(&self) -> usize {
         self.statements().count()
@@ -113,6 +139,11 @@ impl Set {
     #[must_use]
     pub fn name(&self, text: &str) -> Option<&StatementName> {
         self.statements().find(|it| it.name.as_str() == text).map(|it| &it.name)
+    }
+
+    /// For each live statement, whether it is about `action`.
+    pub(in crate::policy) fn about(&self, action: Action) -> impl Iterator<Item = bool> {
+        self.statements().map(move |it| it.is_about(action))
     }
 
     /// Every live statement.

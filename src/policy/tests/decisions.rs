@@ -153,23 +153,68 @@ fn resources() {
     }
 }
 
+/// Which actions a statement with these is about: an Allow and a Deny of them, in turn, for a delete, a
+/// batch and a look.
 #[test]
 fn actions() {
-    for (field, values, covers) in [
-        ("Action", r#"["*"]"#, true),
-        ("Action", r#"["*:*:*"]"#, true),
-        ("Action", r#"["ModelArts:TRAINJOB:Delete"]"#, true),
-        ("Action", r#"["modelarts:train*:delet?"]"#, true),
-        ("Action", r#"["modelarts:trainJob:create", "modelarts:trainJob:get"]"#, false),
-        ("Action", r#"["modelarts:trainJob:*"]"#, true),
-        ("Action", r#"["obs:*:*"]"#, false),
-        ("NotAction", r#"["obs:*:*"]"#, true),
-        ("NotAction", r#"["obs:*:*", "modelarts:*:delete"]"#, false),
+    for (field, values, allows, denies) in [
+        ("Action", r#"["*"]"#, "dbg", "dbg"),
+        ("Action", r#"["*:*:*"]"#, "dbg", "dbg"),
+        ("Action", r#"["ModelArts:TRAINJOB:Delete"]"#, "db", "db"),
+        ("Action", r#"["modelarts:train*:delet?"]"#, "db", "db"),
+        ("Action", r#"["modelarts:trainJob:create", "modelarts:trainJob:get"]"#, "g", "g"),
+        ("Action", r#"["modelarts:trainJob:list"]"#, "", ""),
+        ("Action", r#"["modelarts:trainJob:*"]"#, "dbg", "dbg"),
+        ("Action", r#"["modelarts:trainJob:*delete"]"#, "db", "db"),
+        ("Action", r#"["modelarts:trainjob:batchdelete"]"#, "", "b"),
+        ("Action", r#"["modelarts:trainJob:batch*"]"#, "", "b"),
+        ("Action", r#"["modelarts:*:get", "modelarts:*:batchDelete"]"#, "g", "bg"),
+        ("Action", r#"["obs:*:*"]"#, "", ""),
+        ("NotAction", r#"["obs:*:*"]"#, "dbg", "dbg"),
+        ("NotAction", r#"["obs:*:*", "modelarts:*:delete"]"#, "g", "bg"),
+        ("NotAction", r#"["modelarts:*:batchDelete", "modelarts:*:get"]"#, "db", "db"),
     ] {
-        let allow = document(&format!(r#"{{"Effect": "Allow", "{field}": {values}}}"#));
-        let set = set(&[("identity/all.json", &allow), ("attachments.yaml", TO_ANY)]);
-        let expected = if covers { "allow identity/all#1" } else { "none" };
-        assert_eq!(said(&set.evaluate(&query(), &attributes())), expected, "{field} {values}");
+        let statement =
+            |effect: &str| document(&format!(r#"{{"Effect": "{effect}", "{field}": {values}}}"#));
+        let (allow, deny) = (statement("Allow"), statement("Deny"));
+        let everything = document(r#"{"Effect": "Allow", "Action": ["*"]}"#);
+        let granted = set(&[("identity/all.json", &allow), ("attachments.yaml", TO_ANY)]);
+        let denied = [
+            ("guardrails/g.json", deny.as_str()),
+            ("identity/all.json", &everything),
+            ("attachments.yaml", TO_ANY),
+        ];
+        let denied = set(&denied);
+        for (action, letter) in Action::ALL.into_iter().zip(['d', 'b', 'g']) {
+            let query = Query { action, ..query() };
+            let expected = match allows.contains(letter) {
+                true => "allow identity/all#1",
+                false => "none",
+            };
+            let row = format!("{action} {field} {values}");
+            assert_eq!(said(&granted.evaluate(&query, &attributes())), expected, "Allow: {row}");
+            let expected = match denies.contains(letter) {
+                true => "deny guardrails/g#1",
+                false => "allow identity/all#1",
+            };
+            assert_eq!(said(&denied.evaluate(&query, &attributes())), expected, "Deny: {row}");
+        }
+    }
+}
+
+/// Who may look may not delete with that.
+#[test]
+fn a_permit_to_look_deletes_nothing() {
+    let allow = document(r#"{"Effect": "Allow", "Action": ["*"]}"#);
+    let set = set(&[("identity/all.json", &allow), ("attachments.yaml", TO_ANY)]);
+    for (action, deletes) in
+        [(Action::Delete, true), (Action::BatchDelete, true), (Action::Get, false)]
+    {
+        let query = Query { action, ..query() };
+        let Decision::Allow(permit) = set.evaluate(&query, &attributes()) else {
+            panic!("{action} is denied");
+        };
+        assert_eq!(permit.spend().is_some(), deletes, "{action}");
     }
 }
 

@@ -11,7 +11,7 @@ use lychgate::budget::{Budgets, Config, End, Past, PastEnd, Refused, Room, Unit}
 use lychgate::client::Roots;
 use lychgate::clock::Clock;
 use lychgate::policy::{
-    self, Attribute, Attributes, BUDGETS, Files, Job, Limits, Method, Principal, Query, Set,
+    self, Action, Attribute, Attributes, BUDGETS, Files, Job, Limits, Method, Principal, Query, Set,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,6 +41,7 @@ fn query(name: &str) -> Query {
     let principal = Principal::new("corp", name, [], BTreeMap::new(), Method::Jwt);
     Query {
         principal: Arc::new(principal),
+        action: Action::Delete,
         job: Arc::new(Job::new("p", "j")),
         region: "r".to_owned(),
         account: "a".to_owned(),

@@ -21,7 +21,7 @@ pub(crate) use self::document::{Files, Policies};
 use self::document::{Condition, Effect, List, Statement};
 use self::value::Piece;
 
-use lychgate::policy::{Attribute, Attributes, Query, Sources};
+use lychgate::policy::{Action, Attribute, Attributes, Query, Sources};
 
 /// What the policies say. `by` is the name of the deciding statement, `ceiling` or `none`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,9 +134,19 @@ pub(crate) fn judge(policies: &Policies, query: &Query, attributes: &Attributes)
 }
 
 impl Judge<'_> {
+    /// A batch is allowed as a delete is, and denied by what denies either.
+    fn is_about(&self, statement: &Statement) -> bool {
+        let names: &[&str] = match (self.query.action, statement.effect) {
+            (Action::Delete, _) | (Action::BatchDelete, Effect::Allow) => &["delete"],
+            (Action::BatchDelete, Effect::Deny) => &["delete", "batchdelete"],
+            (Action::Get, _) => &["get"],
+        };
+        names.iter().any(|it| covers(&statement.action, it))
+    }
+
     fn statement(&self, statement: &Statement) -> Truth {
         let resource = statement.resource.as_ref();
-        all([Truth::from(covers_the_delete(&statement.action))]
+        all([Truth::from(self.is_about(statement))]
             .into_iter()
             .chain(resource.map(|it| self.resource(statement.effect, it)))
             .chain(statement.conditions.iter().map(|it| self.condition(statement.effect, it))))
@@ -319,13 +329,13 @@ fn known<T>(of: &Attribute<T>, values: impl Fn(&T) -> Vec<String>) -> Known {
     }
 }
 
-fn covers_the_delete(list: &List) -> bool {
-    let delete = ["modelarts", "trainjob", "delete"];
+fn covers(list: &List, operation: &str) -> bool {
+    let action = ["modelarts", "trainjob", operation];
     let fits = list.texts.iter().any(|text| {
         let parts: Vec<_> = text.split(':').map(str::to_ascii_lowercase).collect();
         text == "*" || {
             parts.len() == 3
-                && parts.iter().zip(delete).all(|(it, of)| value::fits(&value::wildcards(it), of))
+                && parts.iter().zip(action).all(|(it, of)| value::fits(&value::wildcards(it), of))
         }
     });
     fits != list.negated

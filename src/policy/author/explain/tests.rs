@@ -4,7 +4,7 @@ use super::change::World;
 use super::*;
 use super::{alphabet, way};
 use crate::policy::language::key::Key;
-use crate::policy::{Answer, Attribute, Files, Job, Method, Principal};
+use crate::policy::{Action, Answer, Attribute, Files, Job, Method, Principal};
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ fn world() -> World {
     let tags = BTreeMap::from([("team".to_owned(), "vision".to_owned())]);
     let query = Query {
         principal: Arc::new(Principal::new("corp", "alice", ["ml".into()], tags, Method::Jwt)),
+        action: Action::Delete,
         job: Job::new("p1", "3faf5c03-aaa1-4cbe-879d-24b05d997347").into(),
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),

@@ -102,7 +102,8 @@ pub(super) fn groups(set: &Set, case: &World) -> Vec<Setting> {
 /// The statements that hold for the caller.
 pub(super) fn statements<'a>(set: &'a Set, query: &Query) -> Vec<&'a Statement> {
     let policies = [&set.guardrails].into_iter().chain(set.attached(query));
-    policies.flat_map(|it| it.denies.iter().chain(&it.allows)).collect()
+    let statements = policies.flat_map(|it| it.denies.iter().chain(&it.allows));
+    statements.filter(|it| it.is_about(query.action)).collect()
 }
 
 /// What decides whatever changes.
@@ -153,6 +154,9 @@ impl Judgement {
 
 /// Whether a statement matches, as far as it is certain while some keys are open.
 fn judge(statement: &Statement, facts: Facts<'_>, open: &impl Fn(&Key) -> bool) -> Truth {
+    if !statement.is_about(facts.query.action) {
+        return Truth::False;
+    }
     let mut res = Truth::True;
     if let Some(resource) = &statement.resource {
         let depends = alphabet::resource_dependencies(statement).into_iter().any(open);

@@ -5,8 +5,8 @@ use super::written::{Facts, Job, Stated};
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::{suggest, value, yaml};
 use crate::policy::{
-    self, Answer, Attribute, Attributes, Decision, Denial, Explanation, JobFact, Method, Principal,
-    Query, Set, Sources, Span,
+    self, Action, Answer, Attribute, Attributes, Decision, Denial, Explanation, JobFact, Method,
+    Principal, Query, Set, Sources, Span,
 };
 
 use jiff::Timestamp;
@@ -46,11 +46,11 @@ impl Case {
     #[must_use]
     pub fn judge(&self, set: &Set) -> Decision {
         let decision = set.evaluate(&self.query, &self.attributes);
-        match (&decision, set.budgets().overspent(&self.query, &self.attributes, &self.spent)) {
-            (Decision::Allow(_), Some(budget)) => {
-                Decision::Deny(Denial::over_budget(budget.name()))
-            }
-            _ => decision,
+        let overspent = || set.budgets().overspent(&self.query, &self.attributes, &self.spent);
+        let takes = matches!(decision, Decision::Allow(_)) && self.query.action.is_delete();
+        match takes.then(overspent).flatten() {
+            Some(budget) => Decision::Deny(Denial::over_budget(budget.name())),
+            None => decision,
         }
     }
 
@@ -113,6 +113,10 @@ fn query(
 ) -> Option<Query> {
     let principal = self::principal(principal, findings)?;
     ids(request, findings);
+    let action = match &request.action {
+        Some(text) => word(text, &Action::ALL, Action::as_str, findings)?,
+        None => Action::Delete,
+    };
     let now = value::date(&request.time.value).and_then(|it| Timestamp::from_duration(it).ok());
     if now.is_none() {
         let hint = "write a date and time with its zone, such as `2026-01-15T12:00:00Z`";
@@ -133,6 +137,7 @@ fn query(
     let unavailable = unavailable(&request.unavailable, &stated, &[], findings);
     Some(Query {
         principal: Arc::new(principal),
+        action,
         job: policy::Job::new(&request.project.value, &request.job.value).into(),
         region: request.region.clone(),
         account: request.account.clone().unwrap_or_default(),

@@ -51,6 +51,8 @@ pub(super) struct Principal {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
+    #[serde(default, deserialize_with = "yaml::present")]
+    pub(super) action: Option<Spanned<String>>,
     pub(super) project: Spanned<String>,
     pub(super) job: Spanned<String>,
     pub(super) region: String,

@@ -12,10 +12,9 @@ use crate::policy::language::template::Part;
 use std::collections::{BTreeMap, HashMap};
 
 pub(super) fn check(sources: &[Source<'_>], attached: &[Attached], found: &mut Vec<Diagnostic>) {
-    let live_ceiling = sources
-        .iter()
-        .filter(|it| it.scope == Scope::Guardrail)
-        .any(|it| it.statements().any(|(it, live)| live && it.effect == Effect::Allow));
+    let live_ceiling = sources.iter().filter(|it| it.scope == Scope::Guardrail).any(|it| {
+        it.statements().any(|(it, actions)| actions.delete && it.effect == Effect::Allow)
+    });
     for source in sources {
         let mut findings = Findings { path: source.path, found };
         if let Scope::Identity(number) = source.scope
@@ -32,19 +31,29 @@ pub(super) fn check(sources: &[Source<'_>], attached: &[Attached], found: &mut V
 }
 
 fn inert(source: &Source<'_>, live_ceiling: bool, findings: &mut Findings<'_>) {
-    let inert: Vec<_> = source.statements().filter(|(_, live)| !live).map(|(it, _)| it).collect();
-    let Some(first) = inert.first() else {
-        return;
-    };
-    let message = match inert.len() {
-        1 => "this statement is about other actions and does nothing here".to_owned(),
-        n => format!("{n} statements, this one first, are about other actions and do nothing here"),
-    };
-    findings.add(Code::InertStatements, action_name(first), message);
+    let inert = source.statements().filter(|(it, actions)| !actions.are_live(it.effect));
+    let (batch, other): (Vec<_>, Vec<_>) = inert.partition(|(_, actions)| actions.batch_delete);
+    for (statement, _) in batch {
+        findings.hint(
+            Code::BatchAllow,
+            action_name(statement),
+            "this allows nothing: each job of a batch is judged as a delete of its own",
+            "allow `modelarts:trainJob:delete` where batches shall be possible",
+        );
+    }
+    if let Some((first, _)) = other.first() {
+        let message = match other.len() {
+            1 => "this statement is about other actions and does nothing here".to_owned(),
+            n => format!(
+                "{n} statements, this one first, are about other actions and do nothing here"
+            ),
+        };
+        findings.add(Code::InertStatements, action_name(first), message);
+    }
     if source.scope != Scope::Guardrail || live_ceiling {
         return;
     }
-    for statement in inert.iter().filter(|it| it.effect == Effect::Allow) {
+    for (statement, _) in source.statements().filter(|(it, _)| it.effect == Effect::Allow) {
         findings.hint(
             Code::InertCeiling,
             action_name(statement),
@@ -76,7 +85,7 @@ type Uses<'a> = BTreeMap<String, (&'a str, Span)>;
 fn confusable(sources: &[Source<'_>], found: &mut Vec<Diagnostic>) {
     let mut uses = Uses::new();
     for source in sources {
-        for (statement, _) in source.statements().filter(|(_, live)| *live) {
+        for (statement, _) in source.live() {
             tag_keys(statement, |key, span| {
                 uses.entry(key.to_string()).or_insert((source.path, span));
             });

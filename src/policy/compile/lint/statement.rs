@@ -2,6 +2,7 @@
 
 use crate::policy::compile::lint;
 use crate::policy::compile::lint::{Condition, condition};
+use crate::policy::engine::set::Actions;
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::document::{Effect, Statement};
 use crate::policy::language::json::Text;
@@ -10,10 +11,15 @@ use crate::policy::language::template::Part;
 use crate::policy::language::{pattern, template};
 
 /// `everywhere`: an identity policy that some attachment grants for all projects.
-pub(super) fn check(raw: &Statement, everywhere: bool, findings: &mut Findings<'_>) {
+pub(super) fn check(
+    raw: &Statement,
+    actions: Actions,
+    everywhere: bool,
+    findings: &mut Findings<'_>,
+) {
     let conditions = lint::conditions(raw);
     if raw.effect == Effect::Allow {
-        negations(raw, findings);
+        negations(raw, actions, findings);
         if everywhere && !raw.faulty {
             bounds(raw, &conditions, findings);
         }
@@ -26,14 +32,12 @@ pub(super) fn check(raw: &Statement, everywhere: bool, findings: &mut Findings<'
     }
 }
 
-fn negations(raw: &Statement, findings: &mut Findings<'_>) {
+fn negations(raw: &Statement, actions: Actions, findings: &mut Findings<'_>) {
     if let Some(action) = raw.action.as_ref().filter(|it| it.negated) {
-        findings.hint(
-            Code::AllowNotAction,
-            action.name,
-            "this allows every action but the listed ones, deletes among them",
-            "list what is allowed in `Action`",
-        );
+        let among = if actions.delete { "deletes" } else { "looks at jobs" };
+        let message = format!("this allows every action but the listed ones, {among} among them");
+        let hint = "list what is allowed in `Action`";
+        findings.hint(Code::AllowNotAction, action.name, message, hint);
     }
     if let Some(resource) = raw.resource.as_ref().filter(|it| it.negated) {
         findings.hint(

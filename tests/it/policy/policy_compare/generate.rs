@@ -3,7 +3,7 @@
 
 use crate::support::reference::Files;
 
-use lychgate::policy::{Attribute, Attributes, Job, Method, Principal, Query};
+use lychgate::policy::{Action, Attribute, Attributes, Job, Method, Principal, Query};
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy};
 use proptest::sample::{select, subsequence};
@@ -270,7 +270,12 @@ fn conditions(effect: &'static str) -> impl Strategy<Value = Value> {
 }
 
 const ACTIONS: &[&str] = &["modelarts:trainJob:delete", "*", "ModelArts:*:del?te"];
-const OTHER_ACTIONS: &[&str] = &["ecs:*:*", "modelarts:trainJob:get", "modelarts:notebook:delete"];
+const OTHER_ACTIONS: &[&str] = &[
+    "ecs:*:*",
+    "modelarts:trainJob:get",
+    "modelarts:trainJob:batchDelete",
+    "modelarts:notebook:delete",
+];
 
 fn actions() -> impl Strategy<Value = (&'static str, Vec<&'static str>)> {
     prop_oneof![
@@ -496,9 +501,15 @@ fn query(unavailable: u32) -> impl Strategy<Value = Query> {
         attribute(select(&[true, false][..]), unavailable),
         attribute(text(), 0),
     );
-    (principal(), place, upstream, now, circumstances).prop_map(
-        |(principal, (project, job), (region, account), now, circumstances)| Query {
+    let action = prop_oneof![
+        6 => Just(Action::Delete),
+        2 => Just(Action::BatchDelete),
+        2 => Just(Action::Get),
+    ];
+    ((principal(), action), place, upstream, now, circumstances).prop_map(
+        |((principal, action), (project, job), (region, account), now, circumstances)| Query {
             principal: Arc::new(principal),
+            action,
             job: Job::new(project, job).into(),
             region: region.to_owned(),
             account: account.to_owned(),

@@ -5,7 +5,7 @@ use super::{load, show};
 
 use crate::support::reference::{Files, Policies, judge};
 
-use lychgate::policy::{Attribute, Attributes, Job, Method, Principal, Query};
+use lychgate::policy::{Action, Attribute, Attributes, Job, Method, Principal, Query};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -262,6 +262,7 @@ fn question(pool_id: Attribute<Vec<String>>, value: &str) -> (Query, Attributes)
     let tags = BTreeMap::from([("value".to_owned(), value.to_owned())]);
     let query = Query {
         principal: Arc::new(Principal::new("corp", "alice", [], tags, Method::Jwt)),
+        action: Action::Delete,
         job: Job::new("0a1b2c", "3faf5c03-aaa1-4cbe-879d-24b05d997347").into(),
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),

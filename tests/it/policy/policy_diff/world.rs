@@ -2,7 +2,7 @@
 
 use crate::support::reference::Files;
 
-use lychgate::policy::{Attribute, Attributes, Job, Method, Principal, Query};
+use lychgate::policy::{Action, Attribute, Attributes, Job, Method, Principal, Query};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -340,7 +340,10 @@ impl Pair {
 
     pub(super) fn each_request(&self, mut visit: impl FnMut(&Query, &Attributes)) {
         let (query, attributes) = usual();
-        self.vary(&self.axes, &query, &attributes, &mut visit);
+        for action in Action::ALL {
+            let query = Query { action, ..query.clone() };
+            self.vary(&self.axes, &query, &attributes, &mut visit);
+        }
     }
 
     fn vary(
@@ -401,7 +404,15 @@ impl Maker<'_> {
     }
 
     fn statement(&mut self, effect: &str) -> Value {
-        let mut res = json!({"Effect": effect, "Action": ["*"]});
+        let mut res = json!({"Effect": effect});
+        let (name, actions) = match self.random.below(12) {
+            0 => ("Action", json!(["modelarts:trainJob:delete"])),
+            1 => ("Action", json!(["modelarts:trainJob:get"])),
+            2 => ("Action", json!(["modelarts:trainJob:batchDelete"])),
+            3 => ("NotAction", json!(["modelarts:trainJob:get"])),
+            _ => ("Action", json!(["*"])),
+        };
+        res[name] = actions;
         if self.axes.contains(&Axis::Job) || self.random.one_in(12) {
             let ids = ["a", "a*", "?", "*", "${g:UserName}", "${g:PrincipalTag/t, 'a'}*"];
             let id = self.random.of(&ids);
@@ -566,6 +577,7 @@ fn files(guardrails: &[Value], identity: &[Value], attachments: &Value) -> Files
 fn usual() -> (Query, Attributes) {
     let query = Query {
         principal: Arc::new(Principal::new("corp", "alice", [], BTreeMap::new(), Method::Jwt)),
+        action: Action::Delete,
         job: Arc::new(Job::new("0a1b2c", "3faf5c03-aaa1-4cbe-879d-24b05d997347")),
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),

@@ -1,6 +1,6 @@
 //! Suites and cases as written, and the question that a case asks.
 
-use lychgate::policy::{self, Attribute, Attributes, Method, Principal, Query, Sources};
+use lychgate::policy::{self, Action, Attribute, Attributes, Method, Principal, Query, Sources};
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -45,6 +45,8 @@ struct Circumstances {
     job: String,
     region: String,
     time: String,
+    #[serde(default)]
+    action: Action,
     account: Option<String>,
     source_ip: Option<IpAddr>,
     secure: Option<bool>,
@@ -90,6 +92,7 @@ impl Case {
         let unknown = |field: &str| request.unavailable.iter().any(|it| it == field);
         Query {
             principal: Arc::new(Principal::new(source, name, groups.clone(), tags.clone(), method)),
+            action: request.action,
             job: policy::Job::new(&request.project, &request.job).into(),
             region: request.region.clone(),
             account: request.account.clone().unwrap_or_default(),
