@@ -4,7 +4,7 @@
 
 mod answer;
 
-pub use self::answer::{ANSWER_BYTES_MAX, Error, Known, PoolWords, details, tags};
+pub use self::answer::{Error, Known, PoolWords, details, tags};
 
 use crate::clock::Clock;
 use crate::ledger::record;
@@ -37,6 +37,15 @@ pub struct Round {
     pub asked: Option<Instant>,
     /// What did not become known, and why.
     pub unknown: Vec<(LookUp, Unknown)>,
+    /// The cloud's answer with the details, where they could be read.
+    pub seen: Option<Seen>,
+}
+
+/// A job as the cloud describes it.
+#[derive(Debug)]
+pub struct Seen {
+    /// The cloud's answer.
+    pub answer: Box<Answer>,
 }
 
 /// Why something is not known after it was asked for.
@@ -98,9 +107,10 @@ impl Resolver {
         if let Some((found, look_up)) = details {
             round.look_ups.push(look_up);
             match found {
-                Ok(known) => {
+                Ok((known, answer)) => {
                     let tags = std::mem::take(&mut attributes.tags);
                     *attributes = Attributes { tags, ..known.attributes };
+                    round.seen = Some(Seen { answer });
                 }
                 Err(unknown) => round.unknown.push((LookUp::Details, unknown)),
             }
@@ -108,7 +118,7 @@ impl Resolver {
         if let Some((found, look_up)) = tags {
             round.look_ups.push(look_up);
             match found {
-                Ok(tags) => attributes.tags = Attribute::Value(tags),
+                Ok((tags, _)) => attributes.tags = Attribute::Value(tags),
                 Err(unknown) => round.unknown.push((LookUp::Tags, unknown)),
             }
         }
@@ -118,14 +128,14 @@ impl Resolver {
 
     /// Whether `job` is there: how a delete ended whose answer nobody saw.
     pub async fn presence(&self, upstream: &Upstream, job: &Job, trace: &Trace) -> Presence {
-        let (answer, done) = upstream.details(job, trace, ANSWER_BYTES_MAX).await;
+        let (answer, done) = upstream.details(job, trace).await;
         trace.add(done);
         match answer {
             Ok(LookedUp::NotFound(answer)) if answer.is_no_such_job() => Presence::Gone(answer),
-            Ok(LookedUp::Found { body, .. }) => {
+            Ok(LookedUp::Found(answer)) => {
                 let id = &job.training_job_id;
                 // A 200 that does not tell of this job is no sign of it.
-                match details(&body, id, self.clock.now(), &self.words) {
+                match details(&answer.body, id, self.clock.now(), &self.words) {
                     Ok(_) => Presence::Present,
                     Err(_) => Presence::Unknown,
                 }
@@ -139,13 +149,13 @@ impl Resolver {
         upstream: &Upstream,
         query: &Query,
         trace: &Trace,
-    ) -> (Result<Known, Unknown>, record::LookUp) {
-        let (answer, done) = upstream.details(&query.job, trace, ANSWER_BYTES_MAX).await;
+    ) -> (Result<(Known, Box<Answer>), Unknown>, record::LookUp) {
+        let (answer, done) = upstream.details(&query.job, trace).await;
         trace.add(done);
         let id = &query.job.training_job_id;
         let read = |body: &[u8]| details(body, id, query.now, &self.words);
         let (found, mut look_up) = self.read(answer, LookUp::Details, read);
-        if found.as_ref().is_ok_and(|it| it.in_pool_group) {
+        if found.as_ref().is_ok_and(|(it, _)| it.in_pool_group) {
             look_up.result = record::LookUpResult::PoolGroup;
         }
         (found, look_up)
@@ -156,8 +166,8 @@ impl Resolver {
         upstream: &Upstream,
         job: &Job,
         trace: &Trace,
-    ) -> (Result<BTreeMap<String, String>, Unknown>, record::LookUp) {
-        let (answer, done) = upstream.tags(job, trace, ANSWER_BYTES_MAX).await;
+    ) -> (Result<(BTreeMap<String, String>, Box<Answer>), Unknown>, record::LookUp) {
+        let (answer, done) = upstream.tags(job, trace).await;
         trace.add(done);
         self.read(answer, LookUp::Tags, tags)
     }
@@ -167,14 +177,18 @@ impl Resolver {
         answer: Result<LookedUp, LookUpError>,
         source: LookUp,
         read: impl FnOnce(&[u8]) -> Result<T, Error>,
-    ) -> (Result<T, Unknown>, record::LookUp) {
+    ) -> (Result<(T, Box<Answer>), Unknown>, record::LookUp) {
         let request_id = match &answer {
-            Ok(LookedUp::Found { request_id, .. }) => request_id.clone(),
-            Ok(LookedUp::NotFound(answer)) => answer.request_id().map(str::to_owned),
+            Ok(LookedUp::Found(answer) | LookedUp::NotFound(answer)) => {
+                answer.request_id().map(str::to_owned)
+            }
             Err(_) => None,
         };
         let found = match answer {
-            Ok(LookedUp::Found { body, .. }) => read(&body).map_err(Unknown::Unreadable),
+            Ok(LookedUp::Found(answer)) => {
+                let found = read(&answer.body).map_err(Unknown::Unreadable);
+                found.map(|it| (it, answer))
+            }
             Ok(LookedUp::NotFound(answer)) => Err(Unknown::NotFound(answer)),
             Err(error) => Err(Unknown::Failed(error)),
         };

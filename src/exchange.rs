@@ -29,7 +29,7 @@ use crate::telemetry::{self, Stage, Stranger, Summary, Trace, Tracer};
 use axum::body::Body;
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -79,6 +79,7 @@ impl Arrival {
 pub(crate) enum Asked {
     BatchDelete(Batch),
     Delete(Arc<Job>),
+    Get(Arc<Job>),
 }
 
 /// A batch delete.
@@ -94,7 +95,15 @@ impl Asked {
     pub(crate) fn project_id(&self) -> &str {
         match self {
             Self::BatchDelete(batch) => &batch.project_id,
-            Self::Delete(job) => &job.project_id,
+            Self::Delete(job) | Self::Get(job) => &job.project_id,
+        }
+    }
+
+    /// How many jobs it is about.
+    pub(crate) fn count(&self) -> u32 {
+        match self {
+            Self::BatchDelete(batch) => u32::try_from(batch.jobs.len()).unwrap_or(u32::MAX),
+            Self::Delete(_) | Self::Get(_) => 1,
         }
     }
 
@@ -102,14 +111,14 @@ impl Asked {
     pub(crate) fn path(&self) -> String {
         match self {
             Self::BatchDelete(batch) => batch::path(&batch.project_id),
-            Self::Delete(job) => job.path(),
+            Self::Delete(job) | Self::Get(job) => job.path(),
         }
     }
 
     pub(crate) fn body(&self) -> &[u8] {
         match self {
             Self::BatchDelete(batch) => &batch.body,
-            Self::Delete(_) => &[],
+            Self::Delete(_) | Self::Get(_) => &[],
         }
     }
 }
@@ -275,6 +284,11 @@ impl Exchange {
                 self.facts.job = Some(Arc::clone(&job));
                 Ok(Asked::Delete(job))
             }
+            Operation::Get(job) => {
+                let job = Arc::new(job);
+                self.facts.job = Some(Arc::clone(&job));
+                Ok(Asked::Get(job))
+            }
             Operation::BatchDelete { project_id } => {
                 // Before it is known who asks, because the signature is over it.
                 let body = body::read(arrival).await?;
@@ -310,7 +324,7 @@ impl Exchange {
         self.facts.upstream_request_id = reply.upstream_request_id().map(str::to_owned);
         let (response, origin) = reply.into_response(self.id);
         self.end(response.status(), origin, None);
-        response
+        self.for_once(response)
     }
 
     /// Ends with the gate's own answer.
@@ -320,7 +334,16 @@ impl Exchange {
                 Some(keys.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
         }
         self.end(refusal.status(), Origin::Gateway, Some(refusal.code()));
-        refused(refusal, self.id)
+        self.for_once(refused(refusal, self.id))
+    }
+
+    /// What a look was answered is nobody else's, and soon not true any more.
+    fn for_once(&self, mut response: Response<Body>) -> Response<Body> {
+        if self.method == Method::GET {
+            let no_store = HeaderValue::from_static("no-store");
+            response.headers_mut().insert(header::CACHE_CONTROL, no_store);
+        }
+        response
     }
 
     fn end(&mut self, status: StatusCode, origin: Origin, error_code: Option<u16>) {

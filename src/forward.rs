@@ -1,8 +1,8 @@
 //! The forwarder: a gate's little brother beside a workload. It judges nothing and holds no cloud
 //! key; it checks what a request asks for, puts its own token for the central gate in place of any
-//! credential, and sends the same delete there. The central gate's answer is handed back as it came.
+//! credential, and sends the same request there. The central gate's answer is handed back as it came.
 //!
-//! The life of one request: `exchange::run` → `judge` (is it the one route?) → [`gate::Gate`] (send
+//! The life of one request: `exchange::run` → `judge` (is it a route?) → [`gate::Gate`] (send
 //! it, once it is under way whatever the caller's connection does).
 
 mod gate;

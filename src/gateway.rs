@@ -11,8 +11,10 @@
 //!    a tracked task of its own, and the handler only waits for it.
 
 mod batch;
+mod look;
 mod rate;
 mod resolve;
+mod send;
 mod shadow;
 mod source;
 mod spend;
@@ -23,30 +25,27 @@ pub use self::shadow::Shadow;
 use self::rate::Buckets;
 use self::resolve::{Answered, Basis, Question};
 
-use crate::attributes::{PoolWords, Presence, Resolver, Unknown};
+use crate::attributes::{PoolWords, Resolver, Unknown};
 use crate::authn::{self, Authenticator, Claimed, Peer};
 use crate::budget::Budgets;
 use crate::exchange::{
     self, Arrival, Asked, CameWith, Denied, Desk, Exchange, Handler, Middle, Refusal, Reply,
 };
-use crate::ledger::{self, Ending, Entry, Ledger, Outcome, Recorded, Undecided, record};
-use crate::metrics::AuthMethod;
-use crate::policy::{Action, Denial, Job, Method, Permit, Principal, Query};
+use crate::ledger::{self, Entry, Ledger, Recorded, Undecided, record};
+use crate::metrics::{self, AuthMethod, Decision as Word};
+use crate::policy::{Action, Decision, Denial, Job, Method, Permit, Principal, Query};
 use crate::reload::Policies;
 use crate::sign;
 use crate::telemetry::Stage;
-use crate::upstream::{Answer, DeleteError, LookUpError, Upstreams};
+use crate::upstream::{LookUpError, Upstreams};
 
 use axum::body::Body;
+use http::Response;
 use http::request::Parts;
-use http::{Response, StatusCode};
 use ipnet::IpNet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// How often a decision is made anew because what it was based on became too old.
-const JUDGEMENTS_MAX: usize = 2;
 
 /// What a gateway does differently from another.
 #[derive(Clone, Debug)]
@@ -160,8 +159,7 @@ impl Gateway {
         let rows = decisions.into_iter().zip(&bases);
         let records = rows.map(|((decision, unit), (basis, _, shadow))| {
             let word = resolve::word(&decision, &basis.look_ups);
-            self.parts.desk.metrics.decision(word);
-            exchange.decided(word, decision.statement().map(ToString::to_string));
+            self.note(exchange, &basis.question.query, word, &decision);
             let Question { query, upstream, policies, place } = &basis.question;
             ledger::Judged {
                 request_id: id,
@@ -209,6 +207,17 @@ impl Gateway {
         Ok(ruled.collect())
     }
 
+    /// Counts what was decided, and tells it to logs and spans.
+    fn note(&self, exchange: &Exchange, query: &Query, word: Word, decision: &Decision) {
+        let action = match query.action {
+            Action::Delete => metrics::Action::Delete,
+            Action::BatchDelete => metrics::Action::BatchDelete,
+            Action::Get => metrics::Action::Get,
+        };
+        self.parts.desk.metrics.decision(action, word);
+        exchange.decided(word, decision.statement().map(ToString::to_string));
+    }
+
     /// Records one decision, and acts on it.
     async fn delete(&self, exchange: &Exchange, judged: Answered) -> Result<Reply, Refusal> {
         match self.record(exchange, vec![judged]).await?.pop() {
@@ -216,37 +225,6 @@ impl Gateway {
             Some(Ruling::Ended(ended)) => ended,
             None => Err(Refusal::Internal),
         }
-    }
-
-    /// Sends what is permitted, and closes its entry.
-    async fn send(&self, exchange: &Exchange, mut permitted: Permitted) -> Result<Reply, Refusal> {
-        for judgement in 1..=JUDGEMENTS_MAX {
-            let Permitted { question, permit, mut entry, known_since } = permitted;
-            let fresh_until = known_since.map(|it| it + self.settings.attributes_max_age);
-            exchange.watch(entry.watch_sending());
-            let trace = &exchange.trace;
-            match question.upstream.delete(permit, &mut entry, fresh_until, trace).await {
-                // What was looked up is too old to act on, so the decision is too: it is closed
-                // as one that sent nothing, and made anew.
-                Err(DeleteError::Stale) => {
-                    entry.close(Ending::NotSent.into());
-                    if judgement == JUDGEMENTS_MAX {
-                        break;
-                    }
-                    let judged = self.resolve(trace, question).await;
-                    permitted = match self.record(exchange, vec![judged]).await?.pop() {
-                        Some(Ruling::Permitted(permitted)) => permitted,
-                        Some(Ruling::Ended(ended)) => return ended,
-                        None => break,
-                    };
-                }
-                Err(DeleteError::Unanswered) => {
-                    return Box::pin(self.settle(exchange, &question, entry)).await;
-                }
-                sent => return close(entry, sent),
-            }
-        }
-        Err(Refusal::AttributesUnavailable)
     }
 
     fn denied(&self, exchange: &Exchange, question: &Question, denial: Denial) -> Refusal {
@@ -264,30 +242,6 @@ impl Gateway {
             denial,
             help: self.help(exchange),
         }))
-    }
-
-    /// Sent, and no answer: one look tells whether the job is gone. It says what was seen, never who
-    /// caused it.
-    async fn settle(
-        &self,
-        exchange: &Exchange,
-        Question { query, upstream, .. }: &Question,
-        entry: Entry,
-    ) -> Result<Reply, Refusal> {
-        match self.resolver.presence(upstream, &query.job, &exchange.trace).await {
-            Presence::Gone(answer) => {
-                entry.close(Outcome {
-                    result: Ending::Gone,
-                    status: Some(answer.status.as_u16()),
-                    upstream_request_id: answer.request_id().map(str::to_owned),
-                });
-                Ok(Reply::Gone)
-            }
-            Presence::Present | Presence::Unknown => {
-                entry.close(Ending::Unknown.into());
-                Err(Refusal::OutcomeUnknown)
-            }
-        }
     }
 
     fn help(&self, exchange: &Exchange) -> Option<String> {
@@ -339,10 +293,7 @@ impl Middle for Gateway {
         exchange.facts.principal = Some(principal.id().to_owned());
         // Only now: a rate per name that anybody can claim would let strangers use up a person's.
         // And before anything is looked up or written, which is what the rate is to spare.
-        let count = match &asked {
-            Asked::BatchDelete(batch) => u32::try_from(batch.jobs.len()).unwrap_or(u32::MAX),
-            Asked::Delete(_) => 1,
-        };
+        let count = asked.count();
         if !self.buckets.admit(principal.id(), count, Instant::now(), now) {
             return Err(Refusal::Rate);
         }
@@ -357,13 +308,10 @@ impl Middle for Gateway {
         let policies = policies.current().ok_or(Refusal::NoPolicies)?;
         let trusted = &self.settings.trusted_proxies;
         let (source_ip, secure_transport) = source::source(peer, &head.headers, trusted);
-        let question = |job: &Arc<Job>, place: Option<_>| {
+        let question = |job: &Arc<Job>, place| {
             let query = Query {
                 principal: Arc::clone(&principal),
-                action: match place {
-                    Some(_) => Action::BatchDelete,
-                    None => Action::Delete,
-                },
+                action: action(&asked),
                 job: Arc::clone(job),
                 region: upstream.config().region.clone(),
                 account: upstream.config().account.clone(),
@@ -382,6 +330,10 @@ impl Middle for Gateway {
                 let judged = self.resolve(&exchange.trace, question(job, None)?).await;
                 Ok(Work::Delete(Box::new(judged)))
             }
+            Asked::Get(job) => {
+                let looked = self.look(exchange, question(job, None)?).await?;
+                Ok(Work::Looked(Box::new(looked)))
+            }
             Asked::BatchDelete(batch) => {
                 let questions = (0..).zip(&batch.jobs);
                 let questions =
@@ -398,14 +350,25 @@ impl Middle for Gateway {
     async fn carry_out(&self, exchange: &mut Exchange, work: Work) -> Result<Reply, Refusal> {
         match work {
             Work::Delete(judged) => self.delete(exchange, *judged).await,
+            Work::Looked(reply) => Ok(*reply),
             Work::BatchDelete { judged, kinds } => self.delete_all(exchange, judged, &kinds).await,
         }
+    }
+}
+
+fn action(asked: &Asked) -> Action {
+    match asked {
+        Asked::BatchDelete(_) => Action::BatchDelete,
+        Asked::Delete(_) => Action::Delete,
+        Asked::Get(_) => Action::Get,
     }
 }
 
 /// What was judged, and is to be carried out.
 #[derive(Debug)]
 pub(crate) enum Work {
+    /// A look, at which there is nothing left to do.
+    Looked(Box<Reply>),
     /// Each job with the kind that the caller takes it for.
     BatchDelete {
         judged: Vec<Answered>,
@@ -433,17 +396,21 @@ struct Permitted {
 /// The policies could not tell. Only who might have been allowed gets here, so that the job does
 /// not exist may be told.
 fn undecided(open: Undecided, basis: Basis) -> Result<Reply, Refusal> {
-    let Basis { question: Question { query, policies, .. }, attributes, unknown_because, .. } =
-        basis;
-    let because = unknown_because;
-    let (status, request_id) = match &because {
+    let (status, request_id) = match &basis.unknown_because {
         Some(Unknown::NotFound(answer)) => {
             (Some(answer.status.as_u16()), answer.request_id().map(str::to_owned))
         }
         _ => (None, None),
     };
     open.close(status, request_id);
-    Err(match because {
+    doubtful(basis)
+}
+
+/// What whoever might have been allowed is told.
+fn doubtful(basis: Basis) -> Result<Reply, Refusal> {
+    let Basis { question: Question { query, policies, .. }, attributes, unknown_because, .. } =
+        basis;
+    Err(match unknown_because {
         Some(Unknown::NotFound(answer)) => return Ok(Reply::Answered(*answer)),
         Some(Unknown::Failed(LookUpError::BreakerOpen | LookUpError::KeyRefused)) => {
             Refusal::CloudRefusesKey
@@ -458,34 +425,6 @@ fn undecided(open: Undecided, basis: Basis) -> Result<Reply, Refusal> {
             Refusal::Undecidable { keys, help: None }
         }
     })
-}
-
-/// The cloud answered, or it is certain that nothing was sent.
-fn close(entry: Entry, sent: Result<Answer, DeleteError>) -> Result<Reply, Refusal> {
-    let answered = |status: StatusCode, request_id: Option<&str>| Outcome {
-        result: Ending::Sent,
-        status: Some(status.as_u16()),
-        upstream_request_id: request_id.map(str::to_owned),
-    };
-    let (outcome, result) = match sent {
-        Ok(answer) => (answered(answer.status, answer.request_id()), Ok(Reply::Answered(answer))),
-        Err(DeleteError::KeyRefused) => {
-            (answered(StatusCode::UNAUTHORIZED, None), Err(Refusal::CloudRefusesKey))
-        }
-        Err(DeleteError::Unusable(status)) => {
-            (answered(status, None), Err(Refusal::UnusableAnswer))
-        }
-        Err(DeleteError::BreakerOpen) => (Ending::NotSent.into(), Err(Refusal::CloudRefusesKey)),
-        Err(DeleteError::Connect) => (Ending::NotSent.into(), Err(Refusal::Connect)),
-        Err(DeleteError::NotPermitted) => (Ending::NotSent.into(), Err(Refusal::Internal)),
-        Err(DeleteError::NoCredential) => (Ending::NotSent.into(), Err(Refusal::NoCloudCredential)),
-        Err(DeleteError::NotInTime | DeleteError::Stale) => {
-            (Ending::NotSent.into(), Err(Refusal::NothingSent))
-        }
-        Err(DeleteError::Unanswered) => (Ending::Unknown.into(), Err(Refusal::OutcomeUnknown)),
-    };
-    entry.close(outcome);
-    result
 }
 
 /// By which method the caller is known, or tried to be.

@@ -11,8 +11,8 @@ mod table;
 mod tests;
 
 pub use self::label::{
-    AuthMethod, ConnectionLimit, Decision, IdentityFault, LedgerFault, LedgerRecord, Live, LookUp,
-    LookUpResult, Operation, Origin, Shadow,
+    Action, AuthMethod, ConnectionLimit, Decision, IdentityFault, LedgerFault, LedgerRecord, Live,
+    LookUp, LookUpResult, Operation, Origin, Shadow,
 };
 pub use self::table::{DEFINITIONS, Definition, Kind};
 
@@ -68,8 +68,12 @@ impl Metrics {
         for &limit in ConnectionLimit::ALL {
             table.connections_refused.get_or_create(&label::ConnectionLabels { limit }).inc_by(0);
         }
-        for decision in Decision::ALL {
-            table.decisions.get_or_create(&decision.into()).inc_by(0);
+        let actions = Action::ALL.iter();
+        for (action, decision) in
+            actions.flat_map(|action| Decision::ALL.iter().map(move |it| (*action, *it)))
+        {
+            let labels = label::DecisionLabels::new(action, decision);
+            table.decisions.get_or_create(&labels).inc_by(0);
         }
         for &source in LookUp::ALL {
             for &result in LookUpResult::ALL {
@@ -154,8 +158,9 @@ impl Metrics {
     }
 
     /// The policies answered.
-    pub fn decision(&self, decision: Decision) {
-        self.0.table.decisions.get_or_create(&decision.into()).inc();
+    pub fn decision(&self, action: Action, decision: Decision) {
+        let labels = label::DecisionLabels::new(action, decision);
+        self.0.table.decisions.get_or_create(&labels).inc();
     }
 
     /// A job's attributes were asked for.

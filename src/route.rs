@@ -1,4 +1,4 @@
-//! The grammar of the two routes: `DELETE /v2/{project_id}/training-jobs/{training_job_id}` and
+//! The grammar of the routes: `DELETE` and `GET /v2/{project_id}/training-jobs/{training_job_id}`, and
 //! `POST /v2/{project_id}/training-jobs/batch-delete`.
 //!
 //! Judged on the raw target, before identity. Nothing is decoded, folded or normalised: what is
@@ -47,6 +47,8 @@ pub enum Operation {
     },
     /// The deletion of one job.
     Delete(Job),
+    /// A look at one job.
+    Get(Job),
 }
 
 /// Why a target is not a route.
@@ -58,8 +60,10 @@ pub enum Error {
     /// The target is not a path of visible, unencoded characters.
     #[error("the request target is malformed: {0}")]
     Malformed(Malformed),
-    /// The right shape with a method that is not DELETE.
-    #[error("only DELETE goes through this gate; send everything else to ModelArts directly")]
+    /// The right shape with a method that is neither DELETE nor GET.
+    #[error(
+        "only DELETE and GET of a job go through this gate; send everything else to ModelArts directly"
+    )]
     Method,
     /// The job ID has wrong characters or a wrong length.
     #[error("the training job ID is malformed: {0}")]
@@ -78,7 +82,7 @@ pub enum Error {
     TooLong,
     /// Another shape.
     #[error(
-        "only DELETE /v2/{{project_id}}/training-jobs/{{training_job_id}} and POST /v2/{{project_id}}/training-jobs/batch-delete go through this gate; send everything else to ModelArts directly"
+        "only DELETE and GET /v2/{{project_id}}/training-jobs/{{training_job_id}} and POST /v2/{{project_id}}/training-jobs/batch-delete go through this gate; send everything else to ModelArts directly"
     )]
     Unknown,
 }
@@ -172,7 +176,7 @@ pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Operation
     if is_batch && method != Method::POST {
         return Err(Error::BatchMethod);
     }
-    if !is_batch && method != Method::DELETE {
+    if !is_batch && ![Method::DELETE, Method::GET].contains(method) {
         return Err(Error::Method);
     }
     if query.is_some() {
@@ -185,7 +189,8 @@ pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Operation
         return Ok(Operation::BatchDelete { project_id: project_id.to_owned() });
     }
     job_ids.check(training_job_id).map_err(Error::JobId)?;
-    Ok(Operation::Delete(Job::new(project_id, training_job_id)))
+    let job = Job::new(project_id, training_job_id);
+    Ok(if method == Method::GET { Operation::Get(job) } else { Operation::Delete(job) })
 }
 
 /// The job whose deletion `DELETE` with this target asks for.
@@ -194,7 +199,7 @@ pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Operation
 /// As [`parse`].
 pub fn job(target: &str, job_ids: JobIds) -> Result<Job, Error> {
     match parse(&Method::DELETE, target, job_ids)? {
-        Operation::Delete(job) => Ok(job),
+        Operation::Delete(job) | Operation::Get(job) => Ok(job),
         Operation::BatchDelete { .. } => Err(Error::BatchMethod),
     }
 }
@@ -347,11 +352,18 @@ mod tests {
     }
 
     #[test]
-    fn only_delete_is_a_method_of_the_route() {
-        for method in ["GET", "POST", "PUT", "PATCH", "HEAD", "OPTIONS"] {
+    fn only_delete_and_get_are_methods_of_the_route() {
+        for method in ["POST", "PUT", "PATCH", "HEAD", "OPTIONS"] {
             check(method, "/v2/p/training-jobs/JOB", Err(Error::Method));
             check(method, "/v2/p/training-jobs", Err(Error::Unknown));
         }
+        let target = format!("/v2/p/training-jobs/{JOB}");
+        let parsed = parse(&Method::GET, &target, JobIds::Uuid);
+        assert_eq!(parsed, Ok(Operation::Get(Job::new("p", JOB))));
+        assert!(!takes_body(b"GET", target.as_bytes()));
+        check("GET", "/v2/p/training-jobs/JOB?limit=1", Err(Error::Query));
+        check("GET", "/v2/p/training-jobs", Err(Error::Unknown));
+        check("get", "/v2/p/training-jobs/JOB", Err(Error::Method));
         for method in ["GET", "PUT", "PATCH", "DELETE"] {
             check(method, "/v2/p/training-jobs/batch-delete", Err(Error::BatchMethod));
         }

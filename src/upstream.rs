@@ -8,7 +8,7 @@ mod probe;
 mod projects;
 mod skew;
 
-pub use self::answer::{Answer, BODY_BYTES_MAX, echoes};
+pub use self::answer::{Answer, BODY_BYTES_MAX, FOUND_BYTES_MAX, echoes};
 pub use self::breaker::Key;
 pub use self::error::{DeleteError, LookUpError};
 pub use self::projects::{Config, Upstreams, claim};
@@ -80,13 +80,8 @@ struct Ended<'a> {
 /// What a look-up found.
 #[derive(Debug)]
 pub enum LookedUp {
-    /// A 200.
-    Found {
-        /// Its body, at most `max` bytes.
-        body: Bytes,
-        /// The cloud's `X-Request-Id`.
-        request_id: Option<String>,
-    },
+    /// A 200, with its body.
+    Found(Box<Answer>),
     /// There is nothing; this is what the cloud said. Only [`Answer::is_no_such_job`] tells whether
     /// that is the job.
     NotFound(Box<Answer>),
@@ -132,26 +127,16 @@ impl Upstream {
     ///
     /// # Errors
     /// When no answer says what the job is, or that there is none.
-    pub async fn details(
-        &self,
-        job: &Job,
-        trace: &Trace,
-        max: usize,
-    ) -> (Result<LookedUp, LookUpError>, Done) {
-        self.look_up(job, (Operation::Details, job.path()), trace.start(Stage::Details), max).await
+    pub async fn details(&self, job: &Job, trace: &Trace) -> (Result<LookedUp, LookUpError>, Done) {
+        self.look_up(job, (Operation::Details, job.path()), trace.start(Stage::Details)).await
     }
 
     /// Asks for the job's tags. The stage is ready to be added to `trace`.
     ///
     /// # Errors
     /// When no answer says what the tags are, or that there is no such job.
-    pub async fn tags(
-        &self,
-        job: &Job,
-        trace: &Trace,
-        max: usize,
-    ) -> (Result<LookedUp, LookUpError>, Done) {
-        self.look_up(job, (Operation::Tags, job.tags_path()), trace.start(Stage::Tags), max).await
+    pub async fn tags(&self, job: &Job, trace: &Trace) -> (Result<LookedUp, LookUpError>, Done) {
+        self.look_up(job, (Operation::Tags, job.tags_path()), trace.start(Stage::Tags)).await
     }
 
     async fn look_up(
@@ -159,19 +144,18 @@ impl Upstream {
         Job { project_id, .. }: &Job,
         (operation, path): (Operation, String),
         running: Running,
-        max: usize,
     ) -> (Result<LookedUp, LookUpError>, Done) {
         let started = Instant::now();
         let traceparent = Some(running.traceparent());
         let url = self.url(&path);
         let call = Call { method: Method::GET, path, url, project_id, traceparent };
         let limit = self.config.lookup;
-        let result = timeout(limit, self.ask(&call, max)).await;
+        let result = timeout(limit, self.ask(&call)).await;
         let result =
             result.unwrap_or_else(|_| Err(LookUpError::Failed(format!("none within {limit:?}"))));
         let (status, request_id) = match &result {
-            Ok(LookedUp::Found { request_id, .. }) => (Some(StatusCode::OK), request_id.as_deref()),
-            Ok(LookedUp::NotFound(answer)) => (Some(answer.status), answer.request_id()),
+            Ok(LookedUp::Found(answer) | LookedUp::NotFound(answer))
+            | Err(LookUpError::Refused(answer)) => (Some(answer.status), answer.request_id()),
             Err(LookUpError::KeyRefused) => (Some(StatusCode::UNAUTHORIZED), None),
             Err(LookUpError::Status(status)) => (Some(*status), None),
             Err(LookUpError::BreakerOpen | LookUpError::NoCredential | LookUpError::Failed(_)) => {
@@ -195,7 +179,7 @@ impl Upstream {
         })
     }
 
-    async fn ask(&self, call: &Call<'_>, max: usize) -> Result<LookedUp, LookUpError> {
+    async fn ask(&self, call: &Call<'_>) -> Result<LookedUp, LookUpError> {
         let failed = |it: &dyn Error| LookUpError::Failed(chain(it));
         let mut pass = self.key.admit().await?;
         let mut attempt = 1;
@@ -217,12 +201,10 @@ impl Upstream {
             pass.accepted();
             let skew = skew::skew(response.headers(), self.clock.now());
             self.check_skew(skew, call, &mut pass);
+            let credential = Arc::clone(&pass.credential);
             drop(pass);
-            let request_id = response.headers().get(answer::X_REQUEST_ID);
-            let request_id = request_id.and_then(|it| it.to_str().ok()).map(str::to_owned);
-            let body = client::read(response.into_body(), max).await;
-            let found = body.map(|body| LookedUp::Found { body, request_id });
-            return found.map_err(|it| failed(&it));
+            let found = Answer::found(response, &secrets(&credential)).await;
+            return found.map(|it| LookedUp::Found(Box::new(it))).map_err(|it| failed(&it));
         }
         let answer = match self.read(response, call, &mut pass).await {
             Ok(answer) if !answer.refuses_key() => answer,
@@ -233,7 +215,7 @@ impl Upstream {
         };
         match answer.is_not_found() {
             true => Ok(LookedUp::NotFound(Box::new(answer))),
-            false => Err(LookUpError::Status(status)),
+            false => Err(LookUpError::Refused(Box::new(answer))),
         }
     }
 
@@ -300,10 +282,7 @@ impl Upstream {
             pass.refused(&self.config.name, call.project_id);
         }
         let skew = skew::skew(response.headers(), self.clock.now());
-        let token = pass.credential.security_token().map(|it| it.expose().as_str());
-        let secrets: Vec<_> =
-            [Some(pass.credential.access_key_id()), token].into_iter().flatten().collect();
-        let answer = Answer::read(response, &secrets).await;
+        let answer = Answer::read(response, &secrets(&pass.credential)).await;
         if let Ok(answer) = &answer
             && !answer.refuses_key()
         {
@@ -377,6 +356,12 @@ impl Upstream {
     fn url(&self, path: &str) -> Option<Uri> {
         client::url(&self.config.endpoint, path)
     }
+}
+
+/// What an answer must not echo.
+fn secrets(credential: &Credential) -> Vec<&str> {
+    let token = credential.security_token().map(|it| it.expose().as_str());
+    [Some(credential.access_key_id()), token].into_iter().flatten().collect()
 }
 
 /// Until when a delete may leave, and until when its answer may come.

@@ -18,9 +18,11 @@ fuzz_target!(|text: &str| {
     for operation in [&uuid, &token].into_iter().flatten() {
         let takes_body = route::takes_body(method.as_str().as_bytes(), target.as_bytes());
         match operation {
-            Operation::Delete(job) => {
+            Operation::Delete(job) | Operation::Get(job) => {
                 assert_eq!(job.path(), target);
-                assert!(method == Method::DELETE && !takes_body);
+                let is_get = matches!(operation, Operation::Get(_));
+                assert_eq!(method, if is_get { Method::GET } else { Method::DELETE });
+                assert!(!takes_body);
             }
             Operation::BatchDelete { .. } => assert!(method == Method::POST && takes_body),
         }

@@ -12,9 +12,6 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::Utf8Error;
 
-/// The longest details or tags answer that is read, in bytes.
-pub const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-
 /// What `modelarts:poolType` is called. ModelArts documents only `public`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolWords {

@@ -12,11 +12,11 @@ use std::collections::BTreeSet;
 
 /// Every code that an answer of the gate can have: its status and one digit. Published in
 /// docs/operations.md, so a code that was used once never gets another meaning.
-pub const CODES: [u16; 51] = [
+pub const CODES: [u16; 52] = [
     4001, 4002, 4003, 4004, 4005, 4006, 4007, 4008, 4010, 4011, 4012, 4013, 4014, 4015, 4016, 4017,
     4018, 4019, 4031, 4032, 4033, 4041, 4042, 4051, 4052, 4081, 4082, 4091, 4111, 4131, 4141, 4151,
     4291, 4292, 4311, 5001, 5021, 5022, 5023, 5024, 5031, 5032, 5033, 5034, 5035, 5036, 5037, 5038,
-    5041, 5042, 5051,
+    5041, 5042, 5043, 5051,
 ];
 
 /// The longest request head, in bytes, with its empty line.
@@ -134,6 +134,9 @@ pub enum Refusal {
         /// The keys, such as `modelarts:poolId`.
         keys: BTreeSet<String>,
     },
+    /// A look that nobody answered.
+    #[error("no answer came about the job; ask again")]
+    Unseen,
     /// The cloud answered something that cannot be passed on.
     #[error("ModelArts gave an answer that cannot be passed on")]
     UnusableAnswer,
@@ -156,6 +159,9 @@ pub enum ForwardFault {
         "the delete was sent to the gate, which did not answer; look at the job, or repeat the delete: that is safe"
     )]
     OutcomeUnknown,
+    /// A look without an answer.
+    #[error("no answer came about the job; ask again")]
+    Unseen,
     /// What answered is no gate, or its answer is malformed.
     #[error("what this forwarder took for the gate gave an answer that cannot be passed on")]
     UnusableAnswer,
@@ -215,7 +221,7 @@ pub enum HeadFault {
     )]
     Host,
     /// `CONNECT` or `TRACE`.
-    #[error("only DELETE, and POST of batch-delete, go through this gate")]
+    #[error("only DELETE and GET of a job, and POST of batch-delete, go through this gate")]
     Method,
     /// Not a head of RFC 9112, or one that two readers could read differently; says which rule.
     #[error("the request head is malformed: {0}")]
@@ -319,6 +325,7 @@ impl Refusal {
             },
             Self::Stopping => 5036,
             Self::TooMuch | Self::Undecidable { .. } => 4091,
+            Self::Unseen | Self::Forward(ForwardFault::Unseen) => 5043,
             Self::UnusableAnswer | Self::Forward(ForwardFault::UnusableAnswer) => 5023,
         }
     }

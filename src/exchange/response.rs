@@ -60,7 +60,7 @@ pub(crate) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
         }
         StatusCode::METHOD_NOT_ALLOWED => {
             let batch = matches!(refusal, Refusal::Route(route::Error::BatchMethod));
-            let allowed = if batch { "POST" } else { "DELETE" };
+            let allowed = if batch { "POST" } else { "DELETE, GET" };
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
@@ -75,7 +75,7 @@ pub(crate) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
     response
 }
 
-/// What a caller gets whose delete was carried out.
+/// What a caller gets whose request was carried out.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// Every job of a batch is accepted or gone.

@@ -82,16 +82,23 @@ impl Gate {
         let url = client::url(&self.config.endpoint, &asked.path()).unwrap_or_default();
         let running = exchange.trace.start(Stage::Forward);
         let build = || self.request(asked, &url, (&token, &exchange.request_id), running);
-        exchange.watch(Arc::new(AtomicBool::new(true)));
+        let looks = matches!(asked, Asked::Get(_));
+        exchange.watch(Arc::new(AtomicBool::new(!looks)));
         let (status, relayed) = match self.send(build, deadline).await {
             Ok(response) => {
                 let status = response.status();
-                let relayed = timeout_at(deadline, self.read(response, &token)).await;
+                let found = looks && status == StatusCode::OK;
+                let relayed = timeout_at(deadline, self.read(response, found, &token)).await;
                 (Some(status), relayed.ok().flatten().ok_or(ForwardFault::UnusableAnswer))
             }
+            Err(ForwardFault::OutcomeUnknown) if looks => (None, Err(ForwardFault::Unseen)),
             Err(fault) => (None, Err(fault)),
         };
-        self.metrics.request(metrics::Operation::Delete, status, started.elapsed());
+        let operation = match asked {
+            Asked::BatchDelete(_) | Asked::Delete(_) => metrics::Operation::Delete,
+            Asked::Get(_) => metrics::Operation::Details,
+        };
+        self.metrics.request(operation, status, started.elapsed());
         exchange.trace.add(running.answered(&telemetry::Answer {
             upstream: &self.config.name,
             url: &url,
@@ -137,11 +144,12 @@ impl Gate {
         let mut request = match asked {
             // The bytes as they were signed and parsed; the central gate parses them anew.
             Asked::BatchDelete(batch) => Request::new(Full::new(batch.body.clone())),
-            Asked::Delete(_) => Request::new(Full::default()),
+            Asked::Delete(_) | Asked::Get(_) => Request::new(Full::default()),
         };
         *request.method_mut() = match asked {
             Asked::BatchDelete(_) => Method::POST,
             Asked::Delete(_) => Method::DELETE,
+            Asked::Get(_) => Method::GET,
         };
         *request.uri_mut() = url.clone();
         let headers = request.headers_mut();
@@ -156,9 +164,14 @@ impl Gate {
         Some(request)
     }
 
-    /// `None` for what cannot be handed back: what carries no mark of a gate was answered by
+    /// `found`: it is a job, whose body counts. `None` for what cannot be handed back: what carries no mark of a gate was answered by
     /// something else, and a 202 of that would not mean that anything was deleted.
-    async fn read(&self, response: Response<Incoming>, token: &Token) -> Option<Relayed> {
+    async fn read(
+        &self,
+        response: Response<Incoming>,
+        found: bool,
+        token: &Token,
+    ) -> Option<Relayed> {
         let headers = response.headers();
         let marks = [X_LYCHGATE_ORIGIN, X_LYCHGATE_REQUEST_ID].map(|it| headers.get(it).cloned());
         let is_origin = |it: &HeaderValue| *it == "gateway" || *it == "upstream";
@@ -174,7 +187,11 @@ impl Gate {
         let secrets = [token.expose()];
         let challenges = headers.get_all(header::WWW_AUTHENTICATE).iter();
         let challenges = challenges.filter(|it| !upstream::echoes(it, &secrets)).cloned().collect();
-        let answer = Answer::read(response, &secrets).await.ok()?;
+        let answer = match found {
+            true => Answer::found(response, &secrets).await,
+            false => Answer::read(response, &secrets).await,
+        };
+        let answer = answer.ok()?;
         Some(Relayed { answer, origin, request_id, challenges })
     }
 
@@ -197,7 +214,7 @@ fn word(fault: ForwardFault) -> &'static str {
         ForwardFault::Connect => "connect",
         ForwardFault::NothingSent => "connect_timeout",
         ForwardFault::NoToken => "no_credential",
-        ForwardFault::OutcomeUnknown => "no_answer",
+        ForwardFault::OutcomeUnknown | ForwardFault::Unseen => "no_answer",
         ForwardFault::UnusableAnswer => "unusable_answer",
     }
 }

@@ -1,10 +1,10 @@
 //! Evaluate, find out what could still change the answer, evaluate again.
 
 use super::Gateway;
-use crate::attributes::Unknown;
+use crate::attributes::{Seen, Unknown};
 use crate::ledger::record;
 use crate::metrics;
-use crate::policy::{Attributes, Decision, Query, Reason, Set, Sources};
+use crate::policy::{Action, Attributes, Decision, Query, Reason, Set, Sources};
 use crate::telemetry::{Stage, Trace};
 use crate::upstream::Upstream;
 
@@ -38,6 +38,8 @@ pub(super) struct Basis {
     /// Before the first look-up was asked for; `None` without one.
     pub(super) known_since: Option<Instant>,
     pub(super) unknown_because: Option<Unknown>,
+    /// The job, as the cloud described it to who may look.
+    pub(super) seen: Option<Seen>,
 }
 
 impl Gateway {
@@ -49,6 +51,7 @@ impl Gateway {
         let mut look_ups = Vec::new();
         let mut known_since = None;
         let mut unknown_because = None;
+        let mut seen = None;
         let decision = loop {
             let evaluate = || policies.evaluate(query, &attributes);
             let decision = trace.within(Stage::Evaluate, evaluate);
@@ -67,9 +70,11 @@ impl Gateway {
             asked = asked.union(wanted);
             look_ups.append(&mut round.look_ups);
             known_since = known_since.or(round.asked);
+            seen = round.seen.take().or(seen);
             unknown_because = round.because().or(unknown_because);
         };
-        let basis = Basis { question, attributes, look_ups, known_since, unknown_because };
+        let seen = seen.filter(|_| query.action == Action::Get);
+        let basis = Basis { question, attributes, look_ups, known_since, unknown_because, seen };
         Answered { decision, basis }
     }
 }

@@ -201,6 +201,18 @@ words! {
 }
 
 words! {
+    /// What was asked for.
+    pub enum Action {
+        /// One job of a batch.
+        BatchDelete = "batch_delete",
+        /// One delete.
+        Delete = "delete",
+        /// A look.
+        Get = "get",
+    }
+}
+
+words! {
     /// Who made the answer; the word of `X-Lychgate-Origin`.
     pub enum Origin {
         /// The gate.
@@ -361,9 +373,9 @@ pub(super) fn status_class(status: Option<StatusCode>) -> &'static str {
     }
 }
 
-impl From<Decision> for DecisionLabels {
-    fn from(decision: Decision) -> Self {
-        Self { result: decision.result(), reason: decision.reason() }
+impl DecisionLabels {
+    pub(super) fn new(action: Action, decision: Decision) -> Self {
+        Self { action, result: decision.result(), reason: decision.reason() }
     }
 }
 
@@ -391,6 +403,7 @@ pub(super) struct ConnectionLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct DecisionLabels {
+    pub(super) action: Action,
     pub(super) result: &'static str,
     pub(super) reason: &'static str,
 }

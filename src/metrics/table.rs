@@ -134,8 +134,8 @@ table! {
         Counter "lychgate_authentications_total" ["method", "result", "reason"]
         "Credentials judged, by method; the result is accepted or the error code, and the reason says why it is that code";
     decisions: Family<label::DecisionLabels, Counter> = Family::default(),
-        Counter "lychgate_decisions_total" ["result", "reason"]
-        "Answers of the policies; the reason of a deny is explicit (a Deny statement), ceiling (outside the guardrails), nothing_allows or over_budget; that of an indeterminate no_such_job, look_up_failed, unreadable, pool_group or none (the request or job does not say)";
+        Counter "lychgate_decisions_total" ["action", "result", "reason"]
+        "Answers of the policies, by what was asked for (delete, batch_delete, get); the reason of a deny is explicit (a Deny statement), ceiling (outside the guardrails), nothing_allows or over_budget; that of an indeterminate no_such_job, look_up_failed, unreadable, pool_group or none (the request or job does not say)";
     budgets: Gauge = Gauge::default(),
         Gauge "lychgate_budgets" []
         "Budgets in force; 0 where they are turned off";

@@ -19,8 +19,8 @@ fn busy() -> Metrics {
     it.head_refused(4006);
     it.authentication(AuthMethod::Jwt, None);
     it.authentication(AuthMethod::Key, Some((4018, IdentityFault::Signature)));
-    it.decision(Decision::Allow);
-    it.decision(Decision::OutsideGuardrails);
+    it.decision(Action::Delete, Decision::Allow);
+    it.decision(Action::Get, Decision::OutsideGuardrails);
     let budget: Arc<str> = "per-principal".into();
     it.set_budgets(&[(Arc::clone(&budget), 0.5)], true);
     it.over_budget(&budget);

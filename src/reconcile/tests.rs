@@ -4,7 +4,7 @@
 use super::*;
 use crate::ledger::record::{Body, Context, Decision, Outcome, Settlement, to_json};
 use crate::ledger::{Ending, Kind, LedgerId, Record};
-use crate::policy::{Answer, Attribute, Method};
+use crate::policy::{Action, Answer, Attribute, Method};
 
 use data_encoding::HEXLOWER;
 use flate2::Compression;
@@ -71,7 +71,7 @@ impl Made {
             project: Cow::Borrowed("0a1b"),
             job: Cow::Owned(job(number)),
             upstream: Cow::Borrowed("bj4"),
-            action: Cow::Borrowed("modelarts:trainJob:delete"),
+            action: Action::Delete,
             resource: Cow::Borrowed("modelarts:::trainJob:"),
             context: Context {
                 region: Cow::Borrowed(""),

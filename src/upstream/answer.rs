@@ -12,8 +12,11 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The longest body that is passed on, in bytes.
+/// The longest body that is passed on, in bytes, but for that of a job.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest details or tags answer that is read, in bytes.
+pub const FOUND_BYTES_MAX: usize = 1024 * 1024;
 
 /// How long the body of an accepted delete is waited for; it says nothing.
 const ACCEPTED_BODY: Duration = Duration::from_secs(1);
@@ -50,7 +53,7 @@ pub struct Answer {
     pub retry_after: Option<HeaderValue>,
     /// Upstream's request ID, which Huawei's support asks for.
     pub request_id: Option<HeaderValue>,
-    /// At most [`BODY_BYTES_MAX`].
+    /// At most [`BODY_BYTES_MAX`], or [`FOUND_BYTES_MAX`] of a job.
     pub body: Bytes,
     code: Option<String>,
 }
@@ -97,6 +100,25 @@ impl Answer {
             return Err(Unusable::Type);
         }
         Ok(Self::new(head.status, &head.headers, without_secrets(body, secrets), secrets))
+    }
+
+    /// Reads a 200 for the sake of its body, without `secrets` that it may echo. Whoever passes it on
+    /// has read it as JSON before.
+    ///
+    /// # Errors
+    /// When the body cannot be read, or is longer than [`FOUND_BYTES_MAX`].
+    pub async fn found(response: Response<Incoming>, secrets: &[&str]) -> Result<Self, Unusable> {
+        let (head, body) = response.into_parts();
+        let body = without_secrets(client::read(body, FOUND_BYTES_MAX).await?, secrets);
+        let request_id = head.headers.get(X_REQUEST_ID).filter(|it| !echoes(it, secrets));
+        Ok(Self {
+            status: head.status,
+            content_type: Some(HeaderValue::from_static("application/json")),
+            retry_after: None,
+            request_id: request_id.cloned(),
+            body,
+            code: None,
+        })
     }
 
     fn new(status: StatusCode, headers: &HeaderMap, body: Bytes, secrets: &[&str]) -> Self {
@@ -186,7 +208,8 @@ fn without_secrets(body: Bytes, secrets: &[&str]) -> Bytes {
     let found = |text: &str| secrets.iter().any(|it| text.contains(it));
     let text = String::from_utf8_lossy(&body);
     // JSON can write a token in other letters, `\/` and `\u003d`; written anew it has its own.
-    let anew = serde_json::from_slice::<Value>(&body).map(|it| it.to_string());
+    let escaped = body.contains(&b'\\').then(|| serde_json::from_slice::<Value>(&body));
+    let anew = escaped.and_then(Result::ok).map(|it| it.to_string());
     let plain = anew.as_deref().unwrap_or(&text);
     if !found(&text) && !found(plain) {
         return body;

@@ -1,5 +1,6 @@
 //! Why a call to the cloud has no answer that can be used.
 
+use super::answer::Answer;
 use super::breaker::Shut;
 
 use http::StatusCode;
@@ -19,7 +20,10 @@ pub enum LookUpError {
     /// The call failed, or took too long.
     #[error("no usable answer: {0}")]
     Failed(String),
-    /// An answer with another status than 200.
+    /// The cloud's own answer, which is neither the job nor that there is none.
+    #[error("the cloud answered with status {}", .0.status)]
+    Refused(Box<Answer>),
+    /// An answer with another status than 200 that cannot be passed on.
     #[error("the cloud answered with status {0}")]
     Status(StatusCode),
 }

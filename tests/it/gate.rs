@@ -6,6 +6,7 @@ pub(crate) mod crash;
 pub(crate) mod faults;
 pub(crate) mod forward;
 pub(crate) mod gateway;
+pub(crate) mod look;
 pub(crate) mod postgres;
 pub(crate) mod ready;
 pub(crate) mod reload;

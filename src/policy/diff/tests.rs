@@ -223,7 +223,7 @@ fn actions_are_told_apart() {
         ((&*batch, both.clone()), (&*delete, both.clone()), &[(Shift::Revoked, Action::Delete)]),
         (
             (&*get, both.clone()),
-            (&*batch, both.clone()),
+            (&*batch, both),
             &[(Shift::Gained, Action::Get), (Shift::Revoked, Action::BatchDelete)],
         ),
         (("", allow(&[&delete, &batch])), ("", allow(&[&delete])), &[]),

@@ -92,7 +92,7 @@ async fn of_two_hundred_deletes_at_once_a_budget_of_twenty_lets_twenty_through()
     }
     assert_eq!(allowed[0]["charges"], json!([{"budget": "per-person", "key": "corp/alice"}]));
     world.measures("lychgate_budget_denials_total{budget=\"per-person\"} 180").await;
-    world.measures("lychgate_decisions_total{result=\"deny\",reason=\"over_budget\"} 180").await;
+    world.measures("lychgate_decisions_total{action=\"delete\",result=\"deny\",reason=\"over_budget\"} 180").await;
     world.measures("lychgate_budget_used_ratio{budget=\"per-person\"} 1.0").await;
     world.measures("lychgate_budgets 1").await;
 }

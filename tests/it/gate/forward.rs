@@ -114,6 +114,68 @@ fn refused(status: u16, code: &str) -> (u16, Option<String>) {
     (status, Some(format!("Lychgate.{code}")))
 }
 
+/// A look and a batch go through two gates as they go through one.
+#[tokio::test]
+async fn looks_and_batches_are_forwarded() {
+    let it = r#"{"Version":"5.0","Statement":[{"Effect":"Allow","Action":["modelarts:trainJob:delete","modelarts:trainJob:get"]}]}"#;
+    let deny = r#"{"Version":"5.0","Statement":[{"Sid":"P","Effect":"Deny","Action":["*"],"Condition":{"StringEquals":{"g:ResourceTag/env":"prod"}}}]}"#;
+    let world = World::builder()
+        .policies(&[
+            ("identity/it.json", it),
+            ("guardrails/protect.json", deny),
+            ("attachments.yaml", "- {to: [any], policies: [it]}\n"),
+        ])
+        .start()
+        .await;
+    let forwarder = Forwarder::before(&world, "alice").await;
+    let look = async |job: &str| {
+        let head = head(job).replacen("DELETE", "GET", 1);
+        http::send(forwarder.running.gate, head.as_bytes()).await
+    };
+    let batch = async |jobs: &[&str]| {
+        let item = |id: &&str| json!({"kind": "job", "metadata": {"id": id}});
+        let body = json!({"jobs": jobs.iter().map(item).collect::<Vec<_>>()}).to_string();
+        let length = body.len();
+        let request = format!(
+            "POST /v2/{PROJECT}/training-jobs/batch-delete HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        http::send(forwarder.running.gate, request.as_bytes()).await
+    };
+    let seen = look(FINISHED).await;
+    assert_eq!((seen.status, seen.header("x-lychgate-origin")), (200, Some("upstream")));
+    let jobs = world.emulator.jobs();
+    let job = jobs.iter().find(|it| it.id() == FINISHED).unwrap();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&seen.body).unwrap(), job.details);
+    assert_eq!(said(&look(PROTECTED).await), refused(403, "4033"));
+    assert_eq!(look(UNKNOWN).await.code().as_deref(), Some("ModelArts.2775"));
+
+    let denied = batch(&[FINISHED, PROTECTED]).await;
+    assert_eq!(said(&denied), refused(403, "4031"));
+    assert!(denied.message().contains(PROTECTED), "{denied:?}");
+    assert!(world.emulator.exists(FINISHED));
+    assert_eq!(said(&batch(&[]).await), refused(400, "4008"));
+    assert_eq!(batch(&[FINISHED]).await.status, 202);
+    assert!(!world.emulator.exists(FINISHED));
+    let callers: Vec<_> =
+        world.records("decision").iter().map(|it| it["batch"]["of"].as_u64().unwrap()).collect();
+    assert_eq!(callers, [2, 2, 1], "the forwarder asked for nothing that the gate did not judge");
+
+    // What answers a look without the marks of a gate is no gate.
+    let central = Central::start(Does::Answers(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+            .to_owned(),
+    ))
+    .await;
+    let alone = Forwarder::start(&url(central.address), "token").await;
+    let head = head(FINISHED).replacen("DELETE", "GET", 1);
+    let answer = http::send(alone.running.gate, head.as_bytes()).await;
+    assert_eq!(said(&answer), refused(502, "5023"));
+    let central = Central::start(Does::HangsUp).await;
+    let alone = Forwarder::start(&url(central.address), "token").await;
+    let answer = http::send(alone.running.gate, head.as_bytes()).await;
+    assert_eq!(said(&answer), refused(504, "5043"));
+}
+
 /// What the stand-in for the central gate does with a request.
 #[derive(Clone)]
 enum Does {

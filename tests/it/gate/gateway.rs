@@ -421,7 +421,7 @@ async fn admin_tells_how_the_gate_is() {
     assert_eq!(get("/readyz").await.0, 200);
     let (_, metrics) = get("/metrics").await;
     for line in [
-        r#"lychgate_decisions_total{result="deny",reason="explicit"} 1"#,
+        r#"lychgate_decisions_total{action="delete",result="deny",reason="explicit"} 1"#,
         r#"lychgate_requests_total{status="403",error_code="Lychgate.4031",origin="gateway"} 1"#,
         r#"lychgate_look_ups_total{source="details",result="found"} 1"#,
         r#"lychgate_ledger_records_total{kind="decision"} 1"#,

@@ -3,7 +3,7 @@
 use crate::house::cli::lychgate;
 use crate::house::config_docs::assert_current;
 
-use lychgate::policy::{ACTION, Attributes, Files, Job, Limits, Method, Principal, Query, Set};
+use lychgate::policy::{Action, Attributes, Files, Job, Limits, Method, Principal, Query, Set};
 use lychgate::policy::{Answer, Attribute};
 use lychgate::reconcile;
 use lychgate::reconcile::{CALLS, Harm};
@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+
+/// The action of a single delete.
+const ACTION: &str = "modelarts:trainJob:delete";
 
 const INSTALL: &str = "docs/install.md";
 const CALLS_BEGIN: &str = "LYCHGATE_ACCEPT=1 cargo test --test it past_the_gate -->\n";
@@ -48,6 +51,7 @@ fn judge(document: &Value, name: &str) -> Answer {
     let principal = Principal::new("corp", name, Vec::new(), BTreeMap::new(), Method::Jwt);
     let query = Query {
         principal: Arc::new(principal),
+        action: Action::Delete,
         job: Arc::new(Job::new("0a1b", "3faf5c03-aaa1-4cbe-879d-24b05d997347")),
         region: "cn-north-4".to_owned(),
         account: "123".to_owned(),

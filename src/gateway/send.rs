@@ -1,0 +1,102 @@
+//! Sends what is permitted and recorded, and writes down how it ended.
+
+use super::resolve::Question;
+use super::{Gateway, Permitted, Ruling};
+use crate::attributes::Presence;
+use crate::exchange::{Exchange, Refusal, Reply};
+use crate::ledger::{Ending, Entry, Outcome};
+use crate::upstream::{Answer, DeleteError};
+
+use http::StatusCode;
+
+/// How often a decision is made anew because what it was based on became too old.
+const JUDGEMENTS_MAX: usize = 2;
+
+impl Gateway {
+    /// Sends what is permitted, and closes its entry.
+    pub(super) async fn send(
+        &self,
+        exchange: &Exchange,
+        mut permitted: Permitted,
+    ) -> Result<Reply, Refusal> {
+        for judgement in 1..=JUDGEMENTS_MAX {
+            let Permitted { question, permit, mut entry, known_since } = permitted;
+            let fresh_until = known_since.map(|it| it + self.settings.attributes_max_age);
+            exchange.watch(entry.watch_sending());
+            let trace = &exchange.trace;
+            match question.upstream.delete(permit, &mut entry, fresh_until, trace).await {
+                // What was looked up is too old to act on, so the decision is too: it is closed
+                // as one that sent nothing, and made anew.
+                Err(DeleteError::Stale) => {
+                    entry.close(Ending::NotSent.into());
+                    if judgement == JUDGEMENTS_MAX {
+                        break;
+                    }
+                    let judged = self.resolve(trace, question).await;
+                    permitted = match self.record(exchange, vec![judged]).await?.pop() {
+                        Some(Ruling::Permitted(permitted)) => permitted,
+                        Some(Ruling::Ended(ended)) => return ended,
+                        None => break,
+                    };
+                }
+                Err(DeleteError::Unanswered) => {
+                    return Box::pin(self.settle(exchange, &question, entry)).await;
+                }
+                sent => return close(entry, sent),
+            }
+        }
+        Err(Refusal::AttributesUnavailable)
+    }
+
+    /// Sent, and no answer: one look tells whether the job is gone. It says what was seen, never who
+    /// caused it.
+    async fn settle(
+        &self,
+        exchange: &Exchange,
+        Question { query, upstream, .. }: &Question,
+        entry: Entry,
+    ) -> Result<Reply, Refusal> {
+        match self.resolver.presence(upstream, &query.job, &exchange.trace).await {
+            Presence::Gone(answer) => {
+                entry.close(Outcome {
+                    result: Ending::Gone,
+                    status: Some(answer.status.as_u16()),
+                    upstream_request_id: answer.request_id().map(str::to_owned),
+                });
+                Ok(Reply::Gone)
+            }
+            Presence::Present | Presence::Unknown => {
+                entry.close(Ending::Unknown.into());
+                Err(Refusal::OutcomeUnknown)
+            }
+        }
+    }
+}
+
+/// The cloud answered, or it is certain that nothing was sent.
+fn close(entry: Entry, sent: Result<Answer, DeleteError>) -> Result<Reply, Refusal> {
+    let answered = |status: StatusCode, request_id: Option<&str>| Outcome {
+        result: Ending::Sent,
+        status: Some(status.as_u16()),
+        upstream_request_id: request_id.map(str::to_owned),
+    };
+    let (outcome, result) = match sent {
+        Ok(answer) => (answered(answer.status, answer.request_id()), Ok(Reply::Answered(answer))),
+        Err(DeleteError::KeyRefused) => {
+            (answered(StatusCode::UNAUTHORIZED, None), Err(Refusal::CloudRefusesKey))
+        }
+        Err(DeleteError::Unusable(status)) => {
+            (answered(status, None), Err(Refusal::UnusableAnswer))
+        }
+        Err(DeleteError::BreakerOpen) => (Ending::NotSent.into(), Err(Refusal::CloudRefusesKey)),
+        Err(DeleteError::Connect) => (Ending::NotSent.into(), Err(Refusal::Connect)),
+        Err(DeleteError::NotPermitted) => (Ending::NotSent.into(), Err(Refusal::Internal)),
+        Err(DeleteError::NoCredential) => (Ending::NotSent.into(), Err(Refusal::NoCloudCredential)),
+        Err(DeleteError::NotInTime | DeleteError::Stale) => {
+            (Ending::NotSent.into(), Err(Refusal::NothingSent))
+        }
+        Err(DeleteError::Unanswered) => (Ending::Unknown.into(), Err(Refusal::OutcomeUnknown)),
+    };
+    entry.close(outcome);
+    result
+}
