@@ -1,9 +1,10 @@
-"""Deletes one training job with the official Python SDK, unmodified.
+"""Deletes training jobs, or looks at one, with the official Python SDK, unmodified.
 
-Usage: delete.py ENDPOINT PROJECT_ID JOB_ID, with the key in SDK_TEST_AK and SDK_TEST_SK, and in
+Usage: delete.py ENDPOINT PROJECT_ID WHAT, WHAT being a job to delete, `get:` and a job to look at, or
+`batch:` and jobs to delete with one call, separated by commas; with the key in SDK_TEST_AK and SDK_TEST_SK, and in
 SDK_TEST_CA the file of a CA to trust, if there is one.
 Prints one line of JSON: status, error_code, error_msg, request_id; the last three are null when
-the delete was accepted. Exits with 0 whenever the service answered.
+the call was good. Exits with 0 whenever the service answered.
 """
 
 import json
@@ -13,12 +14,28 @@ import sys
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.exceptions.exceptions import ServiceResponseException
 from huaweicloudsdkcore.http.http_config import HttpConfig
+from huaweicloudsdkmodelarts.v1 import BatchDeleteJobItem
+from huaweicloudsdkmodelarts.v1 import BatchDeleteJobMetadata
+from huaweicloudsdkmodelarts.v1 import BatchDeleteJobsReq
+from huaweicloudsdkmodelarts.v1 import BatchDeleteTrainingJobRequest
 from huaweicloudsdkmodelarts.v1 import DeleteTrainingJobRequest
 from huaweicloudsdkmodelarts.v1 import ModelArtsClient
+from huaweicloudsdkmodelarts.v1 import ShowTrainingJobDetailsRequest
+
+
+def call(client, what):
+    kind, colon, argument = what.rpartition(":")
+    if kind == "get":
+        return client.show_training_job_details(ShowTrainingJobDetailsRequest(training_job_id=argument))
+    if kind == "batch":
+        ids = [it for it in argument.split(",") if it]
+        jobs = [BatchDeleteJobItem("job", BatchDeleteJobMetadata(it)) for it in ids]
+        return client.batch_delete_training_job(BatchDeleteTrainingJobRequest(BatchDeleteJobsReq(jobs)))
+    return client.delete_training_job(DeleteTrainingJobRequest(training_job_id=what))
 
 
 def main():
-    endpoint, project_id, job_id = sys.argv[1:]
+    endpoint, project_id, what = sys.argv[1:]
     credentials = BasicCredentials(os.environ["SDK_TEST_AK"], os.environ["SDK_TEST_SK"], project_id)
     config = HttpConfig.get_default_config()
     config.ssl_ca_cert = os.environ.get("SDK_TEST_CA")
@@ -32,7 +49,7 @@ def main():
     )
     answer = {"status": None, "error_code": None, "error_msg": None, "request_id": None}
     try:
-        response = client.delete_training_job(DeleteTrainingJobRequest(training_job_id=job_id))
+        response = call(client, what)
         answer["status"] = response.status_code
     except ServiceResponseException as error:
         answer["status"] = error.status_code

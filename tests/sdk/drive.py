@@ -126,7 +126,7 @@ def forwarder(lychgate, directory, demo):
 
 def central(lychgate, directory, demo):
     """A gate before the demo's emulator: one listener with TLS for the demo's gateway key, one on
-    loopback that vouches for its callers."""
+    loopback that vouches for its callers, and one as the first but without TLS."""
     shutil.copytree(ROOT / "policies", directory / "policies")
     attachments = directory / "policies/attachments.yaml"
     text = attachments.read_text(encoding="utf-8")
@@ -150,6 +150,7 @@ def central(lychgate, directory, demo):
         "listen": [
             {"address": "127.0.0.1:0", "tls": tls},
             {"address": "127.0.0.1:0", "principal": dict(caller, name="cleanup")},
+            {"address": "0.0.0.0:0", "tls": "off"},
         ],
         "admin": {"address": "127.0.0.1:0"},
         "identity": {"keys": {"file": "keys.yaml"}},
@@ -198,7 +199,7 @@ class Checks:
 
 
 def commands(sdk):
-    """How each client is called; all take ENDPOINT PROJECT_ID JOB_ID."""
+    """How each client is called; all take ENDPOINT PROJECT_ID WHAT."""
     classes = f"{sdk}/java/classes:{sdk}/java/jars/*"
     return {
         "python": [str(sdk / "python/bin/python"), str(HERE / "delete.py")],
@@ -210,7 +211,7 @@ def commands(sdk):
 
 
 def deleter(client, sdk, home):
-    """A function that deletes a job with an SDK and returns what the SDK made of the answer."""
+    """A function that makes one call with an SDK and returns what the SDK made of the answer."""
     command = commands(sdk)[client]
     # The SDKs keep an application ID in the home directory, which is none of our business.
     environment = dict(os.environ, HOME=str(home), NODE_PATH=str(sdk / "node/node_modules"))
@@ -249,6 +250,41 @@ def is_refusal(answer, status, code):
     )
 
 
+def check_batch(check, name, ask, demo, emulator):
+    """What an SDK must see of a batch, and of a look, at any door that lets its list of jobs pass."""
+    jobs = {it["details"]["metadata"]["id"]: it for it in emulator.ask("GET", "jobs")}
+    fine, denied = [], []
+    for job_id in [it["id"] for it in demo["jobs"]]:
+        answer = ask(job_id)
+        if answer["status"] == 202:
+            fine.append(job_id)
+            emulator.put(jobs[job_id])
+        elif answer["status"] == 403:
+            denied.append(job_id)
+        if 2 <= len(fine) and denied:
+            break
+    held = [*fine, denied[0]]
+    answer = ask("batch:" + ",".join(held))
+    check(f"{name}: a batch with a job denied is 403", is_refusal(answer, 403, "Lychgate.403"), answer)
+    check(f"{name}: which is named", denied[0] in (answer["error_msg"] or ""), answer)
+    check(f"{name}: and nothing is gone", not any(map(emulator.is_gone, held)), held)
+    many = [f"00000000-0000-4000-8000-{it:012}" for it in range(101)]
+    for what, ids in [("no job", []), ("101 jobs", many), ("a job twice", [fine[0]] * 2)]:
+        answer = ask("batch:" + ",".join(ids))
+        check(f"{name}: a batch of {what} is 400", is_refusal(answer, 400, "Lychgate.4008"), answer)
+    answer = ask(f"get:{fine[0]}")
+    check(f"{name}: a look is 200", answer["status"] == 200, answer)
+    answer = ask("batch:" + ",".join(fine))
+    check(f"{name}: a batch is 202", answer["status"] == 202, answer)
+    check(f"{name}: and all of it is gone", all(map(emulator.is_gone, fine)), fine)
+    answer = ask("batch:" + ",".join(fine))
+    check(f"{name}: a repeat is 202 too", answer["status"] == 202, answer)
+    answer = ask(f"get:{UNKNOWN_JOB}")
+    check(f"{name}: a look at an unknown job", is_refusal(answer, 400, "ModelArts.2775"), answer)
+    for job_id in fine:
+        emulator.put(jobs[job_id])
+
+
 def check_rows(check, name, delete, demo, emulator):
     """What an SDK must see at any door of the gate; `delete` takes a job ID and goes there. Stops
     at the first job that is neither deleted nor refused."""
@@ -283,6 +319,8 @@ def check_client(check, client, delete, demo, emulator):
         return delete(gate, project_id, key, job_id)
 
     check_rows(check, client, through_gate, demo, emulator)
+    # The gate is on the loopback, where the Node.js SDK's unsigned list of jobs passes too.
+    check_batch(check, client, through_gate, demo, emulator)
 
     answer = delete(gate, project_id, dict(key, sk="not-the-secret"), UNKNOWN_JOB)
     check(f"{client}: wrong secret", is_refusal(answer, 401, "Lychgate.4018"), answer)
@@ -321,11 +359,30 @@ def check_tls(check, client, address, delete, demo, emulator):
         return delete(endpoint, project_id, key, job_id, str(TLS / "ca.pem"))
 
     check_rows(check, name, there, demo, emulator)
+    check_batch(check, name, there, demo, emulator)
+    if client == "node":
+        answer = there(f"unsigned:{UNKNOWN_JOB}")
+        check(f"{name}: an unsigned list is 202", answer["status"] == 202, answer)
     before = len(emulator.ask("GET", "requests"))
     answer = delete(endpoint, project_id, key, UNKNOWN_JOB)
     requests = len(emulator.ask("GET", "requests")) - before
     is_refused = answer["status"] is None and requests == 0
     check(f"{name}: nothing without the CA", is_refused, (answer, requests))
+
+
+def check_plain(check, client, address, delete, demo, emulator):
+    """A batch over plain HTTP, which is good where the SDK signs the list of jobs: all do, but the
+    Node.js SDK not for every content type."""
+    endpoint = f"http://localhost:{address.rsplit(':', 1)[1]}"
+    ids = [it["details"]["metadata"]["id"] for it in emulator.ask("GET", "jobs")]
+    answer = delete(endpoint, demo["project_id"], demo["access_key"], f"batch:{UNKNOWN_JOB}")
+    check(f"{client}: a batch over plain HTTP is 202", answer["status"] == 202, answer)
+    if client == "node":
+        unsigned = "unsigned:" + ",".join(ids[:2])
+        answer = delete(endpoint, demo["project_id"], demo["access_key"], unsigned)
+        holds = is_refusal(answer, 401, "Lychgate.4010") and "TLS" in answer["error_msg"]
+        check("node: an unsigned list over plain HTTP is 401, with the reason", holds, answer)
+        check("node: and nothing is gone", not any(map(emulator.is_gone, ids)), ids)
 
 
 def check_clients(check, clients, lychgate, demo, emulator):
@@ -334,10 +391,11 @@ def check_clients(check, clients, lychgate, demo, emulator):
         gates = [central(lychgate, pathlib.Path(central_home), demo)]
         try:
             gates.append(forwarder(lychgate, pathlib.Path(pod_home), demo))
-            (secure, vouching), (pod,) = (it.addresses for it in gates)
+            (secure, vouching, plain), (pod,) = (it.addresses for it in gates)
             for client, delete in clients.items():
                 check_client(check, client, delete, demo, emulator)
                 check_tls(check, client, secure, delete, demo, emulator)
+                check_plain(check, client, plain, delete, demo, emulator)
                 name = f"{client} with a dummy key"
                 check_dummy(check, name, vouching, delete, demo, emulator)
                 check_dummy(check, f"{client} through a sidecar", pod, delete, demo, emulator)

@@ -14,25 +14,37 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.KeyStore;
 import java.security.cert.CertificateFactory;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
 import javax.net.ssl.X509TrustManager;
 
 /**
- * Deletes one training job with the core of the official Java SDK, unmodified. Maven Central has no
- * ModelArts package, so the request is described here, as the generated ones do it.
+ * Deletes training jobs, or looks at one, with the core of the official Java SDK, unmodified. Maven
+ * Central has no ModelArts package, so the requests are described here, as the generated ones do it.
  *
- * <p>Usage: Delete ENDPOINT PROJECT_ID JOB_ID, with the key in SDK_TEST_AK and SDK_TEST_SK, and in
+ * <p>Usage: Delete ENDPOINT PROJECT_ID WHAT, WHAT being a job to delete, `get:` and a job to look at, or
+ * `batch:` and jobs to delete with one call, separated by commas; with the key in SDK_TEST_AK and SDK_TEST_SK, and in
  * SDK_TEST_CA the file of a CA to trust, if there is one. Prints one line of JSON: status,
- * error_code, error_msg, request_id; the last three are null when the delete was accepted. Exits
+ * error_code, error_msg, request_id; the last three are null when the call was good. Exits
  * with 0 whenever the service answered.
  */
 public final class Delete {
-  /** What the SDK takes the path's last part from. */
+  /** What the SDK takes the path's last part, or the body, from. */
   public static final class Request {
     private String trainingJobId;
+    private Map<String, Object> body;
+
+    public Map<String, Object> getBody() {
+      return body;
+    }
+
+    public void setBody(Map<String, Object> body) {
+      this.body = body;
+    }
 
     public String getTrainingJobId() {
       return trainingJobId;
@@ -43,11 +55,27 @@ public final class Delete {
     }
   }
 
-  /** The delete's answer has no members. */
+  /** Nothing of the answer but its status is looked at. */
   public static final class Response extends SdkResponse {}
 
-  private static HttpRequestDef<Request, Response> definition() {
-    return HttpRequestDef.builder(HttpMethod.DELETE, Request.class, Response.class)
+  private static HttpRequestDef<Request, Response> batch() {
+    @SuppressWarnings("unchecked")
+    Class<Map<String, Object>> type = (Class<Map<String, Object>>) (Class<?>) Map.class;
+    return HttpRequestDef.builder(HttpMethod.POST, Request.class, Response.class)
+        .withName("BatchDeleteTrainingJob")
+        .withUri("/v2/{project_id}/training-jobs/batch-delete")
+        .withContentType("application/json;charset=UTF-8")
+        .withRequestField(
+            "body",
+            LocationType.Body,
+            FieldExistence.NON_NULL_NON_EMPTY,
+            type,
+            field -> field.withMarshaller(Request::getBody, Request::setBody))
+        .build();
+  }
+
+  private static HttpRequestDef<Request, Response> single(HttpMethod method) {
+    return HttpRequestDef.builder(method, Request.class, Response.class)
         .withName("DeleteTrainingJob")
         .withUri("/v2/{project_id}/training-jobs/{training_job_id}")
         .withContentType("application/json")
@@ -76,6 +104,16 @@ public final class Delete {
     config.setX509TrustManager((X509TrustManager) factory.getTrustManagers()[0]);
   }
 
+  private static List<Object> jobs(String ids) {
+    List<Object> jobs = new ArrayList<>();
+    for (String id : ids.split(",")) {
+      if (!id.isEmpty()) {
+        jobs.add(Map.of("kind", "job", "metadata", Map.of("id", id)));
+      }
+    }
+    return jobs;
+  }
+
   public static void main(String[] arguments) throws Exception {
     HttpConfig config = HttpConfig.getDefaultHttpConfig();
     if (System.getenv("SDK_TEST_CA") != null) {
@@ -93,10 +131,20 @@ public final class Delete {
             .withHttpConfig(config)
             .build();
     Request request = new Request();
-    request.setTrainingJobId(arguments[2]);
+    String what = arguments[2];
+    HttpRequestDef<Request, Response> definition = single(HttpMethod.DELETE);
+    if (what.startsWith("batch:")) {
+      definition = batch();
+      request.setBody(Map.of("jobs", jobs(what.substring(6))));
+    } else if (what.startsWith("get:")) {
+      definition = single(HttpMethod.GET);
+      request.setTrainingJobId(what.substring(4));
+    } else {
+      request.setTrainingJobId(what);
+    }
     Map<String, Object> answer = new LinkedHashMap<>();
     try {
-      answer.put("status", client.syncInvokeHttp(request, definition()).getHttpStatusCode());
+      answer.put("status", client.syncInvokeHttp(request, definition).getHttpStatusCode());
       answer.put("error_code", null);
       answer.put("error_msg", null);
       answer.put("request_id", null);
