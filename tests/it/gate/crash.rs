@@ -5,6 +5,7 @@
 //! printed, and repeats the plan though not what the machine makes of it.
 
 mod account;
+mod batch;
 mod budgets;
 
 use crate::support::process::{self, Gate};

@@ -77,6 +77,19 @@ pub(super) fn has_open(ledger: &[Value]) -> bool {
     decisions(ledger).values().any(|it| it.endings.is_empty())
 }
 
+/// By job, how many allowing decisions may have sent something. Each decision has exactly one end.
+pub(super) fn sent(ledger: &[Value]) -> BTreeMap<String, u64> {
+    let mut res = BTreeMap::new();
+    for it in decisions(ledger).values() {
+        assert_eq!(it.endings.len(), 1, "exactly one end: {} {:?}", it.record, it.endings);
+        let perhaps = matches!(it.ending(), "sent" | "gone" | "present");
+        if perhaps && it.record["result"] == "allow" {
+            *res.entry(it.record["job"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+    }
+    res
+}
+
 /// Compares what was `told` by job, what the cloud received, and the `ledger`.
 pub(super) fn compare(
     told: &BTreeMap<String, u16>,
