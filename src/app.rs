@@ -200,6 +200,7 @@ impl App {
                     per_principal: gate.per_principal,
                     attributes_max_age: gate.attributes_max_age,
                     pool_words: gate.pool_words.clone(),
+                    tombstones: gate.tombstones,
                 };
                 let (recording, policies) = start_gate(*gate, settings, desk, &common).await?;
                 let Recording { gateway, ledger, .. } = &recording;

@@ -3,6 +3,7 @@
 //! of them can see a job differently from another.
 
 mod answer;
+mod remains;
 
 pub use self::answer::{Error, Known, PoolWords, details, tags};
 
@@ -46,6 +47,15 @@ pub struct Round {
 pub struct Seen {
     /// The cloud's answer.
     pub answer: Box<Answer>,
+}
+
+impl Seen {
+    /// What is to be remembered of the job, of which `attributes` were read, when it is gone; without
+    /// its tags.
+    #[must_use]
+    pub fn remains(&self, attributes: &Attributes) -> record::Tombstone<'static> {
+        remains::remains(&self.answer.body, attributes)
+    }
 }
 
 /// Why something is not known after it was asked for.

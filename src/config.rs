@@ -11,7 +11,7 @@ use crate::budget;
 use crate::client::Roots;
 use crate::credentials;
 use crate::forward;
-use crate::gateway::Rate;
+use crate::gateway::{Rate, Tombstones};
 use crate::ledger;
 use crate::policy::Principal;
 use crate::route::JobIds;
@@ -97,6 +97,8 @@ pub struct Gate {
     pub attributes_max_age: Duration,
     /// Where decisions are recorded.
     pub ledger: ledger::Config,
+    /// Of which jobs tombstones are written.
+    pub tombstones: Tombstones,
     /// How the budgets of the policies are shared.
     pub budgets: Budgets,
     /// How long a job is looked at whose delete got no answer, before it counts as not deleted.

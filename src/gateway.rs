@@ -33,7 +33,7 @@ use crate::exchange::{
 };
 use crate::ledger::{self, Entry, Ledger, Recorded, Undecided, record};
 use crate::metrics::{self, AuthMethod, Decision as Word};
-use crate::policy::{Action, Decision, Denial, Job, Method, Permit, Principal, Query};
+use crate::policy::{Action, Attribute, Decision, Denial, Job, Method, Permit, Principal, Query};
 use crate::reload::Policies;
 use crate::sign;
 use crate::telemetry::Stage;
@@ -43,6 +43,7 @@ use axum::body::Body;
 use http::Response;
 use http::request::Parts;
 use ipnet::IpNet;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -62,6 +63,19 @@ pub struct Settings {
     pub attributes_max_age: Duration,
     /// What `modelarts:poolType` is called.
     pub pool_words: PoolWords,
+    /// Of which jobs tombstones are written.
+    pub tombstones: Tombstones,
+}
+
+/// Of which accepted deletes is remembered what is lost with the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tombstones {
+    /// Of all: the details are looked up for it where the policies did not ask for them.
+    Always,
+    /// Of those whose details the policies asked for.
+    LookedUp,
+    /// Of none.
+    Off,
 }
 
 /// The parts that a gateway works with.
@@ -192,8 +206,11 @@ impl Gateway {
         let ruled = recorded.into_iter().zip(bases);
         let ruled = ruled.map(|(recorded, (basis, spent, _))| match recorded {
             Recorded::Permitted(permit, entry) => {
-                let Basis { question, known_since, .. } = basis;
-                Ruling::Permitted(Permitted { question, permit, entry, known_since })
+                let Basis { question, attributes, known_since, mut tombstone, .. } = basis;
+                if let (Some(it), Attribute::Value(tags)) = (&mut tombstone, attributes.tags) {
+                    it.tags = Some(Cow::Owned(tags));
+                }
+                Ruling::Permitted(Permitted { question, permit, entry, known_since, tombstone })
             }
             Recorded::Denied(denial) => Ruling::Ended(Err(match spent {
                 Some(spent) => Refusal::OverBudget { spent, named: self.settings.named_denials },
@@ -391,6 +408,8 @@ struct Permitted {
     permit: Permit,
     entry: Entry,
     known_since: Option<Instant>,
+    /// What to remember of the job.
+    tombstone: Option<Box<record::Tombstone<'static>>>,
 }
 
 /// The policies could not tell. Only who might have been allowed gets here, so that the job does

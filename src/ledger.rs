@@ -383,13 +383,17 @@ impl Ledger {
         }
     }
 
-    /// Records what is lost with a job. Not awaited, and lost if the process dies.
+    /// Records what is lost with a job, without its tags where they do not fit. Not awaited, and lost
+    /// if the process dies.
     pub fn tombstone(&self, tombstone: record::Tombstone<'_>) {
         let of = tombstone.of;
-        match record::to_members(&Body::Tombstone(Box::new(tombstone))) {
+        match record::to_members(&Body::Tombstone(Box::new(tombstone.clone()))) {
             Ok(members) if members.len() <= MEMBERS_BYTES_MAX => {
                 let kind = Kind::Tombstone;
                 self.queue.add(Item::Note(Note { kind, members, pending: None }));
+            }
+            Ok(_) if tombstone.tags.is_some() => {
+                self.tombstone(record::Tombstone { tags: None, ..tombstone });
             }
             Ok(_) => tracing::error!(of, "tombstone is too long to be written"),
             Err(error) => tracing::error!(of, %error, "tombstone cannot be written"),

@@ -12,7 +12,7 @@ use crate::attributes::PoolWords;
 use crate::budget;
 use crate::client::Roots;
 use crate::config::Telemetry;
-use crate::gateway::Rate;
+use crate::gateway::{Rate, Tombstones};
 use crate::ledger::{self, Checkpoints};
 use crate::route::JobIds;
 use crate::telemetry::{Collector, Format, LogConfig, TraceConfig};
@@ -136,6 +136,7 @@ impl Checker<'_> {
         if let Some(ship) = ship.filter(|it| it.value && file.telemetry.otlp.is_none()) {
             self.complain(ship, "name the collector that takes the records in `telemetry.otlp`");
         }
+        let tombstones = file.ledger.as_ref().map(|it| it.value.tombstones).unwrap_or_default();
         let ledger = file.ledger.map(|it| self.ledger(&it.value));
         if ledger.is_none() {
             self.complain_of_file(
@@ -158,6 +159,11 @@ impl Checker<'_> {
             },
             attributes_max_age: attributes.max_age.0,
             ledger: ledger?,
+            tombstones: match tombstones {
+                file::Tombstones::Always => Tombstones::Always,
+                file::Tombstones::Details => Tombstones::LookedUp,
+                file::Tombstones::Off => Tombstones::Off,
+            },
             budgets,
             settle_window: file.settle.map(|it| it.value).unwrap_or_default().window.0,
             per_principal,

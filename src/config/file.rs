@@ -4,10 +4,13 @@
 //! a comment that ends in ``Default: `x`.`` states the default, which a test compares.
 
 mod defaults;
+mod ledger;
 mod policies;
 mod tls;
 
 pub(super) use self::policies::{Denials, Policies};
+
+pub(super) use self::ledger::{Ledger, Tombstones};
 
 use super::unit::{Size, Span};
 
@@ -366,34 +369,6 @@ pub(super) struct PoolTypes {
     pub(super) dedicated: String,
     /// For a job in the public pool. Default: `public`.
     pub(super) public: String,
-}
-
-/// Where decisions are recorded.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Ledger {
-    /// One per process, on a disk that keeps what it has synced.
-    pub(super) directory: PathBuf,
-    /// Below this free space no more decisions are recorded, and so none are carried out. Default:
-    /// `64MiB`.
-    pub(super) reserve: Option<Size>,
-    /// The length after which a new segment is begun; at least 1MiB. Default: `64MiB`.
-    pub(super) segment: Option<Spanned<Size>>,
-    /// The age at which a segment is removed. Default: `400d`.
-    pub(super) retain: Option<Span>,
-    /// An Ed25519 key, PKCS#8 in PEM, that signs where the ledger stands; without one nothing is
-    /// signed.
-    pub(super) checkpoint_key: Option<PathBuf>,
-    /// A checkpoint follows after so many records. Default: `1000`.
-    pub(super) checkpoint_records: Option<Spanned<u64>>,
-    /// … or so long after the last one. Default: `1m`.
-    pub(super) checkpoint_interval: Option<Spanned<Span>>,
-    /// Send every record to the collector of `telemetry.otlp` as well (OTLP logs), at least once.
-    /// Default: `false`.
-    pub(super) ship: Option<Spanned<bool>>,
-    /// Print every record on stdout as well. Default: `false`.
-    #[serde(default)]
-    pub(super) echo: bool,
 }
 
 /// Deletes that got no answer: the job is looked at until it is gone.

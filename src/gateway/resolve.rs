@@ -1,6 +1,6 @@
 //! Evaluate, find out what could still change the answer, evaluate again.
 
-use super::Gateway;
+use super::{Gateway, Tombstones};
 use crate::attributes::{Seen, Unknown};
 use crate::ledger::record;
 use crate::metrics;
@@ -40,6 +40,8 @@ pub(super) struct Basis {
     pub(super) unknown_because: Option<Unknown>,
     /// The job, as the cloud described it to who may look.
     pub(super) seen: Option<Seen>,
+    /// What to remember of it where it may be deleted.
+    pub(super) tombstone: Option<Box<record::Tombstone<'static>>>,
 }
 
 impl Gateway {
@@ -73,8 +75,24 @@ impl Gateway {
             seen = round.seen.take().or(seen);
             unknown_because = round.because().or(unknown_because);
         };
+        let remembers = matches!(decision, Decision::Allow(_)) && query.action.is_delete();
+        let tombstone = match self.settings.tombstones {
+            Tombstones::Always if remembers && !asked.details => {
+                // The decision stands; what is found here is no part of what it was based on.
+                let details = Sources { details: true, tags: false };
+                let mut aside = Attributes::default();
+                let looking = self.resolver.look_up(upstream, (query, details), trace, &mut aside);
+                looking.await.seen.map(|it| it.remains(&aside))
+            }
+            Tombstones::Always | Tombstones::LookedUp if remembers => {
+                seen.as_ref().map(|it: &Seen| it.remains(&attributes))
+            }
+            Tombstones::Always | Tombstones::LookedUp | Tombstones::Off => None,
+        };
+        let tombstone = tombstone.map(Box::new);
         let seen = seen.filter(|_| query.action == Action::Get);
-        let basis = Basis { question, attributes, look_ups, known_since, unknown_because, seen };
+        let basis =
+            Basis { question, attributes, look_ups, known_since, unknown_because, seen, tombstone };
         Answered { decision, basis }
     }
 }

@@ -4,6 +4,7 @@ use super::resolve::Question;
 use super::{Gateway, Permitted, Ruling};
 use crate::attributes::Presence;
 use crate::exchange::{Exchange, Refusal, Reply};
+use crate::ledger::record::Tombstone;
 use crate::ledger::{Ending, Entry, Outcome};
 use crate::upstream::{Answer, DeleteError};
 
@@ -20,7 +21,8 @@ impl Gateway {
         mut permitted: Permitted,
     ) -> Result<Reply, Refusal> {
         for judgement in 1..=JUDGEMENTS_MAX {
-            let Permitted { question, permit, mut entry, known_since } = permitted;
+            let Permitted { question, permit, mut entry, known_since, tombstone } = permitted;
+            let of = entry.seq();
             let fresh_until = known_since.map(|it| it + self.settings.attributes_max_age);
             exchange.watch(entry.watch_sending());
             let trace = &exchange.trace;
@@ -40,9 +42,14 @@ impl Gateway {
                     };
                 }
                 Err(DeleteError::Unanswered) => {
-                    return Box::pin(self.settle(exchange, &question, entry)).await;
+                    return Box::pin(self.settle(exchange, &question, entry, tombstone)).await;
                 }
-                sent => return close(entry, sent),
+                sent => {
+                    let accepted = sent.as_ref().is_ok_and(|it| it.status.is_success());
+                    let reply = close(entry, sent);
+                    self.remember(of, tombstone.filter(|_| accepted));
+                    return reply;
+                }
             }
         }
         Err(Refusal::AttributesUnavailable)
@@ -55,20 +62,30 @@ impl Gateway {
         exchange: &Exchange,
         Question { query, upstream, .. }: &Question,
         entry: Entry,
+        tombstone: Option<Box<Tombstone<'static>>>,
     ) -> Result<Reply, Refusal> {
         match self.resolver.presence(upstream, &query.job, &exchange.trace).await {
             Presence::Gone(answer) => {
+                let of = entry.seq();
                 entry.close(Outcome {
                     result: Ending::Gone,
                     status: Some(answer.status.as_u16()),
                     upstream_request_id: answer.request_id().map(str::to_owned),
                 });
+                self.remember(of, tombstone);
                 Ok(Reply::Gone)
             }
             Presence::Present | Presence::Unknown => {
                 entry.close(Ending::Unknown.into());
                 Err(Refusal::OutcomeUnknown)
             }
+        }
+    }
+
+    /// Writes down what is lost with the job of the decision number `of`.
+    fn remember(&self, of: u64, tombstone: Option<Box<Tombstone<'static>>>) {
+        if let Some(tombstone) = tombstone {
+            self.parts.ledger.tombstone(Tombstone { of, ..*tombstone });
         }
     }
 }

@@ -14,3 +14,4 @@ pub(crate) mod secrets;
 pub(crate) mod stop;
 pub(crate) mod telemetry;
 pub(crate) mod told;
+pub(crate) mod tombstones;

@@ -4,12 +4,14 @@ use super::{Directories, Exit, text};
 use crate::ledger::record::Body;
 use crate::ledger::{Damage, Kind, LedgerId, Record, record};
 use crate::policy::Answer;
+use crate::text::escaped;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io;
 
@@ -22,9 +24,12 @@ pub(super) struct Arguments {
     /// Whose: the qualified name, such as corp/alice.
     #[arg(long, value_name = "SOURCE/NAME")]
     principal: Option<String>,
-    /// About which training job.
+    /// About which training job; the table is followed by what was lost with it.
     #[arg(long, value_name = "ID")]
     job: Option<String>,
+    /// Of which batch: its request ID, the `batch.id` of its decisions.
+    #[arg(long, value_name = "ID")]
+    batch: Option<String>,
     /// In which project.
     #[arg(long, value_name = "ID")]
     project: Option<String>,
@@ -60,6 +65,8 @@ struct Row {
     decision: Box<record::Decision<'static>>,
     outcome: Option<record::Outcome<'static>>,
     settlement: Option<record::Settlement>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tombstone: Option<Box<record::Tombstone<'static>>>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
@@ -68,6 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     let mut rows: Vec<Row> = rows.into_values().collect();
     rows.sort_by_key(|it| it.time);
     super::print(&match arguments.format {
+        Format::Table if arguments.job.is_some() => table(&rows) + &lost(&rows),
         Format::Table => table(&rows),
         Format::Json => rows.iter().map(|it| record::to_json(it) + "\n").collect(),
         Format::Csv => csv(&rows),
@@ -81,7 +89,8 @@ impl Arguments {
         rows: &mut BTreeMap<(LedgerId, u64), Row>,
         record: &Record,
     ) -> Result<(), Damage> {
-        if !matches!(record.kind, Kind::Decision | Kind::Outcome | Kind::Settlement) {
+        let kinds = [Kind::Decision, Kind::Outcome, Kind::Settlement, Kind::Tombstone];
+        if !kinds.contains(&record.kind) {
             return Ok(());
         }
         let key = |seq| (record.ledger_id.clone(), seq);
@@ -94,6 +103,7 @@ impl Arguments {
                     decision,
                     outcome: None,
                     settlement: None,
+                    tombstone: None,
                 };
                 rows.insert(key(record.seq), row);
             }
@@ -107,11 +117,15 @@ impl Arguments {
                     row.settlement = Some(it);
                 }
             }
+            Body::Tombstone(it) => {
+                if let Some(row) = rows.get_mut(&key(it.of)) {
+                    row.tombstone = Some(it);
+                }
+            }
             Body::Decision(_)
             | Body::Checkpoint(_)
             | Body::Policies(_)
             | Body::Suppressed(_)
-            | Body::Tombstone(_)
             | Body::Unknown => (),
         }
         Ok(())
@@ -122,6 +136,10 @@ impl Arguments {
         is(&self.principal, &decision.principal)
             && is(&self.job, &decision.job)
             && is(&self.project, &decision.project)
+            && self
+                .batch
+                .as_ref()
+                .is_none_or(|wanted| decision.batch.as_ref().is_some_and(|it| it.id == *wanted))
             && self.decision.is_none_or(|it| it == decision.result)
             && self.since.is_none_or(|it| it <= time)
             && self.until.is_none_or(|it| time < it)
@@ -166,6 +184,21 @@ fn table(rows: &[Row]) -> String {
     };
     let heads = ["TIME", "PRINCIPAL", "PROJECT", "JOB", "DECISION", "ENDING", "STATUS", "BY"];
     text::table(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// What was lost with each job whose delete was accepted.
+fn lost(rows: &[Row]) -> String {
+    let mut res = String::new();
+    for row in rows {
+        let members = row.tombstone.as_ref().and_then(|it| serde_json::to_value(it).ok());
+        let Some(Value::Object(members)) = members else { continue };
+        res.push_str(&format!("\nlost with {}:\n", escaped(&row.decision.job)));
+        for (name, value) in members.iter().filter(|(name, _)| *name != "of") {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            res.push_str(&format!("  {name}: {}\n", escaped(&text)));
+        }
+    }
+    res
 }
 
 fn csv(rows: &[Row]) -> String {

@@ -51,7 +51,7 @@ pub(super) enum Shape {
 impl Types {
     pub(super) fn read() -> Self {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config");
-        let files = ["file.rs", "file/policies.rs"]
+        let files = ["file.rs", "file/ledger.rs", "file/policies.rs"]
             .map(|it| syn::parse_file(&fs::read_to_string(directory.join(it)).unwrap()).unwrap());
         let definition = |item: &Item| match item {
             Item::Struct(it) => {

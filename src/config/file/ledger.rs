@@ -1,0 +1,52 @@
+//! What `ledger` takes.
+
+use super::{Size, Span};
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+use std::path::PathBuf;
+
+/// Where decisions are recorded.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Ledger {
+    /// One per process, on a disk that keeps what it has synced.
+    pub(in crate::config) directory: PathBuf,
+    /// Below this free space no more decisions are recorded, and so none are carried out. Default:
+    /// `64MiB`.
+    pub(in crate::config) reserve: Option<Size>,
+    /// The length after which a new segment is begun; at least 1MiB. Default: `64MiB`.
+    pub(in crate::config) segment: Option<Spanned<Size>>,
+    /// The age at which a segment is removed. Default: `400d`.
+    pub(in crate::config) retain: Option<Span>,
+    /// An Ed25519 key, PKCS#8 in PEM, that signs where the ledger stands; without one nothing is
+    /// signed.
+    pub(in crate::config) checkpoint_key: Option<PathBuf>,
+    /// A checkpoint follows after so many records. Default: `1000`.
+    pub(in crate::config) checkpoint_records: Option<Spanned<u64>>,
+    /// … or so long after the last one. Default: `1m`.
+    pub(in crate::config) checkpoint_interval: Option<Spanned<Span>>,
+    /// Of which accepted deletes is recorded what is lost with the job: name, owner, times, places of
+    /// output and logs, never environment variables, parameters or commands. Default: `details`.
+    #[serde(default)]
+    pub(in crate::config) tombstones: Tombstones,
+    /// Send every record to the collector of `telemetry.otlp` as well (OTLP logs), at least once.
+    /// Default: `false`.
+    pub(in crate::config) ship: Option<Spanned<bool>>,
+    /// Print every record on stdout as well. Default: `false`.
+    #[serde(default)]
+    pub(in crate::config) echo: bool,
+}
+
+/// Which jobs are remembered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Tombstones {
+    /// All: details that no policy asks for are looked up for it.
+    Always,
+    /// Those whose details a policy asked for.
+    #[default]
+    Details,
+    /// None.
+    Off,
+}
