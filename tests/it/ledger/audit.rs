@@ -50,7 +50,8 @@ async fn world() -> World {
     let reset = Effect::Reset { when: Reset::Arrived };
     world.emulator.fault(Fault::new(reset).at(Operation::Delete).times(1));
     assert_eq!(world.delete("dave", PROTECTED).await.status, 504);
-    poll(|| Some(()).filter(|()| world.records("outcome").len() == 4)).await;
+    let written = |kind: &str, count| world.records(kind).len() == count;
+    poll(|| Some(()).filter(|()| written("outcome", 4) && written("tombstone", 1))).await;
     world
 }
 
@@ -60,7 +61,10 @@ async fn a_ledger_that_is_written_to_can_be_read() {
     let directory = ledger(&world);
     let ran = audit(&["verify"], &[&directory]);
     assert_eq!((ran.exit, ran.err.as_str()), (0, ""));
-    assert!(ran.out.contains("records 1 to 9 are whole (4 decision, 4 outcome, 1 policies)"));
+    assert!(
+        ran.out
+            .contains("records 1 to 10 are whole (4 decision, 4 outcome, 1 policies, 1 tombstone)")
+    );
     let ran = audit(&["verify", "--format", "json"], &[&directory]);
     assert_eq!(ran.json()[0]["records"]["decision"], 4);
 
@@ -78,7 +82,7 @@ async fn a_ledger_that_is_written_to_can_be_read() {
     assert_eq!(stats["decisions"]["deny nothing_allows"], 1);
     assert_eq!(stats["endings"]["denied"], 2);
     assert_eq!(stats["principals"]["corp/alice"]["allow"], 1);
-    assert_eq!(stats["records"], 9);
+    assert_eq!(stats["records"], 10);
     let text = audit(&["stats"], &[&directory]).out;
     assert!(text.contains("deny nothing_allows  1\n"), "{text}");
 }
@@ -96,6 +100,7 @@ async fn show_finds_what_is_asked_for() {
         (vec!["--decision", "indeterminate"], vec![]),
         (vec!["--project", PROJECT, "--decision", "allow"], vec!["corp/alice", "corp/dave"]),
         (vec!["--project", "other"], vec![]),
+        (vec!["--batch", "00000000-0000-4000-8000-000000000000"], vec![]),
         (vec!["--since", "2020-01-01", "--principal", "corp/dave"], vec!["corp/dave"]),
         (vec!["--until", "2020-01-01"], vec![]),
     ] {
@@ -106,6 +111,8 @@ async fn show_finds_what_is_asked_for() {
         let principals: Vec<_> = rows.iter().map(|it| it["principal"].as_str().unwrap()).collect();
         assert_eq!(principals, found, "{filter:?}");
     }
+    let ran = audit(&["show", "--job", FINISHED], &[&directory]);
+    assert!(ran.out.contains("  pools: [\"pool-vision-1\"]\n"), "{}", ran.out);
     let ran = audit(&["show", "--format", "json", "--job", FINISHED], &[&directory]);
     let row = &ran.json()[0];
     assert_eq!((&row["result"], &row["outcome"]["result"]), (&"allow".into(), &"sent".into()));
