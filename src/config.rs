@@ -3,6 +3,7 @@
 
 mod check;
 mod file;
+mod setup;
 mod unit;
 
 use crate::attributes::PoolWords;
@@ -18,6 +19,7 @@ use crate::route::JobIds;
 use crate::server::{Place, tls};
 use crate::telemetry::{LogConfig, TraceConfig};
 use crate::upstream;
+use crate::yaml::{self, Fault, Texts};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -185,8 +187,25 @@ pub struct Complaint {
     pub line: u64,
     /// In characters, counted from 1.
     pub column: u64,
-    /// What is wrong, and what to do.
+    /// What is wrong, and mostly what to do.
     pub message: String,
+    /// What else there is to say about what to do.
+    pub hint: Option<String>,
+}
+
+impl Complaint {
+    /// About the file as a whole.
+    #[must_use]
+    pub fn of_file(message: impl Into<String>) -> Self {
+        Self { line: 0, column: 0, message: message.into(), hint: None }
+    }
+}
+
+impl From<Fault> for Complaint {
+    fn from(fault: Fault) -> Self {
+        let yaml::Place { line, column, .. } = fault.place.unwrap_or_default();
+        Self { line, column, message: fault.message, hint: fault.hint }
+    }
 }
 
 /// Why there is no configuration.
@@ -194,6 +213,7 @@ pub struct Complaint {
 pub struct Error {
     path: PathBuf,
     complaints: Vec<Complaint>,
+    policies: Option<PathBuf>,
 }
 
 impl Error {
@@ -202,18 +222,28 @@ impl Error {
     pub fn complaints(&self) -> &[Complaint] {
         &self.complaints
     }
+
+    /// The policy directory that the file names all the same.
+    #[must_use]
+    pub fn policies(&self) -> Option<&Path> {
+        self.policies.as_deref()
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
-        for (at, Complaint { line, column, message }) in self.complaints.iter().enumerate() {
+        for (at, complaint) in self.complaints.iter().enumerate() {
+            let Complaint { line, column, message, hint } = complaint;
             if 0 < at {
                 writeln!(f)?;
             }
             match line {
                 0 => write!(f, "{path}: {message}")?,
                 _ => write!(f, "{path}:{line}:{column}: {message}")?,
+            }
+            if let Some(hint) = hint {
+                write!(f, ": {hint}")?;
             }
         }
         Ok(())
@@ -282,33 +312,38 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Error> {
         let complain = |message: String| Error {
             path: path.to_owned(),
-            complaints: vec![Complaint { line: 0, column: 0, message }],
+            complaints: vec![Complaint::of_file(message)],
+            policies: None,
         };
         let text = read(path).map_err(|error| complain(format!("cannot read it: {error}")))?;
         let base = path.parent().unwrap_or(Path::new("."));
-        Self::parse(&text, base).map_err(|complaints| Error { path: path.to_owned(), complaints })
+        Self::parse(&text, base).map_err(|complaints| {
+            let root = yaml::parse(&text).ok();
+            let policies = root.as_ref().and_then(|it| it.field("policies")?.field("directory"));
+            let policies = policies.and_then(|it| Some(base.join(it.text()?)));
+            Error { path: path.to_owned(), complaints, policies }
+        })
     }
 
     /// Checks `text`; relative paths in it are relative to `base`.
     ///
     /// # Errors
-    /// All complaints; the first syntax error hides the rest.
+    /// All complaints: what cannot be read hides what it would mean.
     pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<Complaint>> {
-        let options = serde_saphyr::options! {
-            with_snippet: false,
-            strict_booleans: true,
-            budget: serde_saphyr::budget! { max_aliases: 0, max_anchors: 0 },
-        };
-        let file = serde_saphyr::from_str_with_options::<file::File>(text, options);
-        let file = file.map_err(|error| vec![syntax(&error)])?;
-        check::check(file, base)
+        let root = yaml::parse(text).map_err(|it| vec![it.into()])?;
+        let mut faults = Vec::new();
+        let file = root.read::<file::File>(Texts::AsWritten, &mut faults);
+        match file {
+            Some(file) if faults.is_empty() => check::check(file, base),
+            _ => Err(faults.into_iter().map(Complaint::from).collect()),
+        }
     }
 
     /// What is wrong with the database of the budgets: it is connected to.
     pub async fn check_budgets(&self) -> Option<Complaint> {
         let store = self.gate()?.budgets.store.as_ref()?;
         let error = store.check().await.err()?;
-        Some(Complaint { line: 0, column: 0, message: error.to_string() })
+        Some(Complaint::of_file(error.to_string()))
     }
 
     /// What is wrong with the listeners' TLS files as they are now.
@@ -321,7 +356,8 @@ impl Config {
                     tls::Setting::Key => places.key,
                     tls::Setting::ClientCa => places.client_ca,
                 };
-                complaints.push(Complaint { line, column, message: error.to_string() });
+                let message = error.to_string();
+                complaints.push(Complaint { line, column, message, hint: None });
             }
         }
         complaints
@@ -362,14 +398,6 @@ fn otlp_header(pair: &str) -> Option<(HeaderName, HeaderValue)> {
 #[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.is_empty())
-}
-
-fn syntax(error: &serde_saphyr::Error) -> Complaint {
-    let (line, column) = error.location().map_or((0, 0), |it| (it.line(), it.column()));
-    let message = error.to_string();
-    // The reader tells the place as well.
-    let message = message.split(" at line ").next().unwrap_or_default().to_owned();
-    Complaint { line, column, message }
 }
 
 fn read(path: &Path) -> io::Result<String> {

@@ -36,6 +36,7 @@ pub mod object;
 pub mod secret;
 pub mod text;
 pub mod trouble;
+pub mod yaml;
 
 #[cfg(feature = "emulator")]
 pub mod emulator;

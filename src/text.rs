@@ -1,6 +1,8 @@
 //! Text of others, made harmless where people and terminals read it. One list for names, log lines,
 //! records and everything that a command prints, so that they cannot differ.
 
+pub mod suggest;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write;

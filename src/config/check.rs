@@ -17,11 +17,11 @@ use crate::ledger::{self, Checkpoints};
 use crate::route::JobIds;
 use crate::telemetry::{Collector, Format, LogConfig, TraceConfig};
 use crate::text::is_deceptive;
+use crate::yaml::Spanned;
 
 use http::Uri;
 use ipnet::IpNet;
 use jiff::SignedDuration;
-use serde_saphyr::Spanned;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -117,11 +117,7 @@ impl Checker<'_> {
 
     /// `listeners` is where those of `listen` stand.
     fn gate(&mut self, file: File, listen: &[Listen], listeners: &Spanned<()>) -> Option<Gate> {
-        let nobody = || Spanned {
-            value: file::Identity::default(),
-            referenced: listeners.referenced,
-            defined: listeners.defined,
-        };
+        let nobody = || Spanned { value: file::Identity::default(), place: listeners.place };
         let identity = self.identity(file.identity.unwrap_or_else(nobody), listen);
         let has_fixed = listen.iter().any(|it| it.principal.is_some());
         let upstreams = self.upstreams(file.upstreams, &file.timeouts, has_fixed);
@@ -186,12 +182,12 @@ impl Checker<'_> {
 
     /// Complains of something that is nowhere in the file.
     fn complain_of_file(&mut self, message: &str) {
-        self.complaints.push(Complaint { line: 0, column: 0, message: message.to_owned() });
+        self.complaints.push(Complaint::of_file(message));
     }
 
     fn complain<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) {
-        let (line, column) = (at.referenced.line(), at.referenced.column());
-        self.complaints.push(Complaint { line, column, message: message.into() });
+        let (line, column) = (at.place.line, at.place.column);
+        self.complaints.push(Complaint { line, column, message: message.into(), hint: None });
     }
 
     fn path(&self, path: &Path) -> PathBuf {
@@ -397,7 +393,7 @@ impl Checker<'_> {
 
 /// Where something stands, without it.
 fn place<T>(it: &Spanned<T>) -> Spanned<()> {
-    Spanned { value: (), referenced: it.referenced, defined: it.defined }
+    Spanned { value: (), place: it.place }
 }
 
 fn is_loopback(uri: &Uri) -> bool {

@@ -13,9 +13,9 @@ pub(super) use self::policies::{Denials, Policies};
 pub(super) use self::ledger::{Ledger, Tombstones};
 
 use super::unit::{Size, Span};
+use crate::yaml::Spanned;
 
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -200,11 +200,12 @@ pub(super) struct Claims {
     pub(super) tags: BTreeMap<String, Spanned<Claim>>,
 }
 
-/// The way to a claim: split at dots, or one name per step.
+/// The way to a claim: split at dots, or one name per step. A text with a colon or a slash is one
+/// name, such as `https://id.example/groups`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Claim {
-    /// Split at dots.
+    /// Split at dots, or a URL.
     Dotted(String),
     /// One name per step, where a name holds dots.
     Steps(Vec<String>),

@@ -10,7 +10,9 @@ pub(super) mod kind;
 pub(super) mod limits;
 pub(super) mod operator;
 pub(super) mod pattern;
-pub(super) mod suggest;
 pub(super) mod template;
 pub(super) mod value;
 pub(super) mod yaml;
+pub(super) mod zone;
+
+pub(super) use crate::text::suggest;

@@ -5,9 +5,9 @@ use crate::config::file;
 use crate::credentials::{Oidc, PodIdentity, Source};
 use crate::secret::Secret;
 use crate::sign::Credential;
+use crate::yaml::Spanned;
 
 use http::Uri;
-use serde_saphyr::Spanned;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -157,12 +157,10 @@ fn is_near(uri: &Uri) -> bool {
 mod tests {
     use super::*;
 
-    use serde_saphyr::Location;
     use std::path::Path;
 
     fn check(written: file::Credentials, variables: &[(&str, &str)]) -> Result<Source, String> {
-        let (referenced, defined) = (Location::UNKNOWN, Location::UNKNOWN);
-        let written = Spanned { value: written, referenced, defined };
+        let written = Spanned::nowhere(written);
         let mut checker = Checker { base: Path::new("/etc"), complaints: Vec::new() };
         let get = |name: &str| {
             variables.iter().find(|(it, _)| *it == name).map(|(_, it)| (*it).to_owned())

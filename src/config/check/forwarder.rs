@@ -5,8 +5,7 @@ use super::{Checker, place};
 use crate::config::file::File;
 use crate::config::{Forwarder, file};
 use crate::forward;
-
-use serde_saphyr::{Location, Spanned};
+use crate::yaml::{Place, Spanned};
 
 /// The default of `projects`: the central gate knows which ones it serves.
 const EVERY_PROJECT: &str = "*";
@@ -91,7 +90,7 @@ impl Checker<'_> {
                 "a forwarder has no ledger to settle: the central gate does",
             ),
             (
-                Some(place(limits)).filter(|it| it.referenced != Location::UNKNOWN),
+                Some(place(limits)).filter(|it| it.place != Place::default()),
                 "per_principal",
                 "a forwarder has one principal per listener: `in_flight` limits it, and the central gate its rate",
             ),

@@ -5,10 +5,10 @@ use crate::authn;
 use crate::authn::config::{ClaimPath, Claims, Issuer, Jwks, Remote};
 use crate::client::Roots;
 use crate::config::{Listen, file};
+use crate::yaml::Spanned;
 
 use http::Uri;
 use jsonwebtoken::Algorithm;
-use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
 
 /// The claim that names a principal unless `claims.name` says otherwise (RFC 7519 §4.1.2).
@@ -32,7 +32,8 @@ impl Checker<'_> {
                 "nobody could be authenticated: name a token issuer under `jwt`, a file under `keys`, a `client_ca` under a listener's `tls`, or give a loopback listener a `principal`",
             );
         }
-        let Spanned { value: file::Identity { jwt, keys }, referenced, defined } = written;
+        let whole = place(&written);
+        let file::Identity { jwt, keys } = written.value;
         let keys = keys.map(|it| self.path(&it.file));
         let places: Vec<_> = jwt.iter().map(places).collect();
         let issuers: Vec<_> = jwt.into_iter().map(|it| self.issuer(it)).collect();
@@ -42,7 +43,6 @@ impl Checker<'_> {
             Err(faults) => {
                 for fault in faults {
                     let place = places.get(fault.issuer).and_then(|it| it.get(fault.field));
-                    let whole = Spanned::new((), referenced, defined);
                     self.complain(place.unwrap_or(&whole), fault.message);
                 }
                 None

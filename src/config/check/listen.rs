@@ -6,8 +6,8 @@ use crate::config::{Listen, Tls, TlsPlaces, file};
 use crate::policy::{Method, Principal};
 use crate::server::tls::Files;
 use crate::server::{Place, SOCKET_PATH_BYTES_MAX};
+use crate::yaml::Spanned;
 
-use serde_saphyr::Spanned;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ impl Checker<'_> {
                 "this listener has a fixed principal, so a client certificate would say nothing",
             );
         }
-        let place = |it: &Spanned<PathBuf>| (it.referenced.line(), it.referenced.column());
+        let place = |it: &Spanned<PathBuf>| (it.place.line, it.place.column);
         let places = TlsPlaces {
             certificate: place(&certificate),
             key: place(&key),

@@ -5,9 +5,9 @@ use crate::config::{Upstream, environment, file};
 use crate::route::PROJECT_ID_MAX;
 use crate::sign::Algorithm;
 use crate::upstream;
+use crate::yaml::Spanned;
 
 use http::Uri;
-use serde_saphyr::Spanned;
 use std::collections::BTreeSet;
 
 /// The default of `in_flight`: a cloud that hangs does not take every slot of the gate.

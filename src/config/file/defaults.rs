@@ -4,13 +4,13 @@ use super::{Attributes, Limits, PerPrincipal, PoolTypes, Settle, Timeouts};
 use crate::attributes::PoolWords;
 use crate::config::unit::Span;
 use crate::gateway::Rate;
+use crate::yaml::Spanned;
 
-use serde_saphyr::{Location, Spanned};
 use std::time::Duration;
 
 /// A default has no place in the file.
 fn unwritten<T>(value: T) -> Spanned<T> {
-    Spanned { value, referenced: Location::UNKNOWN, defined: Location::UNKNOWN }
+    Spanned::nowhere(value)
 }
 
 impl Default for Attributes {

@@ -1,7 +1,8 @@
 //! The section `policies`. The reference is made from these types too.
 
+use crate::yaml::Spanned;
+
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 use std::path::PathBuf;
 
 /// The policies.

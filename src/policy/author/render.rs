@@ -4,7 +4,7 @@ use crate::policy::{Code, Diagnostic, Files, Severity, Span};
 
 use crate::text::escaped;
 
-use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Element, Level, Message, Origin, Renderer, Snippet};
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -18,6 +18,8 @@ pub fn render(diagnostics: &[Diagnostic], files: &Files, colored: bool) -> Strin
     let renderer = if colored { Renderer::styled() } else { Renderer::plain() };
     let mut res = String::new();
     for it in diagnostics {
+        let path = if it.path.is_empty() { "policies" } else { &it.path };
+        let place = place(path, files.get(&it.path), it.span);
         let level = match it.severity() {
             Severity::Error => Level::ERROR,
             Severity::Security => Level::WARNING.with_name("security"),
@@ -25,38 +27,66 @@ pub fn render(diagnostics: &[Diagnostic], files: &Files, colored: bool) -> Strin
             Severity::Suggestion => Level::INFO.with_name("suggestion"),
         };
         let title = level.primary_title(escaped(&it.message)).id(it.code.as_str());
-        let mut group = title.element(place(it, files));
-        if let Some(hint) = &it.hint {
-            group = group.element(Level::HELP.message(escaped(hint)));
-        }
+        let group = title.element(place).elements(it.hint.as_deref().map(help));
         // Writing into a String cannot fail.
         let _ = write!(res, "{}\n\n", renderer.render(&[group]));
     }
     res
 }
 
-fn place<'a>(it: &'a Diagnostic, files: &'a Files) -> Element<'a> {
-    let Some(bytes) = files.get(&it.path) else {
-        let path = if it.path.is_empty() { "policies" } else { &it.path };
+/// An error of a file that is not of a policy directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Complaint<'a> {
+    /// The kind of error.
+    pub code: &'a str,
+    /// The file.
+    pub path: &'a str,
+    /// What it holds; `None` to tell the path alone.
+    pub bytes: Option<&'a [u8]>,
+    /// Where in it.
+    pub span: Span,
+    /// What is wrong.
+    pub message: &'a str,
+    /// What to do about it.
+    pub hint: Option<&'a str>,
+}
+
+impl Complaint<'_> {
+    /// It as [`render`] prints findings.
+    #[must_use]
+    pub fn render(&self, colored: bool) -> String {
+        let renderer = if colored { Renderer::styled() } else { Renderer::plain() };
+        let title = Level::ERROR.primary_title(escaped(self.message)).id(self.code);
+        let group = title.element(place(self.path, self.bytes, self.span));
+        format!("{}\n\n", renderer.render(&[group.elements(self.hint.map(help))]))
+    }
+}
+
+fn help(hint: &str) -> Message<'_> {
+    Level::HELP.message(escaped(hint))
+}
+
+fn place<'a>(path: &'a str, bytes: Option<&'a [u8]>, span: Span) -> Element<'a> {
+    let Some(bytes) = bytes else {
         return Origin::path(escaped(path)).into();
     };
     let shown = str::from_utf8(bytes).ok().and_then(|text| {
-        let (number, line) = line(text, it.span.start);
+        let (number, line) = line(text, span.start);
         let shown = text.get(line.clone()).filter(|it| it.len() <= LINE_BYTES_MAX)?;
-        let start = shown.floor_char_boundary(it.span.start.saturating_sub(line.start));
-        let end = shown.ceil_char_boundary(it.span.end.saturating_sub(line.start)).max(start);
+        let start = shown.floor_char_boundary(span.start.saturating_sub(line.start));
+        let end = shown.ceil_char_boundary(span.end.saturating_sub(line.start)).max(start);
         let (before, rest) = shown.split_at_checked(start)?;
         let (marked, after) = rest.split_at_checked(end - start)?;
         let [before, marked, after] = [before, marked, after].map(source);
         let annotation = AnnotationKind::Primary.span(before.len()..before.len() + marked.len());
-        let snippet = Snippet::source(before + &marked + &after).path(escaped(&it.path));
+        let snippet = Snippet::source(before + &marked + &after).path(escaped(path));
         Some(snippet.line_start(number).annotation(annotation))
     });
     match shown {
         Some(it) => it.into(),
         None => {
-            let (line, column) = it.line_and_column(files);
-            Origin::path(escaped(&it.path)).line(line).char_column(column).into()
+            let (line, column) = span.line_and_column(bytes);
+            Origin::path(escaped(path)).line(line).char_column(column).into()
         }
     }
 }
@@ -98,6 +128,20 @@ impl Span {
         let start = before.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
         let column = String::from_utf8_lossy(before.get(start..).unwrap_or_default());
         (before.iter().filter(|it| **it == b'\n').count() + 1, column.chars().count() + 1)
+    }
+}
+
+impl Span {
+    /// The word that starts at this line and column, counted from 1, the column in characters.
+    #[must_use]
+    pub fn word(text: &str, line: u64, column: u64) -> Self {
+        let at = |it: u64| usize::try_from(it).unwrap_or(usize::MAX).saturating_sub(1);
+        let line: usize = text.split_inclusive('\n').take(at(line)).map(str::len).sum();
+        let rest = text.get(line..).unwrap_or_default();
+        let start = rest.char_indices().nth(at(column)).map_or(rest.len(), |(it, _)| it);
+        let word = rest.get(start..).unwrap_or_default();
+        let length = word.find([' ', ',', ']', '}', '\n', '\r']).unwrap_or(word.len());
+        Self { start: line + start, end: line + start + length }
     }
 }
 

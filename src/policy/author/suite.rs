@@ -4,18 +4,20 @@
 
 mod case;
 mod coverage;
+mod defaults;
 mod written;
 
 pub use self::case::Case;
 pub use self::coverage::Coverage;
 
+use self::defaults::Defaults;
 use crate::policy::engine::decision;
-use crate::policy::language::diagnostic::{Code, Findings, Span};
-use crate::policy::language::yaml::Texts;
+use crate::policy::language::diagnostic::{Code, Findings};
+use crate::policy::language::yaml::{Spanned, Texts};
 use crate::policy::language::{suggest, yaml};
 use crate::policy::{Diagnostic, Files, Limits, Set, compile};
+use crate::yaml::Kind;
 
-use serde_saphyr::Spanned;
 use std::collections::{BTreeSet, HashSet};
 
 /// The suites of a policy directory.
@@ -36,45 +38,78 @@ impl Suites {
     pub fn read(files: &Files, set: Option<&Set>, limits: &Limits) -> Self {
         let names = set.map(Names::of);
         let (mut cases, mut found) = (Vec::new(), Vec::new());
-        for (path, bytes) in files.iter().filter(|(path, _)| compile::is_suite(path)) {
-            let mut findings = Findings { path, found: &mut found };
-            read(bytes, names.as_ref(), limits, &mut cases, &mut findings);
+        let defaults = files.get(DEFAULTS).map(|bytes| {
+            let mut findings = Findings { path: DEFAULTS, found: &mut found };
+            Defaults::file(bytes, limits, &mut findings)
+        });
+        let defaults = defaults.unwrap_or_default();
+        let suites = files.iter().filter(|(path, _)| compile::is_suite(path) && *path != DEFAULTS);
+        for (path, bytes) in suites {
+            let mut reader = Reader {
+                names: names.as_ref(),
+                limits,
+                defaults: &defaults,
+                findings: Findings { path, found: &mut found },
+            };
+            cases.extend(reader.suite(bytes));
         }
         found.sort();
+        // What a suite's defaults get wrong is found in every case.
+        found.dedup();
         Self { cases, diagnostics: found }
     }
 }
 
-fn read(
-    bytes: &[u8],
-    names: Option<&Names<'_>>,
-    limits: &Limits,
-    cases: &mut Vec<Case>,
-    findings: &mut Findings<'_>,
-) {
-    let suite = yaml::parse(bytes, limits.attachments_bytes, Texts::Quoted, findings);
-    let Some(written::Suite { cases: all }) = suite else {
-        return;
-    };
-    if all.value.is_empty() {
-        let span: Span = yaml::span(&all);
-        findings.add(Code::Empty, span, "`cases`: the list is empty");
+/// What holds for the cases of all suites.
+const DEFAULTS: &str = "tests/defaults.yaml";
+
+struct Reader<'a, 'f> {
+    /// `None` if nothing is known of the policies.
+    names: Option<&'a Names<'a>>,
+    limits: &'a Limits,
+    defaults: &'a Defaults,
+    findings: Findings<'f>,
+}
+
+impl Reader<'_, '_> {
+    fn suite(&mut self, bytes: &[u8]) -> Vec<Case> {
+        let Self { limits, findings, .. } = self;
+        let Some(root) = yaml::parse(bytes, limits.attachments_bytes, findings) else {
+            return Vec::new();
+        };
+        if !yaml::fields(&root, &["cases", "defaults"], findings) {
+            return Vec::new();
+        }
+        let Some(list) = root.field("cases") else {
+            let span = yaml::span_of(root.head());
+            findings.add(Code::InvalidYaml, span, "`cases` is missing");
+            return Vec::new();
+        };
+        let nodes = yaml::list(list, "`cases`", findings);
+        if matches!(&list.kind, Kind::List(them) if them.is_empty()) {
+            let span = yaml::span_of(list.head());
+            findings.add(Code::Empty, span, "`cases`: the list is empty");
+        }
+        let own = root.field("defaults").map(|it| Defaults::new(it, findings)).unwrap_or_default();
+        let mut seen = HashSet::new();
+        let mut cases = Vec::new();
+        for node in nodes {
+            let node = self.defaults.under(&own.under(node));
+            let written = yaml::read::<written::Case>(&node, Texts::Quoted, &mut self.findings);
+            cases.extend(written.and_then(|it| self.case(&it, &mut seen)));
+        }
+        cases
     }
-    let mut seen = HashSet::new();
-    for written in &all.value {
+
+    fn case(&mut self, written: &written::Case, seen: &mut HashSet<String>) -> Option<Case> {
         let name = &written.name;
-        let unique = seen.insert(name.value.as_str());
+        let unique = seen.insert(name.value.clone());
         if !unique {
             let message = format!("another case has the name `{}`", name.value);
-            findings.add(Code::DuplicateCase, yaml::span(name), message);
+            self.findings.add(Code::DuplicateCase, yaml::span(name), message);
         }
-        let known = names.is_none_or(|it| it.know(written, findings));
-        if let Some(case) = case::read(written, findings)
-            && unique
-            && known
-        {
-            cases.push(case);
-        }
+        let known = self.names.is_none_or(|it| it.know(written, &mut self.findings));
+        case::read(written, &mut self.findings).filter(|_| unique && known)
     }
 }
 

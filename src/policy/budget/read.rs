@@ -7,13 +7,13 @@ use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::document::{self, Effect};
 use crate::policy::language::json::Text;
 use crate::policy::language::key::Key;
-use crate::policy::language::yaml::{self, Pairs, Texts};
+use crate::policy::language::yaml::{self, Pairs, Spanned, Texts};
 use crate::policy::{Limits, Sources};
+use crate::yaml::Kind;
 
 use jiff::SignedDuration;
 use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_saphyr::Spanned;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -22,21 +22,6 @@ const NAME_MAX: usize = 64;
 
 /// The units of time, in seconds.
 const UNITS: [(&str, i64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
-
-/// The file as written.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    budgets: Spanned<Written>,
-}
-
-/// What is written of budgets.
-#[derive(Debug)]
-enum Written {
-    List(Vec<Entry>),
-    /// The word `none`.
-    None,
-}
 
 /// A budget as written.
 #[derive(Debug, Deserialize)]
@@ -82,27 +67,39 @@ pub(in crate::policy) fn read(
     findings: &mut Findings<'_>,
 ) -> Budgets {
     let size = limits.attachments_bytes;
-    let Some(File { budgets }) = yaml::parse(bytes, size, Texts::AsWritten, findings) else {
-        return Budgets::usual(limits.replicas);
+    let usual = Budgets::usual(limits.replicas);
+    let Some(root) = yaml::parse(bytes, size, findings) else {
+        return usual;
     };
-    let span = yaml::span(&budgets);
-    let entries = match budgets.value {
-        Written::List(it) => it,
-        Written::None => {
-            findings.hint(
-                Code::NoBudgets,
-                span,
-                "there is no brake on mass deletion: whoever may delete may delete everything",
-                "set limits that nobody meets in good order, or take the file away: then 50 \
-                 deletes of one principal in an hour and 500 in one project in a day hold",
-            );
-            return Budgets::new(Vec::new(), true);
-        }
+    let before = findings.found.len();
+    yaml::fields(&root, &["budgets"], findings);
+    if findings.found.len() != before {
+        return usual;
+    }
+    let Some(budgets) = root.field("budgets") else {
+        let message = "`budgets` is missing";
+        let hint = "write `budgets:` and a list, or `budgets: none`";
+        findings.hint(Code::InvalidYaml, yaml::span_of(root.head()), message, hint);
+        return usual;
     };
-    if entries.is_empty() {
+    let span = yaml::span_of(budgets.head());
+    if budgets.text() == Some("none") {
+        findings.hint(
+            Code::NoBudgets,
+            span,
+            "there is no brake on mass deletion: whoever may delete may delete everything",
+            "set limits that nobody meets in good order, or take the file away: then 50 \
+             deletes of one principal in an hour and 500 in one project in a day hold",
+        );
+        return Budgets::new(Vec::new(), true);
+    }
+    let nodes = yaml::list(budgets, "`budgets`", findings);
+    if matches!(&budgets.kind, Kind::List(them) if them.is_empty()) {
         let message = "`budgets`: the list is empty";
         findings.hint(Code::Empty, span, message, "write `budgets: none` if there shall be none");
     }
+    let entries = nodes.iter().filter_map(|it| yaml::read(it, Texts::AsWritten, findings));
+    let entries: Vec<Entry> = entries.collect();
     if let Some(beyond) = entries.get(BUDGETS_MAX) {
         let message = format!("a directory has at most {BUDGETS_MAX} budgets");
         findings.add(Code::MalformedBudget, yaml::span(&beyond.name), message);
@@ -292,46 +289,12 @@ fn scope(per: &Per, raw: &[document::Condition]) -> String {
     format!("{per} when {:?}", conditions.collect::<Vec<_>>())
 }
 
-impl<'de> Deserialize<'de> for Written {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WrittenVisitor)
-    }
-}
-
-/// An untagged enum would forget where things stand.
-struct WrittenVisitor;
-
-impl<'de> Visitor<'de> for WrittenVisitor {
-    type Value = Written;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of budgets, or the word `none`")
-    }
-
-    fn visit_str<E: de::Error>(self, word: &str) -> Result<Written, E> {
-        match word {
-            "none" => Ok(Written::None),
-            _ => Err(E::invalid_value(de::Unexpected::Str(word), &self)),
-        }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Written, A::Error> {
-        let mut res = Vec::new();
-        while let Some(it) = list.next_element()? {
-            res.push(it);
-        }
-        Ok(Written::List(res))
-    }
-}
-
 impl<'de> Deserialize<'de> for Values {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Spanned::<OneOrMany>::deserialize(deserializer).map(|it| {
             Self(match it.value {
                 OneOrMany::Many(them) => them,
-                OneOrMany::One(value) => {
-                    vec![Spanned { value, referenced: it.referenced, defined: it.defined }]
-                }
+                OneOrMany::One(value) => vec![Spanned { value, place: it.place }],
             })
         })
     }

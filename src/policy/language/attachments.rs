@@ -2,12 +2,12 @@
 
 use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::pattern::Piece;
-use crate::policy::language::yaml::Texts;
+use crate::policy::language::yaml::{Spanned, Texts};
 use crate::policy::language::{pattern, suggest, yaml};
 use crate::policy::{Limits, Query};
+use crate::yaml::Kind;
 
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 use std::collections::{BTreeMap, HashMap};
 
 /// To what extent an identity policy is attached.
@@ -44,10 +44,10 @@ struct Grants {
 /// An entry as written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
-    to: Spanned<Vec<Spanned<String>>>,
+pub(in crate::policy) struct Entry {
+    pub(in crate::policy) to: Spanned<Vec<Spanned<String>>>,
     #[serde(default, deserialize_with = "yaml::present")]
-    projects: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(in crate::policy) projects: Option<Spanned<Vec<Spanned<String>>>>,
     policies: Spanned<Vec<Spanned<String>>>,
 }
 
@@ -162,7 +162,7 @@ pub(in crate::policy) enum Target<'a> {
 
 impl<'a> Target<'a> {
     /// Everything after the first colon is the name, whatever is in it but wildcards.
-    fn parse(text: &'a str) -> Result<Self, &'static str> {
+    pub(in crate::policy) fn parse(text: &'a str) -> Result<Self, &'static str> {
         if text == "any" {
             return Ok(Self::Any);
         }
@@ -200,10 +200,7 @@ pub(in crate::policy) fn read(
     findings: &mut Findings<'_>,
 ) -> Attachments {
     let mut res = Attachments::default();
-    let entries: Vec<Entry> =
-        yaml::parse(bytes, limits.attachments_bytes, Texts::AsWritten, findings)
-            .unwrap_or_default();
-    for entry in &entries {
+    for entry in entries(bytes, limits, findings) {
         let projects = entry.projects.as_ref().map(|it| projects(it, findings));
         let numbers = numbers(&entry.policies, policies, findings);
         let extent = match projects {
@@ -230,6 +227,23 @@ pub(in crate::policy) fn read(
         }
     }
     res
+}
+
+/// The entries that can be read, as written.
+pub(in crate::policy) fn entries(
+    bytes: &[u8],
+    limits: &Limits,
+    findings: &mut Findings<'_>,
+) -> Vec<Entry> {
+    let Some(root) = yaml::parse(bytes, limits.attachments_bytes, findings) else {
+        return Vec::new();
+    };
+    // Without an entry, comments aside, there is nothing to read.
+    let nodes = match root.kind {
+        Kind::Null => &[],
+        _ => yaml::list(&root, "attachments.yaml", findings),
+    };
+    nodes.iter().filter_map(|it| yaml::read(it, Texts::AsWritten, findings)).collect()
 }
 
 fn numbers(

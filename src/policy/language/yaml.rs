@@ -1,59 +1,83 @@
-//! YAML with positions: no anchors, aliases, merges or tags' tricks, no field twice, texts as they
-//! are written.
+//! YAML files of a policy directory: their faults as findings.
+
+pub(in crate::policy) use crate::yaml::{Node, Spanned, Texts};
 
 use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::json;
+use crate::yaml;
+use crate::yaml::{Fault, Kind, Place};
 
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
-use serde_saphyr::{Location, Spanned};
 use std::fmt;
 use std::marker::PhantomData;
 
-const DEPTH_MAX: usize = 32;
-const EVENTS_MAX: usize = 4_000_000;
-
-/// What a plain scalar is where a text is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::policy) enum Texts {
-    /// The text as written, whatever else it could be.
-    AsWritten,
-    /// An error if YAML 1.2 reads something else: `true` and `1.10` need quotes.
-    Quoted,
-}
-
 /// The one value of a file, or `None` after a complaint.
-pub(in crate::policy) fn parse<T: DeserializeOwned>(
+pub(in crate::policy) fn parse(
     bytes: &[u8],
     bytes_max: usize,
+    findings: &mut Findings<'_>,
+) -> Option<Node> {
+    let text = json::text(bytes, bytes_max, findings)?;
+    yaml::parse(text).map_err(|it| report(it, findings)).ok()
+}
+
+/// A part of a file as what is asked for, or `None` after a complaint.
+pub(in crate::policy) fn read<T: DeserializeOwned>(
+    node: &Node,
     texts: Texts,
     findings: &mut Findings<'_>,
 ) -> Option<T> {
-    let text = json::text(bytes, bytes_max, findings)?;
-    let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_aliases: 0,
-            max_anchors: 0,
-            max_depth: DEPTH_MAX,
-            max_documents: 1,
-            max_events: EVENTS_MAX,
-            max_nodes: EVENTS_MAX,
-        },
-        duplicate_keys: DuplicateKeyPolicy::Error,
-        merge_keys: MergeKeyPolicy::Error,
-        no_schema: texts == Texts::Quoted,
-        strict_booleans: true,
-        with_snippet: false,
-    };
-    match serde_saphyr::from_str_with_options(text, options) {
-        Ok(it) => Some(it),
-        Err(error) => {
-            let at = error.location().map_or_else(Span::default, bytes_of);
-            let message = error.without_snippet().to_string();
-            findings.add(Code::InvalidYaml, at, message.trim_end_matches('.'));
-            None
+    let mut faults = Vec::new();
+    let value = node.read(texts, &mut faults);
+    faults.into_iter().for_each(|it| report(it, findings));
+    value
+}
+
+/// The entries of a list; none after a complaint. `what` is what the list is called.
+pub(in crate::policy) fn list<'n>(
+    node: &'n Node,
+    what: &str,
+    findings: &mut Findings<'_>,
+) -> &'n [Node] {
+    match &node.kind {
+        Kind::List(them) => them,
+        _ => {
+            let message = format!("{what} must be a list");
+            let hint = "begin each entry with a dash and a blank: `- `";
+            findings.hint(Code::InvalidYaml, span_of(node.head()), message, hint);
+            &[]
         }
+    }
+}
+
+/// The node is a mapping; fields that are none of `known` are complained of.
+pub(in crate::policy) fn fields(
+    node: &Node,
+    known: &'static [&'static str],
+    findings: &mut Findings<'_>,
+) -> bool {
+    let Kind::Map(fields) = &node.kind else {
+        let message = "a mapping is needed here";
+        let hint = format!("its fields are {}", known.join(", "));
+        findings.hint(Code::InvalidYaml, span_of(node.head()), message, hint);
+        return false;
+    };
+    for (key, _) in fields {
+        let name = key.text().unwrap_or_default();
+        if !known.contains(&name) {
+            report(Fault::unknown(name, known).at(key.place), findings);
+        }
+    }
+    true
+}
+
+fn report(fault: Fault, findings: &mut Findings<'_>) {
+    let code = Code::InvalidYaml;
+    let at = span_of(fault.place.unwrap_or_default());
+    match fault.hint {
+        Some(hint) => findings.hint(code, at, fault.message, hint),
+        None => findings.add(code, at, fault.message),
     }
 }
 
@@ -100,11 +124,10 @@ pub(in crate::policy) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>
 
 /// Where a value stands.
 pub(in crate::policy) fn span<T>(it: &Spanned<T>) -> Span {
-    bytes_of(it.referenced)
+    span_of(it.place)
 }
 
-fn bytes_of(location: Location) -> Span {
-    let number = |it: Option<u64>| it.and_then(|it| usize::try_from(it).ok()).unwrap_or_default();
-    let start = number(location.span().byte_offset());
-    Span::new(start, start + number(location.span().byte_len()))
+/// A place as findings have it.
+pub(in crate::policy) fn span_of(it: Place) -> Span {
+    Span::new(it.start, it.end)
 }

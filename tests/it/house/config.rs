@@ -1,7 +1,7 @@
 //! The configuration file: the example is complete and loads, and every mistake is told where it is.
 
 use lychgate::client::Roots;
-use lychgate::config::{Config, Role};
+use lychgate::config::{Complaint, Config, Role};
 
 use std::path::Path;
 
@@ -17,7 +17,11 @@ fn forwarder() -> String {
 
 fn complaints(text: &str) -> Vec<String> {
     let complaints = Config::parse(text, Path::new("/etc/lychgate")).err().unwrap_or_default();
-    complaints.iter().map(|it| format!("{}:{}: {}", it.line, it.column, it.message)).collect()
+    let told = |it: &Complaint| {
+        let hint = it.hint.as_deref().map(|it| format!(": {it}")).unwrap_or_default();
+        format!("{}:{}: {}{hint}", it.line, it.column, it.message)
+    };
+    complaints.iter().map(told).collect()
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules that know no other and that everyone above the pure core may use.
 const LEAVES: &[&str] =
-    &["client", "clock", "metrics", "mounted", "object", "secret", "text", "trouble"];
+    &["client", "clock", "metrics", "mounted", "object", "secret", "text", "trouble", "yaml"];
 
 /// Every module and what it may import besides itself; [`LEAF`] stands for all of [`LEAVES`].
 const LAYERS: &[(&str, &[&str])] = &[
@@ -20,7 +20,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("text", &[]),
     ("trouble", &[]),
-    ("policy", &["text"]),
+    ("yaml", &["text"]),
+    ("policy", &["text", "yaml"]),
     ("route", &["policy"]),
     ("sign", &["secret"]),
     ("attributes", &[LEAF, "ledger", "policy", "telemetry", "upstream"]),

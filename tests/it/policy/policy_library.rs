@@ -1,5 +1,6 @@
 //! The shipped policies, judged by the engine and by the reference interpreter: each case of their
-//! suites comes out as it says, each statement decides at least one of them, and `check` finds nothing.
+//! suites comes out as it says, each statement decides at least one of them, and `check` finds nothing
+//! but what it says of every ceiling.
 
 use crate::support::engine::Engine;
 use crate::support::reference::{Files, Policies, Suite, judge};
@@ -20,12 +21,14 @@ fn check(directory: &str) {
     let files = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory));
     let policies = Policies::load(&files);
     let engine = Engine::load(&files).unwrap_or_else(|it| panic!("{directory}: {it:?}"));
-    assert!(engine.findings.is_empty(), "{directory}: {:?}", engine.findings);
+    let findings: Vec<_> = engine.findings.iter().filter(|it| **it != "ceiling").collect();
+    assert!(findings.is_empty(), "{directory}: {findings:?}");
     let mut undecided: BTreeSet<_> = policies.deciders().into_iter().collect();
     let mut wrong = Vec::new();
-    for (path, bytes) in files.iter().filter(|(path, _)| path.starts_with("tests/")) {
-        let suite: Suite = serde_saphyr::from_slice(bytes).unwrap();
-        for case in suite.cases {
+    const DEFAULTS: &str = "tests/defaults.yaml";
+    let is_suite = |path: &str| path.starts_with("tests/") && path != DEFAULTS;
+    for (path, bytes) in files.iter().filter(|(path, _)| is_suite(path)) {
+        for case in Suite::under(files.get(DEFAULTS).map(Vec::as_slice), bytes).cases {
             let (query, attributes) = (case.query(), case.attributes());
             let verdict = judge(&policies, &query, &attributes);
             assert_eq!(engine.judge(&query, &attributes), verdict, "{path}: {}", case.name);

@@ -3,6 +3,7 @@
 use super::written;
 use super::written::{Facts, Job, Stated};
 use crate::policy::language::diagnostic::{Code, Findings};
+use crate::policy::language::yaml::Spanned;
 use crate::policy::language::{suggest, value, yaml};
 use crate::policy::{
     self, Action, Answer, Attribute, Attributes, Decision, Denial, Explanation, JobFact, Method,
@@ -10,7 +11,6 @@ use crate::policy::{
 };
 
 use jiff::Timestamp;
-use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -190,7 +190,11 @@ fn attributes(facts: &Facts, findings: &mut Findings<'_>) -> Attributes {
     let mut res = Attributes::default();
     for fact in JobFact::ALL {
         // What is stated stands, even where the rest of the details is unavailable.
-        let stated = facts.stated.get(fact).map(Stated::held);
+        let stated = facts.stated.get(fact);
+        if let Some(Stated::Text(text)) = stated {
+            documented(text, fact.values().unwrap_or_default(), findings);
+        }
+        let stated = stated.map(Stated::held);
         let unknown = named.contains(&"details") || named.contains(&fact.case());
         res.set(*fact, attribute(stated, unknown));
     }
@@ -209,6 +213,14 @@ fn attributes(facts: &Facts, findings: &mut Findings<'_>) -> Attributes {
         );
     }
     res
+}
+
+/// A word that ModelArts has not documented may come all the same; one that is nearly documented is a
+/// mistake.
+fn documented(text: &Spanned<String>, words: &'static [&'static str], findings: &mut Findings<'_>) {
+    if suggest::nearest(&text.value, words.iter().copied()).is_some() {
+        word(text, words, |it| it, findings);
+    }
 }
 
 /// The fields called unavailable. `stated` are all that could be, and whether each is stated; `also`

@@ -230,3 +230,60 @@ fn a_case_may_be_over_budget() {
         assert_eq!((codes, suites.cases.len()), (vec![expected], 0), "{case}");
     }
 }
+
+#[test]
+fn what_a_case_does_not_say_is_in_the_defaults() {
+    let read = |defaults: &str, suite: &str| {
+        let files: Files =
+            [("tests/defaults.yaml", defaults), ("tests/t.yaml", suite)].into_iter().collect();
+        Suites::read(&files, None, &Limits::default())
+    };
+    let all = format!("{WHO}\n{REQUEST}\njob: {{phase: Failed, owner: li_na, tags: {{env: dev}}}}");
+    let own = "defaults: {principal: {name: bob, groups: [ops]}}\n";
+    for (suite, name, phase, owner) in [
+        ("cases: [{name: n, expect: deny}]", "corp/alice", "Failed", Some("li_na")),
+        (
+            "cases: [{name: n, principal: {name: eve}, expect: deny}]",
+            "corp/eve",
+            "Failed",
+            Some("li_na"),
+        ),
+        (
+            "cases: [{name: n, job: {phase: Completed}, expect: deny}]",
+            "corp/alice",
+            "Completed",
+            Some("li_na"),
+        ),
+        ("cases: [{name: n, job: {owner: ~}, expect: deny}]", "corp/alice", "Failed", None),
+        (&format!("{own}cases: [{{name: n, expect: deny}}]"), "corp/bob", "Failed", Some("li_na")),
+    ] {
+        let suites = read(&all, suite);
+        assert_eq!(suites.diagnostics, [], "{suite}");
+        let [case] = <[Case; 1]>::try_from(suites.cases).unwrap();
+        assert_eq!(case.query.principal.id(), name, "{suite}");
+        assert_eq!(case.attributes.phase.value().map(String::as_str), Some(phase), "{suite}");
+        assert_eq!(case.attributes.owner.value().map(String::as_str), owner, "{suite}");
+    }
+    // What is unavailable is not what the defaults say.
+    let suites = read(&all, "cases: [{name: n, job: {unavailable: [details]}, expect: deny}]");
+    assert_eq!(suites.diagnostics, []);
+    assert_eq!(suites.cases[0].attributes.phase, Attribute::Unavailable);
+    assert_eq!(suites.cases[0].attributes.tags.value().map(BTreeMap::len), Some(1));
+    // What is wrong is said where it is.
+    let short = "cases: [{name: n, expect: deny}, {name: m, expect: deny}]";
+    for (defaults, suite, path, codes) in [
+        (all.replace("p1", "p_1"), short, "tests/defaults.yaml", &[Code::ImpossibleCase][..]),
+        (format!("{all}\nexpect: deny"), short, "tests/defaults.yaml", &[Code::InvalidYaml]),
+        (all.replace("phase", "phas"), short, "tests/defaults.yaml", &[Code::InvalidYaml]),
+        (
+            all.clone(),
+            "defaults: {job: {phase: failed}}\ncases: [{name: n, expect: deny}, {name: m, expect: deny}]",
+            "tests/t.yaml",
+            &[Code::UnknownWord],
+        ),
+    ] {
+        let found = read(&defaults, suite).diagnostics;
+        let found = found.iter().filter(|it| it.path == path);
+        assert_eq!(found.map(|it| it.code).collect::<Vec<_>>(), codes, "{defaults}\n{suite}");
+    }
+}

@@ -1,21 +1,13 @@
-//! Suites as written.
+//! Cases as written.
 
 use crate::policy::language::kind::Kind;
-use crate::policy::language::yaml::{self, Pairs};
+use crate::policy::language::yaml::{self, Pairs, Spanned};
 use crate::policy::{Held, JobFact};
 
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
-use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
 use std::fmt;
-
-/// A file of tests/.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Suite {
-    pub(super) cases: Spanned<Vec<Case>>,
-}
 
 /// A case.
 #[derive(Debug, Deserialize)]
@@ -89,7 +81,7 @@ pub(super) struct Facts {
 #[derive(Debug)]
 pub(super) enum Stated {
     Number(i64),
-    Text(String),
+    Text(Spanned<String>),
     Texts(Spanned<Vec<String>>),
 }
 
@@ -97,7 +89,7 @@ impl Stated {
     pub(super) fn held(&self) -> Held<'_> {
         match self {
             Self::Number(it) => Held::Number(*it),
-            Self::Text(it) => Held::Text(it),
+            Self::Text(it) => Held::Text(&it.value),
             Self::Texts(it) => Held::Texts(&it.value),
         }
     }

@@ -3,6 +3,7 @@
 use lychgate::policy::{self, Action, Attribute, Attributes, Method, Principal, Query, Sources};
 
 use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -76,6 +77,28 @@ struct Facts {
     tags: Option<BTreeMap<String, String>>,
     #[serde(default)]
     unavailable: Vec<String>,
+}
+
+impl Suite {
+    /// The suite with what its cases leave to the defaults of all suites, field by field.
+    pub(crate) fn under(defaults: Option<&[u8]>, bytes: &[u8]) -> Self {
+        let read = |it| serde_saphyr::from_slice::<Value>(it).expect("it is YAML");
+        let defaults = defaults.map(read).unwrap_or_default();
+        let mut suite = read(bytes);
+        for case in suite["cases"].as_array_mut().expect("a suite has cases") {
+            for (part, fields) in defaults.as_object().into_iter().flatten() {
+                for (name, value) in fields.as_object().into_iter().flatten() {
+                    if case[part].is_null() || case[part].is_object() {
+                        let stated = &mut case[part][name];
+                        if stated.is_null() {
+                            *stated = value.clone();
+                        }
+                    }
+                }
+            }
+        }
+        serde_json::from_value(suite).expect("it is a suite")
+    }
 }
 
 impl Case {

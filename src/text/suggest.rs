@@ -2,10 +2,8 @@
 
 /// The candidate nearest to `word`, if it is near: letter case aside, at most a third of its
 /// characters (and at least two) inserted, deleted, replaced or swapped with a neighbour.
-pub(in crate::policy) fn nearest<'a>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = |candidate: &'a str| {
         let distance = distance(word, candidate);
         (distance <= (candidate.chars().count() / 3).max(2)).then_some((distance, candidate))
@@ -15,7 +13,8 @@ pub(in crate::policy) fn nearest<'a>(
 
 /// How many characters must be inserted, deleted, replaced or swapped with a neighbour to make one
 /// text the other, ASCII case aside.
-pub(in crate::policy) fn distance(a: &str, b: &str) -> usize {
+#[must_use]
+pub fn distance(a: &str, b: &str) -> usize {
     strsim::osa_distance(&a.to_ascii_lowercase(), &b.to_ascii_lowercase())
 }
 

@@ -1,0 +1,246 @@
+//! YAML as values with places: texts as they are written, none of its tricks (anchors, aliases, merge
+//! keys, tags, a key twice), and every fault in our words.
+//!
+//! A file first becomes a tree, and each part of it is then read as the type that is asked for, so
+//! that one part that is wrong hides nothing of the next.
+
+mod fault;
+mod read;
+
+pub use self::fault::{Fault, What};
+
+use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
+use serde_saphyr::{Location, Spanned as Located};
+use std::fmt;
+
+/// How deep a file may be nested.
+pub const DEPTH_MAX: usize = 32;
+
+const EVENTS_MAX: usize = 4_000_000;
+
+/// What a plain scalar is where a text is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Texts {
+    /// The text as written, whatever else it could be.
+    AsWritten,
+    /// A fault if YAML 1.2 reads something else: `true` and `1.10` need quotes.
+    Quoted,
+}
+
+/// Where something stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The first byte.
+    pub start: usize,
+    /// The byte after the last one.
+    pub end: usize,
+    /// Counted from 1; 0 for what is nowhere in the file.
+    pub line: u64,
+    /// In characters, counted from 1.
+    pub column: u64,
+}
+
+/// A value and where it stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Its place.
+    pub place: Place,
+}
+
+/// A part of a file.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Where it begins.
+    pub place: Place,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a part of a file is.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// A list.
+    List(Vec<Node>),
+    /// A mapping, in the order of the file.
+    Map(Vec<(Node, Node)>),
+    /// Nothing.
+    Null,
+    /// A scalar that YAML reads as a number or a truth value, as written.
+    Plain(String),
+    /// A text.
+    Text(String),
+}
+
+/// The one value of a file.
+///
+/// # Errors
+/// The first thing that is no YAML, or one of its tricks.
+pub fn parse(text: &str) -> Result<Node, Fault> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_aliases: 0,
+            max_anchors: 0,
+            max_depth: DEPTH_MAX,
+            max_documents: 1,
+            max_events: EVENTS_MAX,
+            max_nodes: EVENTS_MAX,
+        },
+        duplicate_keys: DuplicateKeyPolicy::Error,
+        merge_keys: MergeKeyPolicy::Error,
+        strict_booleans: true,
+        with_snippet: false,
+    };
+    match serde_saphyr::from_str_with_options::<Located<Raw>>(text, options) {
+        Ok(raw) => Ok(Node::new(raw, text)),
+        Err(error) => Err(Fault::of_syntax(&error)),
+    }
+}
+
+impl Node {
+    fn new(Located { value, referenced, .. }: Located<Raw>, source: &str) -> Self {
+        let place = Place::from(referenced);
+        let kind = match value {
+            Raw::List(them) => {
+                Kind::List(them.into_iter().map(|it| Self::new(it, source)).collect())
+            }
+            Raw::Map(them) => {
+                let node = |it| Self::new(it, source);
+                Kind::Map(them.into_iter().map(|(key, it)| (node(key), node(it))).collect())
+            }
+            Raw::Null => Kind::Null,
+            Raw::Plain => {
+                let written = source.get(place.start..place.end).unwrap_or_default();
+                Kind::Plain(written.trim().to_owned())
+            }
+            Raw::Text(it) => Kind::Text(it),
+        };
+        Self { place, kind }
+    }
+
+    /// The part as what is asked for. What is wrong is added to `faults`: each field that there is
+    /// not, and the first thing that leaves nothing to return.
+    pub fn read<T: DeserializeOwned>(&self, texts: Texts, faults: &mut Vec<Fault>) -> Option<T> {
+        read::read(self, texts, faults)
+    }
+
+    /// The value of a field of a mapping.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&Self> {
+        let Kind::Map(fields) = &self.kind else {
+            return None;
+        };
+        fields.iter().find(|(key, _)| key.text() == Some(name)).map(|(_, it)| it)
+    }
+
+    /// A scalar as it is written.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Plain(it) | Kind::Text(it) => Some(it),
+            Kind::List(_) | Kind::Map(_) | Kind::Null => None,
+        }
+    }
+
+    /// Where a reader looks: of a mapping the first key.
+    #[must_use]
+    pub fn head(&self) -> Place {
+        match &self.kind {
+            Kind::Map(fields) => fields.first().map_or(self.place, |(key, _)| key.place),
+            _ => self.place,
+        }
+    }
+}
+
+impl From<Location> for Place {
+    fn from(it: Location) -> Self {
+        let number = |it: Option<u64>| it.and_then(|it| usize::try_from(it).ok());
+        let start = number(it.span().byte_offset()).unwrap_or_default();
+        let end = start + number(it.span().byte_len()).unwrap_or_default();
+        Self { start, end, line: it.line(), column: it.column() }
+    }
+}
+
+/// A part of a file as its reader hands it over.
+enum Raw {
+    List(Vec<Located<Self>>),
+    Map(Vec<(Located<Self>, Located<Self>)>),
+    Null,
+    /// Its text is in the source.
+    Plain,
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("YAML")
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Raw, E> {
+        Ok(Raw::Plain)
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Raw, E> {
+        Ok(Raw::Plain)
+    }
+
+    fn visit_i128<E: de::Error>(self, _: i128) -> Result<Raw, E> {
+        Ok(Raw::Plain)
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Raw, E> {
+        Ok(Raw::Plain)
+    }
+
+    fn visit_u128<E: de::Error>(self, _: u128) -> Result<Raw, E> {
+        Ok(Raw::Plain)
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Raw, E> {
+        Ok(Raw::Plain)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(text.to_owned()))
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
+        let mut res = Vec::new();
+        while let Some(it) = list.next_element()? {
+            res.push(it);
+        }
+        Ok(Raw::List(res))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+        let mut res = Vec::new();
+        while let Some(it) = map.next_entry()? {
+            res.push(it);
+        }
+        Ok(Raw::Map(res))
+    }
+}
+
+#[cfg(test)]
+mod tests;
