@@ -5,3 +5,4 @@ pub(crate) mod policy_compare;
 pub(crate) mod policy_diff;
 pub(crate) mod policy_docs;
 pub(crate) mod policy_library;
+pub(crate) mod wrong_forms;

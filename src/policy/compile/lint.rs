@@ -2,17 +2,18 @@
 
 mod condition;
 mod directory;
+mod domain;
 mod statement;
 
 use crate::policy::engine::set::Actions;
 use crate::policy::language::attachments::Attached;
 use crate::policy::language::diagnostic::{Code, Diagnostic, Findings};
-use crate::policy::language::document;
-use crate::policy::language::document::Document;
+use crate::policy::language::document::{Document, Effect};
 use crate::policy::language::json::Text;
 use crate::policy::language::key::Key;
-use crate::policy::language::operator::Operator;
+use crate::policy::language::operator::{Comparison, Operator};
 use crate::policy::language::template::Part;
+use crate::policy::language::{document, pattern, template};
 
 /// A document as the lints see it.
 #[derive(Debug)]
@@ -42,9 +43,19 @@ pub(super) fn check(sources: &[Source<'_>], attached: &[Attached], found: &mut V
         };
         for (raw, actions) in source.live() {
             statement::check(raw, actions, everywhere, &mut findings);
+            if source.scope == Scope::Guardrail && raw.effect == Effect::Allow {
+                ceiling(raw, &mut findings);
+            }
         }
     }
     directory::check(sources, attached, found);
+}
+
+/// What every Allow of the guardrails means is said every time: it looks like a grant.
+fn ceiling(raw: &document::Statement, findings: &mut Findings<'_>) {
+    let message = "this grants nothing: what no Allow of the guardrails covers, nobody can delete";
+    let hint = "to grant, put it into identity/; to forbid something, write a Deny";
+    findings.hint(Code::Ceiling, raw.span.head(), message, hint);
 }
 
 impl Source<'_> {
@@ -60,20 +71,37 @@ impl Source<'_> {
 }
 
 /// A condition whose operator and key are known.
-struct Condition<'a> {
-    raw: &'a document::Condition,
-    operator: Operator,
-    key: Key,
+pub(super) struct Condition<'a> {
+    pub(super) raw: &'a document::Condition,
+    pub(super) operator: Operator,
+    pub(super) key: Key,
 }
 
 /// The conditions of a statement, without those that are errors anyway.
-fn conditions(raw: &document::Statement) -> Vec<Condition<'_>> {
+pub(super) fn conditions(raw: &document::Statement) -> Vec<Condition<'_>> {
     let known = raw.conditions.iter().filter_map(|raw| {
         let operator = Operator::parse(&raw.operator.value).ok()?;
         let key = Key::parse(&raw.key.value).ok()?;
         operator.takes(key.kind()).then_some(Condition { raw, operator, key })
     });
     known.collect()
+}
+
+/// Whether a text meets what is written, variables aside.
+pub(super) fn is_met(comparison: Comparison, parts: &[Part], text: &str) -> bool {
+    let listed = match parts {
+        [Part::Text(it)] => it.as_str(),
+        _ => "",
+    };
+    match comparison {
+        Comparison::EndWith => text.ends_with(listed),
+        Comparison::Equals => text == listed,
+        Comparison::EqualsIgnoreCase => text.eq_ignore_ascii_case(listed),
+        Comparison::Match => {
+            template::constant(parts).is_some_and(|it| pattern::matches(&it, text))
+        }
+        Comparison::StartWith => text.starts_with(listed),
+    }
 }
 
 /// Reports variables that can never be filled in.

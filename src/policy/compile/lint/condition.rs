@@ -1,13 +1,13 @@
 //! One condition: keys and values that never meet, absence that nobody thought of.
 
-use crate::policy::compile::lint::{self, Condition};
+use crate::policy::compile::lint::{self, Condition, domain};
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::document::Effect;
 use crate::policy::language::json::Text;
 use crate::policy::language::key::Key;
 use crate::policy::language::operator::{Comparison, Qualifier, Test};
 use crate::policy::language::template::Part;
-use crate::policy::language::{pattern, suggest, template, value};
+use crate::policy::language::{suggest, template, value};
 
 /// `all` are the conditions of the same statement, this one included.
 pub(super) fn check(
@@ -30,11 +30,13 @@ pub(super) fn check(
     }
     match it.operator.test {
         Test::Null => null(it, all, findings),
+        Test::Number(order) => domain::number(it, order, findings),
         _ => {
             constant(it, findings);
             values(it, findings);
         }
     }
+    groups(it, effect, findings);
     match effect {
         Effect::Allow => allow(it, all, findings),
         Effect::Deny => deny(it, all, findings),
@@ -132,57 +134,30 @@ fn impossible(
     parts: &[Part],
     findings: &mut Findings<'_>,
 ) {
-    let pieces = template::constant(parts).unwrap_or_default();
     let listed = match parts {
         [Part::Text(it)] => it.as_str(),
         _ => "",
     };
-    let (key, written) = (&it.key, &text.value);
-    let mut impossible = |why: String, hint: String| {
-        let message = format!("`{key}` is never `{written}`: {why}");
-        findings.hint(Code::ImpossibleValue, text.span, message, hint);
-    };
-    if let Some(list) = key.closed_list() {
-        let met = list.iter().any(|it| match comparison {
-            Comparison::EndWith => it.ends_with(listed),
-            Comparison::Equals => *it == listed,
-            Comparison::EqualsIgnoreCase => it.eq_ignore_ascii_case(listed),
-            Comparison::Match => pattern::matches(&pieces, it),
-            Comparison::StartWith => it.starts_with(listed),
-        });
-        if !met {
+    if let Some(list) = it.key.closed_list() {
+        if !list.iter().any(|it| lint::is_met(comparison, parts, it)) {
             let hint = match suggest::nearest(listed, list.iter().copied()) {
                 Some(it) => format!("did you mean `{it}`?"),
                 None => format!("its values are {}", list.join(", ")),
             };
-            impossible("it is none of its values".to_owned(), hint);
+            let message =
+                format!("`{}` is never `{}`: it is none of its values", it.key, text.value);
+            findings.hint(Code::ImpossibleValue, text.span, message, hint);
         }
         return;
     }
-    if !matches!(comparison, Comparison::Equals | Comparison::EqualsIgnoreCase) {
-        return;
-    }
-    match key {
-        Key::Groups | Key::UserId if !listed.contains('/') => {
-            let hint = format!("write `<source>/{listed}`");
-            impossible("names are qualified by their identity source".to_owned(), hint);
-        }
-        Key::ProjectId => {
-            let known = |it: u8| it.is_ascii_alphanumeric() || it == b'-';
-            let fits = (1..=64).contains(&listed.len()) && listed.bytes().all(known);
-            // A wildcard has a finding of its own.
-            if !fits && !listed.contains(['*', '?']) {
-                let hint = "a project ID has 1 to 64 letters, digits and hyphens".to_owned();
-                impossible("it is no project ID".to_owned(), hint);
-            }
-        }
-        _ => (),
-    }
+    domain::name(it, comparison, text, parts, findings);
 }
 
 fn allow(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>) {
     let (span, key, name) = (it.raw.operator.span, &it.key, &it.raw.operator.value);
-    if it.operator.qualifier == Some(Qualifier::Any) && key.is_several() {
+    // To be in one of several groups is what membership means.
+    let member = *key == Key::Groups && !it.operator.negated;
+    if it.operator.qualifier == Some(Qualifier::Any) && key.is_several() && !member {
         let message = format!("one value of `{key}` is enough for this Allow");
         let hint = "without `ForAnyValue:` an Allow asks all values";
         findings.hint(Code::AllowForAnyValue, span, message, hint);
@@ -202,6 +177,37 @@ fn allow(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>)
         );
         findings.hint(Code::AllowNegated, span, message, hint);
     }
+}
+
+/// A caller is in several groups: to be in one of a list asks one of them, to be in none asks all.
+fn groups(it: &Condition<'_>, effect: Effect, findings: &mut Findings<'_>) {
+    let one = match it.operator.qualifier {
+        Some(it) => it == Qualifier::Any,
+        None => effect == Effect::Deny,
+    };
+    let negated = it.operator.negated;
+    if it.key != Key::Groups || it.operator.test == Test::Null || one != negated {
+        return;
+    }
+    let written = &it.raw.operator.value;
+    let plain = written.split_once(':').map_or(written.as_str(), |(_, it)| it);
+    let (message, hint) = match (effect, negated) {
+        // An Allow like this has a finding of its own.
+        (Effect::Allow, true) => return,
+        (Effect::Allow, false) => (
+            "this allows only a caller all of whose groups are listed",
+            format!("for a member of one of them write `ForAnyValue:{plain}`"),
+        ),
+        (Effect::Deny, true) => (
+            "this denies a member of a listed group too, for any further group",
+            format!("to spare the members write `ForAllValues:{plain}`"),
+        ),
+        (Effect::Deny, false) => (
+            "this denies only a caller all of whose groups are listed, and one without groups",
+            format!("to deny every member write `{plain}`"),
+        ),
+    };
+    findings.hint(Code::OneOrAllGroups, it.raw.operator.span, message, hint);
 }
 
 fn deny(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>) {

@@ -1,0 +1,198 @@
+//! What the values of a key can be: clock times and ages, names with and without their source.
+
+use crate::policy::JobFact;
+use crate::policy::compile::lint::Condition;
+use crate::policy::language::diagnostic::{Code, Findings};
+use crate::policy::language::json::Text;
+use crate::policy::language::key::{Key, Shown};
+use crate::policy::language::operator::{Comparison, Operator, Order, Qualifier};
+use crate::policy::language::template::Part;
+use crate::policy::language::value::Decimal;
+
+/// Ages below this many seconds are taken for days, hours or minutes.
+const AGE_MIN: i64 = 600;
+
+const TIME_HINT: &str = "hours and minutes make one number, `0` to `2359`: 17:30 is `1730`";
+
+/// A number that the key never is, always is beside, or is in another unit.
+pub(super) fn number(it: &Condition<'_>, order: Order, findings: &mut Findings<'_>) {
+    for text in &it.raw.values {
+        let Some(number) = Decimal::parse(&text.value) else {
+            continue;
+        };
+        let asked = Asked { condition: it, key: &it.key, order, text, number };
+        match (&it.key, it.key.shown()) {
+            (Key::Job(JobFact::Age), _) => asked.age(findings),
+            (_, Some((Shown::Day, _))) => {
+                asked.among(1..=7, "`1` is Monday and `7` is Sunday", findings);
+            }
+            (_, Some((Shown::Time, _))) => asked.time(findings),
+            _ => (),
+        }
+    }
+}
+
+/// One number that a key is compared with.
+struct Asked<'a> {
+    condition: &'a Condition<'a>,
+    key: &'a Key,
+    order: Order,
+    text: &'a Text,
+    number: Decimal<'a>,
+}
+
+impl Asked<'_> {
+    fn time(&self, findings: &mut Findings<'_>) {
+        let times = (0..24).flat_map(|hour| (0..60).map(move |it| hour * 100 + it));
+        self.among(times, TIME_HINT, findings);
+        if self.is_within(1, 24) {
+            let message = format!("`{0}` is {0} minutes past midnight", self.text.value);
+            let hint = format!("hours count a hundred: write `{}00`", self.text.value);
+            findings.hint(Code::UnlikelyValue, self.text.span, message, hint);
+        }
+    }
+
+    /// `all` are the values that the key can have.
+    fn among(&self, all: impl Iterator<Item = i64>, hint: &str, findings: &mut Findings<'_>) {
+        let (mut some, mut every, mut listed) = (false, true, false);
+        for value in all {
+            let ordering = self.number.compare_integer(value);
+            some |= self.order.holds(ordering);
+            every &= self.order.holds(ordering);
+            listed |= ordering.is_eq();
+        }
+        self.report(some, every, hint, findings);
+        if some && !every && !listed {
+            let message = format!("`{}` is no value of `{}`", self.text.value, self.key);
+            findings.hint(Code::ImpossibleValue, self.text.span, message, hint);
+        }
+    }
+
+    fn age(&self, findings: &mut Findings<'_>) {
+        let (order, number) = (self.order, &self.number);
+        // Zero stands for every age below the number, the largest for every one above.
+        let (least, most) = (number.compare_integer(0), number.compare_integer(i64::MAX));
+        let (some, every) = match order {
+            Order::Equals => (least.is_le(), false),
+            _ => (order.holds(least) || order.holds(most), order.holds(least) && order.holds(most)),
+        };
+        let hint = "an age is counted in seconds from 0; a day is `86400`";
+        self.report(some, every, hint, findings);
+        if self.is_within(1, AGE_MIN - 1) {
+            let age = &self.text.value;
+            let message = format!("a job is `{age}` seconds old soon after it was created");
+            let hint = "a day is `86400`, an hour `3600`";
+            findings.hint(Code::UnlikelyValue, self.text.span, message, hint);
+        }
+    }
+
+    /// Whether some or every value of the key meets the comparison.
+    fn report(&self, some: bool, every: bool, hint: &str, findings: &mut Findings<'_>) {
+        let compared = match self.order {
+            Order::Equals => "",
+            Order::GreaterThan => "greater than ",
+            Order::GreaterThanEquals => "at least ",
+            Order::LessThan => "less than ",
+            Order::LessThanEquals => "at most ",
+        };
+        let (key, written) = (self.key, &self.text.value);
+        if !some {
+            let message = format!("no `{key}` is {compared}`{written}`");
+            findings.hint(self.impossible(), self.text.span, message, hint);
+        } else if every {
+            let message = format!("every `{key}` is {compared}`{written}`");
+            findings.hint(Code::AlwaysTrue, self.text.span, message, hint);
+        }
+    }
+
+    /// A number that no value meets, and with it a condition that never holds unless there is more to
+    /// it.
+    fn impossible(&self) -> Code {
+        let Operator { negated, if_exists, qualifier, .. } = self.condition.operator;
+        let alone = self.condition.raw.values.len() == 1 && qualifier != Some(Qualifier::All);
+        match alone && !negated && !if_exists {
+            true => Code::NeverMatches,
+            false => Code::ImpossibleValue,
+        }
+    }
+
+    fn is_within(&self, from: i64, to: i64) -> bool {
+        self.number.compare_integer(from).is_le() && self.number.compare_integer(to).is_ge()
+    }
+}
+
+/// A name in a form that the key never has, or hardly.
+pub(super) fn name(
+    it: &Condition<'_>,
+    comparison: Comparison,
+    text: &Text,
+    parts: &[Part],
+    findings: &mut Findings<'_>,
+) {
+    let listed = match parts.first() {
+        Some(Part::Text(it)) => it.as_str(),
+        _ => "",
+    };
+    let whole = match comparison {
+        Comparison::Equals | Comparison::EqualsIgnoreCase => true,
+        Comparison::Match => matches!(parts, [Part::Text(_)]),
+        Comparison::EndWith | Comparison::StartWith => false,
+    };
+    // What every value that meets the comparison begins with.
+    let head = if comparison == Comparison::EndWith { "" } else { listed };
+    let (key, written) = (&it.key, &text.value);
+    let (code, why, hint) = match key {
+        Key::Groups | Key::UserId if whole && !listed.contains('/') => (
+            Code::ImpossibleValue,
+            "names are qualified by their identity source",
+            format!("write `<source>/{listed}`"),
+        ),
+        Key::Issuer if head.contains([':', '/']) => (
+            Code::ImpossibleValue,
+            "it is the name of an identity source, not its URL",
+            "write its `name` in the configuration, such as `corp`".to_owned(),
+        ),
+        Key::Job(JobFact::Owner) if is_qualified(head) => (
+            Code::UnlikelyValue,
+            "it is a name at Huawei Cloud, without a source",
+            "compare it with a tag of the caller that holds that name".to_owned(),
+        ),
+        Key::PrincipalUrn if !(head.starts_with(URN) || URN.starts_with(head)) => (
+            Code::ImpossibleValue,
+            "it has another form",
+            format!("it is `{URN}<account>:external-user:<source>/<name>`"),
+        ),
+        // A wildcard has a finding of its own.
+        Key::ProjectId if whole && !is_project(listed) && !listed.contains(['*', '?']) => (
+            Code::ImpossibleValue,
+            "it is no project ID",
+            "a project ID has 1 to 64 letters, digits and hyphens".to_owned(),
+        ),
+        Key::UserName if is_qualified(head) => (
+            Code::UnlikelyValue,
+            "it is a name without its source",
+            "leave the source out, or ask for `g:UserId`".to_owned(),
+        ),
+        Key::Job(JobFact::Workspace) if whole && listed.eq_ignore_ascii_case("default") => {
+            (Code::UnlikelyValue, "it is an ID", "the default workspace is `0`".to_owned())
+        }
+        _ => return,
+    };
+    let seldom = if code == Code::UnlikelyValue { "hardly" } else { "never" };
+    let message = format!("`{key}` is {seldom} `{written}`: {why}");
+    findings.hint(code, text.span, message, hint);
+}
+
+/// How every URN of a caller begins.
+const URN: &str = "sts::";
+
+/// The text looks like `<source>/…` and not like a URL.
+fn is_qualified(text: &str) -> bool {
+    let source = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
+    text.split_once('/').is_some_and(|(it, _)| !it.is_empty() && it.chars().all(source))
+}
+
+fn is_project(text: &str) -> bool {
+    let known = |it: u8| it.is_ascii_alphanumeric() || it == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(known)
+}

@@ -1,0 +1,372 @@
+//! What authors write and hardly mean: `check` says so, and says nothing of the right form.
+
+use In::{Allow, Ceiling, Deny};
+use lychgate::policy::{Code, Effort, Files, GateSetup, Limits, Method, Set, Setup, beside};
+
+/// Who a statement is for, as its directory and its effect say.
+#[derive(Clone, Copy, Debug)]
+enum In {
+    Allow,
+    Ceiling,
+    Deny,
+}
+
+/// The codes and texts of what there is to say about one statement with `condition`.
+fn found(place: In, condition: &str) -> Vec<(Code, String)> {
+    let (directory, effect) = match place {
+        Allow => ("identity", "Allow"),
+        Ceiling => ("guardrails", "Allow"),
+        Deny => ("guardrails", "Deny"),
+    };
+    let document = format!(
+        r#"{{"Version": "5.0", "Statement": [{{"Effect": "{effect}", "Action":
+            ["modelarts:trainJob:delete"], "Condition": {condition}}}]}}"#
+    );
+    let attachments = match place {
+        Allow => "- {to: [any], projects: [p1], policies: [doc]}",
+        Ceiling | Deny => "- {to: [any], projects: [p1], policies: [all]}",
+    };
+    let all = r#"{"Version": "5.0", "Statement": [{"Effect": "Allow", "Action": ["*"]}]}"#;
+    let all = (!matches!(place, Allow))
+        .then(|| ("identity/all.json".to_owned(), all.as_bytes().to_vec()));
+    let files: Files = [
+        (format!("{directory}/doc.json"), document.into_bytes()),
+        ("attachments.yaml".to_owned(), attachments.as_bytes().to_vec()),
+    ]
+    .into_iter()
+    .chain(all)
+    .collect();
+    let text = |it: &lychgate::policy::Diagnostic| {
+        format!("{}\n{}", it.message, it.hint.as_deref().unwrap_or_default())
+    };
+    let mut compiled = Set::compile(&files, &Limits::default());
+    compiled.examine(Effort { steps: 1_000_000, go_on: &|| true });
+    compiled.diagnostics.iter().map(|it| (it.code, text(it))).collect()
+}
+
+/// A statement of this kind, its condition, what is found, and a part of what is said.
+type Row = (In, &'static str, Code, &'static str);
+
+const WRONG: &[Row] = &[
+    // Several groups.
+    (
+        Deny,
+        r#"{"StringNotEquals": {"lychgate:groups": "corp/admins"}}"#,
+        Code::OneOrAllGroups,
+        "`ForAllValues:StringNotEquals`",
+    ),
+    (
+        Deny,
+        r#"{"ForAnyValue:StringNotMatchIfExists": {"lychgate:groups": "corp/admin*"}}"#,
+        Code::OneOrAllGroups,
+        "`ForAllValues:StringNotMatchIfExists`",
+    ),
+    (
+        Deny,
+        r#"{"ForAllValues:StringEquals": {"lychgate:groups": "corp/interns"}}"#,
+        Code::OneOrAllGroups,
+        "`StringEquals`",
+    ),
+    (
+        Allow,
+        r#"{"StringEquals": {"lychgate:groups": ["corp/a", "corp/b"]}}"#,
+        Code::OneOrAllGroups,
+        "`ForAnyValue:StringEquals`",
+    ),
+    (
+        Ceiling,
+        r#"{"ForAllValues:StringStartWith": {"lychgate:groups": "corp/"}}"#,
+        Code::OneOrAllGroups,
+        "`ForAnyValue:StringStartWith`",
+    ),
+    (
+        Allow,
+        r#"{"ForAnyValue:StringNotEquals": {"lychgate:groups": "corp/interns"}}"#,
+        Code::AllowForAnyValue,
+        "ForAnyValue",
+    ),
+    // The clock.
+    (
+        Deny,
+        r#"{"NumberGreaterThan": {"lychgate:timeOfDay": "1780"}}"#,
+        Code::ImpossibleValue,
+        "`1780` is no value",
+    ),
+    (
+        Deny,
+        r#"{"NumberLessThan": {"lychgate:timeOfDay": "9.5"}}"#,
+        Code::ImpossibleValue,
+        "17:30 is `1730`",
+    ),
+    (
+        Deny,
+        r#"{"NumberLessThan": {"lychgate:timeOfDay": "9"}}"#,
+        Code::UnlikelyValue,
+        "write `900`",
+    ),
+    (
+        Deny,
+        r#"{"NumberGreaterThanEquals": {"lychgate:timeOfDay": "2400"}}"#,
+        Code::NeverMatches,
+        "no `lychgate:timeOfDay` is at least `2400`",
+    ),
+    (
+        Deny,
+        r#"{"NumberLessThan": {"lychgate:timeOfDay": "2400"}}"#,
+        Code::AlwaysTrue,
+        "less than `2400`",
+    ),
+    (
+        Deny,
+        r#"{"NumberEquals": {"lychgate:dayOfWeek": ["6", "0"]}}"#,
+        Code::ImpossibleValue,
+        "`7` is Sunday",
+    ),
+    (
+        Deny,
+        r#"{"NumberNotEquals": {"lychgate:dayOfWeek": "9"}}"#,
+        Code::ImpossibleValue,
+        "no `lychgate:dayOfWeek` is `9`",
+    ),
+    (
+        Deny,
+        r#"{"NumberGreaterThan": {"lychgate:dayOfWeek": "5.5"}}"#,
+        Code::ImpossibleValue,
+        "`5.5` is no value",
+    ),
+    (
+        Deny,
+        r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "7"}}"#,
+        Code::UnlikelyValue,
+        "a day is `86400`",
+    ),
+    (
+        Allow,
+        r#"{"NumberGreaterThan": {"lychgate:jobAge": "168"}}"#,
+        Code::UnlikelyValue,
+        "`168` seconds",
+    ),
+    (
+        Allow,
+        r#"{"NumberGreaterThan": {"lychgate:jobAge": "-1"}}"#,
+        Code::AlwaysTrue,
+        "greater than `-1`",
+    ),
+    (
+        Deny,
+        r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "0"}}"#,
+        Code::ImpossibleValue,
+        "no `lychgate:jobAge` is less than `0`",
+    ),
+    (
+        Deny,
+        r#"{"NumberLessThan": {"lychgate:timeOfDay/Asia/Shanghai": "17"}}"#,
+        Code::UnlikelyValue,
+        "write `1700`",
+    ),
+    (
+        Deny,
+        r#"{"NumberLessThan": {"lychgate:timeOfDay/Asia/Shanghi": "1700"}}"#,
+        Code::UnknownKey,
+        "`Asia/Shanghai`",
+    ),
+    (
+        Deny,
+        r#"{"StringEquals": {"g:PrincipalId": "alice"}}"#,
+        Code::UnknowableDeny,
+        "always matches",
+    ),
+    // Names.
+    (Allow, r#"{"StringEquals": {"g:UserName": "corp/alice"}}"#, Code::UnlikelyValue, "`g:UserId`"),
+    (Allow, r#"{"StringMatch": {"g:UserName": "corp/ci-*"}}"#, Code::UnlikelyValue, "`g:UserId`"),
+    (Allow, r#"{"StringEquals": {"g:UserId": "alice"}}"#, Code::ImpossibleValue, "/alice`"),
+    (
+        Allow,
+        r#"{"StringEquals": {"lychgate:jobOwner": "corp/alice"}}"#,
+        Code::UnlikelyValue,
+        "Huawei",
+    ),
+    (
+        Allow,
+        r#"{"StringEquals": {"lychgate:issuer": "https://sso.example.com"}}"#,
+        Code::ImpossibleValue,
+        "`corp`",
+    ),
+    (
+        Allow,
+        r#"{"StringMatch": {"g:PrincipalUrn": "iam::123:user:*"}}"#,
+        Code::ImpossibleValue,
+        "`sts::<account>",
+    ),
+    (Deny, r#"{"StringEquals": {"lychgate:workspaceId": "default"}}"#, Code::UnlikelyValue, "`0`"),
+    // What cannot hold together.
+    (
+        Deny,
+        r#"{"NumberLessThan": {"lychgate:timeOfDay": "900"}, "NumberGreaterThan": {"lychgate:timeOfDay": "1700"}}"#,
+        Code::NeverMatches,
+        "",
+    ),
+    (
+        Deny,
+        r#"{"NumberLessThan": {"lychgate:timeOfDay/Asia/Shanghai": "900"}, "NumberGreaterThan": {"lychgate:timeOfDay/Asia/Shanghai": "1700"}}"#,
+        Code::NeverMatches,
+        "",
+    ),
+    (
+        Deny,
+        r#"{"StringEquals": {"lychgate:jobPhase": "Failed"}, "StringNotEquals": {"lychgate:jobPhase": "Failed"}}"#,
+        Code::NeverMatches,
+        "",
+    ),
+    (
+        Deny,
+        r#"{"StringEquals": {"lychgate:jobName": ["a", "b"]}, "StringStartWith": {"lychgate:jobName": "c"}}"#,
+        Code::NeverMatches,
+        "",
+    ),
+    (
+        Deny,
+        r#"{"DateGreaterThan": {"g:CurrentTime": "2026-02-01T00:00:00Z"}, "DateLessThan": {"g:CurrentTime": "2026-01-01T00:00:00Z"}}"#,
+        Code::NeverMatches,
+        "",
+    ),
+    (
+        Deny,
+        r#"{"IpAddress": {"g:SourceIp": "10.0.0.0/8"}, "NotIpAddress": {"g:SourceIp": "10.0.0.0/8"}}"#,
+        Code::NeverMatches,
+        "",
+    ),
+    // A ceiling is said to be one, every time.
+    (
+        Ceiling,
+        r#"{"StringEquals": {"g:RequestedRegion": "cn-north-4"}}"#,
+        Code::Ceiling,
+        "identity/",
+    ),
+];
+
+#[test]
+fn a_wrong_form_is_found_and_the_right_one_is_named() {
+    for (place, condition, code, says) in WRONG.iter().copied() {
+        let found = found(place, condition);
+        let said = found.iter().any(|(it, text)| *it == code && text.contains(says));
+        assert!(said, "{place:?} {condition}: {found:#?}");
+    }
+}
+
+#[test]
+fn of_a_right_form_nothing_is_said() {
+    for (place, condition) in [
+        (Deny, r#"{"ForAllValues:StringNotEquals": {"lychgate:groups": "corp/admins"}}"#),
+        (Deny, r#"{"StringEquals": {"lychgate:groups": "corp/interns"}}"#),
+        (Deny, r#"{"ForAnyValue:StringEquals": {"lychgate:groups": "corp/interns"}}"#),
+        (Allow, r#"{"ForAnyValue:StringMatch": {"lychgate:groups": "corp/ml-*"}}"#),
+        (Deny, r#"{"NumberLessThan": {"lychgate:timeOfDay": "900"}}"#),
+        (Deny, r#"{"NumberGreaterThanEquals": {"lychgate:timeOfDay": "1730"}}"#),
+        (Deny, r#"{"NumberGreaterThan": {"lychgate:dayOfWeek": "5"}}"#),
+        (Deny, r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "3600"}}"#),
+        (Allow, r#"{"StringEquals": {"g:UserName": "alice"}}"#),
+        (Allow, r#"{"StringEquals": {"g:UserName": "spiffe://example.org/ns/a"}}"#),
+        (Allow, r#"{"StringEquals": {"g:UserName": "system:serviceaccount:ci:clean"}}"#),
+        (Allow, r#"{"StringMatch": {"g:PrincipalUrn": "*:external-user:corp/*"}}"#),
+        (Allow, r#"{"StringMatch": {"lychgate:jobOwner": "li_*"}}"#),
+        (Deny, r#"{"StringEquals": {"lychgate:workspaceId": "0"}}"#),
+    ] {
+        let found = found(place, condition);
+        assert!(found.is_empty(), "{place:?} {condition}: {found:#?}");
+    }
+}
+
+/// What there is to say about one file beside a gate with an issuer, whose callers have groups and the
+/// tag `team`, and client certificates.
+fn found_beside(path: &str, text: &str, with_gate: bool) -> Vec<(Code, String)> {
+    let mut gate = GateSetup {
+        tags: Some([].into()),
+        projects: vec!["0a1b*".to_owned(), "ff".to_owned()],
+        regions: ["cn-north-4".to_owned()].into(),
+        accounts: ["123".to_owned()].into(),
+        ..GateSetup::default()
+    };
+    gate.source("corp", true, Some(["team".to_owned()].into()), Method::Jwt);
+    gate.source("mtls", false, Some([].into()), Method::Mtls);
+    let setup = Setup {
+        now: "2026-06-01T00:00:00Z".parse().unwrap(),
+        pool_types: ["dedicated", "public"].map(str::to_owned).to_vec(),
+        gate: with_gate.then_some(gate),
+    };
+    let files: Files = [(path, text.as_bytes().to_vec())].into_iter().collect();
+    let found = beside(&files, &Limits::default(), &setup);
+    found
+        .into_iter()
+        .map(|it| (it.code, it.message + "\n" + &it.hint.unwrap_or_default()))
+        .collect()
+}
+
+fn condition(condition: &str) -> String {
+    format!(
+        r#"{{"Version": "5.0", "Statement": [{{"Effect": "Deny", "Action": ["*"], "Condition": {condition}}}]}}"#
+    )
+}
+
+#[test]
+fn what_the_gate_does_not_have_is_found() {
+    for (entry, says) in [
+        ("{to: ['group:crop/ml'], policies: [p]}", "did you mean `corp`?"),
+        ("{to: ['user:keys/ci'], policies: [p]}", "no identity source `keys`"),
+        ("{to: ['source:local'], policies: [p]}", "no identity source `local`"),
+        ("{to: ['group:mtls/ops'], policies: [p]}", "have no groups"),
+        ("{to: [any], projects: [0a2], policies: [p]}", "serves a project `0a2`"),
+        ("{to: [any], projects: ['*0'], policies: [p]}", ""),
+        ("{to: [any], projects: ['0a*'], policies: [p]}", ""),
+        ("{to: [any], projects: ['0a1c*'], policies: [p]}", "serves a project `0a1c*`"),
+        ("{to: ['group:corp/ml', 'user:mtls/spiffe://a/b'], projects: [ff], policies: [p]}", ""),
+    ] {
+        let found = found_beside("attachments.yaml", &format!("- {entry}"), true);
+        assert_eq!(
+            found.iter().any(|(_, it)| it.contains(says)),
+            !says.is_empty(),
+            "{entry}: {found:?}"
+        );
+        assert!(found.iter().all(|(it, _)| *it == Code::NotConfigured), "{entry}");
+        assert_eq!(found_beside("attachments.yaml", &format!("- {entry}"), false), []);
+    }
+    for (written, says) in [
+        (r#"{"StringEquals": {"lychgate:groups": "crop/ml"}}"#, "did you mean `corp`?"),
+        (r#"{"StringMatch": {"lychgate:groups": "ml-*"}}"#, "no identity source `ml-…`"),
+        (r#"{"StringMatch": {"lychgate:groups": "c*"}}"#, ""),
+        (r#"{"StringMatch": {"lychgate:groups": "*/ml"}}"#, ""),
+        (r#"{"StringEquals": {"g:UserId": "keys/ci"}}"#, "no identity source `keys`"),
+        (r#"{"StringStartWith": {"g:UserId": "mtls/spiffe://"}}"#, ""),
+        (r#"{"StringEquals": {"lychgate:issuer": "corp"}}"#, ""),
+        (r#"{"StringEquals": {"lychgate:issuer": "crop"}}"#, "did you mean `corp`?"),
+        (r#"{"StringEquals": {"g:PrincipalTag/taem": "x"}}"#, "did you mean `team`?"),
+        (r#"{"StringEquals": {"lychgate:jobName": "${g:PrincipalTag/nick}"}}"#, "fills"),
+        (r#"{"StringEquals": {"lychgate:jobName": "${g:PrincipalTag/team}"}}"#, ""),
+        (r#"{"StringEquals": {"lychgate:authMethod": "key"}}"#, "is never `key` here"),
+        (r#"{"StringEquals": {"lychgate:authMethod": ["jwt", "mtls"]}}"#, ""),
+        (r#"{"StringEquals": {"g:RequestedRegion": "cn-north-5"}}"#, "`cn-north-4`"),
+        (r#"{"StringMatch": {"g:RequestedRegion": "cn-*"}}"#, ""),
+        (r#"{"StringEquals": {"g:PrincipalAccount": "124"}}"#, "`123`"),
+        (r#"{"StringEquals": {"lychgate:projectId": "0b"}}"#, "serves a project `0b`"),
+        (r#"{"StringStartWith": {"lychgate:projectId": "0a1"}}"#, ""),
+        (r#"{"StringEquals": {"modelarts:poolType": "Public"}}"#, "did you mean `public`?"),
+        (r#"{"DateLessThan": {"g:CurrentTime": "2026-05-31T00:00:00Z"}}"#, "is over"),
+        (r#"{"DateGreaterThan": {"g:CurrentTime": "2026-05-31T00:00:00Z"}}"#, ""),
+        (
+            r#"{"DateLessThan": {"g:CurrentTime": ["2026-05-31T00:00:00Z", "2027-01-01T00:00:00Z"]}}"#,
+            "",
+        ),
+    ] {
+        let found = found_beside("guardrails/g.json", &condition(written), true);
+        let said = found.iter().any(|(_, it)| it.contains(says));
+        assert_eq!(said, !says.is_empty(), "{written}: {found:?}");
+        assert_eq!(found.is_empty(), says.is_empty(), "{written}: {found:?}");
+    }
+    // Without a configuration the words of pool types and the dates are looked at.
+    let words = condition(r#"{"StringEquals": {"modelarts:poolType": "Public"}}"#);
+    let found = found_beside("guardrails/g.json", &words, false);
+    assert_eq!(found.iter().map(|it| it.0).collect::<Vec<_>>(), [Code::UnlikelyValue]);
+    let resource = r#"{"Version": "5.0", "Statement": [{"Effect": "Deny", "Action": ["*"], "Resource":
+        ["modelarts:cn-north-5:*:trainJob:*", "modelarts:*:124:trainJob:*", "modelarts:cn-*:123:trainJob:*"]}]}"#;
+    assert_eq!(found_beside("identity/p.json", resource, true).len(), 2);
+}
