@@ -12,14 +12,15 @@ mod engine;
 mod language;
 
 pub use self::author::explain::{
-    Actual, Change, Check, Counted, Expected, Explanation, Holds, JudgedStatement, Way,
+    Actual, Change, Check, Counted, Expected, Explanation, Holds, JudgedStatement, Several, Way,
 };
-pub use self::author::render::render;
+pub use self::author::render::{Complaint, render};
 pub use self::author::suite::{Case, Coverage, Suites};
 pub use self::budget::{
     BUDGETS, BUDGETS_MAX, Budget, Budgets, Charge, DELETES_MAX, KEY_ABSENT, KEY_ALL, KEY_UNKNOWN,
     Per, WITHIN_MAX, whose,
 };
+pub use self::compile::{GateSetup, Setup, beside};
 pub use self::diff::{
     Cause, Comparison, Could, Difference, Effort, Receiver, Shift, Undecided, Verdict,
 };

@@ -19,7 +19,8 @@ use aws_lc_rs::rand;
 use http::header;
 use http::request::Parts;
 use jiff::SignedDuration;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The identity source of all gateway keys.
@@ -45,6 +46,14 @@ pub(super) struct Keys(HashMap<String, Key>);
 struct Key {
     credential: Credential,
     principal: Arc<Principal>,
+}
+
+/// The keys of all tags that the file at `path` gives to callers; `None` if it cannot be read.
+#[must_use]
+pub fn tags(path: &Path) -> Option<BTreeSet<String>> {
+    let keys = Keys::parse(&std::fs::read_to_string(path).ok()?).ok()?;
+    let principals = keys.0.values().map(|it| &it.principal);
+    Some(principals.flat_map(|it| it.tags().keys().cloned()).collect())
 }
 
 impl Keys {

@@ -3,23 +3,30 @@
 use super::policies::Directory;
 use super::{Exit, Format};
 use crate::app;
+use crate::attributes::PoolWords;
 use crate::clock::Clock;
 use crate::config::{Complaint, Config};
-use crate::policy::{self, Severity};
+use crate::policy::{self, Limits, Setup, Severity, Span};
 use crate::reload;
-use crate::text::escaped;
 
+use clap::ValueEnum;
 use serde::Serialize;
 use std::fmt::Write;
-use std::io;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+/// The code of what is wrong with a configuration.
+const CONFIGURATION: &str = "configuration";
 
 /// Says what is wrong with policies and their suites, and what to do about it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     target: Target,
+    /// What ends with 3 as errors do: security warnings, or warnings too.
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    deny: Option<Deny>,
     /// Underlined source lines, or one JSON document.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -34,6 +41,16 @@ struct Target {
     /// A policy directory.
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
+    /// A policy directory.
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
+}
+
+/// What counts as an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Deny {
+    Security,
+    Warnings,
 }
 
 /// What there is to say, as `--format json` prints it.
@@ -60,8 +77,13 @@ struct Finding<'a> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let (mut complaints, mut directory) = (Vec::new(), arguments.target.policies.clone());
+    let Target { policies, directory, .. } = &arguments.target;
+    let (mut complaints, mut directory) =
+        (Vec::new(), policies.as_ref().or(directory.as_ref()).cloned());
     let mut replicas = 1;
+    let now = Clock::system().now();
+    let words = PoolWords::default();
+    let mut setup = Setup { now, pool_types: vec![words.dedicated, words.public], gate: None };
     let config = arguments.target.config.as_deref().unwrap_or(Path::new(""));
     if arguments.target.config.is_some() {
         match Config::load(config) {
@@ -71,18 +93,31 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                     Err(error) => return super::complain(&error, Exit::Failed),
                 };
                 directory = it.gate().map(|it| it.policies.clone());
+                setup = it.setup(now);
                 replicas = it.gate().map_or(1, |it| it.budgets.replicas);
             }
-            Err(error) => complaints = error.complaints().to_vec(),
+            Err(error) => {
+                complaints = error.complaints().to_vec();
+                directory = error.policies().map(Path::to_owned);
+            }
         }
     }
-    let directory =
-        match directory.as_deref().map(|it| Directory::examined(it, replicas)).transpose() {
-            Ok(directory) => directory,
-            Err(error) => return refuse(&error),
-        };
+    let directory = directory.as_deref().map(|it| Directory::examined(it, replicas));
+    let mut directory = match directory.transpose() {
+        Ok(directory) => directory,
+        Err(error) => return refuse(&error),
+    };
+    if let Some(it) = &mut directory {
+        it.diagnostics.extend(policy::beside(&it.files, &Limits::default(), &setup));
+        it.diagnostics.sort();
+    }
     let report = Report::new(config, &complaints, directory.as_ref());
-    let exit = if 0 < report.errors { Exit::Invalid } else { Exit::Ok };
+    let denied = match arguments.deny {
+        None => 0,
+        Some(Deny::Security) => report.security,
+        Some(Deny::Warnings) => report.security + report.warnings,
+    };
+    let exit = if 0 < report.errors + denied { Exit::Invalid } else { Exit::Ok };
     match arguments.format {
         Format::Human => super::print(&report.text(config, &complaints, directory.as_ref()), exit),
         Format::Json => super::print_json(&report, exit),
@@ -94,7 +129,7 @@ async fn opened(config: &Config) -> Vec<Complaint> {
     let mut complaints = config.check_tls().await;
     complaints.extend(config.check_budgets().await);
     let found = app::check(config, Clock::system()).await;
-    complaints.extend(found.into_iter().map(|message| Complaint { line: 0, column: 0, message }));
+    complaints.extend(found.into_iter().map(Complaint::of_file));
     complaints
 }
 
@@ -113,9 +148,9 @@ impl<'a> Report<'a> {
                 line: it.line,
                 column: it.column,
                 severity: Severity::Error.as_str(),
-                code: "configuration",
+                code: CONFIGURATION,
                 message: &it.message,
-                hint: None,
+                hint: it.hint.as_deref(),
             });
         }
         for it in directory.into_iter().flat_map(|it| it.diagnostics.iter().map(move |d| (it, d))) {
@@ -148,17 +183,21 @@ impl<'a> Report<'a> {
         directory: Option<&Directory>,
     ) -> String {
         let mut res = String::new();
-        // Writing into a String cannot fail.
-        for Complaint { line, column, message } in complaints {
-            let (config, message) = (config.display().to_string(), escaped(message));
-            let config = escaped(&config);
-            let _ = match line {
-                0 => writeln!(res, "error: {config}: {message}\n"),
-                _ => writeln!(res, "error: {config}:{line}:{column}: {message}\n"),
+        let coloured = io::stdout().is_terminal();
+        let path = config.display().to_string();
+        let text = masked(&fs::read_to_string(config).unwrap_or_default());
+        for it in complaints {
+            let complaint = policy::Complaint {
+                code: CONFIGURATION,
+                path: &path,
+                bytes: (0 < it.line).then_some(text.as_bytes()),
+                span: Span::word(&text, it.line, it.column),
+                message: &it.message,
+                hint: it.hint.as_deref(),
             };
+            res.push_str(&complaint.render(coloured));
         }
         if let Some(it) = directory {
-            let coloured = io::stdout().is_terminal();
             res.push_str(&policy::render(&it.diagnostics, &it.files, coloured));
         }
         let counts = [
@@ -167,7 +206,50 @@ impl<'a> Report<'a> {
             super::count(self.warnings, "warning"),
             super::count(self.suggestions, "suggestion"),
         ];
+        // Writing into a String cannot fail.
         let _ = writeln!(res, "{}", counts.join(", "));
         res
+    }
+}
+
+/// The text without the passwords of its URLs, which end up in the logs of CI systems.
+fn masked(text: &str) -> String {
+    let mut res = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, tail)) = rest.split_once("://") {
+        let end = tail.find(|it: char| it.is_whitespace() || "'\"/,".contains(it));
+        let (authority, after) = tail.split_at(end.unwrap_or(tail.len()));
+        res.push_str(before);
+        res.push_str("://");
+        match authority.rsplit_once('@') {
+            Some((secret, host)) => {
+                res.extend(secret.chars().map(|_| '*'));
+                res.push('@');
+                res.push_str(host);
+            }
+            None => res.push_str(authority),
+        }
+        rest = after;
+    }
+    res + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_of_urls_are_not_shown() {
+        for (text, expected) in [
+            (
+                "a: 'https://me:it@host/p' # x\nb: http://h",
+                "a: 'https://*****@host/p' # x\nb: http://h",
+            ),
+            ("a: {otlp: https://u:p@q@h, b: c@d}", "a: {otlp: https://*****@h, b: c@d}"),
+            ("a: x@y", "a: x@y"),
+            ("a: https://u:pässwört@h", "a: https://**********@h"),
+        ] {
+            assert_eq!(masked(text), expected);
+        }
     }
 }

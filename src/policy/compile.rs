@@ -2,7 +2,10 @@
 
 pub(super) mod conditions;
 mod lint;
+mod setup;
 mod statements;
+
+pub use self::setup::{GateSetup, Setup, beside};
 
 use self::lint::{Scope, Source};
 use crate::policy::engine::set::Policy;
@@ -117,7 +120,13 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
     let mut attached = vec![Attached::Nowhere; identity.len()];
     if let Some(bytes) = files.get(ATTACHMENTS) {
         let mut findings = Findings { path: ATTACHMENTS, found: &mut found };
+        let before = findings.found.len();
         attachments = attachments::read(bytes, &numbers, limits, &mut attached, &mut findings);
+        // What it would attach if it could be read is not known.
+        let added = findings.found.get(before..).unwrap_or_default();
+        if added.iter().any(|it| it.code == Code::InvalidYaml) {
+            attached.iter_mut().for_each(|it| *it = Attached::Projects.max(*it));
+        }
     }
     let mut findings = Findings { path: BUDGETS, found: &mut found };
     let budgets = match files.get(BUDGETS) {

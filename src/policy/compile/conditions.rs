@@ -109,6 +109,13 @@ fn unknown_key(code: Code, name: &str, fault: key::Fault, span: Span, findings: 
             format!("there is no key `{name}`"),
             "docs/policy-language.md lists the keys".to_owned(),
         ),
+        key::Fault::Zone(meant) => (
+            format!("`{name}` names no time zone"),
+            match meant {
+                Some(it) => format!("did you mean `{it}`?"),
+                None => "write a name of the IANA database, such as `Asia/Shanghai`".to_owned(),
+            },
+        ),
     };
     findings.hint(code, span, message, hint);
 }

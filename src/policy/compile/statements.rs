@@ -89,7 +89,7 @@ fn statement(
 
 /// The actions that a statement names. One with a faulty action counts as about everything, so that
 /// the rest of it is checked too.
-fn actions(choice: &Choice, findings: &mut Findings<'_>) -> Actions {
+pub(super) fn actions(choice: &Choice, findings: &mut Findings<'_>) -> Actions {
     let (mut res, mut faulty) = (Actions::default(), false);
     for text in &choice.values {
         match action(text, findings) {

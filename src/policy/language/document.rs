@@ -318,6 +318,11 @@ impl Reader<'_, '_> {
 pub(in crate::policy) fn unknown_field(findings: &mut Findings<'_>, name: &Text, known: &[&str]) {
     let message = format!("there is no field `{}` here", name.value);
     let hint = match suggest::nearest(&name.value, known.iter().copied()) {
+        _ if ["Principal", "NotPrincipal"].contains(&name.value.as_str()) => {
+            "attachments.yaml says for whom a policy of identity/ holds, and a guardrail holds for \
+             everybody: ask for `lychgate:groups` or `g:UserId` in a condition"
+                .to_owned()
+        }
         Some(it) => format!("did you mean `{it}`?"),
         None => format!("the fields are {}", known.join(", ")),
     };

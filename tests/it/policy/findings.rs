@@ -3,7 +3,9 @@
 //! A case is `tests/data/policy/bad/<code>.txt`: files, each after a line `-- path --`. `<FF>` stands
 //! for a byte that is no UTF-8. The rendering is in `<code>.snap` beside it.
 
-use lychgate::policy::{Code, Effort, Files, Limits, Set, Severity, Suites, render};
+use lychgate::policy::{
+    Code, Effort, Files, GateSetup, Limits, Set, Setup, Severity, Suites, beside, render,
+};
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -63,13 +65,33 @@ fn every_kind_of_finding_is_shown_where_it_is() {
         let errors = compiled.diagnostics.iter().filter(|it| it.severity() == Severity::Error);
         assert_eq!(compiled.set.is_none(), errors.count() > 0, "{name}");
         let suites = Suites::read(&files, compiled.set.as_ref(), &LIMITS);
-        let mut diagnostics = [compiled.diagnostics, suites.diagnostics].concat();
+        let beside = match code {
+            Code::NotConfigured | Code::PastDate => beside(&files, &LIMITS, &setup()),
+            _ => Vec::new(),
+        };
+        let mut diagnostics = [compiled.diagnostics, suites.diagnostics, beside].concat();
         diagnostics.sort();
         let codes: BTreeSet<_> = diagnostics.iter().map(|it| it.code).collect();
         assert!(codes.contains(code), "{name}: found {codes:?}");
         let rendering = render(&diagnostics, &files, false);
         settings.bind(|| insta::assert_snapshot!(name, rendering));
     }
+}
+
+/// A gate with one source of each kind of thing.
+fn setup() -> Setup {
+    let one = |it: &str| BTreeSet::from([it.to_owned()]);
+    let gate = GateSetup {
+        sources: one("corp"),
+        grouped: one("corp"),
+        tags: Some(one("team")),
+        methods: one("jwt"),
+        projects: vec!["0a1b*".to_owned()],
+        regions: one("cn-north-4"),
+        accounts: one("123"),
+    };
+    let pool_types = ["dedicated", "public"].map(str::to_owned).to_vec();
+    Setup { now: "2026-06-01T00:00:00Z".parse().unwrap(), pool_types, gate: Some(gate) }
 }
 
 /// The files of a directory under tests/data/policy.
