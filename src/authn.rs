@@ -98,6 +98,15 @@ pub struct Authenticator {
     latest: AtomicI64,
 }
 
+/// Whom `token` names, as the claims of its issuer in `config` say it. Neither signature nor times
+/// are looked at: this is for questions, not for requests.
+///
+/// # Errors
+/// What is wrong with the token.
+pub fn claimed(config: &Config, token: &str) -> Result<Principal, String> {
+    jwt::claimed(&config.issuers, token)
+}
+
 impl Authenticator {
     /// Loads what is in files, and starts tasks on `tasks` that keep keys fresh until `stop`.
     ///

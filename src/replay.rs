@@ -5,12 +5,14 @@
 //! are found, and each group keeps one example.
 
 mod accept;
+mod recorded;
 mod tally;
 #[cfg(test)]
 mod tests;
 mod versions;
 
 pub use self::accept::{AcceptError, Acceptance, Accepted};
+pub use self::recorded::{RecordedDecision, recorded};
 pub use self::tally::{Class, Example, Group, PRINCIPALS_MAX, Tally};
 
 use self::versions::Versions;

@@ -98,12 +98,16 @@ pub struct Claims {
 pub struct ClaimPath(Vec<String>);
 
 impl ClaimPath {
-    /// A path as one text, split at dots: `realm_access.roles`.
+    /// A path as one text, split at dots: `realm_access.roles`. One that looks like a URL or a URN
+    /// (`https://id.example/groups`, `id.example/groups`) is one name.
     ///
     /// # Errors
     /// As [`ClaimPath::steps`].
     pub fn dotted(text: &str) -> Result<Self, &'static str> {
-        Self::steps(text.split('.').map(str::to_owned).collect())
+        match text.contains([':', '/']) {
+            true => Self::steps(vec![text.to_owned()]),
+            false => Self::steps(text.split('.').map(str::to_owned).collect()),
+        }
     }
 
     /// A path as a list of names, for names that hold dots: `["https://id.example/groups"]`.

@@ -34,6 +34,18 @@ use tokio_util::task::TaskTracker;
 /// The longest token that is looked at, in bytes; a head has room for one.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
+/// Whom `token` names, as its issuer's claims say it. Neither signature nor times are looked at.
+///
+/// # Errors
+/// What is wrong with the token.
+pub(super) fn claimed(issuers: &[config::Issuer], token: &str) -> Result<Principal, String> {
+    let token = Token::parse(token.trim())?;
+    let issuer = token.payload.get("iss").and_then(Value::as_str).unwrap_or_default();
+    let issuer = issuers.iter().find(|it| it.issuer == issuer);
+    let issuer = issuer.ok_or("its issuer (iss) is none of the configuration")?;
+    claims::principal(&token.payload, issuer).map_err(|error| error.to_string())
+}
+
 /// All issuers, and the tokens of theirs that were verified already.
 #[derive(Debug, Default)]
 pub(super) struct Tokens {

@@ -5,33 +5,49 @@ mod save;
 mod text;
 
 pub(super) use self::live::Asked;
-use super::policies::{Directory, Position};
-use super::{Exit, Format, check, test};
+use super::policies::{self, Directory, Position};
+use super::{Exit, Format, check};
 use crate::config::Config;
 use crate::policy::{
-    Actual, Attributes, Case, Change, Counted, Explanation, JudgedStatement, Query, Set, Way,
+    Actual, Attributes, Case, Change, Counted, Explanation, JudgedStatement, Query, Set, Several,
+    Way,
 };
+use crate::replay::{self, RecordedDecision};
 use crate::text::escaped;
 
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
+/// One line for each kind of question, which the error of a wrong command line shows too.
+const USAGE: &str = "lychgate explain --policies <DIR> --case <FILE#NAME>
+       lychgate explain --config <FILE> --project <PROJECT> --job <ID> --as <SOURCE/NAME>
+       lychgate explain --config <FILE> --project <PROJECT> --job <ID> --token <FILE>
+       lychgate explain --ledger <DIR> --request-id <ID>";
+
 /// Says why a delete is allowed or not, and what would have to be otherwise: for a case of a suite,
-/// or for a job of the cloud, which is looked up and never deleted.
+/// for a job of the cloud, which is looked up and never deleted, or for a request that a gate has
+/// decided.
 ///
 /// Ends with 0 if it is allowed and with 2 if it is not.
 #[derive(Debug, clap::Args)]
+#[command(override_usage = USAGE)]
 pub(super) struct Arguments {
     /// The policy directory of the case.
     #[arg(long, value_name = "DIR", requires = "case")]
-    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    #[arg(required_unless_present_any = ["config", "ledger"], conflicts_with_all = ["config", "ledger"])]
     policies: Option<PathBuf>,
     /// The case: a file of tests/ and the case's name, such as `protect.yaml#prod stays`.
     #[arg(long, value_name = "FILE#NAME", requires = "policies")]
     case: Option<String>,
     /// The configuration of the gate that would be asked.
-    #[arg(long, value_name = "FILE", requires_all = ["project", "job", "principal"])]
+    #[arg(long, value_name = "FILE", requires_all = ["project", "job"], conflicts_with = "ledger")]
     config: Option<PathBuf>,
+    /// The ledger of a gate that has decided, whose policies of then are asked.
+    #[arg(long, value_name = "DIR", requires = "request_id")]
+    ledger: Option<PathBuf>,
+    /// The request: the ID that a denial tells, the caller's X-Request-Id or the trace ID.
+    #[arg(long, value_name = "ID", requires = "ledger")]
+    request_id: Option<String>,
     #[command(flatten)]
     live: Live,
     /// Text, or one JSON document.
@@ -51,6 +67,7 @@ struct Live {
     job: Option<String>,
     /// The caller, as identity source and name, such as `corp/alice`.
     #[arg(long = "as", id = "principal", value_name = "SOURCE/NAME", requires = "config")]
+    #[arg(required_unless_present_any = ["token", "policies", "ledger"])]
     principal: Option<String>,
     /// A group of the caller, without the source; may be repeated.
     #[arg(long = "group", value_name = "GROUP", requires = "config")]
@@ -58,6 +75,11 @@ struct Live {
     /// A tag of the caller; may be repeated.
     #[arg(long = "tag", value_name = "KEY=VALUE", requires = "config")]
     tags: Vec<String>,
+    /// A file with a token of the caller, in place of --as, --group and --tag; neither its signature
+    /// nor its times are looked at.
+    #[arg(long, value_name = "FILE", requires = "config")]
+    #[arg(conflicts_with_all = ["principal", "groups", "tags"])]
+    token: Option<PathBuf>,
     /// A suite to add the question and its answer to, as a case.
     #[arg(long, value_name = "FILE", requires = "config")]
     save: Option<PathBuf>,
@@ -107,6 +129,9 @@ struct Check<'a> {
     expected: Vec<Expected<'a>>,
     actual: Held<'a>,
     holds: &'static str,
+    /// How several values count that the operator says nothing of: `all` or `one`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    several: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -156,6 +181,9 @@ struct ChangeReport<'a> {
     key: &'a str,
     from: Held<'a>,
     to: Held<'a>,
+    /// The guardrails that would be gone round.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    lifts: &'a [String],
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -168,11 +196,18 @@ pub(super) enum Error {
     Forwarder,
     #[error("there is no case `{name}` in {file}; its cases are: {cases}")]
     Name { file: String, name: String, cases: String },
+    #[error("the ledger holds no decision of the request {0}")]
+    Request(String),
+    #[error("the ledger does not hold the policies {0} any more, or they do not compile today")]
+    Version(String),
     #[error("there is no suite {0} in the policy directory, or it has no cases")]
     Suite(String),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
+    if let (Some(ledger), Some(id)) = (&arguments.ledger, &arguments.request_id) {
+        return recorded(ledger, id, arguments.format);
+    }
     match (&arguments.policies, &arguments.case, &arguments.config) {
         (Some(policies), Some(case), _) => saved(policies, case, arguments.format),
         (_, _, Some(config)) => live(config, arguments),
@@ -186,7 +221,7 @@ fn saved(policies: &Path, case: &str, format: Format) -> Exit {
         Ok(directory) => directory,
         Err(error) => return check::refuse(&error),
     };
-    let Some((set, directory)) = test::sound(&directory) else {
+    let Some((set, directory)) = policies::sound(&directory) else {
         return Exit::Invalid;
     };
     let case = match find(case, &directory.suites.cases) {
@@ -199,9 +234,44 @@ fn saved(policies: &Path, case: &str, format: Format) -> Exit {
     show(&Report::new(named, &case.query, &explanation, set, directory), format)
 }
 
+/// Explains what a gate has decided.
+fn recorded(ledger: &Path, id: &str, format: Format) -> Exit {
+    let found = match replay::recorded(ledger, id) {
+        Ok(found) => found,
+        Err(error) => return super::complain(&error, Exit::Failed),
+    };
+    if found.is_empty() {
+        return super::complain(&Error::Request(id.to_owned()), Exit::Failed);
+    }
+    let mut exit = Exit::Ok;
+    let (mut text, mut values) = (String::new(), Vec::new());
+    for RecordedDecision { asked, set } in &found {
+        let Some(set) = set else {
+            return super::complain(&Error::Version(asked.digest.clone()), Exit::CannotSay);
+        };
+        let directory = Directory::recorded(set);
+        let explanation = set.explain(&asked.query, &asked.attributes);
+        let report = Report::new(None, &asked.query, &explanation, set, &directory);
+        if report.answer != "allow" {
+            exit = Exit::Denied;
+        }
+        match format {
+            Format::Human => {
+                text.push_str(&format!("at {}, policies {}\n", asked.query.now, asked.digest));
+                text.push_str(&text::render(&report));
+            }
+            Format::Json => values.push(serde_json::to_value(&report).unwrap_or_default()),
+        }
+    }
+    match format {
+        Format::Human => super::print(&text, exit),
+        Format::Json => super::print_json(&values, exit),
+    }
+}
+
 /// Explains a delete of a job of the cloud.
 fn live(config: &Path, arguments: &Arguments) -> Exit {
-    let Live { project, job, principal, groups, tags, save } = &arguments.live;
+    let Live { project, job, principal, groups, tags, token, save } = &arguments.live;
     let config = match Config::load(config) {
         Ok(config) => config,
         Err(error) => return super::complain(&error, Exit::Invalid),
@@ -212,6 +282,7 @@ fn live(config: &Path, arguments: &Arguments) -> Exit {
         principal: principal.as_deref().unwrap_or_default(),
         groups,
         tags,
+        token: token.as_deref(),
     };
     looked_up(&config, &asked, |directory, set, query, attributes| {
         let explanation = set.explain(query, attributes);
@@ -242,13 +313,18 @@ pub(super) fn looked_up(
     };
     // Whatever is wrong with its suites is no matter here.
     let Some(set) = &directory.set else {
-        let _ = test::sound(&directory);
+        let _ = policies::sound(&directory);
         return Exit::Invalid;
     };
     super::block_on(async {
         let (query, attributes) = live::look_up(gate, config.job_ids, asked).await?;
         Ok::<_, live::Error>(answer(&directory, set, &query, &attributes))
     })
+}
+
+/// A statement with its conditions, as every explanation shows it.
+pub(super) fn statement(judged: &JudgedStatement, directory: &Directory) -> String {
+    text::statement(&Statement::new(judged, directory))
 }
 
 fn show(report: &Report<'_>, format: Format) -> Exit {
@@ -292,7 +368,7 @@ impl<'a> Report<'a> {
             job: &query.job.training_job_id,
             answer: decision.answer().as_str(),
             by: decision.decider(),
-            place: test::place(set, directory, decision),
+            place: policies::place(set, directory, decision),
             statements: statements.collect(),
             budgets: explanation.budgets.iter().map(Budget::new).collect(),
             way: explanation.way.as_ref().map(WayReport::new),
@@ -315,6 +391,10 @@ impl<'a> Statement<'a> {
                     .collect(),
                 actual: Held::new(&it.actual),
                 holds: it.holds.as_str(),
+                several: it.several.map(|it| match it {
+                    Several::All => "all",
+                    Several::One => "one",
+                }),
             }
         });
         Self {
@@ -351,6 +431,7 @@ impl<'a> WayReport<'a> {
             key: &it.key,
             from: Held::new(&it.from),
             to: Held::new(&it.to),
+            lifts: &it.lifts,
         };
         match it {
             Way::Changes(them) => Self::Changes { changes: them.iter().map(change).collect() },

@@ -1,7 +1,8 @@
 //! A policy directory as `check`, `test` and `explain` read it: its policies and its suites.
 
 use crate::policy::{
-    Compiled, Diagnostic, Effort, Files, Limits, Place, Set, Severity, Span, Suites,
+    Compiled, Decision, Diagnostic, Effort, Files, Limits, Place, Set, Severity, Span, Suites,
+    render,
 };
 use crate::reload;
 use crate::text;
@@ -67,6 +68,12 @@ impl Directory {
         Self { files: compiled.files, set: compiled.set, suites, diagnostics }
     }
 
+    /// Of policies that a ledger holds, where nothing but places is asked for.
+    pub(super) fn recorded(set: &Set) -> Self {
+        let suites = Suites { cases: Vec::new(), diagnostics: Vec::new() };
+        Self { files: set.files().clone(), set: None, suites, diagnostics: Vec::new() }
+    }
+
     pub(super) fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
         self.diagnostics.iter().filter(|it| it.severity() == Severity::Error)
     }
@@ -79,4 +86,30 @@ impl Directory {
         let (line, column) = span.line_and_column(self.files.get(file).unwrap_or_default());
         Position { file, line, column }
     }
+}
+
+/// The policies, if neither they nor their suites have errors; else the errors go to stderr.
+pub(super) fn sound(directory: &Directory) -> Option<(&Set, &Directory)> {
+    let errors: Vec<_> = directory.errors().cloned().collect();
+    match &directory.set {
+        Some(set) if errors.is_empty() => Some((set, directory)),
+        _ => {
+            super::tell(&render(&errors, &directory.files, false));
+            None
+        }
+    }
+}
+
+/// Where the deciding statement stands.
+pub(super) fn place<'a>(
+    set: &'a Set,
+    directory: &Directory,
+    decision: &Decision,
+) -> Option<Position<'a>> {
+    let name = match decision {
+        Decision::Allow(permit) => permit.statement(),
+        Decision::Deny(denial) => denial.statement.as_ref()?,
+        Decision::Indeterminate(_) => return None,
+    };
+    set.place(name).map(|it| directory.place(it))
 }

@@ -2,28 +2,38 @@
 
 mod junit;
 
-use super::policies::{Directory, Position};
-use super::{Exit, Format, check};
-use crate::policy::{self, Case, Coverage, Decision, Set, StatementName};
+use super::policies::{self, Directory, Position};
+use super::{Exit, Format, check, explain};
+use crate::policy::{Case, Coverage, Decision, JudgedStatement, Set, StatementName};
 use crate::text::escaped;
 
 use serde::Serialize;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// Runs the suites of a policy directory and says which statements decide none of their cases.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The policy directory; its suites are in tests/.
-    #[arg(long, value_name = "DIR")]
-    policies: PathBuf,
+    #[command(flatten)]
+    target: Target,
     /// Where to write the results in the XML that CI systems read.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Text, or one JSON document.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// The policy directory; its suites are in tests/.
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+    /// The policy directory.
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
 }
 
 /// What came out, as `--format json` prints it.
@@ -45,6 +55,16 @@ struct Outcome<'a> {
     passed: bool,
     expected: Answer<'a>,
     got: Answer<'a>,
+    /// Of a failed case the statements that did not do what was expected, and what to run to see
+    /// more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<Why>,
+}
+
+#[derive(Serialize)]
+struct Why {
+    statements: Vec<String>,
+    explain: String,
 }
 
 #[derive(Serialize)]
@@ -71,48 +91,40 @@ struct Unwritable {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let directory = match Directory::read(&arguments.policies) {
+    let Target { policies, directory } = &arguments.target;
+    let path = policies.as_deref().or(directory.as_deref()).unwrap_or(Path::new("."));
+    let directory = match Directory::read(path) {
         Ok(directory) => directory,
         Err(error) => return check::refuse(&error),
     };
-    let Some((set, directory)) = sound(&directory) else {
+    let Some((set, directory)) = policies::sound(&directory) else {
         return Exit::Invalid;
     };
-    let report = Report::new(set, directory);
+    let report = Report::new(set, directory, path);
     if let Some(path) = &arguments.junit
         && let Err(source) = fs::write(path, junit::render(&report))
     {
         return super::complain(&Unwritable { path: path.clone(), source }, Exit::Failed);
     }
-    let exit = if report.failed == 0 { Exit::Ok } else { Exit::Failed };
+    let exit = Exit::of(report.failed == 0 && !report.cases.is_empty());
     match arguments.format {
         Format::Human => super::print(&report.text(), exit),
         Format::Json => super::print_json(&report, exit),
     }
 }
 
-/// The policies, if neither they nor their suites have errors; else the errors go to stderr.
-pub(super) fn sound(directory: &Directory) -> Option<(&Set, &Directory)> {
-    let errors: Vec<_> = directory.errors().cloned().collect();
-    match &directory.set {
-        Some(set) if errors.is_empty() => Some((set, directory)),
-        _ => {
-            super::tell(&policy::render(&errors, &directory.files, false));
-            None
-        }
-    }
-}
-
 impl<'a> Report<'a> {
-    fn new(set: &'a Set, directory: &'a Directory) -> Self {
+    fn new(set: &'a Set, directory: &'a Directory, path: &Path) -> Self {
         let mut coverage = Coverage::new(set);
         let outcome = |case: &'a Case| {
             let decision = case.judge(set);
             coverage.add(&case.query, &case.attributes, &decision);
+            let passed = case.is_met_by(&decision);
             Outcome {
                 position: directory.position(&case.path, case.span),
                 name: &case.name,
-                passed: case.is_met_by(&decision),
+                passed,
+                why: (!passed).then(|| Why::of(case, &decision, (set, directory), path)),
                 expected: Answer {
                     answer: case.expected.as_str(),
                     by: case.by.clone(),
@@ -121,7 +133,7 @@ impl<'a> Report<'a> {
                 got: Answer {
                     answer: decision.answer().as_str(),
                     by: decision.decider().map(str::to_owned),
-                    place: place(set, directory, &decision),
+                    place: policies::place(set, directory, &decision),
                 },
             }
         };
@@ -161,6 +173,9 @@ impl<'a> Report<'a> {
         let (cases, statements) =
             (super::count(self.cases.len(), "case"), super::count(self.statements, "statement"));
         let _ = writeln!(res, "{cases}: {} passed, {} failed", self.passed, self.failed);
+        if self.cases.is_empty() {
+            res.push_str("There is nothing to run: put suites into tests/*.yaml.\n");
+        }
         let _ = writeln!(res, "{statements}: {decided} decided a case");
         res
     }
@@ -168,7 +183,48 @@ impl<'a> Report<'a> {
 
 impl Outcome<'_> {
     fn difference(&self) -> String {
-        format!("  expected: {}\n  got:      {}\n", self.expected.text(), self.got.text())
+        let mut res =
+            format!("  expected: {}\n  got:      {}\n", self.expected.text(), self.got.text());
+        if let Some(Why { statements, explain }) = &self.why {
+            for line in statements.iter().flat_map(|it| it.lines()) {
+                res.push_str(&format!("  {line}\n"));
+            }
+            res.push_str(&format!("  more:     {explain}\n"));
+        }
+        res
+    }
+}
+
+impl Why {
+    fn of(
+        case: &Case,
+        decision: &Decision,
+        (set, directory): (&Set, &Directory),
+        path: &Path,
+    ) -> Self {
+        let statements = set.statements_of(&case.query, &case.attributes);
+        // Who was to decide, who did, and where nothing allows, all that could have.
+        let decider = decision.decider().unwrap_or_default();
+        let named = |it: &&JudgedStatement| {
+            let name = it.name.as_str();
+            case.by.as_deref() == Some(name) || decider == name
+        };
+        let could = |it: &&JudgedStatement| {
+            let missing = match decider {
+                "ceiling" => it.is_guardrail,
+                "none" => !it.is_guardrail,
+                _ => false,
+            };
+            missing && !it.denies
+        };
+        let told: Vec<_> = statements.iter().filter(|it| named(it) || could(it)).collect();
+        let explain = format!(
+            "lychgate explain --policies {} --case {}",
+            super::quoted(&path.display().to_string()),
+            super::quoted(&format!("{}#{}", case.path, case.name)),
+        );
+        let told = told.into_iter().map(|it| explain::statement(it, directory));
+        Self { statements: told.collect(), explain }
     }
 }
 
@@ -180,18 +236,4 @@ impl Answer<'_> {
             (Some(by), Some(place)) => format!("{} by {} ({place})", self.answer, escaped(by)),
         }
     }
-}
-
-/// Where the deciding statement stands.
-pub(super) fn place<'a>(
-    set: &'a Set,
-    directory: &Directory,
-    decision: &Decision,
-) -> Option<Position<'a>> {
-    let name = match decision {
-        Decision::Allow(permit) => permit.statement(),
-        Decision::Deny(denial) => denial.statement.as_ref()?,
-        Decision::Indeterminate(_) => return None,
-    };
-    set.place(name).map(|it| directory.place(it))
 }

@@ -1,7 +1,7 @@
 //! `lychgate who-can`: for everybody whom policies are attached to, whether a job could be deleted.
 
-use super::policies::Directory;
-use super::{Exit, Format, check, explain, test};
+use super::policies::{self, Directory};
+use super::{Exit, Format, check, explain};
 use crate::config::Config;
 use crate::policy::{
     Attributes, Could, Effort, Files, Limits, Query, Receiver, Set, Suites, render,
@@ -92,7 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                 Ok(directory) => directory,
                 Err(error) => return check::refuse(&error),
             };
-            let Some((set, directory)) = test::sound(&directory) else {
+            let Some((set, directory)) = policies::sound(&directory) else {
                 return Exit::Invalid;
             };
             match stated(arguments, directory) {
@@ -150,6 +150,7 @@ impl Arguments {
             principal: "anybody/x",
             groups: &[],
             tags: &[],
+            token: None,
         }
     }
 

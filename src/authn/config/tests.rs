@@ -91,10 +91,11 @@ fn every_fault_is_named() {
 fn claim_paths_have_steps() {
     let steps = |it: &[&str]| ClaimPath::steps(it.iter().map(|it| (*it).to_owned()).collect());
     assert_eq!(ClaimPath::dotted("realm_access.roles"), steps(&["realm_access", "roles"]));
-    assert_ne!(
-        steps(&["https://id.example/groups"]),
-        ClaimPath::dotted("https://id.example/groups")
-    );
+    for name in
+        ["https://id.example/groups", "id.example/groups", "urn:oid:1.3.6.1", "cognito:groups"]
+    {
+        assert_eq!(ClaimPath::dotted(name), steps(&[name]));
+    }
     for bad in ["", ".", "a..b", "a.", "a.b.c.d.e.f.g.h.i"] {
         assert!(ClaimPath::dotted(bad).is_err(), "{bad}");
     }

@@ -106,7 +106,8 @@ fn time(payload: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, E
         .ok_or_else(|| invalid(&format!("`{name}` is not a whole number of seconds since 1970")))
 }
 
-fn principal(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Principal, Error> {
+/// The principal that the claims name.
+pub(super) fn principal(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Principal, Error> {
     let claims = &issuer.claims;
     let name = match find(payload, &claims.name) {
         Some(Value::String(it)) => it,

@@ -1,6 +1,6 @@
 //! An explanation for people: the answer, the way to an allow, then the tree of statements.
 
-use super::{Budget, Check, Held, Report, WayReport};
+use super::{Budget, Check, Held, Report, Statement, WayReport};
 use crate::policy;
 use crate::text::escaped;
 
@@ -24,15 +24,20 @@ pub(super) fn render(report: &Report<'_>) -> String {
         let _ = writeln!(res, "counted by {}", budget(it));
     }
     for it in &report.statements {
-        let matches = match it.matches {
-            "yes" => "matches",
-            "no" => "does not match",
-            _ => "unknown",
-        };
-        let _ = writeln!(res, "\n{} {}: {matches}  ({})", it.effect, escaped(it.name), it.position);
-        for it in &it.checks {
-            let _ = writeln!(res, "  {}", check(it));
-        }
+        let _ = write!(res, "\n{}", statement(it));
+    }
+    res
+}
+
+pub(super) fn statement(it: &Statement<'_>) -> String {
+    let matches = match it.matches {
+        "yes" => "matches",
+        "no" => "does not match",
+        _ => "unknown",
+    };
+    let mut res = format!("{} {}: {matches}  ({})\n", it.effect, escaped(it.name), it.position);
+    for it in &it.checks {
+        res.push_str(&format!("  {}\n", check(it)));
     }
     res
 }
@@ -53,12 +58,21 @@ fn answer(report: &Report<'_>) -> String {
 fn way(way: &WayReport<'_>, answer: &str) -> String {
     match way {
         WayReport::Changes { changes } => {
-            let changes = changes.iter().map(|it| {
+            let told = changes.iter().map(|it| {
                 let (from, to) = (held(&it.from), held(&it.to));
                 format!("{} were {to} (now {from})", escaped(it.key))
             });
-            let changes: Vec<_> = changes.collect();
-            format!("allowed if {}\n", changes.join("\n       and "))
+            let told: Vec<_> = told.collect();
+            let mut res = format!("allowed if {}\n", told.join("\n       and "));
+            let lifts: Vec<_> =
+                changes.iter().flat_map(|it| it.lifts).map(|it| escaped(it)).collect();
+            if !lifts.is_empty() {
+                let lifts = lifts.join(", ");
+                res.push_str(&format!(
+                    "that goes round the guardrails ({lifts}): nothing less would do\n"
+                ));
+            }
+            res
         }
         WayReport::Far => {
             "allowed only if more than three keys were otherwise; see what fails below\n".into()
@@ -100,7 +114,12 @@ fn check(it: &Check<'_>) -> String {
     let expected: Vec<_> = expected.collect();
     let key = it.key.map(|it| format!(" {}", escaped(it))).unwrap_or_default();
     let (list, actual) = (expected.join(", "), held(&it.actual));
-    format!("{holds} {}{key}: expected {list}; actual {actual}", it.operator)
+    let several = match (it.several, it.holds) {
+        (Some("all"), "no") => "; every one of them must meet it, `ForAnyValue:` asks for one",
+        (Some("one"), "yes") => "; one of them is enough here, `ForAllValues:` asks for all",
+        _ => "",
+    };
+    format!("{holds} {}{key}: expected {list}; actual {actual}{several}", it.operator)
 }
 
 fn held(it: &Held<'_>) -> String {

@@ -9,7 +9,8 @@ mod way;
 pub use self::change::{Actual, Change};
 pub use self::way::Way;
 
-use crate::policy::engine::facts::{Facts, Filled};
+use crate::policy::engine::condition::{Condition, Listed, Test};
+use crate::policy::engine::facts::{Fact, Facts, Filled};
 use crate::policy::engine::set::{Policy, Statement};
 use crate::policy::engine::truth::Truth;
 use crate::policy::language::diagnostic::Findings;
@@ -69,6 +70,17 @@ pub struct Check {
     pub actual: Actual,
     /// Whether it holds.
     pub holds: Holds,
+    /// How several values count, where there are several and the operator does not say so itself.
+    pub several: Option<Several>,
+}
+
+/// How the several values of a key count in a condition without qualifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Several {
+    /// In an Allow all values must meet the operator.
+    All,
+    /// In a Deny one is enough.
+    One,
 }
 
 /// A budget that counts the delete.
@@ -152,13 +164,7 @@ impl Set {
                 Some(way::find(self, query, attributes))
             }
         };
-        let facts = Facts { query, attributes };
-        let mut written = Written { set: self, documents: HashMap::new() };
-        let mut statements = Vec::new();
-        judge(&self.guardrails, true, facts, &mut written, &mut statements);
-        for policy in self.attached(query) {
-            judge(policy, false, facts, &mut written, &mut statements);
-        }
+        let statements = self.statements_of(query, attributes);
         let budgets = match &decision {
             Decision::Allow(_) => {
                 self.budgets.charges(query, attributes).map(Counted::new).collect()
@@ -166,6 +172,20 @@ impl Set {
             Decision::Deny(_) | Decision::Indeterminate(_) => Vec::new(),
         };
         Explanation { decision, statements, budgets, way }
+    }
+
+    /// Every statement that could matter, judged: the guardrails, then what is attached to the
+    /// caller for the project, by file and place.
+    #[must_use]
+    pub fn statements_of(&self, query: &Query, attributes: &Attributes) -> Vec<JudgedStatement> {
+        let facts = Facts { query, attributes };
+        let mut written = Written { set: self, documents: HashMap::new() };
+        let mut statements = Vec::new();
+        judge(&self.guardrails, true, facts, &mut written, &mut statements);
+        for policy in self.attached(query) {
+            judge(policy, false, facts, &mut written, &mut statements);
+        }
+        statements
     }
 
     /// How many identity policies are attached to the caller for the project.
@@ -231,6 +251,7 @@ impl<'a> Written<'a> {
                 expected: expected(&choice.values, facts),
                 actual: Actual::Values(vec![facts.query.urn()]),
                 holds: resource.holds(statement.effect, facts).into(),
+                several: None,
             });
         }
         let conditions = statement.conditions.iter().zip(&raw.conditions);
@@ -241,8 +262,22 @@ impl<'a> Written<'a> {
             expected: expected(&raw.values, facts),
             actual: facts.get(&condition.key).into(),
             holds: condition.holds(statement.effect, facts).into(),
+            several: several(condition, statement.effect, facts),
         }));
         res
+    }
+}
+
+fn several(condition: &Condition, effect: Effect, facts: Facts<'_>) -> Option<Several> {
+    let Test::Listed(Listed { qualifier: None, .. }) = &condition.test else {
+        return None;
+    };
+    match facts.get(&condition.key) {
+        Fact::Several(them) if 1 < them.len() => Some(match effect {
+            Effect::Allow => Several::All,
+            Effect::Deny => Several::One,
+        }),
+        _ => None,
     }
 }
 

@@ -89,9 +89,11 @@ fn check_tells_which_tls_file_is_missing() {
     assert_eq!(ran.code, Some(3), "{}", ran.stdout);
     let line = 1 + example.lines().position(|it| it.contains("certificate: ")).unwrap();
     let certificate = directory.path().join("tls/tls.crt");
-    let place =
-        format!("{}:{line}:20: {}: it cannot be read", file.display(), certificate.display());
-    assert!(ran.stdout.contains(&place), "{place} is not in\n{}", ran.stdout);
+    let place = format!(" --> {}:{line}:20\n", file.display());
+    let message = format!("error[configuration]: {}: it cannot be read", certificate.display());
+    for told in [place, message] {
+        assert!(ran.stdout.contains(&told), "{told} is not in\n{}", ran.stdout);
+    }
 }
 
 #[test]
@@ -146,6 +148,40 @@ fn test_writes_junit() {
     let ran = lychgate(&["test", "--policies", "tests/data/cli/team", "--junit", nowhere]);
     assert_eq!(ran.code, Some(1));
     assert!(ran.stderr.contains("cannot write"), "{}", ran.stderr);
+}
+
+/// A directory with a warning and a security warning, and without a suite.
+#[test]
+fn what_is_no_error_can_be_denied_and_no_case_is_no_success() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let write = |statement: &str| {
+        let text = format!(r#"{{"Version": "5.0", "Statement": [{statement}]}}"#);
+        let all = r#"{"Version": "5.0", "Statement": [{"Effect": "Allow", "Action": ["*"]}]}"#;
+        let attachments = "- {to: [any], projects: [p1], policies: [all]}";
+        for (name, text) in [
+            ("guardrails/g.json", text.as_str()),
+            ("identity/all.json", all),
+            ("attachments.yaml", attachments),
+        ] {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    };
+    let ceiling = r#"{"Effect": "Allow", "Action": ["*"]}"#;
+    let warning = r#"{"Effect": "Deny", "Action": ["*"], "Condition": {"NumberEquals": {"lychgate:dayOfWeek": "8"}}}"#;
+    let security = r#"{"Effect": "Allow", "NotAction": ["ecs:*:*"]}"#;
+    for (statement, codes) in [(ceiling, [0, 0, 0]), (warning, [0, 0, 3]), (security, [0, 3, 3])] {
+        write(statement);
+        let denied: [&[&str]; 3] = [&[], &["--deny", "security"], &["--deny", "warnings"]];
+        let found = denied.map(|it| lychgate(&[&["check", path], it].concat()).code.unwrap());
+        assert_eq!(found, codes, "{statement}");
+    }
+    let ran = lychgate(&["test", path]);
+    assert_eq!(ran.code, Some(1), "{}", ran.stdout);
+    assert!(ran.stdout.contains("There is nothing to run"), "{}", ran.stdout);
+    assert_eq!(lychgate(&["check"]).code, Some(64));
 }
 
 const TEAM: &str = "tests/data/cli/team";
@@ -235,6 +271,21 @@ async fn explain_looks_a_job_up_and_saves_it_as_a_case() {
         let report: Value = serde_json::from_str(&ran.stdout).unwrap();
         assert_eq!(report["answer"], answer);
     }
+    // A token says the same of the caller as the options do.
+    let token = gate.directory.path().join("token");
+    fs::write(&token, gate.token("alice")).unwrap();
+    let arguments: Vec<String> =
+        ["explain", "--config", &config, "--project", PROJECT, "--job", FINISHED]
+            .into_iter()
+            .chain(["--token", token.to_str().unwrap(), "--format", "json"])
+            .map(str::to_owned)
+            .collect();
+    let run = move || lychgate(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let ran = tokio::task::spawn_blocking(run).await.unwrap();
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap_or_default();
+    assert_eq!(report["principal"], "corp/alice", "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+
     // What was saved is a suite that passes, and nothing was deleted.
     let policies = path("policies");
     let run = move || lychgate(&["test", "--policies", &policies, "--format", "json"]);

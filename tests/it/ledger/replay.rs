@@ -116,6 +116,30 @@ async fn a_change_is_shown_before_it_is_made() {
     assert!(exit == 0 && out.starts_with("0 decisions"), "{out}");
 }
 
+/// With the facts and the policies of then, whatever the policies say now.
+#[tokio::test]
+async fn what_was_decided_is_explained_from_the_ledger() {
+    let world = World::start().await;
+    ask(&world).await;
+    let ledger = ledger(&world);
+    for (at, code, answer) in [(0, 0, "allow"), (1, 2, "deny"), (2, 2, "deny")] {
+        let decision = &world.records("decision")[at];
+        for id in ["request_id", "trace_id"] {
+            let id = decision[id].as_str().unwrap();
+            let arguments = ["explain", "--request-id", id, "--format", "json", "--ledger"];
+            let (exit, out, err) = run(&arguments, &[&ledger]);
+            let report: Value = serde_json::from_str(&out).unwrap_or_default();
+            assert_eq!((exit, &report[0]["answer"]), (code, &json!(answer)), "{out}{err}");
+            assert_eq!(report[0]["principal"], decision["principal"]);
+        }
+    }
+    let id = world.records("decision")[1]["request_id"].as_str().unwrap().to_owned();
+    let (_, out, _) = run(&["explain", "--request-id", &id, "--ledger"], &[&ledger]);
+    assert!(out.contains("denied by guardrails/protect#NoProd"), "{out}");
+    let (exit, _, err) = run(&["explain", "--request-id", "none", "--ledger"], &[&ledger]);
+    assert!(exit == 1 && err.contains("no decision of the request none"), "{err}");
+}
+
 /// One edited line is refused, with its place.
 #[tokio::test]
 async fn a_ledger_that_was_edited_is_not_replayed() {

@@ -23,24 +23,22 @@ use super::change::{Actual, World};
 use crate::policy::engine::condition::{Condition, Operand, Operands, Test, Urn};
 use crate::policy::engine::facts::{Facts, Filled};
 use crate::policy::engine::set::Statement;
-use crate::policy::language::key::Key;
+use crate::policy::language::key::{Key, Shown};
 use crate::policy::language::kind::Kind;
 use crate::policy::language::operator::Comparison;
 use crate::policy::language::pattern::Piece;
 use crate::policy::language::template::Part;
 use crate::policy::language::value;
+use crate::policy::language::zone::Zone;
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::slice;
 
 /// What a text key holds in a case of nobody's.
 const OTHER: &str = "other";
-
-/// In seconds.
-const DAY: i64 = 24 * 60 * 60;
 
 /// The keys other than groups that the statements ask for and that could hold something else.
 pub(super) fn keys(statements: &[&Statement]) -> Vec<Key> {
@@ -147,14 +145,17 @@ impl Collector<'_> {
     /// When the clock and the calendar could show what the statements ask of them.
     fn calendar(&mut self, statements: &[&Statement]) {
         let conditions = statements.iter().flat_map(|it| &it.conditions);
-        let reads = |it: &&Key| matches!(it, Key::DayOfWeek | Key::TimeOfDay);
-        let asked: Vec<_> = conditions.filter(|it| reads(&&it.key)).collect();
+        let asked: Vec<_> = conditions.filter(|it| it.key.shown().is_some()).collect();
         if asked.is_empty() {
             return;
         }
-        let mut minutes = vec![0];
-        for condition in asked.iter().filter(|it| it.key == Key::TimeOfDay) {
-            if let Test::Listed(it) = &condition.test
+        let mut minutes: BTreeMap<&Zone, Vec<i64>> = BTreeMap::new();
+        for condition in asked {
+            let Some((shown, zone)) = condition.key.shown() else {
+                continue;
+            };
+            let minutes = minutes.entry(zone).or_insert_with(|| vec![0]);
+            if let (Shown::Time, Test::Listed(it)) = (shown, &condition.test)
                 && let Operands::Number(_, them) = &it.operands
             {
                 let listed = self.read(them, minute_of_day).into_iter();
@@ -168,9 +169,10 @@ impl Collector<'_> {
         let now = self.facts.query.now;
         let mut dates = Vec::new();
         for from in [now].into_iter().chain(listed) {
-            let midnight = from.as_second() - from.as_second().rem_euclid(DAY);
-            for minute in (0..7).flat_map(|day| minutes.iter().map(move |it| day * 1440 + it)) {
-                dates.extend(Timestamp::from_second(midnight + minute * 60));
+            for (zone, minutes) in &minutes {
+                for day in 0..7 {
+                    dates.extend(minutes.iter().filter_map(|it| zone.moment(from, day, *it)));
+                }
             }
         }
         dates.retain(|it| now < *it);

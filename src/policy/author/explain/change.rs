@@ -29,6 +29,8 @@ pub struct Change {
     pub from: Actual,
     /// What it would have to hold; for `lychgate:groups`, all groups with the new one.
     pub to: Actual,
+    /// The Denies of the guardrails that spare the caller then.
+    pub lifts: Vec<String>,
 }
 
 impl From<Fact<'_>> for Actual {
@@ -129,7 +131,8 @@ pub(super) fn is_changeable(key: &Key) -> bool {
         | Key::TimeOfDay
         | Key::Unknowable(_)
         | Key::UserId
-        | Key::UserName => false,
+        | Key::UserName
+        | Key::Zoned(..) => false,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::policy::engine::decision;
 use crate::policy::engine::facts::Facts;
 use crate::policy::engine::set::{Policy, Statement};
 use crate::policy::engine::truth::Truth;
+use crate::policy::language::document::Effect;
 use crate::policy::language::key::Key;
 use crate::policy::{Answer, Attributes, Query, Set};
 
@@ -21,7 +22,8 @@ const JUDGEMENTS_MAX: usize = 200_000;
 /// A change lets one key hold something else. Every key may change but those that say who asks for
 /// which job (`g:UserName`, `g:UserId`, `g:PrincipalUrn`, `lychgate:issuer`, `lychgate:authMethod`,
 /// account, region, project, job ID). One more group is one change of `lychgate:groups`, and changes
-/// what is attached too. `g:CurrentTime` changes only if nothing else leads to an allow.
+/// what is attached too. `g:CurrentTime` changes only if nothing else leads to an allow, and a group
+/// that a guardrail's Deny spares is named last of all.
 ///
 /// What a key may change to is a finite alphabet: the values that the guardrails and the identity
 /// policies of the caller (of the caller in the added group) name, values next to them, values of
@@ -60,20 +62,46 @@ pub(super) fn find_within(
         return Way::Never { decider };
     }
     let mut search = Search { set, left: judgements };
-    for time in [false, true] {
-        for size in 1..=CHANGES_MAX {
-            if let Some(changed) = search.size(&case, &groups, size, time) {
-                let change = |key: &Key, world: &World| Change {
-                    key: key.to_string(),
-                    from: case.holds(key),
-                    to: world.holds(key),
-                };
-                let (keys, world) = changed;
-                return Way::Changes(keys.iter().map(|key| change(key, &world)).collect());
+    let (exempt, plain): (Vec<_>, Vec<_>) = groups
+        .into_iter()
+        .partition(|it| !lifted(set, &case, &case.with(&Key::Groups, it)).is_empty());
+    // A way that guardrails stand in is better than one round them.
+    for (groups, others) in [(&plain, true), (&exempt, false)] {
+        for time in [false, true] {
+            let round = Round { groups, others, time };
+            for size in 1..=CHANGES_MAX {
+                if let Some((keys, world)) = search.size(&case, &round, size) {
+                    return Way::Changes(changes(set, &case, &keys, &world));
+                }
             }
         }
     }
     if search.left == 0 { Way::GivenUp } else { Way::Far }
+}
+
+fn changes(set: &Set, case: &World, keys: &[Key], world: &World) -> Vec<Change> {
+    let change = |key: &Key| Change {
+        key: key.to_string(),
+        from: case.holds(key),
+        to: world.holds(key),
+        lifts: match key {
+            Key::Groups => lifted(set, case, world),
+            _ => Vec::new(),
+        },
+    };
+    keys.iter().map(change).collect()
+}
+
+/// The Denies of the guardrails that spare the caller of `world` for a group that the caller of
+/// `case` is not in.
+pub(super) fn lifted(set: &Set, case: &World, world: &World) -> Vec<String> {
+    let spares = |it: &&Statement| {
+        it.conditions.iter().filter(|it| it.key == Key::Groups).any(|it| {
+            let holds = |world: &World| it.holds(Effect::Deny, world.facts());
+            holds(case) == Truth::True && holds(world) == Truth::False
+        })
+    };
+    set.guardrails.denies.iter().filter(spares).map(|it| it.name.to_string()).collect()
 }
 
 /// The groups that the caller could be in too: those that attachments and conditions name.
@@ -179,6 +207,16 @@ fn judge(statement: &Statement, facts: Facts<'_>, open: &impl Fn(&Key) -> bool) 
     res
 }
 
+/// What is tried together.
+struct Round<'a> {
+    /// The groups that the caller could be in too.
+    groups: &'a [Setting],
+    /// Ways without another group count too.
+    others: bool,
+    /// The time may change.
+    time: bool,
+}
+
 struct Search<'a> {
     set: &'a Set,
     left: usize,
@@ -189,17 +227,14 @@ type Solution = (Vec<Key>, World);
 
 impl Search<'_> {
     /// A way of exactly this many changes, the time among them or not.
-    fn size(
-        &mut self,
-        case: &World,
-        groups: &[Setting],
-        size: usize,
-        time: bool,
-    ) -> Option<Solution> {
-        if let Some(found) = self.others(case, size, time, &[]) {
+    fn size(&mut self, case: &World, round: &Round<'_>, size: usize) -> Option<Solution> {
+        let time = round.time;
+        if round.others
+            && let Some(found) = self.others(case, size, time, &[])
+        {
             return Some(found);
         }
-        for group in groups {
+        for group in round.groups {
             let world = case.with(&Key::Groups, group);
             if let Some(found) = self.others(&world, size - 1, time, &[Key::Groups]) {
                 return Some(found);
