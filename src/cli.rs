@@ -207,6 +207,15 @@ fn print_json(data: &impl Serialize, exit: Exit) -> Exit {
     }
 }
 
+/// `text` as one word of a shell.
+fn quoted(text: &str) -> String {
+    let plain = |it: char| it.is_ascii_alphanumeric() || "_-./".contains(it);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text::escaped(text).replace('\'', r"'\''")),
+    }
+}
+
 /// `1 case`, `2 cases`.
 fn count(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };

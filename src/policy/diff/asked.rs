@@ -8,7 +8,7 @@ use crate::policy::Set;
 use crate::policy::engine::condition::{Condition, Listed, Operand, Operands, Resource, Test, Urn};
 use crate::policy::engine::set::Statement;
 use crate::policy::language::attachments::{Grant, Projects, Target};
-use crate::policy::language::key::Key;
+use crate::policy::language::key::{Key, Shown};
 use crate::policy::language::operator::Comparison;
 use crate::policy::language::template::Part as Written;
 use crate::policy::language::value;
@@ -277,7 +277,10 @@ impl Survey {
             return;
         };
         let asked = self.asked.entry(variable).or_default();
-        asked.cuts.calendar |= condition.key == Key::DayOfWeek;
+        if let Some((shown, zone)) = condition.key.shown() {
+            let clock = asked.cuts.clocks.entry(zone.clone()).or_default();
+            clock.days |= shown == Shown::Day;
+        }
         if subject.is_urn() {
             self.asked.entry(Variable::Account).or_default();
         }
@@ -316,11 +319,16 @@ impl Survey {
                 value::date,
             ),
             Operands::Number(_, them) => {
-                let is_clock = *subject == Subject::Key(Key::TimeOfDay);
+                let shown = match subject {
+                    Subject::Key(key) => key.shown(),
+                    Subject::Job => None,
+                };
                 let add = |asked: &mut Asked, it: &Decimal<'static>| {
-                    let numbers = match is_clock {
-                        true => &mut asked.cuts.clock,
-                        false => &mut asked.cuts.numbers,
+                    let numbers = match shown {
+                        Some((Shown::Time, zone)) => {
+                            &mut asked.cuts.clocks.entry(zone.clone()).or_default().times
+                        }
+                        _ => &mut asked.cuts.numbers,
                     };
                     numbers.insert(it.clone());
                 };

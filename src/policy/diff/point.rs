@@ -58,7 +58,7 @@ impl Variable {
     pub(super) fn of(key: &Key) -> Option<Self> {
         Some(match key {
             Key::AuthMethod => Self::Method,
-            Key::CurrentTime | Key::DayOfWeek | Key::TimeOfDay => Self::Now,
+            Key::CurrentTime | Key::DayOfWeek | Key::TimeOfDay | Key::Zoned(..) => Self::Now,
             Key::DomainId | Key::PrincipalAccount => Self::Account,
             Key::EnterpriseProjectId | Key::Unknowable(_) => return None,
             Key::Groups => Self::Groups,

@@ -3,12 +3,12 @@
 use super::automaton::Step;
 use crate::policy::language::value;
 use crate::policy::language::value::Decimal;
+use crate::policy::language::zone::Zone;
 
 use ipnet::IpNet;
 use jiff::civil::DateTime;
-use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
@@ -19,10 +19,18 @@ pub(super) struct Cuts {
     pub(super) numbers: BTreeSet<Decimal<'static>>,
     pub(super) dates: BTreeSet<SignedDuration>,
     pub(super) ranges: BTreeSet<IpNet>,
-    /// The times of day that are named, as numbers.
-    pub(super) clock: BTreeSet<Decimal<'static>>,
-    pub(super) calendar: bool,
+    /// What is asked of clock and calendar, by time zone.
+    pub(super) clocks: BTreeMap<Zone, Clock>,
     pub(super) reads: Reads,
+}
+
+/// What is asked of clock and calendar of one time zone.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clock {
+    /// The times of day that are named, as numbers.
+    pub(super) times: BTreeSet<Decimal<'static>>,
+    /// The day of the week is asked for.
+    pub(super) days: bool,
 }
 
 /// As what a text is read.
@@ -152,8 +160,9 @@ impl Cuts {
         unique(all, |it| (it.is_ipv4(), self.within(*it)))
     }
 
-    /// A time of every class. Between two named instants the clock and the calendar go round, and
-    /// what they show within eight days is all that they ever show.
+    /// A time of every class. Between two named instants the clocks and the calendar go round, and
+    /// what they show within nine days, with the offsets of any one time of a year, is all that they
+    /// ever show, as long as zones keep their rules.
     pub(super) fn instants(&self) -> Vec<Timestamp> {
         let named: Vec<_> =
             self.dates.iter().filter_map(|it| Timestamp::from_duration(*it).ok()).collect();
@@ -163,35 +172,46 @@ impl Cuts {
             named.iter().filter_map(|it| it.checked_add(SignedDuration::from_nanos(1)).ok());
         let from: Vec<_> = [noon].into_iter().chain(long_before).chain(just_after).collect();
         let mut all = [from.clone(), named].concat();
-        if self.calendar || !self.clock.is_empty() {
-            let minutes = self.minutes();
-            for from in from {
-                let midnight = from.as_second() - from.as_second().rem_euclid(86_400);
-                let later = (0..=8_i64).flat_map(|day| {
-                    minutes.iter().map(move |it| midnight + day * 86_400 + it * 60)
-                });
-                all.extend(later.filter_map(|it| Timestamp::from_second(it).ok()));
+        for from in from.into_iter().flat_map(|it| self.windows(it)) {
+            for (zone, clock) in &self.clocks {
+                for (day, minute) in
+                    (-1..=8).flat_map(|day| minutes(&clock.times).map(move |it| (day, it)))
+                {
+                    all.extend(zone.moment(from, day, minute));
+                }
             }
         }
         // What is behind the next named instant is of its class and does no harm.
-        unique(all.into_iter(), |it| {
-            let date = place(&self.dates, |other| other.cmp(&it.as_duration()));
-            let local = Offset::UTC.to_datetime(*it);
-            let time = i64::from(local.hour()) * 100 + i64::from(local.minute());
-            let time = place(&self.clock, |other| other.compare_integer(time).reverse());
-            let day = self.calendar.then(|| local.weekday().to_monday_one_offset());
-            (date, time, day)
-        })
+        unique(all.into_iter(), |it| self.class(*it))
     }
 
-    /// The first minute of the day of every class.
-    fn minutes(&self) -> Vec<i64> {
-        let class = |it: &i64| {
-            let time = it / 60 * 100 + it % 60;
-            place(&self.clock, |other| other.compare_integer(time).reverse())
-        };
-        unique(0..24 * 60, class)
+    /// From when on clocks are looked at: from `from`, and whenever one is set in the year after.
+    fn windows(&self, from: Timestamp) -> Vec<Timestamp> {
+        let end = from.checked_add(days(366)).unwrap_or(Timestamp::MAX);
+        let changes = self.clocks.keys().flat_map(|it| it.changes(from).take_while(|it| *it < end));
+        [from].into_iter().chain(changes).collect()
     }
+
+    /// Where an instant lies among what is named.
+    fn class(&self, it: Timestamp) -> (usize, Vec<(usize, Option<i8>)>) {
+        let date = place(&self.dates, |other| other.cmp(&it.as_duration()));
+        let shown = self.clocks.iter().map(|(zone, clock)| {
+            let local = zone.local(it);
+            let time = i64::from(local.hour()) * 100 + i64::from(local.minute());
+            let time = place(&clock.times, |other| other.compare_integer(time).reverse());
+            (time, clock.days.then(|| local.weekday().to_monday_one_offset()))
+        });
+        (date, shown.collect())
+    }
+}
+
+/// The first minute of the day of every class.
+fn minutes(clock: &BTreeSet<Decimal<'static>>) -> impl Iterator<Item = i64> + use<> {
+    let class = |it: &i64| {
+        let time = it / 60 * 100 + it % 60;
+        place(clock, |other| other.compare_integer(time).reverse())
+    };
+    unique(0..24 * 60, class).into_iter()
 }
 
 impl Reading {
@@ -266,14 +286,12 @@ fn numbers(named: &BTreeSet<Decimal<'static>>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn cuts(numbers: &[&str], dates: &[&str], ranges: &[&str], clock: &[&str]) -> Cuts {
-        let decimal = |it: &&str| Decimal::parse(it).unwrap().into_owned();
+    fn cuts(numbers: &[&str], dates: &[&str], ranges: &[&str]) -> Cuts {
         Cuts {
             numbers: numbers.iter().map(|it| Decimal::parse(it).unwrap().into_owned()).collect(),
             dates: dates.iter().map(|it| value::date(it).unwrap()).collect(),
             ranges: ranges.iter().map(|it| value::range(it).unwrap()).collect(),
-            clock: clock.iter().map(decimal).collect(),
-            calendar: true,
+            clocks: BTreeMap::new(),
             reads: Reads { addresses: true, booleans: true, dates: true, numbers: true },
         }
     }
@@ -281,7 +299,7 @@ mod tests {
     #[test]
     fn whole_numbers_lie_on_and_between() {
         let found = |numbers: &[&str]| {
-            let mut res = cuts(numbers, &[], &[], &[]).integers();
+            let mut res = cuts(numbers, &[], &[]).integers();
             res.sort_unstable();
             res
         };
@@ -296,7 +314,7 @@ mod tests {
     fn texts_read_as_everything() {
         let numbers = ["-5", "-4.5", "0.25", "5", "5.5", "1000000000000000000000"];
         let dates = ["2026-01-15T12:00:00Z", "2026-01-16T00:00:00Z"];
-        let cuts = cuts(&numbers, &dates, &["10.0.0.0/8", "10.0.0.0/16", "fd00::/8"], &["930"]);
+        let cuts = cuts(&numbers, &dates, &["10.0.0.0/8", "10.0.0.0/16", "fd00::/8"]);
         let readings: HashSet<_> = cuts.texts().iter().map(|it| cuts.read(it)).collect();
         let count = |of: fn(&Reading) -> bool| readings.iter().filter(|it| of(it)).count();
         assert_eq!(count(|it| it.number.is_some()), 2 * numbers.len() + 1);
@@ -306,30 +324,55 @@ mod tests {
         assert_eq!(count(|it| it.boolean.is_some()), 2);
     }
 
-    /// Every quarter of an hour of three weeks around the named instants is of a class that is there.
+    /// Every quarter of an hour of three weeks around the named instants is of a class that is there,
+    /// and so is every one of a year in zones that set their clocks.
     #[test]
     fn instants_are_complete() {
-        for (dates, clock) in [
-            (&[][..], &["930", "1800"][..]),
-            (&["2026-01-15T12:00:00Z"], &["0", "1200.5", "2359"]),
-            (&["2026-01-15T12:00:00Z", "2026-01-16T00:30:00Z"], &["1200"]),
-            (&["2026-01-15T12:00:00Z", "2026-01-15T12:00:00.000000001Z"], &[]),
+        let utc = "";
+        for (dates, clocks, start, weeks) in [
+            (&[][..], &[(utc, &["930", "1800"][..])][..], "2026-01-05T00:00:00Z", 3),
+            (
+                &["2026-01-15T12:00:00Z"],
+                &[(utc, &["0", "1200.5", "2359"])],
+                "2026-01-05T00:00:00Z",
+                3,
+            ),
+            (
+                &["2026-01-15T12:00:00Z", "2026-01-16T00:30:00Z"],
+                &[(utc, &["1200"])],
+                "2026-01-05T00:00:00Z",
+                3,
+            ),
+            (
+                &["2026-01-15T12:00:00Z", "2026-01-15T12:00:00.000000001Z"],
+                &[],
+                "2026-01-05T00:00:00Z",
+                3,
+            ),
+            (
+                &[],
+                &[("Asia/Shanghai", &["900", "1700"]), ("Europe/Berlin", &["1000"])],
+                "2026-01-16T00:00:00Z",
+                51,
+            ),
+            (
+                &["2026-06-01T00:00:00Z"],
+                &[("America/New_York", &["30", "230"]), (utc, &["400"]), ("Asia/Kolkata", &[])],
+                "2026-05-05T00:00:00Z",
+                50,
+            ),
         ] {
-            let cuts = cuts(&[], dates, &[], clock);
-            let class = |it: Timestamp| {
-                let local = Offset::UTC.to_datetime(it);
-                let time = i64::from(local.hour()) * 100 + i64::from(local.minute());
-                (
-                    place(&cuts.dates, |other| other.cmp(&it.as_duration())),
-                    place(&cuts.clock, |other| other.compare_integer(time).reverse()),
-                    local.weekday().to_monday_one_offset(),
-                )
-            };
-            let found: HashSet<_> = cuts.instants().into_iter().map(class).collect();
-            let start = "2026-01-05T00:00:00Z".parse::<Timestamp>().unwrap().as_second();
-            for quarter in 0..21 * 96 {
+            let mut cuts = cuts(&[], dates, &[]);
+            for (zone, times) in clocks {
+                let zone = if zone.is_empty() { Zone::UTC } else { Zone::named(zone).unwrap() };
+                let times = times.iter().map(|it| Decimal::parse(it).unwrap().into_owned());
+                cuts.clocks.insert(zone, Clock { times: times.collect(), days: true });
+            }
+            let found: HashSet<_> = cuts.instants().into_iter().map(|it| cuts.class(it)).collect();
+            let start = start.parse::<Timestamp>().unwrap().as_second();
+            for quarter in 0..weeks * 7 * 96 {
                 let it = Timestamp::from_second(start + quarter * 900).unwrap();
-                assert!(found.contains(&class(it)), "{it} {dates:?} {clock:?}");
+                assert!(found.contains(&cuts.class(it)), "{it} {dates:?} {clocks:?}");
             }
         }
     }

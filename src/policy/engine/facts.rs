@@ -1,12 +1,11 @@
 //! What each key holds for one query.
 
-use crate::policy::language::key::Key;
+use crate::policy::language::key::{Key, Shown};
 use crate::policy::language::template::Part;
+use crate::policy::language::zone::Zone;
 use crate::policy::{Attribute, Attributes, Held, Query};
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::Offset;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
@@ -55,7 +54,7 @@ impl<'a> Facts<'a> {
         match key {
             Key::AuthMethod => text(principal.method().as_str()),
             Key::CurrentTime => Fact::One(Value::Date(query.now)),
-            Key::DayOfWeek => number(utc(query.now).weekday().to_monday_one_offset()),
+            Key::DayOfWeek => shown(Shown::Day, &Zone::UTC, query.now),
             Key::DomainId | Key::PrincipalAccount => text(&query.account),
             Key::EnterpriseProjectId => Fact::Absent,
             Key::Groups => several(principal.groups()),
@@ -81,14 +80,12 @@ impl<'a> Facts<'a> {
             },
             Key::SecureTransport => fact(&query.secure_transport, |it| Value::Boolean(*it)),
             Key::SourceIp => fact(&query.source_ip, |it| Value::Address(it.to_canonical())),
-            Key::TimeOfDay => {
-                let time = utc(query.now);
-                number(i64::from(time.hour()) * 100 + i64::from(time.minute()))
-            }
+            Key::TimeOfDay => shown(Shown::Time, &Zone::UTC, query.now),
             Key::Unknowable(_) => Fact::Unavailable,
             Key::UserAgent => fact(&query.user_agent, |it| Value::Text(Cow::Borrowed(it))),
             Key::UserId => text(principal.id()),
             Key::UserName => text(principal.name()),
+            Key::Zoned(it, zone) => shown(*it, zone, query.now),
         }
     }
 
@@ -173,12 +170,16 @@ fn text(it: &str) -> Fact<'_> {
     Fact::One(Value::Text(Cow::Borrowed(it)))
 }
 
-fn number(it: impl Into<i64>) -> Fact<'static> {
-    Fact::One(Value::Number(it.into()))
+fn shown(it: Shown, zone: &Zone, now: Timestamp) -> Fact<'static> {
+    let local = zone.local(now);
+    match it {
+        Shown::Day => number(local.weekday().to_monday_one_offset()),
+        Shown::Time => number(i64::from(local.hour()) * 100 + i64::from(local.minute())),
+    }
 }
 
-fn utc(it: Timestamp) -> DateTime {
-    Offset::UTC.to_datetime(it)
+fn number(it: impl Into<i64>) -> Fact<'static> {
+    Fact::One(Value::Number(it.into()))
 }
 
 fn several(them: &[String]) -> Fact<'_> {

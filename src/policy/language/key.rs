@@ -2,6 +2,7 @@
 
 use crate::policy::language::kind::Kind;
 use crate::policy::language::suggest;
+use crate::policy::language::zone::Zone;
 use crate::policy::{JobFact, Sources};
 
 use std::fmt;
@@ -46,6 +47,8 @@ macro_rules! keys {
             ResourceTag(String),
             /// Huawei documents it and the gate cannot know it; the name as in [`UNKNOWABLE`].
             Unknowable(&'static str),
+            /// What is read off clock or calendar of a time zone.
+            Zoned(Shown, Zone),
         }
 
         /// The keys of the request and of the caller that are not tags.
@@ -65,6 +68,12 @@ macro_rules! keys {
                     }
                     Self::ResourceTag(_) => (RESOURCE_TAG, Kind::Text, C::One, P::Sometimes, TAGS),
                     Self::Unknowable(name) => (*name, Kind::Text, C::One, P::Sometimes, REQUEST),
+                    Self::Zoned(Shown::Day, _) => {
+                        (DAY_OF_WEEK, Kind::Number, C::One, P::Always, REQUEST)
+                    }
+                    Self::Zoned(Shown::Time, _) => {
+                        (TIME_OF_DAY, Kind::Number, C::One, P::Always, REQUEST)
+                    }
                 };
                 Row { name, kind, count, presence, sources }
             }
@@ -93,17 +102,33 @@ keys! {
     UserName = "g:UserName", Text, One, Always;
 }
 
+/// What clock and calendar show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::policy) enum Shown {
+    /// The day of the week, 1 for Monday.
+    Day,
+    /// Hours and minutes as one number.
+    Time,
+}
+
 /// Why a text is no key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum Fault {
     /// `g:ResourceTag/` without a tag key.
     NoTagKey,
     /// No such key; the name that may have been meant.
     Unknown(Option<&'static str>),
+    /// `lychgate:timeOfDay/` and no time zone; the one that may have been meant.
+    Zone(Option<String>),
 }
 
 const PRINCIPAL_TAG: &str = "g:PrincipalTag/";
 const RESOURCE_TAG: &str = "g:ResourceTag/";
+const DAY_OF_WEEK: &str = "lychgate:dayOfWeek/";
+const TIME_OF_DAY: &str = "lychgate:timeOfDay/";
+
+/// Where no time zone is named.
+static UTC: Zone = Zone::UTC;
 
 /// Keys of Huawei Cloud that only Huawei Cloud can answer: what its IAM knows of the caller's login,
 /// organisation and network, and of requests that carry tags. A name ending in `/` takes a tag key.
@@ -114,6 +139,7 @@ pub(in crate::policy) const UNKNOWABLE: &[&str] = &[
     "g:DomainName",
     "g:MFAAge",
     "g:MFAPresent",
+    "g:PrincipalId",
     "g:PrincipalIsRootUser",
     "g:PrincipalOrgId",
     "g:PrincipalOrgPath",
@@ -156,6 +182,11 @@ impl Key {
                 None => (),
             }
         }
+        for (prefix, shown) in [(DAY_OF_WEEK, Shown::Day), (TIME_OF_DAY, Shown::Time)] {
+            if let Some(zone) = strip_prefix_folded(name, prefix) {
+                return Zone::named(zone).map(|it| Self::Zoned(shown, it)).map_err(Fault::Zone);
+            }
+        }
         if let Some(key) = plain().find(|it| it.row().name.eq_ignore_ascii_case(name)) {
             return Ok(key);
         }
@@ -196,8 +227,18 @@ impl Key {
     /// clock's.
     pub(in crate::policy) fn origin(&self) -> &Self {
         match self {
-            Self::DayOfWeek | Self::TimeOfDay => &Self::CurrentTime,
+            Self::DayOfWeek | Self::TimeOfDay | Self::Zoned(..) => &Self::CurrentTime,
             _ => self,
+        }
+    }
+
+    /// What is read off clock or calendar, and of which time zone.
+    pub(in crate::policy) fn shown(&self) -> Option<(Shown, &Zone)> {
+        match self {
+            Self::DayOfWeek => Some((Shown::Day, &UTC)),
+            Self::TimeOfDay => Some((Shown::Time, &UTC)),
+            Self::Zoned(shown, zone) => Some((*shown, zone)),
+            _ => None,
         }
     }
 
@@ -212,6 +253,7 @@ impl fmt::Display for Key {
         f.write_str(self.row().name)?;
         match self {
             Self::PrincipalTag(tag) | Self::ResourceTag(tag) => f.write_str(tag),
+            Self::Zoned(_, zone) => f.write_str(zone.name()),
             _ => Ok(()),
         }
     }
@@ -243,6 +285,8 @@ fn nearest(name: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    use std::collections::BTreeSet;
+
     #[test]
     fn names_fold_case_and_tag_keys_do_not() {
         assert_eq!(Key::parse("G:sourceip"), Ok(Key::SourceIp));
@@ -263,6 +307,7 @@ mod tests {
             ("g:ResourceTags/env", Fault::Unknown(Some("g:ResourceTag/"))),
             ("g:ResourceTag", Fault::Unknown(Some("g:ResourceTag/"))),
             ("aws:SourceIp", Fault::Unknown(Some("g:SourceIp"))),
+            ("lychgate:timeOfDay/Asia/Shanghi", Fault::Zone(Some("Asia/Shanghai".to_owned()))),
             ("ecs:flavor", Fault::Unknown(None)),
             ("", Fault::Unknown(None)),
         ] {
@@ -270,12 +315,24 @@ mod tests {
         }
     }
 
+    /// Editors know the keys from docs/policy.schema.json.
+    #[test]
+    fn the_schema_has_every_key() {
+        let schema = include_str!("../../../docs/policy.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        let listed = &schema["$defs"]["keys"]["propertyNames"]["anyOf"][0]["enum"];
+        let listed: BTreeSet<_> =
+            listed.as_array().unwrap().iter().filter_map(|it| it.as_str()).collect();
+        assert_eq!(listed, names().collect());
+    }
+
     #[test]
     fn every_key_is_displayed_as_it_is_parsed() {
         for key in plain() {
             assert_eq!(Key::parse(&key.to_string()), Ok(key));
         }
-        let tag = Key::ResourceTag("a".to_owned());
-        assert_eq!(Key::parse(&tag.to_string()), Ok(tag));
+        for name in ["g:ResourceTag/a", "lychgate:timeOfDay/Asia/Shanghai"] {
+            assert_eq!(Key::parse(name).unwrap().to_string(), name);
+        }
     }
 }

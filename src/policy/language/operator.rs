@@ -179,6 +179,19 @@ mod tests {
         }
     }
 
+    /// Editors know the operators from docs/policy.schema.json.
+    #[test]
+    fn the_schema_has_every_operator() {
+        let schema = include_str!("../../../docs/policy.schema.json");
+        let schema: serde_json::Value = serde_json::from_str(schema).unwrap();
+        let patterns =
+            &schema["$defs"]["statement"]["properties"]["Condition"]["patternProperties"];
+        let names: Vec<_> = NAMES.iter().map(|(it, ..)| *it).filter(|it| *it != "Null").collect();
+        let pattern = format!("^(ForAnyValue:|ForAllValues:)?({})(IfExists)?$", names.join("|"));
+        let written = patterns.as_object().unwrap().keys().map(String::as_str);
+        assert_eq!(written.collect::<Vec<_>>(), [pattern.as_str(), "^Null$"]);
+    }
+
     #[test]
     fn names_are_exact() {
         let parsed = Operator::parse("ForAnyValue:StringNotMatchIfExists");

@@ -244,8 +244,8 @@ impl Judge<'_> {
             "g:principalaccount" | "g:domainid" => value(account),
             "g:requestedregion" => value(region),
             "g:currenttime" => value(&self.query.now.to_string()),
-            "lychgate:timeofday" => value(&self.query.now.strftime("%H%M").to_string()),
-            "lychgate:dayofweek" => value(&self.query.now.strftime("%u").to_string()),
+            "lychgate:timeofday" => value(&self.shown("%H%M", tag_key)),
+            "lychgate:dayofweek" => value(&self.shown("%u", tag_key)),
             "g:sourceip" => known(&self.query.source_ip, |it| vec![it.to_canonical().to_string()]),
             "g:securetransport" => known(&self.query.secure_transport, |it| vec![it.to_string()]),
             "g:useragent" => known(&self.query.user_agent, |it| vec![it.clone()]),
@@ -265,6 +265,13 @@ impl Judge<'_> {
             "lychgate:workspaceid" => known(&self.attributes.workspace_id, |it| vec![it.clone()]),
             _ => Known::Never,
         }
+    }
+
+    /// What clock and calendar show in a time zone, UTC if it has no name.
+    fn shown(&self, format: &str, zone: &str) -> String {
+        let zone = if zone.is_empty() { "UTC" } else { zone };
+        let zoned = self.query.now.in_tz(zone).expect("a time zone");
+        zoned.strftime(format).to_string()
     }
 
     /// Puts values in the place of variables. `*` and `?` as written are special if `wildcards`.

@@ -141,7 +141,9 @@ const NUMBER: Family = Family {
         "g:PrincipalTag/n",
         "modelarts:poolId",
         "lychgate:timeOfDay",
+        "lychgate:timeOfDay/America/New_York",
         "lychgate:dayOfWeek",
+        "lychgate:dayOfWeek/Asia/Shanghai",
     ],
     values: &[
         "5",
