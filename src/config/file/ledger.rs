@@ -1,9 +1,9 @@
 //! What `ledger` takes.
 
 use super::{Size, Span};
+use crate::yaml::Spanned;
 
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 use std::path::PathBuf;
 
 /// Where decisions are recorded.
