@@ -28,7 +28,7 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// `APIG` or `APIGW`.
 const FRONT_KEY_CODES: &[&str] = &["0301", "0303", "0305", "0307"];
 
-/// ModelArts codes that speak of the token.
+/// ModelArts codes that speak of the key or the token, with 401 (API reference, error codes).
 const KEY_CODES: &[&str] = &[
     "ModelArts.0201",
     "ModelArts.0202",
@@ -37,7 +37,13 @@ const KEY_CODES: &[&str] = &[
     "ModelArts.0205",
     "ModelArts.0206",
     "ModelArts.0207",
+    "ModelArts.0208",
+    "ModelArts.0209",
+    "ModelArts.0212",
 ];
+
+/// Those that say so with 403: an AK or SK that is not valid. Any other 403 concerns the request.
+const FORBIDDEN_KEY_CODES: &[&str] = &["ModelArts.0203", "ModelArts.0206", "ModelArts.2784"];
 
 /// ModelArts says "training job not found" with status 400 (API reference, error codes).
 const NO_SUCH_JOB: &str = "ModelArts.2775";
@@ -154,10 +160,15 @@ impl Answer {
         self.status == StatusCode::NOT_FOUND || self.is_no_such_job()
     }
 
-    /// A 401 that speaks of our key, token or clock. One without a readable code counts too, because
-    /// five such in a row would lock the key; `ModelArts.0112` and `0210` concern this request only.
+    /// A 401 that speaks of our key, token or clock, or a 403 of a key that is not valid. A 401
+    /// without a readable code counts too, because five such in a row would lock the key;
+    /// `ModelArts.0112` and `0210` concern this request only. Texts are not looked at: two codes
+    /// share that of a job that does not exist.
     #[must_use]
     pub fn refuses_key(&self) -> bool {
+        if self.status == StatusCode::FORBIDDEN {
+            return self.code.as_deref().is_some_and(|it| FORBIDDEN_KEY_CODES.contains(&it));
+        }
         if self.status != StatusCode::UNAUTHORIZED {
             return false;
         }
@@ -244,6 +255,20 @@ mod tests {
             (401, "APIG.0307", true),
             (401, "ModelArts.0201", true),
             (401, "ModelArts.0207", true),
+            (401, "ModelArts.0208", true),
+            (401, "ModelArts.0209", true),
+            (401, "ModelArts.0212", true),
+            (403, "ModelArts.0203", true),
+            (403, "ModelArts.0206", true),
+            (403, "ModelArts.2784", true),
+            (403, "ModelArts.0108", false),
+            (403, "ModelArts.0112", false),
+            (403, "ModelArts.0208", false),
+            (403, "ModelArts.2785", false),
+            // A workspace's policy says no: a denial, of this request, with status 400.
+            (400, "ModelArts.2838", false),
+            (400, "ModelArts.0203", false),
+            (401, "ModelArts.0428", false),
             (401, "ModelArts.0112", false),
             (401, "ModelArts.0210", false),
             (401, "APIG.0302", false),
@@ -273,6 +298,11 @@ mod tests {
             assert!(other.is_not_found() && !other.is_no_such_job(), "{other:?}");
         }
         assert!(!with_code(400, "ModelArts.2788").is_no_such_job());
+        let experiment =
+            r#"{"error_code":"ModelArts.2842","error_msg":"Training job x is not found."}"#;
+        assert!(
+            !answer(400, experiment).is_no_such_job() && !answer(400, experiment).is_not_found()
+        );
         assert!(!with_code(403, "ModelArts.2775").is_no_such_job());
         assert!(!answer(400, "ModelArts.2775").is_no_such_job());
     }
