@@ -32,6 +32,8 @@
 //! | `GET`, `POST /emulator/jobs` | all jobs; add one: `{"project_id", "details", "tags"}` |
 //! | `GET /emulator/keys` | failed verifications and locks by access key ID |
 //! | `GET`, `PUT`, `DELETE /emulator/faults` | the list of faults; set it; clear it. See [`Fault`] |
+//! | `GET /emulator/trail` | the audit trail so far, as a list of traces |
+//! | `POST /emulator/past-the-gate` | deletes a job without a request: `{"how": "console", "job", "user"}`. See [`Bypass`] |
 
 mod answer;
 mod control;
@@ -45,17 +47,21 @@ pub mod sample;
 mod service;
 pub mod signature;
 mod state;
+mod trail;
 mod wire;
 
 pub use self::fault::{Effect, Fault, Reset};
 pub use self::job::{Job, Tag};
 pub use self::journal::{Counts, Operation, REQUESTS_MAX, Request};
 pub use self::keys::{FAILURES_MAX, Key, KeyState, LOCK, SKEW_MAX};
+pub use self::trail::Bypass;
 
 use self::service::Service;
 
 use crate::clock::Clock;
 
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -78,6 +84,8 @@ pub struct Config {
     pub delete_body: DeleteBody,
     /// How many look-ups of its details a deleted job still answers, showing `Terminating`.
     pub terminating_look_ups: u32,
+    /// How long after an event its audit trail has it.
+    pub trail_delay: SignedDuration,
 }
 
 impl Config {
@@ -92,6 +100,7 @@ impl Config {
             clock: Clock::system(),
             delete_body: DeleteBody::Empty,
             terminating_look_ups: 0,
+            trail_delay: SignedDuration::ZERO,
         }
     }
 }
@@ -221,6 +230,17 @@ impl Emulator {
     /// Adds a fault; of several that fit a request, the one added first happens.
     pub fn fault(&self, fault: Fault) {
         self.service.state().faults.push(fault);
+    }
+
+    /// Deletes a job past the API, if there is one, and writes it down.
+    pub fn bypass(&self, how: &Bypass) -> bool {
+        self.service.state().bypass(how, &self.service.config)
+    }
+
+    /// What the audit trail holds at `now`.
+    #[must_use]
+    pub fn trail(&self, now: Timestamp) -> Vec<Value> {
+        self.service.state().trail.read(now)
     }
 
     /// The faults that may still happen.

@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::job::Job;
 use super::journal::Request;
 use super::state::State;
+use super::{Bypass, Config};
 
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -13,12 +14,12 @@ use serde_json::{Value, json};
 use std::sync::MutexGuard;
 use tokio::time::Instant;
 
-/// Answers a request to `path`, which starts with `/emulator/`.
+/// Answers a request of this method to this path, which starts with `/emulator/`.
 pub(super) fn answer(
     mut state: MutexGuard<'_, State>,
+    config: &Config,
     started: Instant,
-    method: &str,
-    path: &str,
+    (method, path): (&str, &str),
     body: &[u8],
 ) -> Answer {
     match (method, path) {
@@ -45,6 +46,12 @@ pub(super) fn answer(
             Err(what) => Answer::bad_parameter(&what),
         },
         ("GET", "/emulator/keys") => ok(&json!(state.keys.states())),
+        ("POST", "/emulator/past-the-gate") => match parse::<Bypass>(body) {
+            Ok(how) if state.bypass(&how, config) => Answer::empty(StatusCode::NO_CONTENT),
+            Ok(how) => Answer::no_such_job(how.job()),
+            Err(what) => Answer::bad_parameter(&what),
+        },
+        ("GET", "/emulator/trail") => ok(&json!(state.trail.read(config.clock.now()))),
         ("GET", "/emulator/requests") => {
             let requests = state.journal.requests();
             drop(state);

@@ -2,8 +2,7 @@
 
 use super::answer::Answer;
 use super::fault::{Effect, Fault, Reset};
-use super::jobs::Jobs;
-use super::journal::{Journal, Operation, Request};
+use super::journal::{Operation, Request};
 use super::keys::Keys;
 use super::signature::Received;
 use super::state::{State, path_of};
@@ -62,8 +61,7 @@ impl Service {
     pub(super) fn new(config: Config) -> Self {
         let mut keys = Keys::default();
         config.keys.iter().cloned().for_each(|it| keys.insert(it));
-        let state =
-            State { faults: Vec::new(), jobs: Jobs::default(), journal: Journal::default(), keys };
+        let state = State::new(keys);
         Self { config, started: Instant::now(), state: Mutex::new(state) }
     }
 
@@ -101,7 +99,8 @@ impl Service {
         if path.starts_with("/emulator/") && origin.peer.ip().is_loopback() {
             let answer = match read(body).await {
                 Some(body) => {
-                    control::answer(self.state(), self.started, head.method.as_str(), path, &body)
+                    let request = (head.method.as_str(), path);
+                    control::answer(self.state(), &self.config, self.started, request, &body)
                 }
                 None => Answer::body_too_large(),
             };

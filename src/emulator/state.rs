@@ -6,7 +6,8 @@ use super::jobs::Jobs;
 use super::journal::{Journal, Operation};
 use super::keys::Keys;
 use super::signature::Received;
-use super::{Config, DeleteBody, list};
+use super::trail::{Deletion, Trail};
+use super::{Bypass, Config, DeleteBody, list};
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -21,9 +22,31 @@ pub(super) struct State {
     pub(super) jobs: Jobs,
     pub(super) journal: Journal,
     pub(super) keys: Keys,
+    pub(super) trail: Trail,
 }
 
 impl State {
+    pub(super) fn new(keys: Keys) -> Self {
+        let (jobs, journal, trail) = (Jobs::default(), Journal::default(), Trail::default());
+        Self { faults: Vec::new(), jobs, journal, keys, trail }
+    }
+
+    /// Deletes a job past the API; `false` when there is none.
+    pub(super) fn bypass(&mut self, how: &Bypass, config: &Config) -> bool {
+        let Some(project) = self.jobs.get(how.job()).map(|it| it.project_id.clone()) else {
+            return false;
+        };
+        let answer = self.delete(&project, how.job(), config);
+        self.write_down(how, &project, &answer, config);
+        true
+    }
+
+    fn write_down(&mut self, how: &Bypass, project: &str, answer: &Answer, config: &Config) {
+        let (status, request_id) = (answer.status.as_u16(), answer.request_id.as_str());
+        let deletion = Deletion { how, project, status, request_id };
+        self.trail.write(&deletion, config.clock.now(), config.trail_delay);
+    }
+
     /// Answers one request of the documented API.
     pub(super) fn carry_out(&mut self, request: &Received<'_>, config: &Config) -> Answer {
         let path = path_of(request.target);
@@ -44,9 +67,15 @@ impl State {
         if !is_stated || !key.projects.iter().any(|it| it == project) {
             return Answer::wrong_project();
         }
+        let access_key = key.ak.clone();
         match operation {
-            Operation::BatchDelete => self.batch_delete(project, request.body, config),
-            Operation::Delete => self.delete(project, id, config),
+            Operation::BatchDelete => self.batch_delete(project, &access_key, request.body, config),
+            Operation::Delete => {
+                let answer = self.delete(project, id, config);
+                let how = Bypass::Key { job: id.to_owned(), access_key };
+                self.write_down(&how, project, &answer, config);
+                answer
+            }
             Operation::Details => match self.jobs.look_up(project, id) {
                 Some(details) => Answer::json(StatusCode::OK, &details),
                 None => Answer::no_such_job(id),
@@ -71,7 +100,13 @@ impl State {
     }
 
     /// All of the jobs or none; they have to be in one workspace.
-    fn batch_delete(&mut self, project: &str, body: &[u8], config: &Config) -> Answer {
+    fn batch_delete(
+        &mut self,
+        project: &str,
+        access_key: &str,
+        body: &[u8],
+        config: &Config,
+    ) -> Answer {
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let ids: Option<Vec<&str>> = body.get("jobs").and_then(Value::as_array).and_then(|it| {
             it.iter().map(|it| it.pointer("/metadata/id").and_then(Value::as_str)).collect()
@@ -90,10 +125,13 @@ impl State {
         if 1 < workspaces.len() {
             return Answer::bad_parameter("the jobs are in different workspaces");
         }
+        let answer = Answer::empty(StatusCode::ACCEPTED);
         for id in ids {
             self.jobs.delete(project, id, config.terminating_look_ups);
+            let how = Bypass::Key { job: id.to_owned(), access_key: access_key.to_owned() };
+            self.write_down(&how, project, &answer, config);
         }
-        Answer::empty(StatusCode::ACCEPTED)
+        answer
     }
 }
 

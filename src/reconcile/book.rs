@@ -174,7 +174,9 @@ impl Book {
     pub fn window(&self, unbound: &Unbound) -> Window {
         let wanted = unbound.until.unwrap_or(unbound.settled);
         let until = wanted.min(unbound.settled);
-        let since = unbound.since.or_else(|| self.begin()).unwrap_or(until);
+        // Some forms of an event's time know whole seconds only.
+        let whole = |it: Timestamp| Timestamp::from_second(it.as_second()).unwrap_or(it);
+        let since = unbound.since.or_else(|| self.begin().map(whole)).unwrap_or(until);
         Window { since, until, wanted }
     }
 }

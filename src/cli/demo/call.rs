@@ -6,11 +6,15 @@ use crate::emulator::Emulator;
 use crate::emulator::sample::PROJECT;
 
 use serde::Serialize;
+use serde_json::json;
 use std::fmt::Write;
 use std::net::SocketAddr;
 
 /// A call without a principal.
 const NOBODY: &str = "";
+
+/// The job that somebody deletes past the gate.
+const PAST_THE_GATE: &str = "b7e41d93-c5a6-4f08-9d2b-60e8a3f7c514";
 
 /// Name, who calls, job, status, error code, why.
 type Row = (&'static str, &'static str, &'static str, u16, Option<&'static str>, &'static str);
@@ -215,6 +219,16 @@ impl<'a> Demo<'a> {
         let AccessKey { ak, sk } = &secrets.gateway_key;
         writeln!(out, "\nAn official SDK deletes through the gate, too, as `{KEY_PRINCIPAL}`:")?;
         writeln!(out, "endpoint http://{gate}, project {PROJECT},\nAK {ak}\nSK {sk}")?;
+        writeln!(
+            out,
+            "\nSomebody deletes a job in the console, past the gate, and the trail tells:"
+        )?;
+        let (emulator, ledger) = (emulator.url(), files.directory().join("ledger"));
+        let body = json!({"how": "console", "job": PAST_THE_GATE, "user": "mallory"});
+        writeln!(out, "curl {emulator}/emulator/past-the-gate -d '{body}'")?;
+        writeln!(out, "curl -o trail.json {emulator}/emulator/trail")?;
+        write!(out, "lychgate audit reconcile --complete --lateness 0s --trail trail.json ")?;
+        writeln!(out, "{}", ledger.display())?;
         writeln!(out, "\nDecisions appear below. Ctrl-C ends the demo.\n")
     }
 

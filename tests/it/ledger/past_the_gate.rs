@@ -2,11 +2,16 @@
 
 use crate::house::cli::lychgate;
 use crate::house::config_docs::assert_current;
+use crate::support::world::{CLOUD_AK, FINISHED, PROTECTED, World};
 
-use lychgate::policy::{Action, Attributes, Files, Job, Limits, Method, Principal, Query, Set};
-use lychgate::policy::{Answer, Attribute};
-use lychgate::reconcile;
-use lychgate::reconcile::{CALLS, Harm};
+use jiff::SignedDuration;
+use lychgate::clock::Clock;
+use lychgate::emulator;
+use lychgate::emulator::{Bypass, Emulator};
+use lychgate::policy::{
+    Action, Answer, Attribute, Attributes, Files, Job, Limits, Method, Principal, Query, Set,
+};
+use lychgate::reconcile::{CALLS, Harm, actions};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -76,12 +81,12 @@ fn the_lock_denies_each_call_to_everybody_but_the_gate() {
             let ran = lychgate(&arguments);
             assert_eq!(ran.code, Some(0), "{}", ran.stderr);
             let policy: Value = serde_json::from_str(&ran.stdout).unwrap();
-            let actions = reconcile::actions(loosen);
-            assert_eq!(policy["Statement"][0]["Action"], json!(actions));
+            let listed = actions(loosen);
+            assert_eq!(policy["Statement"][0]["Action"], json!(listed));
             assert_eq!(policy["Statement"][0].get("Resource").is_some(), format == "scp");
-            for chosen in &actions {
+            for chosen in &listed {
                 let put = |place: &[&str]| {
-                    let others = actions.iter().filter(|it| *it != chosen && **it != ACTION);
+                    let others = listed.iter().filter(|it| *it != chosen && **it != ACTION);
                     let mut policy = policy.clone();
                     policy["Statement"][0]["Action"] =
                         json!(others.chain(place).collect::<Vec<_>>());
@@ -132,4 +137,86 @@ fn the_lock_is_checked_and_fits() {
     let ran = lychgate(&arguments);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""));
     assert!(ran.stderr.contains("5120 characters"));
+}
+
+/// A gate, a cloud, and everybody who goes round the gate.
+#[tokio::test]
+async fn the_trail_tells_who_walked_round_the_gate() {
+    let world = World::start().await;
+    let of_running = "a94f0b17-6c2d-4e83-9f51-08d7b3e6c24a".to_owned();
+    let of_nlp = "2b7c54a9-e016-4d8f-9372-c4f80e6b1ad5".to_owned();
+    let old = "1d95e7b4-0f8a-4263-b6cd-a72c3e9054f8".to_owned();
+    let mallory = "mallory".to_owned();
+    assert_eq!(world.delete("alice", FINISHED).await.status, 202);
+    assert_eq!(world.delete("alice", PROTECTED).await.status, 403);
+    let matched = BTreeMap::from([("matched".to_owned(), 1)]);
+    assert_eq!(reconcile(&world), (matched, 0, Some(0)));
+    for (how, class) in [
+        (Bypass::Ageing { job: old }, "system"),
+        (Bypass::Console { job: of_running, user: mallory.clone() }, "console"),
+        (Bypass::Key { job: of_nlp, access_key: CLOUD_AK.to_owned() }, "gate_key"),
+        (Bypass::Console { job: PROTECTED.to_owned(), user: mallory }, "denied_here"),
+    ] {
+        let (before, bypasses, _) = reconcile(&world);
+        assert!(world.emulator.bypass(&how) && !world.emulator.bypass(&how), "{how:?}");
+        let mut expected = before;
+        expected.insert(class.to_owned(), 1);
+        let bypasses = bypasses + u64::from(class != "system");
+        let exit = if bypasses == 0 { 0 } else { 2 };
+        assert_eq!(reconcile(&world), (expected, bypasses, Some(exit)), "{how:?}");
+    }
+}
+
+/// How many of each class there are, how many bypasses the metrics tell, and the exit code.
+fn reconcile(world: &World) -> (BTreeMap<String, u64>, u64, Option<i32>) {
+    let directory = world.directory.path();
+    let (trail, metrics) = (directory.join("trail.json"), directory.join("reconcile.prom"));
+    let later = Clock::system().now() + SignedDuration::from_hours(1);
+    fs::write(&trail, json!(world.emulator.trail(later)).to_string()).unwrap();
+    let (trail, ledger) = (trail.to_str().unwrap(), directory.join("ledger"));
+    let ran = lychgate(&[
+        "audit",
+        "reconcile",
+        "--complete",
+        "--lateness",
+        "0s",
+        "--format",
+        "json",
+        "--trail",
+        trail,
+        "--metrics",
+        metrics.to_str().unwrap(),
+        ledger.to_str().unwrap(),
+    ]);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let classes: BTreeMap<String, u64> = serde_json::from_value(report["classes"].clone()).unwrap();
+    let found = classes.into_iter().filter(|(_, count)| *count != 0).collect();
+    let metrics = fs::read_to_string(metrics).unwrap();
+    let without_value = |it: &str| match it.rsplit_once(' ') {
+        Some((name, _)) if !it.starts_with('#') => format!("{name} 0\n"),
+        _ => format!("{it}\n"),
+    };
+    assert_current(
+        "tests/data/reconcile.prom",
+        &metrics.lines().map(without_value).collect::<String>(),
+    );
+    let mut told = metrics.lines().filter_map(|it| it.strip_prefix("lychgate_reconcile_bypasses "));
+    (found, told.next().unwrap().parse().unwrap(), ran.code)
+}
+
+#[tokio::test]
+async fn a_trail_comes_late() {
+    let clock = Clock::manual("2026-03-01T00:00:00Z".parse().unwrap());
+    let mut config = emulator::Config::new(Vec::new());
+    config.clock = clock.clone();
+    config.trail_delay = SignedDuration::from_mins(5);
+    let emulator = Emulator::start(config).await.unwrap();
+    let jobs = emulator::sample::jobs(clock.now());
+    jobs.into_iter().for_each(|it| emulator.insert(it));
+    let how = Bypass::Console { job: FINISHED.to_owned(), user: "mallory".to_owned() };
+    assert!(emulator.bypass(&how));
+    for (seconds, records) in [(0, 0), (299, 0), (300, 1), (302, 2)] {
+        let now = clock.now() + SignedDuration::from_secs(seconds);
+        assert_eq!(emulator.trail(now).len(), records, "{seconds}");
+    }
 }
