@@ -34,6 +34,7 @@ RENDERINGS = [
     ("full", "lychgate", "lychgate", "lychgate", ["examples/gate.yaml", HERE / "values/full.yaml"]),
     ("workload", "experiment", "examples/workload", "vision", []),
     ("cleanup", "cleanup", "examples/cleanup", "vision", []),
+    ("reconcile", "reconcile", "examples/reconcile", "lychgate", []),
     ("sidecar", "experiment", "examples/workload", "vision", [HERE / "values/sidecar.yaml"]),
 ]
 
@@ -292,8 +293,9 @@ def check_runbooks(check, names):
 
 
 def metrics():
-    """Every series name of tests/data/metrics.txt."""
-    text = (ROOT / "tests/data/metrics.txt").read_text()
+    """Every series name of the gate and of `lychgate audit reconcile --metrics`."""
+    files = [ROOT / "tests/data" / it for it in ("metrics.txt", "reconcile.prom")]
+    text = "".join(it.read_text() for it in files)
     return set(re.findall(r"(?m)^(lychgate_\w+)(?:\{| )", text))
 
 
@@ -351,7 +353,7 @@ def main():
         validate(check, name, objects)
         for spec in filter(None, map(pod.pod_spec, objects)):
             check_restricted(check, name, spec)
-        if chart.startswith("examples/"):
+        if chart in ("examples/workload", "examples/cleanup"):
             check_no_secret(check, name, objects)
         check_configs(check, name, objects, lychgate, work)
         if name == "full":

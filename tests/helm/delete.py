@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -315,6 +316,34 @@ def check_cleanup(check, world):
     sidecar.stop()
 
 
+def check_reconcile(check, world):
+    """The example's container, as a process: before somebody walks round the gate, and after."""
+    url = f"{world.demo['emulator']}/emulator"
+    values = {"since": "1h", "lateness": "0s", "options": ["--complete"], "ledgers": ["lychgate"]}
+    objects = world.render("reconcile", "examples/reconcile", "lychgate", values)
+    spec = pod.pod_spec(pod.find(objects, "CronJob", "reconcile"))
+    container = spec["containers"][0]
+    files = pod.Pod(world.work / "reconcile", objects, spec, container, charts.given())
+    ledger = world.work / "gate/var/lib/lychgate"
+
+    def run():
+        shutil.copytree(ledger, files.path("/ledgers/lychgate"), dirs_exist_ok=True)
+        with urllib.request.urlopen(f"{url}/trail") as answer:
+            files.path("/trail/trail.json").write_bytes(answer.read())
+        command = [world.lychgate, *map(files.relocate, container["args"])]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S)
+        return ran, files.path("/metrics/lychgate.prom").read_text()
+
+    ran, metrics = run()
+    clean = ran.returncode == 0 and "lychgate_reconcile_bypasses 0\n" in metrics
+    check("the comparison: everything went through the gate", clean, ran)
+    console = json.dumps({"how": "console", "job": FEDERATED, "user": "mallory"}).encode()
+    urllib.request.urlopen(f"{url}/past-the-gate", data=console).close()
+    ran, metrics = run()
+    found = ran.returncode == 2 and "lychgate_reconcile_bypasses 1\n" in metrics
+    check("the comparison finds who walked round the gate", found and "mallory" in ran.stdout, ran)
+
+
 def main():
     work, lychgate = sys.argv[1:]
     check = charts.Checks()
@@ -326,6 +355,7 @@ def main():
         check_trace(check, world)
         check_refusals(check, world)
         check_cleanup(check, world)
+        check_reconcile(check, world)
     finally:
         world.stop()
     if check.failures:
