@@ -353,9 +353,10 @@ async fn start_gate(
     let limits = policy::Limits { replicas: config.budgets.replicas, ..Default::default() };
     let (telling, counting, at) = (clock.clone(), metrics.clone(), config.policies);
     let (policies, follower) =
-        Policies::open((Role::InForce, at), limits, telling, counting, past.prepare()).await;
+        Policies::open((Role::InForce, at), limits.clone(), telling, counting, past.prepare())
+            .await;
     tracker.spawn(follower.run(drain.clone()));
-    let shadow = versions::shadow(config.shadow, common).await;
+    let shadow = versions::shadow(config.shadow, limits, common).await;
     let ledger = opened.ledger.clone();
     tracker.spawn(versions::record(policies.clone(), ledger, drain.clone()));
     let upstreams = upstreams(&config.upstreams, clock, metrics, tracker, drain).await?;

@@ -27,12 +27,17 @@ const RECORDED: Duration = Duration::from_millis(5);
 /// How soon a ledger is read again that could not be read.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Follows the shadow policies, if there are some: nothing waits for a version of them.
-pub(super) async fn shadow(directory: Option<PathBuf>, common: &Common) -> Option<Shadow> {
+/// Follows the shadow policies, if there are some, within the limits of those in force: nothing waits
+/// for a version of them.
+pub(super) async fn shadow(
+    directory: Option<PathBuf>,
+    limits: policy::Limits,
+    common: &Common,
+) -> Option<Shadow> {
     let Common { clock, metrics, tracker, drain, .. } = common;
     let (at, ready) = ((Role::Shadow, directory?), Prepare::by(async |_| ()));
-    let (limits, clock) = (policy::Limits::default(), clock.clone());
-    let (policies, follower) = Policies::open(at, limits, clock, metrics.clone(), ready).await;
+    let (clock, counting) = (clock.clone(), metrics.clone());
+    let (policies, follower) = Policies::open(at, limits, clock, counting, ready).await;
     tracker.spawn(follower.run(drain.clone()));
     Some(Shadow::new(policies, metrics.clone()))
 }

@@ -43,8 +43,9 @@ impl Shadow {
         Self { policies, metrics, seen: Mutex::default() }
     }
 
-    /// What the candidate says to `query`, to which those in force say `live`.
-    fn judge(&self, live: &Decision, query: &Query, attributes: &Attributes) -> record::Shadow {
+    /// What the candidate says to `query`, to which those in force say `live`: for the record, counted,
+    /// and told if it is a difference of a new kind.
+    pub fn judge(&self, live: &Decision, query: &Query, attributes: &Attributes) -> record::Shadow {
         let candidate = self.policies.latest();
         let decision = candidate.as_ref().map(|it| it.evaluate(query, attributes));
         let digest = match &candidate {

@@ -1,8 +1,10 @@
 //! `lychgate replay`, shadow policies and `lychgate audit shadow`, in a whole gate and as commands.
 
-use crate::support::world::{FINISHED, PROTECTED, World, poll};
+use crate::support::world::{FINISHED, PROTECTED, UNKNOWN, World, poll};
 
+use futures_util::StreamExt;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -113,7 +115,7 @@ async fn a_change_is_shown_before_it_is_made() {
     let (exit, ..) = replay(&narrower.path().join("nowhere"), &[]);
     assert_eq!(exit, 3);
     let (exit, out, _) = replay(narrower.path(), &["--since", "2100-01-01"]);
-    assert!(exit == 0 && out.starts_with("0 decisions"), "{out}");
+    assert!(exit == 5 && out.starts_with("0 decisions"), "nothing is not the same: {out}");
 }
 
 /// With the facts and the policies of then, whatever the policies say now.
@@ -192,6 +194,108 @@ async fn a_shadow_says_what_a_replay_says_and_decides_nothing() {
     assert!(metrics.contains("lychgate_shadow_policy_load_ok 1\n"));
 }
 
+/// How often each pair of answers was counted.
+fn counted(metrics: &str) -> BTreeMap<(String, String), u64> {
+    let mut res = BTreeMap::new();
+    for line in metrics.lines() {
+        let Some(rest) = line.strip_prefix("lychgate_shadow_decisions_total{live=\"") else {
+            continue;
+        };
+        let (live, rest) = rest.split_once("\",shadow=\"").unwrap();
+        let (shadow, count) = rest.split_once("\"} ").unwrap();
+        let count = count.parse().unwrap();
+        if 0 < count {
+            res.insert((live.to_owned(), shadow.to_owned()), count);
+        }
+    }
+    res
+}
+
+/// Under load, with a candidate that allows more here and less there, and budgets that are used up:
+/// the counters, the records and a replay say the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn shadow_counters_of_a_run_under_load_equal_a_replay_of_its_ledger() {
+    const EACH: usize = 40;
+    let candidate = candidate(Some("guardrails/protect.json"));
+    // Only people of nlp keep what they had.
+    let attachments = fs::read_to_string(candidate.path().join("attachments.yaml")).unwrap();
+    let fewer = attachments.replace("[group:corp/ml-research, group:corp/nlp", "[group:corp/nlp");
+    fs::write(candidate.path().join("attachments.yaml"), fewer).unwrap();
+    let shadow = format!("{{directory: policies, shadow: {{directory: {:?}}}}}", candidate.path());
+    let world = World::builder().config("{directory: policies}", &shadow).start().await;
+    let requests = (0..EACH).flat_map(|_| {
+        let people = ["alice", "bob", "carol"];
+        people.into_iter().flat_map(|it| [FINISHED, PROTECTED, UNKNOWN].map(|job| (it, job)))
+    });
+    let sent = requests.map(|(name, job)| world.delete(name, job));
+    futures_util::stream::iter(sent).buffer_unordered(16).for_each(async |_| ()).await;
+    let decisions = world.records("decision").len();
+    poll(|| Some(()).filter(|()| world.records("outcome").len() == decisions)).await;
+
+    let metrics = counted(&world.metrics().await);
+    let (ledger, policies) = (ledger(&world), candidate.path().to_str().unwrap());
+    let json = |command: &[&str]| {
+        let (_, out, err) = run(&[command, &["--format", "json"]].concat(), &[&ledger]);
+        serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out}{err}"))
+    };
+    let replayed = json(&["replay", "--policies", policies]);
+    let shadowed = json(&["audit", "shadow"]);
+    for member in ["decisions", "same", "differences"] {
+        assert_eq!(replayed[member], shadowed[member], "{member}");
+    }
+    // By its own policies nothing differs.
+    let own = candidate_of(&world);
+    let own = json(&["replay", "--policies", own.path().to_str().unwrap()]);
+    assert_eq!((&own["decisions"], &own["same"]), (&json!(decisions), &json!(decisions)));
+
+    let mut classes = BTreeMap::<&str, u64>::new();
+    for it in replayed["differences"].as_array().unwrap() {
+        *classes.entry(it["class"].as_str().unwrap()).or_default() += it["count"].as_u64().unwrap();
+    }
+    let mut counters = BTreeMap::<&str, u64>::new();
+    for ((live, shadow), count) in &metrics {
+        let class = match (live.as_str(), shadow.as_str()) {
+            ("deny", "allow") => "gained",
+            ("indeterminate", "allow") => "gained_blind",
+            ("allow", "deny") => "revoked",
+            ("indeterminate", "deny") => "cleared",
+            ("allow" | "deny", "indeterminate") => "stalled",
+            (live, shadow) if live == shadow => "same",
+            other => panic!("{other:?}"),
+        };
+        *counters.entry(class).or_default() += count;
+    }
+    let same = counters.remove("same").unwrap_or(0);
+    assert_eq!((&json!(same), classes), (&replayed["same"], counters), "{metrics:?}");
+    assert_eq!(metrics.values().sum::<u64>(), u64::try_from(decisions).unwrap());
+    // Beyond its rate a principal is not recorded.
+    assert!(EACH < decisions && 4 <= metrics.len(), "{decisions} decisions: {metrics:?}");
+}
+
+/// The policies that the world has in force.
+fn candidate_of(world: &World) -> TempDir {
+    let res = tempfile::tempdir().unwrap();
+    copy(&world.directory.path().join("policies"), res.path());
+    res
+}
+
+/// A candidate is looked at with the same limits as the policies in force: a budget that is too small
+/// for so many replicas is refused here and there.
+#[tokio::test]
+async fn a_candidate_is_loaded_with_the_checks_of_those_in_force() {
+    let small = candidate(None);
+    let budgets = "budgets:\n  - {name: few, per: principal, deletes: 2, within: 1h}\n";
+    fs::write(small.path().join("budgets.yaml"), budgets).unwrap();
+    let shadow = format!(
+        "{{directory: policies, shadow: {{directory: {:?}}}}}\nbudgets: {{replicas: 3}}",
+        small.path()
+    );
+    let world = World::builder().config("{directory: policies}", &shadow).start().await;
+    assert_eq!(world.delete("alice", FINISHED).await.status, 202);
+    assert_eq!(world.records("decision")[0]["shadow"]["error"], "not_loaded");
+    assert!(world.metrics().await.contains("lychgate_shadow_policy_load_ok 0\n"));
+}
+
 /// wave 2: a candidate that cannot be loaded is an error everywhere and "same" nowhere, and one that
 /// wants what nobody asked for is asked nothing.
 #[tokio::test]
@@ -219,6 +323,10 @@ async fn a_shadow_that_cannot_be_asked_is_an_error_and_changes_nothing() {
         assert_eq!(decision["result"], "deny");
         assert_eq!(decision["shadow"]["error"], error, "{decision}");
         assert_eq!(decision["shadow"]["result"], Value::Null);
+        let word = if error == "not_loaded" { "not_loaded" } else { "needs" };
+        let counted = counted(&world.metrics().await);
+        let expected = BTreeMap::from([(("deny".to_owned(), word.to_owned()), 1)]);
+        assert_eq!(counted, expected, "it is counted as nothing else");
         let (code, out, err) = run(&["audit", "shadow"], &[&ledger(&world)]);
         assert_eq!(code, exit, "{out}{err}");
         assert!(out.contains(": 0 the same, 1 otherwise") && out.contains(error), "{out}");
