@@ -50,6 +50,13 @@
 {{- if lt (int64 $parts) (int64 .Values.replicas) }}
 {{- fail (printf "config.budgets.replicas: %v gates with a part for %v each would delete more than the budgets allow; leave it away to have it follow replicas" .Values.replicas $parts) }}
 {{- end }}
+{{- $shadow := dig "policies" "shadow" "directory" "" .Values.config }}
+{{- if and $shadow (not (include "lychgate.hasShadow" .)) }}
+{{- fail "shadow.files, shadow.configMaps: config.policies.shadow asks policies that are not there" }}
+{{- end }}
+{{- if and (include "lychgate.hasShadow" .) (ne (clean $shadow) "/etc/lychgate/shadow") }}
+{{- fail (printf "config.policies.shadow.directory: the volume is mounted at /etc/lychgate/shadow, not at %q" $shadow) }}
+{{- end }}
 {{- $drain := dig "timeouts" "drain" "25s" .Values.config }}
 {{- $stop := addf .Values.preStopSeconds (include "lychgate.seconds" $drain) }}
 {{- if le (float64 .Values.terminationGracePeriodSeconds) $stop }}
@@ -119,8 +126,9 @@ theirs, whatever an upgrade brings.
 {{- . | replace "/" "." }}
 {{- end }}
 
+{{- /* The files of a policy directory as a ConfigMap's data. */}}
 {{- define "lychgate.policies" -}}
-{{- range $path, $text := .Values.policies.files }}
+{{- range $path, $text := . }}
 {{ include "lychgate.key" $path | quote }}: |
   {{- $text | trimSuffix "\n" | nindent 2 }}
 {{- end }}

@@ -36,6 +36,9 @@ securityContext:
 volumeMounts:
   - {name: config, mountPath: /etc/lychgate/config, readOnly: true}
   - {name: policies, mountPath: /etc/lychgate/policies, readOnly: true}
+  {{- if include "lychgate.hasShadow" . }}
+  - {name: shadow, mountPath: /etc/lychgate/shadow, readOnly: true}
+  {{- end }}
   - {name: ledger, mountPath: /var/lib/lychgate}
   {{- if .Values.tokens }}
   - {name: tokens, mountPath: /etc/lychgate/tokens, readOnly: true}
@@ -48,7 +51,33 @@ volumeMounts:
   {{- end }}
 {{- end }}
 
-{{- /* Its volumes, but for the ledger's; `config` and `policies` are the names of the ConfigMaps. */}}
+{{- /* Whether there is a candidate beside the policies in force. */}}
+{{- define "lychgate.hasShadow" -}}
+{{- if or .Values.shadow.files .Values.shadow.configMaps }}yes{{ end }}
+{{- end }}
+
+{{- /* A policy directory as one volume; `files` is the name of the ConfigMap of its files. */}}
+{{- define "lychgate.directory" -}}
+projected:
+  sources:
+    {{- if .policies.files }}
+    - configMap:
+        name: {{ .files | quote }}
+        items:
+          {{- range $path, $_ := .policies.files }}
+          - {key: {{ include "lychgate.key" $path | quote }}, path: {{ $path | quote }}}
+          {{- end }}
+    {{- end }}
+    {{- range .policies.configMaps }}
+    - configMap:
+        {{- toYaml . | nindent 8 }}
+    {{- end }}
+{{- end }}
+
+{{- /*
+Its volumes, but for the ledger's; `config`, `policies` and `shadow` are the names of the ConfigMaps. Whoever
+names none for the candidate does not look at it.
+*/}}
 {{- define "lychgate.volumes" -}}
 {{- with .root.Values -}}
 - name: config
@@ -57,20 +86,15 @@ volumeMounts:
     items: [{key: lychgate.yaml, path: lychgate.yaml}]
 # One volume, so that a new version of the whole directory comes with one swap.
 - name: policies
-  projected:
-    sources:
-      {{- if .policies.files }}
-      - configMap:
-          name: {{ $.policies | quote }}
-          items:
-            {{- range $path, $_ := .policies.files }}
-            - {key: {{ include "lychgate.key" $path | quote }}, path: {{ $path | quote }}}
-            {{- end }}
-      {{- end }}
-      {{- range .policies.configMaps }}
-      - configMap:
-          {{- toYaml . | nindent 10 }}
-      {{- end }}
+  {{- include "lychgate.directory" (dict "policies" .policies "files" $.policies) | nindent 2 }}
+{{- if include "lychgate.hasShadow" $.root }}
+- name: shadow
+  {{- if $.shadow }}
+  {{- include "lychgate.directory" (dict "policies" .shadow "files" $.shadow) | nindent 2 }}
+  {{- else }}
+  emptyDir: {}
+  {{- end }}
+{{- end }}
 {{- with .tokens }}
 - name: tokens
   projected:
