@@ -210,6 +210,7 @@ class Runner:
             (here / "stubs/helm").chmod(0o755)
         shutil.copytree(ROOT / "packaging", here / "packaging")
         shutil.copytree(ROOT / "helm", here / "helm")
+        shutil.copytree(ROOT / "examples", here / "examples")
         tls = ROOT / "tests/data/tls"
         shutil.copy(tls / "localhost.pem", here / "etc/lychgate/tls/tls.crt")
         shutil.copy(tls / "localhost.key", here / "etc/lychgate/tls/tls.key")

@@ -145,8 +145,8 @@ impl<'a> Report<'a> {
             () if any(|it| it == Class::Drift) => Exit::Disagrees,
             () if any(Class::widens) => Exit::Widens,
             () if any(Class::is_open) || self.without_policies != 0 => Exit::CannotSay,
-            // Decisions without a shadow say nothing about it.
-            () if self.decisions != 0 && self.decisions == self.without_shadow => Exit::CannotSay,
+            // Decisions without a shadow say nothing about it, and neither do none.
+            () if self.decisions == self.without_shadow => Exit::CannotSay,
             () if open().next().is_some() || !self.not_occurred.is_empty() => Exit::Differs,
             () => Exit::Ok,
         }
