@@ -8,7 +8,9 @@ use http::Request;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use libfuzzer_sys::fuzz_target;
 use lychgate::authn::{Authenticator, Config, Peer};
-use lychgate::authn::config::{ClaimPath, Claims, Issuer, Jwks};
+use lychgate::authn::config::{ClaimPath, Claims, Issuer, Jwks, MAX_LIFETIME};
+use lychgate::clock::Clock;
+use lychgate::metrics::Metrics;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::sync::LazyLock;
@@ -54,6 +56,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         issuer: ISSUER.to_owned(),
         audience: vec!["lychgate".to_owned()],
         algorithms: vec![Algorithm::EdDSA],
+        max_lifetime: MAX_LIFETIME,
         jwks: Jwks::File(file.path().to_owned()),
         claims: Claims {
             name: claim("sub"),
