@@ -36,8 +36,20 @@ PLAIN = 9480
 RATE = 10
 # What the examples' values name.
 PYTHON = "registry.example/python-huaweicloud:3.1.219"
-# Whose deletes the load is.
+# Whose deletes the load is, and who has a budget for few.
 CALLER = "system:serviceaccount:vision:load"
+FEW = "system:serviceaccount:vision:few"
+FEW_DELETES = 10
+BUDGETS = [
+    {
+        "name": "few",
+        "per": "principal",
+        "deletes": FEW_DELETES,
+        "within": "24h",
+        "when": {"StringEquals": {"g:UserName": FEW}},
+    },
+    {"name": "per-principal", "per": "principal", "deletes": 100_000, "within": "1h"},
+]
 SPACE = ("--namespace", "lychgate")
 REPLICAS = ("lychgate-0", "lychgate-1")
 
@@ -173,13 +185,13 @@ class Scene:
             "kubectl get pods,events -A; kubectl logs -n lychgate lychgate-0 --tail=20"
         ).stdout
 
-    def token(self):
-        command = ("create", "token", "load", "--namespace", "vision", "--audience=lychgate")
+    def token(self, account):
+        command = ("create", "token", account, "--namespace", "vision", "--audience=lychgate")
         return self.cluster.must(*command).strip()
 
-    def caller(self):
+    def caller(self, account="load"):
         service = self.cluster.get("service", "lychgate", *SPACE)["spec"]["clusterIP"]
-        token = self.token()
+        token = self.token(account)
         trust = ssl.create_default_context(cafile=self.authority.ca)
         return Caller((service, 8480), lambda: trust, lambda: token)
 
@@ -201,7 +213,8 @@ class Scene:
 def install(scene):
     """As docs/install.md says, line by line."""
     make_namespace(scene.cluster, "vision")
-    scene.must("an account for callers", "kubectl create serviceaccount load -n vision")
+    for name in ("load", "few"):
+        scene.must(f"an account for callers: {name}", f"kubectl create serviceaccount {name} -n vision")
     path = charts.ROOT / "docs/install.md"
     text = path.read_text().splitlines()
     first = text.index("## 4. Central gate on Kubernetes") + 1
@@ -225,8 +238,9 @@ def edit_values(scene):
     }
     files = values["policies"]["files"]
     attached = yaml.safe_load(files["attachments.yaml"])
-    attached[0]["to"].append(f"user:cluster/{CALLER}")
+    attached[0]["to"] += [f"user:cluster/{CALLER}", f"user:cluster/{FEW}"]
     files["attachments.yaml"] = yaml.safe_dump(attached)
+    files["budgets.yaml"] = yaml.safe_dump({"budgets": BUDGETS})
     file.write_text(yaml.safe_dump(values))
     (scene.desk / "edited").touch()
     scene.must(
@@ -248,27 +262,64 @@ def refuse(scene):
         scene.check(f"an upgrade with {name} is refused", it.returncode != 0, it.stdout)
         same = before == [scene.identity(it) for it in REPLICAS] and all(map(scene.ready, REPLICAS))
         scene.check("and the gates go on as they were", same, "" if same else scene.describe())
+    said = scene.shell("kubectl logs -n lychgate job/lychgate-check").stdout
+    scene.check("and the log of the check says where", "guardrails/protect.json" in said, said)
+
+
+def configuration(scene):
+    """The ConfigMap of the configuration that new pods get: its name and its identity."""
+    spec = scene.cluster.get("statefulset", "lychgate", *SPACE)["spec"]["template"]["spec"]
+    name = next(it["configMap"]["name"] for it in spec["volumes"] if it["name"] == "config")
+    return name, scene.cluster.get("configmap", name, *SPACE)["metadata"]["uid"]
 
 
 def disturb(scene):
     """What happens to a running installation, with callers at work all the time."""
     check = scene.check
+    first = configuration(scene)
     with scene.under_load() as load:
-        before = [scene.identity(it) for it in REPLICAS]
-        scene.upgrade("a changed configuration", "config.limits.in_flight=200")
-        rolled = eventually(lambda: not set(before) & set(map(scene.identity, REPLICAS)), 240)
-        check("rolls both replicas", rolled, before)
-        scene.wait_ready("rolling upgrade")
-
+        roll(scene, "a changed configuration", "config.limits.in_flight=200")
+        other = configuration(scene)
+        check("is another ConfigMap", first[0] != other[0], (first, other))
         for verb in ("evicted", "deleted"):
             evict(scene, verb)
         replace_policies(scene)
         replace_certificate(scene)
         grow(scene)
+        roll(scene, "the first configuration again", "ledger.size=40Gi")
+        check("is the ConfigMap that was kept", configuration(scene) == first, (first, configuration(scene)))
     scene.told += load.told
     account(scene, "under load")
     broken = [it for it in load.told if it[1] != 202]
     check("under load: every request was answered, and with 202", not broken, broken)
+
+
+def roll(scene, title, *settings):
+    """An upgrade that replaces both replicas."""
+    before = [scene.identity(it) for it in REPLICAS]
+    scene.upgrade(title, *settings)
+    rolled = eventually(lambda: not set(before) & set(map(scene.identity, REPLICAS)), 240)
+    scene.check("rolls both replicas", rolled, before)
+    scene.wait_ready(title)
+
+
+def spend(scene):
+    """Each replica has half of a budget, and still knows what it has counted when it comes back."""
+    caller = scene.caller("few")
+
+    def told(count):
+        jobs = [scene.cloud.make_job() for _ in range(count)]
+        answers = [(it, caller.delete(it)) for it in jobs]
+        scene.told += answers
+        return collections.Counter(status for _, status in answers)
+
+    # So many that both replicas are asked often enough.
+    answers = told(5 * FEW_DELETES)
+    expected = {202: FEW_DELETES, 429: 4 * FEW_DELETES}
+    scene.check(f"of 50 deletes a budget of {FEW_DELETES} lets through as many", answers == expected, answers)
+    evict(scene, "deleted")
+    answers = told(FEW_DELETES)
+    scene.check("and none after a restart", answers == {429: FEW_DELETES}, answers)
 
 
 def evict(scene, verb):
@@ -512,6 +563,7 @@ def table(scene):
         ("answered", sum(isinstance(it, int) for _, it in scene.told)),
         ("  with 202", sum(it == 202 for _, it in scene.told)),
         ("  with 403", sum(it == 403 for _, it in scene.told)),
+        ("  with 429", sum(it == 429 for _, it in scene.told)),
         ("deletes received by the cloud", sum(deleted.values())),
         ("records in the ledgers", len(records)),
     ]
@@ -530,6 +582,7 @@ def main():
         if scene.wait_ready("installed"):
             refuse(scene)
             disturb(scene)
+            spend(scene)
             reinstall(scene)
             workloads(scene)
             strangers(scene)
