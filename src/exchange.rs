@@ -280,11 +280,13 @@ impl Exchange {
         let parse = || route::parse(&arrival.head.method, &arrival.target(), desk.job_ids);
         match self.trace.within(Stage::Parse, parse)? {
             Operation::Delete(job) => {
+                body::end(arrival).await?;
                 let job = Arc::new(job);
                 self.facts.job = Some(Arc::clone(&job));
                 Ok(Asked::Delete(job))
             }
             Operation::Get(job) => {
+                body::end(arrival).await?;
                 let job = Arc::new(job);
                 self.facts.job = Some(Arc::clone(&job));
                 Ok(Asked::Get(job))

@@ -6,6 +6,7 @@ use crate::route::batch::BODY_BYTES_MAX;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, header};
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use std::mem;
 use std::time::Duration;
@@ -19,6 +20,20 @@ pub(super) async fn read(arrival: &mut Arrival) -> Result<Bytes, BodyFault> {
     if !is_json(&arrival.head.headers) {
         return Err(BodyFault::Type);
     }
+    take(arrival).await
+}
+
+/// Waits for the end of a request whose head said that nothing follows. Over HTTP/2 the end may come
+/// after the head, and until it has come the request may still turn out to be malformed
+/// (RFC 9113 §8.1.1).
+pub(super) async fn end(arrival: &mut Arrival) -> Result<(), BodyFault> {
+    if arrival.body.is_end_stream() {
+        return Ok(());
+    }
+    take(arrival).await.map(drop)
+}
+
+async fn take(arrival: &mut Arrival) -> Result<Bytes, BodyFault> {
     let body = mem::replace(&mut arrival.body, Body::empty());
     match timeout(TIME_OUT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),

@@ -34,6 +34,9 @@ const CALM: End = End::GoAway(11);
 /// PROTOCOL_ERROR, for a whole connection: its fields cannot be followed any more.
 const BROKEN: End = End::GoAway(1);
 
+/// Of [`harmless`].
+const NOT_FOUND: End = End::Answered(404);
+
 /// The longest payload that the gate takes (RFC 9113 §6.5.2).
 const FRAME_BYTES_MAX: usize = 16_384;
 
@@ -120,18 +123,27 @@ impl Client {
         timeout(PATIENCE, self.read_end()).await.expect("an end in time")
     }
 
-    async fn read_end(&mut self) -> End {
+    /// Waits until the gate has read everything that was written.
+    async fn ping(&mut self) {
+        self.write(&frame(PING, 0, 0, &[7; 8])).await;
+        let answered = async { while self.read_frame().await.expect("a frame").0 != PING {} };
+        timeout(PATIENCE, answered).await.expect("an answer to PING in time");
+    }
+
+    /// The kind and payload of the next frame; `None` at the end of the connection.
+    async fn read_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 9];
+        self.stream.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        self.stream.read_exact(&mut payload).await.ok()?;
+        Some((head[3], payload))
+    }
+
+    async fn read_end(&mut self) -> End {
         loop {
-            if self.stream.read_exact(&mut head).await.is_err() {
-                return End::Closed;
-            }
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; usize::try_from(length).unwrap()];
-            if self.stream.read_exact(&mut payload).await.is_err() {
-                return End::Closed;
-            }
-            match head[3] {
+            let Some((kind, payload)) = self.read_frame().await else { return End::Closed };
+            match kind {
                 HEADERS => {
                     return End::Answered(match payload[0] {
                         0x8c => 400,
@@ -326,7 +338,7 @@ async fn a_window_that_stays_closed_holds_up_nobody_else() {
     let heads: Vec<u8> = streams().take(100).flat_map(harmless).collect();
     client.write(&[closed.clone(), heads].concat()).await;
     for at in 0..100 {
-        assert_eq!(client.end().await, End::Answered(404), "{at}");
+        assert_eq!(client.end().await, NOT_FOUND, "{at}");
     }
     client.write(&harmless(201)).await;
     assert_eq!(client.end().await, End::Reset, "one stream too many");
@@ -340,6 +352,38 @@ async fn a_window_that_stays_closed_holds_up_nobody_else() {
     assert_eq!(client.end().await, End::Answered(0));
     assert_eq!(client.end().await, End::Closed);
     world.stop().await;
+}
+
+/// A length of nothing and a stream that goes on: nothing is judged before its end is seen.
+#[tokio::test]
+async fn a_stream_is_judged_at_its_end() {
+    let world = World::builder().policies(ALLOW_ALL).start().await;
+    let bearer = format!("Bearer {}", world.token("alice"));
+    let path = format!("/v2/{PROJECT}/training-jobs/{FINISHED}");
+    let fields = [
+        (":method", "DELETE"),
+        (":scheme", "http"),
+        (":path", path.as_str()),
+        (":authority", "gate"),
+        ("authorization", bearer.as_str()),
+        ("content-length", "0"),
+    ];
+    for (what, rest, expected, deletes) in [
+        ("a body", frame(DATA, END_STREAM, 1, b"abcd"), End::Reset, 0),
+        ("a body without an end", frame(DATA, 0, 1, b"a"), End::Reset, 0),
+        ("a reset", [frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]), harmless(3)].concat(), NOT_FOUND, 0),
+        ("an end", frame(DATA, END_STREAM, 1, b""), End::Answered(0), 1),
+    ] {
+        let mut client = Client::connect(world.gate).await;
+        client.write(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).await;
+        client.ping().await;
+        assert_eq!(world.emulator.counts().all(), 0, "{what}");
+        client.write(&rest).await;
+        assert_eq!(client.end().await, expected, "{what}");
+        client.ping().await;
+        assert_eq!(world.emulator.counts().all(), deletes, "{what}");
+        assert_eq!(world.records("decision").len(), usize::try_from(deletes).unwrap(), "{what}");
+    }
 }
 
 /// attack 32: heads that HTTP/2 does not allow. Each would delete if it were read kindly.
