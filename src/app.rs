@@ -175,7 +175,7 @@ impl App {
         let (tracker, drain) = (TaskTracker::new(), CancellationToken::new());
         let admission = connections::data(&config, &metrics);
         let give_up = CancellationToken::new();
-        let collector = config.telemetry.trace.collector.clone();
+        let collector = config.telemetry.records.clone();
         let common = Common { clock, metrics, tracer, tracker, drain, give_up, collector };
         let (listeners, admin) = listeners(&config, &common).await?;
         let desk = Desk {
@@ -432,8 +432,10 @@ async fn listeners(
             listener = listener.with_principal(Arc::clone(principal));
         }
         if let Some(config::Tls { files, .. }) = tls {
-            let Common { metrics, tracker, drain, .. } = common;
-            let tls = Tls::start(files.clone(), metrics.clone(), tracker, drain.clone()).await;
+            let Common { clock, metrics, tracker, drain, .. } = common;
+            let watch = (metrics.clone(), clock.clone());
+            let files = (files.clone(), place.to_string());
+            let tls = Tls::start(files, watch, tracker, drain.clone()).await;
             let fault = |source| StartError::Tls { place: place.clone(), source: Box::new(source) };
             listener = listener.with_tls(tls.map_err(fault)?);
         }

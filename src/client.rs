@@ -1,6 +1,8 @@
 //! The one way out: an HTTP client that never follows a redirect, never retries by itself, never
 //! reads an answer without a limit, and trusts just the roots it was given.
 
+use crate::mounted;
+
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{Request, Response, Uri};
@@ -11,7 +13,7 @@ use hyper_util::client::legacy::Client as PooledClient;
 use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 use std::error::Error as StdError;
 use std::future::Future;
@@ -69,7 +71,7 @@ pub enum Error {
         /// The bundle.
         path: PathBuf,
         /// What the parser said.
-        source: rustls::pki_types::pem::Error,
+        source: pem::Error,
     },
     /// The system has no CA certificates.
     #[error(
@@ -126,7 +128,8 @@ impl Roots {
         match self {
             Self::File(path) => {
                 let bundle = |source| Error::Bundle { path: path.clone(), source };
-                for certificate in CertificateDer::pem_file_iter(path).map_err(bundle)? {
+                let file = mounted::open(path).map_err(|error| bundle(pem::Error::Io(error)))?;
+                for certificate in CertificateDer::pem_reader_iter(file) {
                     roots.add(certificate.map_err(bundle)?)?;
                 }
                 if roots.is_empty() {

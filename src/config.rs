@@ -3,6 +3,7 @@
 
 mod check;
 mod file;
+mod otel;
 mod setup;
 mod unit;
 
@@ -14,21 +15,24 @@ use crate::credentials;
 use crate::forward;
 use crate::gateway::{Rate, Tombstones};
 use crate::ledger;
+use crate::mounted;
 use crate::policy::Principal;
 use crate::route::JobIds;
 use crate::server::{Place, tls};
-use crate::telemetry::{LogConfig, TraceConfig};
+use crate::telemetry::{Collector, LogConfig, TraceConfig};
 use crate::upstream;
 use crate::yaml::{self, Fault, Texts};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fmt, fs, io};
+use std::{fmt, io};
 
 /// The largest configuration file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -178,6 +182,10 @@ pub struct Telemetry {
     pub log: LogConfig,
     /// What to trace.
     pub trace: TraceConfig,
+    /// Who takes ledger records, where they are shipped.
+    pub records: Option<Collector>,
+    /// Variables of the environment that are set and do nothing.
+    remarks: Vec<String>,
 }
 
 /// One thing that is wrong in a configuration file.
@@ -293,7 +301,7 @@ impl Config {
     /// What does nothing although somebody may think that it does.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
-        let mut remarks = Vec::new();
+        let mut remarks = self.telemetry.remarks.clone();
         if !self.trusted_proxies.is_empty() && self.listen.iter().all(|it| it.place.is_loopback()) {
             remarks.push("`trusted_proxies` has no effect: every listener is on a loopback address or a socket, where g:SourceIp is absent".to_owned());
         }
@@ -315,7 +323,7 @@ impl Config {
             complaints: vec![Complaint::of_file(message)],
             policies: None,
         };
-        let text = read(path).map_err(|error| complain(format!("cannot read it: {error}")))?;
+        let text = read(path).map_err(|error| complain(error.to_string()))?;
         let base = path.parent().unwrap_or(Path::new("."));
         Self::parse(&text, base).map_err(|complaints| {
             let root = yaml::parse(&text).ok();
@@ -346,21 +354,25 @@ impl Config {
         Some(Complaint::of_file(error.to_string()))
     }
 
-    /// What is wrong with the listeners' TLS files as they are now.
-    pub async fn check_tls(&self) -> Vec<Complaint> {
-        let mut complaints = Vec::new();
+    /// What is wrong with the listeners' TLS files as they are now, and what there is to say about
+    /// their certificates at `now`.
+    pub async fn check_tls(&self, now: Timestamp) -> (Vec<Complaint>, Vec<Complaint>) {
+        let (mut complaints, mut remarks) = (Vec::new(), Vec::new());
         for Tls { files, places } in self.listen.iter().filter_map(|it| it.tls.as_ref()) {
-            if let Err(error) = files.check().await {
-                let (line, column) = match error.setting {
-                    tls::Setting::Certificate => places.certificate,
-                    tls::Setting::Key => places.key,
-                    tls::Setting::ClientCa => places.client_ca,
-                };
-                let message = error.to_string();
-                complaints.push(Complaint { line, column, message, hint: None });
+            let told = |(line, column), message| Complaint { line, column, message, hint: None };
+            match files.check(now).await {
+                Ok(remark) => remarks.extend(remark.map(|it| told(places.certificate, it))),
+                Err(error) => {
+                    let place = match error.setting {
+                        tls::Setting::Certificate => places.certificate,
+                        tls::Setting::Key => places.key,
+                        tls::Setting::ClientCa => places.client_ca,
+                    };
+                    complaints.push(told(place, error.to_string()));
+                }
             }
         }
-        complaints
+        (complaints, remarks)
     }
 }
 
@@ -400,12 +412,19 @@ fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.is_empty())
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    let length = fs::metadata(path)?.len();
-    if FILE_BYTES_MAX < length {
-        return Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes")));
-    }
-    fs::read_to_string(path)
+/// The variables of the environment whose names begin with `prefix`, likewise.
+#[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+fn variables(prefix: &str) -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, value)| name.starts_with(prefix) && !value.is_empty())
+        .collect()
+}
+
+fn read(path: &Path) -> Result<String, mounted::ReadError> {
+    let bytes = mounted::read(path, FILE_BYTES_MAX)?;
+    String::from_utf8(bytes)
+        .map_err(|_| mounted::ReadError::Io(io::Error::other("it is not UTF-8")))
 }
 
 #[cfg(test)]

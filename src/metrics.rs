@@ -313,6 +313,12 @@ impl Metrics {
         self.0.table.tls_handshake_failures.inc();
     }
 
+    /// The certificate that `listener` shows from now on expires at `end`.
+    pub fn set_certificate_expiry(&self, listener: &str, end: Timestamp) {
+        let labels = label::ListenerLabels { listener: listener.into() };
+        self.0.table.certificate_expiry_timestamp.get_or_create(&labels).set(end.as_second());
+    }
+
     /// Counts an attempt to take a listener's changed TLS files that failed.
     pub fn tls_reload_failed(&self) {
         self.0.table.tls_reload_failures.inc();
@@ -383,6 +389,11 @@ impl Upstream {
     pub fn set_breaker_open(&self, open: bool) {
         let family = &self.metrics.0.table.upstream_breaker_open;
         family.get_or_create(&self.labels()).set(i64::from(open));
+    }
+
+    /// An answer of the upstream had a `Date` that cannot be read.
+    pub fn date_unreadable(&self) {
+        self.metrics.0.table.upstream_unreadable_dates.get_or_create(&self.labels()).inc();
     }
 
     /// How far the upstream's clock is ahead of the gate's, in seconds; negative when behind.

@@ -1,13 +1,14 @@
 //! A small mounted file that changes under the running gate, such as a Kubernetes Secret: how it is
 //! read, and how its changes are noticed, be they written in place or swapped in by a symlink.
 
+use rustix::fs::OFlags;
 use std::error::Error;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::fs::File;
-use tokio::io::AsyncReadExt;
+use tokio::task::spawn_blocking;
 
 /// How often the file is read. A change counts when it has been read twice alike, so that it takes
 /// effect within three times this long.
@@ -35,18 +36,61 @@ pub enum ReadError {
     TooLarge(u64),
 }
 
+/// Opens a regular file to read it, and nothing else: a pipe would block, a device might never end.
+///
+/// # Errors
+/// The system's, or that it is no regular file.
+pub fn open(path: &Path) -> io::Result<File> {
+    // Without the flag, opening a pipe waits for a writer. A regular file does not know it.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
+}
+
+/// Reads a regular file of at most `max` bytes.
+///
+/// # Errors
+/// When it cannot be read, or is too large.
+pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, ReadError> {
+    let mut bytes = Vec::new();
+    open(path)?.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    match u64::try_from(bytes.len()).is_ok_and(|it| it <= max) {
+        true => Ok(bytes),
+        false => Err(ReadError::TooLarge(max)),
+    }
+}
+
+/// What every user of the system may do with a file or directory: "read", "change", both, or nothing.
+#[must_use]
+pub fn open_to_all(metadata: &Metadata) -> Option<&'static str> {
+    match metadata.permissions().mode() & 0o006 {
+        0 => None,
+        0o002 => Some("change"),
+        0o004 => Some("read"),
+        _ => Some("read and change"),
+    }
+}
+
+/// Warns when every user of the system can read or change a file that holds `what`, a secret.
+pub fn warn_of_others(path: &Path, what: &str) {
+    let Ok(metadata) = std::fs::metadata(path) else { return };
+    if let Some(verb) = open_to_all(&metadata) {
+        let path = path.display();
+        tracing::warn!(%path, "every user of this system can {verb} {what}: chmod o-rw");
+    }
+}
+
 impl Mounted {
     /// Reads the whole file.
     ///
     /// # Errors
     /// When it cannot be read, or is too large.
     pub async fn read(&self) -> Result<Vec<u8>, ReadError> {
-        let mut bytes = Vec::new();
-        File::open(&self.path).await?.take(self.max + 1).read_to_end(&mut bytes).await?;
-        match u64::try_from(bytes.len()).is_ok_and(|it| it <= self.max) {
-            true => Ok(bytes),
-            false => Err(ReadError::TooLarge(self.max)),
-        }
+        let (path, max) = (self.path.clone(), self.max);
+        spawn_blocking(move || read(&path, max)).await.map_err(io::Error::other)?
     }
 
     /// Hands every new content to `take`, for ever. What cannot be read, or is not taken, is told
@@ -62,14 +106,9 @@ impl Mounted {
         FileGroup { files, secrets: files }.follow(current, take, &|| ()).await;
     }
 
-    /// Warns when every user of the system can read the file.
-    pub async fn warn_of_readers(&self) {
-        const OTHERS_READ: u32 = 0o004;
-        let Ok(metadata) = tokio::fs::metadata(&self.path).await else { return };
-        if metadata.permissions().mode() & OTHERS_READ != 0 {
-            let (what, path) = (self.what, self.path.display());
-            tracing::warn!(%path, "every user of this system can read {what}: chmod o-r");
-        }
+    /// As [`warn_of_others`].
+    pub fn warn_of_others(&self) {
+        warn_of_others(&self.path, self.what);
     }
 
     /// Says once what is wrong, and nothing more until all has been good again.
@@ -128,7 +167,7 @@ impl<'a> FileGroup<'a> {
                         let (what, path) = (first.what, first.path.display());
                         tracing::info!(%path, "{what} changed");
                         for secret in self.secrets {
-                            secret.warn_of_readers().await;
+                            secret.warn_of_others();
                         }
                         current = Some(contents);
                         last = None;
@@ -145,5 +184,42 @@ impl<'a> FileGroup<'a> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs::{self, Permissions};
+
+    #[test]
+    fn what_every_user_may_do_is_told() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("secret");
+        fs::write(&path, "x").unwrap();
+        for (mode, expected) in [
+            (0o600, None),
+            (0o660, None),
+            (0o640, None),
+            (0o604, Some("read")),
+            (0o644, Some("read")),
+            (0o602, Some("change")),
+            (0o666, Some("read and change")),
+        ] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(open_to_all(&fs::metadata(&path).unwrap()), expected, "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_up_to_its_limit() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "abc").unwrap();
+        assert_eq!(read(&path, 3).unwrap(), b"abc");
+        assert!(matches!(read(&path, 2), Err(ReadError::TooLarge(2))));
+        assert!(read(directory.path(), 3).is_err(), "a directory");
+        assert!(read(Path::new("/dev/null"), 3).is_err(), "a device");
     }
 }

@@ -2,6 +2,10 @@
 //! the members in the order in which they are declared; no peer of the gate writes that, and where an
 //! answer decides about a job, what is not as documented must not be read.
 
+mod strict;
+
+pub use self::strict::parse;
+
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::fmt;

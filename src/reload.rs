@@ -7,7 +7,7 @@ mod tests;
 
 pub use self::directory::{Error, read};
 
-use self::directory::{DIRECTORIES, read_once};
+use self::directory::{DIRECTORIES, open_to_all, read_once};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -293,12 +294,12 @@ impl Loader {
         true
     }
 
-    async fn read(&self) -> Result<Outcome, tokio::task::JoinError> {
+    async fn read(&self) -> Result<Outcome, JoinError> {
         let state = self.state.borrow().clone();
         let in_force = state.in_force.map(|it| it.set.digest().to_owned());
         let refused = state.refusal.and_then(|it| it.digest);
         let (directory, limits) = (self.directory.clone(), self.limits.clone());
-        tokio::task::spawn_blocking(move || {
+        spawn_blocking(move || {
             // Once is enough to see that nothing has changed.
             if read_once(&directory, &limits).is_ok_and(|it| Some(it.digest()) == in_force) {
                 return Outcome::InForce;
@@ -337,6 +338,11 @@ impl Loader {
             return;
         }
         self.metrics.policies_loaded(&digest, findings, loaded);
+        let root = self.directory.clone();
+        if let Ok(Some(path)) = spawn_blocking(move || open_to_all(&root)).await {
+            let path = path.display();
+            tracing::warn!(%path, "every user of this system can change the policies: chmod o-w");
+        }
         let statements = set.statement_count();
         match before.in_force {
             Some(before) => {
@@ -364,10 +370,15 @@ impl Loader {
         });
         if is_new {
             let Refusal { digest, errors, first, .. } = refusal;
+            let has_policies = self.state.borrow().in_force.is_some();
             match self.role {
                 Role::InForce => {
                     self.metrics.policies_refused();
-                    tracing::error!(digest, errors, first, "policies refused; those in force stay");
+                    let then = match has_policies {
+                        true => "those in force stay",
+                        false => "nothing is decided until there are good ones",
+                    };
+                    tracing::error!(digest, errors, first, "policies refused; {then}");
                 }
                 Role::Shadow => {
                     self.metrics.set_shadow_loaded(false);

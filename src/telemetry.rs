@@ -14,7 +14,9 @@ mod text;
 mod trace;
 mod traceparent;
 
-pub use self::export::{BATCH_DELAY, BATCH_SPANS_MAX, Collector, QUEUE_SPANS_MAX};
+pub use self::export::{
+    BATCH_DELAY, BATCH_SPANS_MAX, Collector, QUEUE_SPANS_MAX, UrlFault, collector_url,
+};
 pub use self::line::Format;
 pub use self::log::{Config as LogConfig, subscriber};
 pub use self::records::{Entry, Records, Rejected, Undelivered};
@@ -40,10 +42,8 @@ pub enum Error {
     #[error("cannot set up the connection to the collector")]
     Client(#[from] client::Error),
     /// The base URL of the collector.
-    #[error(
-        "`{0}` is no base URL of a collector: write it like http://collector:4318, without user or query"
-    )]
-    Endpoint(String),
+    #[error("the collector's URL: {0}")]
+    Endpoint(#[from] UrlFault),
     /// The OTLP exporter, from its `OTEL_*` variables.
     #[error("cannot set up the export of traces")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),

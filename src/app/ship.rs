@@ -168,7 +168,8 @@ impl Shipper {
             }
             Err(error) => {
                 if failures == 0 {
-                    tracing::warn!(%error, "the collector does not take ledger records");
+                    let url = self.collector.url();
+                    tracing::warn!(%url, %error, "the collector does not take ledger records");
                 }
                 self.metrics.ledger_failed(LedgerFault::Ship);
                 let Undelivered::Refused { status, retry_after } = error else {

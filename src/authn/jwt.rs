@@ -6,7 +6,7 @@ mod cache;
 mod claims;
 mod fetch;
 mod issuer;
-mod json;
+
 mod jwks;
 #[cfg(test)]
 pub(super) mod support;

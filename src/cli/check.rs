@@ -5,16 +5,16 @@ use super::{Exit, Format};
 use crate::app;
 use crate::attributes::PoolWords;
 use crate::clock::Clock;
-use crate::config::{Complaint, Config};
+use crate::config::{Complaint, Config, FILE_BYTES_MAX};
+use crate::mounted;
 use crate::policy::{self, Limits, Setup, Severity, Span};
 use crate::reload;
 
 use clap::ValueEnum;
 use serde::Serialize;
 use std::fmt::Write;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 /// The code of what is wrong with a configuration.
 const CONFIGURATION: &str = "configuration";
@@ -78,8 +78,7 @@ struct Finding<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
     let Target { policies, directory, .. } = &arguments.target;
-    let (mut complaints, mut directory) =
-        (Vec::new(), policies.as_ref().or(directory.as_ref()).cloned());
+    let (mut told, mut directory) = (Vec::new(), policies.as_ref().or(directory.as_ref()).cloned());
     let mut replicas = 1;
     let now = Clock::system().now();
     let words = PoolWords::default();
@@ -88,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     if arguments.target.config.is_some() {
         match Config::load(config) {
             Ok(it) => {
-                complaints = match super::runtime() {
+                told = match super::runtime() {
                     Ok(runtime) => runtime.block_on(opened(&it)),
                     Err(error) => return super::complain(&error, Exit::Failed),
                 };
@@ -97,7 +96,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
                 replicas = it.gate().map_or(1, |it| it.budgets.replicas);
             }
             Err(error) => {
-                complaints = error.complaints().to_vec();
+                told = error.complaints().iter().cloned().map(wrong).collect();
                 directory = error.policies().map(Path::to_owned);
             }
         }
@@ -111,7 +110,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         it.diagnostics.extend(policy::beside(&it.files, &Limits::default(), &setup));
         it.diagnostics.sort();
     }
-    let report = Report::new(config, &complaints, directory.as_ref());
+    let report = Report::new(config, &told, directory.as_ref());
     let denied = match arguments.deny {
         None => 0,
         Some(Deny::Security) => report.security,
@@ -119,18 +118,28 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     };
     let exit = if 0 < report.errors + denied { Exit::Invalid } else { Exit::Ok };
     match arguments.format {
-        Format::Human => super::print(&report.text(config, &complaints, directory.as_ref()), exit),
+        Format::Human => super::print(&report.text(config, &told, directory.as_ref()), exit),
         Format::Json => super::print_json(&report, exit),
     }
 }
 
-/// What is wrong with all that the configuration makes `serve` open.
-async fn opened(config: &Config) -> Vec<Complaint> {
-    let mut complaints = config.check_tls().await;
+/// What there is to say about a configuration.
+type Told = (Severity, Complaint);
+
+fn wrong(complaint: Complaint) -> Told {
+    (Severity::Error, complaint)
+}
+
+/// What is wrong with all that the configuration makes `serve` open, and what `serve` would warn of.
+async fn opened(config: &Config) -> Vec<Told> {
+    let clock = Clock::system();
+    let (mut complaints, mut remarks) = config.check_tls(clock.now()).await;
     complaints.extend(config.check_budgets().await);
-    let found = app::check(config, Clock::system()).await;
+    let found = app::check(config, clock).await;
     complaints.extend(found.into_iter().map(Complaint::of_file));
-    complaints
+    remarks.extend(config.remarks().into_iter().map(Complaint::of_file));
+    let remarks = remarks.into_iter().map(|it| (Severity::Warning, it));
+    complaints.into_iter().map(wrong).chain(remarks).collect()
 }
 
 /// A directory that cannot be read is as invalid as one that does not compile.
@@ -139,15 +148,15 @@ pub(super) fn refuse(error: &reload::Error) -> Exit {
 }
 
 impl<'a> Report<'a> {
-    fn new(config: &Path, complaints: &'a [Complaint], directory: Option<&'a Directory>) -> Self {
+    fn new(config: &Path, told: &'a [Told], directory: Option<&'a Directory>) -> Self {
         let mut res = Self::default();
-        for it in complaints {
-            res.errors += 1;
+        for (severity, it) in told {
+            *res.count_of(*severity) += 1;
             res.findings.push(Finding {
                 file: config.display().to_string(),
                 line: it.line,
                 column: it.column,
-                severity: Severity::Error.as_str(),
+                severity: severity.as_str(),
                 code: CONFIGURATION,
                 message: &it.message,
                 hint: it.hint.as_deref(),
@@ -155,12 +164,7 @@ impl<'a> Report<'a> {
         }
         for it in directory.into_iter().flat_map(|it| it.diagnostics.iter().map(move |d| (it, d))) {
             let (directory, it) = it;
-            *match it.severity() {
-                Severity::Error => &mut res.errors,
-                Severity::Security => &mut res.security,
-                Severity::Warning => &mut res.warnings,
-                Severity::Suggestion => &mut res.suggestions,
-            } += 1;
+            *res.count_of(it.severity()) += 1;
             let known = directory.files.get(&it.path).is_some();
             let (line, column) = if known { it.line_and_column(&directory.files) } else { (0, 0) };
             res.findings.push(Finding {
@@ -176,18 +180,24 @@ impl<'a> Report<'a> {
         res
     }
 
-    fn text(
-        &self,
-        config: &Path,
-        complaints: &[Complaint],
-        directory: Option<&Directory>,
-    ) -> String {
+    fn count_of(&mut self, severity: Severity) -> &mut usize {
+        match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Security => &mut self.security,
+            Severity::Warning => &mut self.warnings,
+            Severity::Suggestion => &mut self.suggestions,
+        }
+    }
+
+    fn text(&self, config: &Path, told: &[Told], directory: Option<&Directory>) -> String {
         let mut res = String::new();
         let coloured = io::stdout().is_terminal();
         let path = config.display().to_string();
-        let text = masked(&fs::read_to_string(config).unwrap_or_default());
-        for it in complaints {
+        let bytes = mounted::read(config, FILE_BYTES_MAX).unwrap_or_default();
+        let text = masked(&String::from_utf8_lossy(&bytes));
+        for (severity, it) in told {
             let complaint = policy::Complaint {
+                severity: *severity,
                 code: CONFIGURATION,
                 path: &path,
                 bytes: (0 < it.line).then_some(text.as_bytes()),

@@ -2,6 +2,7 @@
 
 use super::{Exit, Format};
 use crate::authn::keys;
+use crate::mounted;
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -107,7 +108,7 @@ fn append(path: &Path, entry: &str) -> Result<(), AddError> {
         Err(error) if error.kind() == ErrorKind::NotFound => path.to_owned(),
         other => other.map_err(fault)?,
     };
-    let (old, mode) = match File::open(&place) {
+    let (old, mode) = match mounted::open(&place) {
         Ok(mut file) => {
             let mode = file.metadata().map_err(fault)?.permissions().mode();
             let mut text = String::new();

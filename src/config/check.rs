@@ -4,18 +4,18 @@ mod credentials;
 mod forwarder;
 mod identity;
 mod listen;
+mod telemetry;
 mod upstream;
 
 use super::file::File;
-use super::{Budgets, Complaint, Config, Gate, Listen, Role, file, otlp_headers};
+use super::unit::Span;
+use super::{Budgets, Complaint, Config, Gate, Listen, Role, file};
 use crate::attributes::PoolWords;
 use crate::budget;
 use crate::client::Roots;
-use crate::config::Telemetry;
 use crate::gateway::{Rate, Tombstones};
 use crate::ledger::{self, Checkpoints};
 use crate::route::JobIds;
-use crate::telemetry::{Collector, Format, LogConfig, TraceConfig};
 use crate::text::is_deceptive;
 use crate::yaml::Spanned;
 
@@ -25,7 +25,6 @@ use jiff::SignedDuration;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use uuid::Uuid;
 
 /// The default of `ledger.reserve`, in bytes.
 const LEDGER_RESERVE: u64 = 64 << 20;
@@ -49,11 +48,14 @@ const REQUEST_MAX: Duration = Duration::from_secs(4 * 60);
 /// The smallest `ledger.segment`, in bytes.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 
+/// The least `attributes.max_age`: less, and no delete that depends on a look-up would leave in time.
+const ATTRIBUTES_AGE_MIN: Duration = Duration::from_millis(100);
+
+/// The most: more, and what a decision relies on need not be so any more.
+const ATTRIBUTES_AGE_MAX: Duration = Duration::from_secs(60);
+
 /// The longest `policies.help`, in characters.
 const HELP_CHARACTERS_MAX: usize = 256;
-
-/// The limit for one batch of spans.
-const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the checks share: where relative paths start, and what was found so far.
 struct Checker<'a> {
@@ -88,6 +90,11 @@ impl Checker<'_> {
             self.positive(&file.limits.connections_per_peer, "connections_per_peer");
         let in_flight_max = self.positive(&file.limits.in_flight, "in_flight");
         let telemetry = self.telemetry(&file.telemetry);
+        let ship = file.ledger.as_ref().and_then(|it| it.value.ship.as_ref());
+        let names_none = file.telemetry.otlp.is_none() && telemetry.records.is_none();
+        if let Some(ship) = ship.filter(|it| it.value && names_none) {
+            self.complain(ship, "name the collector that takes the records in `telemetry.otlp`");
+        }
         self.timeouts(&file.timeouts);
         let drain = file.timeouts.drain.value.0;
         let job_ids = match file.route.job_id {
@@ -128,10 +135,6 @@ impl Checker<'_> {
                 "no `policies`: name the directory that says who may delete what",
             );
         }
-        let ship = file.ledger.as_ref().and_then(|it| it.value.ship.as_ref());
-        if let Some(ship) = ship.filter(|it| it.value && file.telemetry.otlp.is_none()) {
-            self.complain(ship, "name the collector that takes the records in `telemetry.otlp`");
-        }
         let tombstones = file.ledger.as_ref().map(|it| it.value.tombstones).unwrap_or_default();
         let ledger = file.ledger.map(|it| self.ledger(&it.value));
         if ledger.is_none() {
@@ -153,7 +156,7 @@ impl Checker<'_> {
                 dedicated: attributes.pool_types.dedicated,
                 public: attributes.pool_types.public,
             },
-            attributes_max_age: attributes.max_age.0,
+            attributes_max_age: self.attributes_max_age(&attributes.max_age),
             ledger: ledger?,
             tombstones: match tombstones {
                 file::Tombstones::Always => Tombstones::Always,
@@ -164,6 +167,17 @@ impl Checker<'_> {
             settle_window: file.settle.map(|it| it.value).unwrap_or_default().window.0,
             per_principal,
         })
+    }
+
+    fn attributes_max_age(&mut self, written: &Spanned<Span>) -> Duration {
+        let age = written.value.0;
+        if !(ATTRIBUTES_AGE_MIN..=ATTRIBUTES_AGE_MAX).contains(&age) {
+            self.complain(
+                written,
+                "`max_age` is 100ms to 60s: look-ups and the ledger take their time, and a job changes",
+            );
+        }
+        age
     }
 
     fn help(&mut self, written: Spanned<String>) -> String {
@@ -268,6 +282,10 @@ impl Checker<'_> {
         if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
             self.complain(written, "a URL here takes no user name");
         }
+        // `Uri` drops it.
+        if written.value.contains('#') {
+            self.complain(written, "a URL here takes no `#`");
+        }
         Some(uri)
     }
 
@@ -352,42 +370,6 @@ impl Checker<'_> {
             records: records.map_or(CHECKPOINT_RECORDS, |it| it.value),
             interval: interval.map_or(CHECKPOINT_INTERVAL, |it| it.value.0),
         })
-    }
-
-    fn telemetry(&mut self, written: &file::Telemetry) -> Telemetry {
-        let trace = TraceConfig::default();
-        if let Some(ratio) = written.ratio.as_ref().filter(|it| !(0.0..=1.0).contains(&it.value)) {
-            self.complain(ratio, "a share is 0 to 1");
-        }
-        let collector = written.otlp.as_ref().and_then(|otlp| {
-            let uri = otlp.value.parse::<Uri>().ok().filter(|it| it.host().is_some());
-            let Some(uri) = uri else {
-                self.complain(otlp, "write the base URL of a collector, as http://collector:4318");
-                return None;
-            };
-            Some(Collector {
-                endpoint: otlp.value.clone(),
-                timeout: EXPORT_TIMEOUT,
-                roots: self.roots(written.ca.as_ref(), &uri),
-                instance: Uuid::new_v4().to_string(),
-                headers: otlp_headers("LOGS"),
-            })
-        });
-        Telemetry {
-            log: LogConfig {
-                format: match written.log {
-                    file::Log::Human => Format::Human,
-                    file::Log::Json => Format::Json,
-                },
-                filter: written.level.clone().unwrap_or(LogConfig::default().filter),
-                colour: false,
-            },
-            trace: TraceConfig {
-                collector,
-                ratio: written.ratio.as_ref().map_or(trace.ratio, |it| it.value),
-                sampled_per_second: written.sampled_per_second.unwrap_or(trace.sampled_per_second),
-            },
-        }
     }
 }
 

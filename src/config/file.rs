@@ -356,8 +356,8 @@ pub(super) enum Algorithm {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Attributes {
-    /// How old attributes may be when the delete leaves. Default: `2s`.
-    pub(super) max_age: Span,
+    /// How old attributes may be when the delete leaves, 100ms to 60s. Default: `2s`.
+    pub(super) max_age: Spanned<Span>,
     /// The words of `modelarts:poolType`.
     pub(super) pool_types: PoolTypes,
 }
@@ -423,7 +423,8 @@ pub(super) struct Timeouts {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Telemetry {
-    /// The base URL of an OpenTelemetry collector (OTLP over HTTP). Without it nothing is traced.
+    /// The base URL of an OpenTelemetry collector (OTLP over HTTP); `OTEL_EXPORTER_OTLP_ENDPOINT` in
+    /// the environment wins. Without either nothing is traced.
     pub(super) otlp: Option<Spanned<String>>,
     /// `system` or a PEM bundle, for https. Default: `system`.
     pub(super) ca: Option<Spanned<String>>,
@@ -432,7 +433,8 @@ pub(super) struct Telemetry {
     /// A level, or directives such as `info,lychgate::upstream=debug`; `LYCHGATE_LOG` in the
     /// environment wins. Default: `info`.
     pub(super) level: Option<String>,
-    /// The share of requests without a caller's trace that is traced, 0 to 1. Default: `1.0`.
+    /// The share of requests without a caller's trace that is traced, 0 to 1; `OTEL_TRACES_SAMPLER` in
+    /// the environment wins. Default: `1.0`.
     pub(super) ratio: Option<Spanned<f64>>,
     /// The most traces per second, whoever wants them. Default: `100`.
     pub(super) sampled_per_second: Option<u32>,

@@ -52,7 +52,7 @@ impl CredentialFile {
         let current = match first.await {
             Ok((credential, bytes)) => {
                 publisher.publish(Some(Issued { credential, expires: None }));
-                file.warn_of_readers().await;
+                file.warn_of_others();
                 Some(bytes)
             }
             Err(error) => {

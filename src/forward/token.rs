@@ -26,7 +26,7 @@ pub struct Token {
 pub(super) enum Error {
     #[error("it is empty")]
     Empty,
-    #[error("it is no token: one line of visible ASCII characters")]
+    #[error("it is no JSON Web Token: one line of three parts, with dots between them")]
     Form,
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -38,7 +38,10 @@ impl Token {
         if text.is_empty() {
             return Err(Error::Empty);
         }
-        if !text.bytes().all(|it| it.is_ascii_graphic()) {
+        // A JSON Web Signature in compact form (RFC 7515 §7.1): a half-written one lacks its end.
+        let is_base64url = |it: u8| it.is_ascii_alphanumeric() || it == b'-' || it == b'_';
+        let parts = text.split('.').map(|it| !it.is_empty() && it.bytes().all(is_base64url));
+        if !parts.eq([true; 3]) {
             return Err(Error::Form);
         }
         let mut authorization =
@@ -78,7 +81,7 @@ pub async fn follow(
     };
     let (token, current) = match first {
         Ok((token, bytes)) => {
-            file.warn_of_readers().await;
+            file.warn_of_others();
             (Some(Arc::new(token)), Some(bytes))
         }
         Err(error) => {
@@ -116,9 +119,17 @@ mod tests {
         for (text, message) in [
             ("", "it is empty"),
             (" \n", "it is empty"),
-            ("hunter2 hunter2", "it is no token"),
-            ("hunter2\nhunter2", "it is no token"),
-            ("hünter2", "it is no token"),
+            ("hunter2 hunter2", "three parts"),
+            ("hunter2\nhunter2", "three parts"),
+            ("hünter2.b.c", "three parts"),
+            ("hunter2", "three parts"),
+            ("hunter2.hunter2", "three parts"),
+            ("hunter2.hunter2.", "three parts"),
+            ("hunter2..hunter2", "three parts"),
+            (".hunter2.hunter2", "three parts"),
+            ("hunter2.b.c.d", "three parts"),
+            ("hunter2.b.c d", "three parts"),
+            ("hunter2.b.c=", "three parts"),
         ] {
             let error = Token::parse(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(message) && !error.contains("unter2"), "{text:?}: {error}");

@@ -10,15 +10,17 @@ mod tests;
 use super::line::{Fault, Frame, Hash, LedgerId};
 use super::record;
 use super::record::Body;
+use crate::mounted::{self, ReadError};
+use crate::object;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fs, io};
 
 /// The largest key file, and the largest kept checkpoint, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -69,6 +71,7 @@ impl Signer {
     /// It cannot be read, or is none.
     pub(super) fn read(checkpoints: &Checkpoints) -> Result<Self, KeyError> {
         let pem = read(&checkpoints.key)?;
+        mounted::warn_of_others(&checkpoints.key, "the key that signs checkpoints");
         let malformed = || KeyError::Malformed("private");
         let der = PrivatePkcs8KeyDer::from_pem_slice(&pem).map_err(|_| malformed())?;
         let pair = Ed25519KeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| malformed())?;
@@ -101,6 +104,10 @@ impl Signer {
         }))
     }
 }
+
+/// The members of a checkpoint's line; there are no others.
+const MEMBERS: [&str; 9] =
+    ["v", "ledger_id", "seq", "time", "kind", "key", "signature", "prev", "sum"];
 
 /// What is signed: where the checkpoint stands in which ledger, and through `prev` all before it.
 fn signed_text(ledger_id: &str, seq: u64, time: &str, prev: &str) -> String {
@@ -137,6 +144,11 @@ impl PublicKey {
 /// [`Fault::UnknownKey`] if it names none of `keys`, [`Fault::Signature`] if it is not its signature.
 pub(super) fn check(id: &LedgerId, seq: u64, line: &[u8], keys: &[PublicKey]) -> Result<(), Fault> {
     let malformed = |error: serde_json::Error| Fault::Malformed(error.to_string());
+    // The signature covers no other member.
+    let members = object::parse(line).map_err(malformed)?;
+    if let Some((name, _)) = members.iter().find(|(name, _)| !MEMBERS.contains(&name.as_str())) {
+        return Err(Fault::Malformed(format!("a checkpoint has no `{name}`")));
+    }
     let Body::Checkpoint(checkpoint) = serde_json::from_slice(line).map_err(malformed)? else {
         return Err(Fault::Malformed("not a checkpoint".to_owned()));
     };
@@ -181,8 +193,8 @@ impl Kept {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if FILE_BYTES_MAX < fs::metadata(path)?.len() {
-        return Err(io::Error::other(format!("longer than {FILE_BYTES_MAX} bytes")));
-    }
-    fs::read(path)
+    mounted::read(path, FILE_BYTES_MAX).map_err(|error| match error {
+        ReadError::Io(error) => error,
+        too_large @ ReadError::TooLarge(_) => io::Error::other(too_large),
+    })
 }

@@ -166,6 +166,9 @@ table! {
     upstream_clock_skew: Family<label::UpstreamLabels, Gauge> = Family::default(),
         Gauge "lychgate_upstream_clock_skew_seconds" ["upstream"]
         "How far the upstream's clock is ahead of the gate's, by its latest answer";
+    upstream_unreadable_dates: Family<label::UpstreamLabels, Counter> = Family::default(),
+        Counter "lychgate_upstream_unreadable_dates_total" ["upstream"]
+        "Answers of an upstream whose Date is no date: its clock is not judged by them";
     credential_expiry_timestamp: Family<label::UpstreamLabels, Gauge> = Family::default(),
         Gauge "lychgate_credential_expiry_timestamp_seconds" ["upstream"]
         "Unix time at which the cloud credential in use expires; absent for one that does not expire";
@@ -220,6 +223,9 @@ table! {
     ledger_free_bytes: Gauge = Gauge::default(),
         Gauge "lychgate_ledger_free_bytes" []
         "Free space of the ledger's file system";
+    certificate_expiry_timestamp: Family<label::ListenerLabels, Gauge> = Family::default(),
+        Gauge "lychgate_tls_certificate_expiry_timestamp_seconds" ["listener"]
+        "Unix time at which the certificate that a listener shows expires";
     tls_handshake_failures: Counter = Counter::default(),
         Counter "lychgate_tls_handshake_failures_total" []
         "TLS handshakes of listeners that failed or took too long";

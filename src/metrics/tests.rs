@@ -31,6 +31,7 @@ fn busy() -> Metrics {
     upstream.connect_failed();
     upstream.set_breaker_open(true);
     upstream.set_clock_skew(-3);
+    upstream.date_unreadable();
     upstream.set_credential_expiry(Some(at(NOON)));
     it.issuer("corp").keys_read(at(NOON));
     it.issuer("corp").keys_failed();
@@ -46,6 +47,7 @@ fn busy() -> Metrics {
     it.set_ledger_queue(3);
     it.set_ledger_pending(1);
     it.set_ledger_free(1 << 30);
+    it.set_certificate_expiry("0.0.0.0:8480", at(NOON));
     it.tls_handshake_failed();
     it.tls_reload_failed();
     it.spans_exported(8, true);

@@ -1,5 +1,6 @@
 //! Reads a policy directory whole, or not at all.
 
+use crate::mounted;
 use crate::policy::{Files, Limits};
 
 use std::io::Read;
@@ -76,6 +77,19 @@ pub(super) fn read_once(directory: &Path, limits: &Limits) -> Result<Files, Erro
     Image::of(directory, limits)
 }
 
+/// The first thing in a policy directory that every user of the system can change. Blocks.
+pub(super) fn open_to_all(root: &Path) -> Option<PathBuf> {
+    let mut directories: Vec<_> = DIRECTORIES.iter().map(|it| root.join(it)).collect();
+    directories.push(root.to_owned());
+    let entries = directories.iter().flat_map(fs::read_dir).flatten().flatten();
+    let mut paths = entries.map(|it| it.path()).chain([root.to_owned()]);
+    let changeable = |it: &PathBuf| {
+        let can = fs::metadata(it).ok().and_then(|it| mounted::open_to_all(&it));
+        can.is_some_and(|it| it.contains("change"))
+    };
+    paths.find(changeable)
+}
+
 struct Image<'a> {
     root: &'a Path,
     limits: &'a Limits,
@@ -120,7 +134,7 @@ impl<'a> Image<'a> {
     fn file(&self, path: &Path) -> Result<Vec<u8>, Error> {
         let limit = self.limits.attachments_bytes.max(self.limits.document_bytes) + 1;
         let mut bytes = Vec::new();
-        let file = fs::File::open(path).map_err(|error| io_error(path, error))?;
+        let file = mounted::open(path).map_err(|error| io_error(path, error))?;
         let read = file.take(limit as u64).read_to_end(&mut bytes);
         read.map_err(|error| io_error(path, error))?;
         Ok(bytes)

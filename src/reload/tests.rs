@@ -217,7 +217,7 @@ async fn each_request_is_judged_by_one_version() {
     let map = ConfigMap::new(&borrowed(&version("V0")));
     let (policies, _stop, _tasks) = open(map.0.path()).await;
     let requests = policies.clone();
-    let judging = tokio::task::spawn_blocking(move || {
+    let judging = spawn_blocking(move || {
         let mut seen = BTreeMap::new();
         let mut judged = 0;
         while judged < 2000 || seen.len() < 3 {

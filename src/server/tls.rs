@@ -1,9 +1,16 @@
 //! TLS of a listener: its certificate, whose client certificates it takes, and how both change under
 //! the running gate.
 
+mod validity;
+
+use self::validity::Validity;
+
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::mounted::{FileGroup, Mounted, ReadError};
 
+use futures_util::future::join;
+use jiff::Timestamp;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
@@ -12,6 +19,7 @@ use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientV
 use rustls::{RootCertStore, ServerConfig};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,6 +32,9 @@ const HTTP1: &[u8] = b"http/1.1";
 
 /// The largest of the files, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How often it is said that a certificate is about to expire.
+const REMIND_EVERY: Duration = Duration::from_secs(3600);
 
 /// The files of a listener's TLS, all PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +80,11 @@ pub enum Fault {
     /// Nothing of that kind is in it.
     #[error("it holds no PEM {0}")]
     Empty(&'static str),
+    /// A password is needed.
+    #[error(
+        "the key is encrypted, and the gate has no password: store it without one (`openssl pkey -in OLD -out NEW`)"
+    )]
+    Encrypted,
     /// The certificate and the key do not fit together, or are of a kind that is not supported.
     #[error("the certificate and its key cannot be used together: {0}")]
     Pair(rustls::Error),
@@ -81,6 +97,11 @@ pub enum Fault {
     /// TLS itself cannot be set up.
     #[error(transparent)]
     Tls(#[from] rustls::Error),
+    /// X.509 of 1988.
+    #[error(
+        "the certificate is of X.509 version 1, which no client accepts: issue one of version 3, with subject alternative names"
+    )]
+    Version,
 }
 
 /// The TLS of a listener; what is in its files counts from the next connection on.
@@ -93,20 +114,23 @@ pub struct Tls {
 #[derive(Clone, Debug)]
 pub(super) struct Version {
     pub(super) config: Arc<ServerConfig>,
+    validity: Option<Validity>,
     /// The authorities have changed since: connections with a client certificate end soon.
     pub(super) retired: CancellationToken,
 }
 
 impl Files {
-    /// Says whether the files can be used as they are now.
+    /// Says whether the files can be used as they are now, and what there is to say about the
+    /// certificate at `now`.
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub async fn check(&self) -> Result<(), Error> {
-        self.read().await.map(drop)
+    pub async fn check(&self, now: Timestamp) -> Result<Option<String>, Error> {
+        let (Made { validity, .. }, _) = self.read().await?;
+        Ok(validity.and_then(|it| it.remark(now)))
     }
 
-    async fn read(&self) -> Result<(Arc<ServerConfig>, Vec<Vec<u8>>), Error> {
+    async fn read(&self) -> Result<(Made, Vec<Vec<u8>>), Error> {
         let files = self.mounted();
         let contents = FileGroup { files: &files, secrets: &[] }.read().await;
         let contents = contents.map_err(|(file, error)| {
@@ -117,7 +141,7 @@ impl Files {
             };
             Error { setting, path: file.path.clone(), fault: error.into() }
         })?;
-        Ok((Arc::new(self.configure(&contents)?), contents))
+        Ok((self.configure(&contents)?, contents))
     }
 
     /// Certificate, key and, if there is one, the authorities.
@@ -132,20 +156,18 @@ impl Files {
     }
 
     /// TLS 1.2 and 1.3; a client that offers both protocols gets HTTP/2.
-    fn configure(&self, contents: &[Vec<u8>]) -> Result<ServerConfig, Error> {
+    fn configure(&self, contents: &[Vec<u8>]) -> Result<Made, Error> {
         let mut contents = contents.iter().map(Vec::as_slice);
         let mut next = || contents.next().unwrap_or_default();
         let error = |setting, path: &PathBuf| {
             let path = path.clone();
-            move |fault: Fault| Error { setting, path, fault }
+            move |fault: Fault| Error { setting, path: path.clone(), fault }
         };
-        let chain = certificates(next()).map_err(error(Setting::Certificate, &self.certificate))?;
+        let of_certificate = error(Setting::Certificate, &self.certificate);
+        let chain = certificates(next()).map_err(&of_certificate)?;
+        let validity = chain.first().map_or(Ok(None), Validity::of).map_err(of_certificate)?;
         let of_key = error(Setting::Key, &self.key);
-        let key = match PrivateKeyDer::from_pem_slice(next()) {
-            Ok(key) => key,
-            Err(pem::Error::NoItemsFound) => return Err(of_key(Fault::Empty("private key"))),
-            Err(error) => return Err(of_key(error.into())),
-        };
+        let key = private_key(next()).map_err(&of_key)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = match builder.with_safe_default_protocol_versions() {
@@ -167,7 +189,24 @@ impl Files {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(config)
+        Ok(Made { config: Arc::new(config), validity })
+    }
+}
+
+/// What a content of the files makes.
+struct Made {
+    config: Arc<ServerConfig>,
+    validity: Option<Validity>,
+}
+
+fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, Fault> {
+    // PKCS#8 says so in the label, the older forms in a header (RFC 1421 §4.6.1.1).
+    let is_encrypted = text.windows(b"ENCRYPTED".len()).any(|it| it == b"ENCRYPTED");
+    match PrivateKeyDer::from_pem_slice(text) {
+        Ok(key) => Ok(key),
+        Err(_) if is_encrypted => Err(Fault::Encrypted),
+        Err(pem::Error::NoItemsFound) => Err(Fault::Empty("private key")),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -193,34 +232,36 @@ fn verifier(
 }
 
 impl Tls {
-    /// Reads `files`, and starts to follow them on `tasks` until `stop`. A change that cannot be used
-    /// changes nothing; it is reported once, and counted as often as it is tried.
+    /// Reads the `files` of the listener at `place`, and starts to follow them on `tasks` until
+    /// `stop`. A change that cannot be used changes nothing; it is reported once, and counted as often
+    /// as it is tried.
     ///
     /// # Errors
     /// When the files cannot be used as they are: a gate whose TLS is wrong from the start says so
     /// instead of running.
     pub async fn start(
-        files: Files,
-        metrics: Metrics,
+        (files, place): (Files, String),
+        (metrics, clock): (Metrics, Clock),
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let (config, contents) = files.read().await?;
-        let version = Version { config, retired: CancellationToken::new() };
+        let (Made { config, validity }, contents) = files.read().await?;
+        let version = Version { config, validity, retired: CancellationToken::new() };
         let (sender, current) = watch::channel(version);
         let mounted = files.mounted();
+        let watched = current.clone();
         tasks.spawn(async move {
             let secrets = mounted.get(1..2).unwrap_or_default();
             for secret in secrets {
-                secret.warn_of_readers().await;
+                secret.warn_of_others();
             }
             let mut authorities = contents.get(2).cloned();
             let take = |contents: &[Vec<u8>]| {
-                let config = Arc::new(files.configure(contents)?);
+                let Made { config, validity } = files.configure(contents)?;
                 let is_same = authorities.as_ref() == contents.get(2);
                 authorities = contents.get(2).cloned();
                 sender.send_modify(|version| {
-                    version.config = config;
+                    (version.config, version.validity) = (config, validity);
                     if !is_same {
                         std::mem::take(&mut version.retired).cancel();
                     }
@@ -228,13 +269,36 @@ impl Tls {
                 Ok::<_, Error>(())
             };
             let failed = || metrics.tls_reload_failed();
-            let followed = FileGroup { files: &mounted, secrets };
-            stop.run_until_cancelled(followed.follow(Some(contents), take, &failed)).await;
+            let followed =
+                FileGroup { files: &mounted, secrets }.follow(Some(contents), take, &failed);
+            let both = join(followed, watch_validity(watched, &place, &metrics, &clock));
+            stop.run_until_cancelled(both).await;
         });
         Ok(Self { current })
     }
 
+    /// The content that counts now.
     pub(super) fn version(&self) -> Version {
         self.current.borrow().clone()
+    }
+}
+
+/// Measures until when the certificate is good, and says in time that it has to be replaced.
+async fn watch_validity(
+    mut current: watch::Receiver<Version>,
+    listener: &str,
+    metrics: &Metrics,
+    clock: &Clock,
+) {
+    loop {
+        let validity = current.borrow_and_update().validity;
+        if let Some(validity) = validity {
+            metrics.set_certificate_expiry(listener, validity.until);
+            if let Some(remark) = validity.remark(clock.now()) {
+                tracing::warn!(listener, "{remark}");
+            }
+        }
+        // The sender lives as long as the files are followed beside this.
+        let _ = tokio::time::timeout(REMIND_EVERY, current.changed()).await;
     }
 }

@@ -80,12 +80,13 @@ impl Exporter {
             .with_http()
             .with_http_client(Transport { client, runtime: runtime.clone(), limit })
             .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-            .with_endpoint(endpoint)
+            .with_endpoint(&endpoint)
             .with_timeout(collector.timeout)
             .build()?;
         let queued = Arc::new(AtomicUsize::new(0));
         let exporter = Counted {
             exporter,
+            endpoint,
             queued: Arc::clone(&queued),
             metrics: metrics.clone(),
             failing: AtomicBool::new(false),
@@ -129,17 +130,50 @@ pub(super) fn client(collector: &Collector) -> Result<Client, Error> {
     })?)
 }
 
+/// Why a text is not the base URL of a collector. The text itself is not told: it may hold a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlFault {
+    /// The port of OTLP over gRPC.
+    #[error("port 4317 takes OTLP over gRPC: name the collector's port for HTTP, mostly 4318")]
+    Grpc,
+    /// The path of one signal.
+    #[error(
+        "write the URL without `/v1/{{signal}}`: the gate appends what it sends, traces or logs"
+    )]
+    Signal,
+    /// Anything else.
+    #[error(
+        "write the base URL of a collector, as http://collector:4318, without user, query or fragment"
+    )]
+    Url,
+}
+
+/// The base URL of a collector that speaks OTLP over HTTP.
+///
+/// # Errors
+/// What it is instead.
+pub fn collector_url(text: &str) -> Result<Uri, UrlFault> {
+    let uri = text.parse::<Uri>().map_err(|_| UrlFault::Url)?;
+    let fits = matches!(uri.scheme_str(), Some("http" | "https"))
+        && uri.authority().is_some_and(|it| !it.as_str().contains('@'))
+        && uri.query().is_none()
+        // `Uri` drops it.
+        && !text.contains('#');
+    let path = uri.path().trim_end_matches('/');
+    match uri.port_u16() {
+        _ if !fits => Err(UrlFault::Url),
+        Some(4317) => Err(UrlFault::Grpc),
+        _ if ["/v1/traces", "/v1/logs", "/v1/metrics"].iter().any(|it| path.ends_with(it)) => {
+            Err(UrlFault::Signal)
+        }
+        _ => Ok(uri),
+    }
+}
+
 /// `base` with the path of a signal, `traces` or `logs` (OTLP specification, OTLP/HTTP request).
 pub(super) fn endpoint(base: &str, signal: &str) -> Result<String, Error> {
-    let fits = |it: &Uri| {
-        matches!(it.scheme_str(), Some("http" | "https"))
-            && it.authority().is_some_and(|it| !it.as_str().contains('@'))
-            && it.query().is_none()
-    };
-    match base.parse::<Uri>() {
-        Ok(uri) if fits(&uri) => Ok(format!("{}/v1/{signal}", base.trim_end_matches('/'))),
-        _ => Err(Error::Endpoint(base.to_owned())),
-    }
+    collector_url(base)?;
+    Ok(format!("{}/v1/{signal}", base.trim_end_matches('/')))
 }
 
 /// What is sent about this process. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, which the
@@ -163,6 +197,7 @@ pub(super) fn resource(instance: &str) -> Resource {
 #[derive(Debug)]
 struct Counted {
     exporter: opentelemetry_otlp::SpanExporter,
+    endpoint: String,
     queued: Arc<AtomicUsize>,
     metrics: Metrics,
     failing: AtomicBool,
@@ -182,7 +217,7 @@ impl SpanExporter for Counted {
             }
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "the collector does not take traces");
+                    tracing::warn!(url = self.endpoint, %error, "the collector does not take traces");
                 }
             }
         }

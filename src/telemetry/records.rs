@@ -2,7 +2,7 @@
 //! its answer. Unlike spans they are not dropped: who sends them keeps them until they are taken.
 
 use super::export::Collector;
-use super::{Error, export};
+use super::{Error, UrlFault, export};
 use crate::client::Client;
 
 use bytes::Bytes;
@@ -91,14 +91,19 @@ impl Records {
     /// The collector's URL or its certificates are unusable.
     pub fn new(collector: &Collector) -> Result<Self, Error> {
         let endpoint = export::endpoint(&collector.endpoint, "logs")?;
-        let unusable = |_| Error::Endpoint(collector.endpoint.clone());
         let resource = ResourceAttributesWithSchema::from(&export::resource(&collector.instance));
         Ok(Self {
             client: export::client(collector)?,
             collector: collector.clone(),
-            endpoint: endpoint.parse().map_err(unusable)?,
+            endpoint: endpoint.parse().map_err(|_| UrlFault::Url)?,
             resource: Resource { attributes: resource.attributes.0, ..Resource::default() },
         })
+    }
+
+    /// Where they go.
+    #[must_use]
+    pub fn url(&self) -> &Uri {
+        &self.endpoint
     }
 
     /// Sends `entries` in one request, and returns when the collector has taken them.

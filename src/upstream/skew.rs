@@ -24,22 +24,33 @@ enum Skew {
     Stops,
 }
 
-/// How far ahead of `now` the `Date` of an answer is; `None` without a readable one. As exact as
-/// the answer was fast, and no more than a second.
-pub(super) fn skew(headers: &HeaderMap, now: Timestamp) -> Option<SignedDuration> {
-    let date = DateTimeParser::new().parse_timestamp(headers.get(DATE)?.as_bytes()).ok()?;
-    Some(date.duration_since(now))
+/// An answer has a `Date` that is no date that there can be; nothing follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unreadable;
+
+/// How far ahead of `now` the `Date` of an answer is, where it has one. As exact as the answer was
+/// fast, and no more than a second.
+pub(super) fn skew(
+    headers: &HeaderMap,
+    now: Timestamp,
+) -> Option<Result<SignedDuration, Unreadable>> {
+    let date = DateTimeParser::new().parse_timestamp(headers.get(DATE)?.as_bytes());
+    Some(date.map(|it| it.duration_since(now)).map_err(|_| Unreadable))
 }
 
 impl Upstream {
     /// Opens the breaker before a wrong clock spoils every signature.
     pub(super) fn check_skew(
         &self,
-        skew: Option<SignedDuration>,
+        skew: Option<Result<SignedDuration, Unreadable>>,
         call: &Call<'_>,
         pass: &mut Pass,
     ) {
-        let Some(skew) = skew else { return };
+        let skew = match skew {
+            Some(Ok(skew)) => skew,
+            Some(Err(Unreadable)) => return self.metrics.date_unreadable(),
+            None => return,
+        };
         let (upstream, seconds) = (&self.config.name, skew.as_secs());
         self.metrics.set_clock_skew(seconds);
         let meaning = Skew::from(skew);
@@ -82,13 +93,13 @@ mod tests {
             ("Thu, 15 Jan 2026 11:45:59 GMT", -841, Skew::Stops),
         ] {
             let headers = HeaderMap::from_iter([(DATE, HeaderValue::from_static(date))]);
-            let skew = skew(&headers, now).unwrap();
+            let skew = skew(&headers, now).unwrap().unwrap();
             assert_eq!((skew.as_secs(), Skew::from(skew)), (seconds, meaning), "{date}");
         }
         assert_eq!(skew(&HeaderMap::new(), now), None);
-        for date in ["", "now", "2026-01-15T12:00:00Z"] {
+        for date in ["", "now", "2026-01-15T12:00:00Z", "Fri, 31 Dec 9999 23:59:59 GMT"] {
             let headers = HeaderMap::from_iter([(DATE, HeaderValue::from_static(date))]);
-            assert_eq!(skew(&headers, now), None, "{date}");
+            assert_eq!(skew(&headers, now), Some(Err(Unreadable)), "{date}");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Gets an issuer's key set: from a file, from a URL, or from where OpenID Connect discovery says.
 //! Only configured hosts are asked, redirects are not followed, size and time are bounded.
 
-use super::json;
 use crate::authn::config;
 use crate::authn::config::{Jwks, Remote};
 use crate::client::{self, Client};
+use crate::mounted::{self, ReadError};
+use crate::object;
+use crate::text::escaped;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
@@ -13,8 +15,7 @@ use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::fs::File;
-use tokio::io::AsyncReadExt;
+use tokio::task::spawn_blocking;
 
 /// The limit for one look at an issuer's keys, discovery included.
 pub(super) const FETCH_MAX: Duration = Duration::from_secs(5);
@@ -31,6 +32,9 @@ const BEARER_BYTES_MAX: usize = 16 * 1024;
 const ACCEPT: HeaderValue =
     HeaderValue::from_static("application/jwk-set+json, application/json;q=0.9, */*;q=0.1");
 
+/// How much of another's text is quoted, in characters.
+const QUOTED_CHARS_MAX: usize = 200;
+
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// The last answer's connection is gone by the time of the next look.
@@ -45,12 +49,17 @@ pub(super) enum Error {
     Connection(#[from] hyper_util::client::legacy::Error),
     #[error("the discovery document is not a JSON object with `issuer` and `jwks_uri`")]
     Discovery,
-    #[error("the discovery document is another issuer's")]
-    DiscoveryIssuer,
     #[error(
-        "the discovery document's `jwks_uri` is on another host than the issuer; if that is right, name it in the setting `jwks: {{url: …}}`"
+        "the discovery document is another issuer's: its `issuer` is `{0}`, and `{1}` is configured"
     )]
-    DiscoveryHost,
+    DiscoveryIssuer(String, String),
+    #[error(
+        "the discovery document's `jwks_uri`, `{0}`, has not the scheme, host and port of `{1}`; if that is right, name it in the setting `jwks: {{url: …}}`"
+    )]
+    DiscoveryHost(String, Uri),
+    /// Which URL or file was at fault.
+    #[error("{0}")]
+    At(String, #[source] Box<Self>),
     #[error("cannot read the file")]
     File(#[from] io::Error),
     #[error(transparent)]
@@ -123,32 +132,38 @@ impl Fetcher {
         })
     }
 
-    /// The text of the key set.
-    pub(super) async fn fetch(&self) -> Result<Bytes, Error> {
+    /// The text of the key set, and where it is from.
+    pub(super) async fn fetch(&self) -> Result<(Bytes, String), Error> {
         tokio::time::timeout(FETCH_MAX, self.fetch_unhurried()).await.unwrap_or(Err(Error::Time))
     }
 
-    async fn fetch_unhurried(&self) -> Result<Bytes, Error> {
+    async fn fetch_unhurried(&self) -> Result<(Bytes, String), Error> {
         match self {
             Self::Discovery { issuer, client, bearer } => {
                 let well_known = ".well-known/openid-configuration";
                 let uri: Uri = format!("{}/{well_known}", issuer.trim_end_matches('/'))
                     .parse()
                     .map_err(http::Error::from)?;
-                let document = get(client, &uri, bearer.as_deref()).await?;
-                let keys = jwks_uri(&document, issuer, &uri)?;
+                let (document, from) = get(client, &uri, bearer.as_deref()).await?;
+                let keys = jwks_uri(&document, issuer, &uri);
+                let keys = keys.map_err(|error| error.at(&from))?;
                 get(client, &keys, bearer.as_deref()).await
             }
-            Self::File(path) => match read(path, DOCUMENT_BYTES_MAX).await? {
-                Some(bytes) => Ok(bytes.into()),
-                None => Err(Error::TooLarge),
-            },
+            Self::File(path) => {
+                let from = path.display().to_string();
+                match read(path, DOCUMENT_BYTES_MAX).await {
+                    Ok(Some(bytes)) => Ok((bytes.into(), from)),
+                    Ok(None) => Err(Error::TooLarge.at(&from)),
+                    Err(error) => Err(Error::File(error).at(&from)),
+                }
+            }
             #[cfg(test)]
             Self::Scripted(script) => {
                 script.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 tokio::time::sleep(script.takes).await;
                 let set = script.set.lock().unwrap().clone();
-                set.map(Bytes::from).ok_or(Error::Status(StatusCode::BAD_GATEWAY))
+                set.map(|it| (it.into(), String::new()))
+                    .ok_or(Error::Status(StatusCode::BAD_GATEWAY))
             }
             Self::Url { uri, client, bearer } => get(client, uri, bearer.as_deref()).await,
         }
@@ -158,19 +173,40 @@ impl Fetcher {
 /// OpenID Connect Discovery 1.0 §4.3: the document must be the issuer's own. Its keys must be on
 /// the host that was configured, because that is the only one the gate was told to trust.
 fn jwks_uri(document: &[u8], issuer: &str, from: &Uri) -> Result<Uri, Error> {
-    let document = json::parse_object(document).ok_or(Error::Discovery)?;
+    let document = object::parse(document).map_err(|_| Error::Discovery)?;
     let text = |name| document.get(name).and_then(Value::as_str).ok_or(Error::Discovery);
     if text("issuer")? != issuer {
-        return Err(Error::DiscoveryIssuer);
+        return Err(Error::DiscoveryIssuer(quoted(text("issuer")?), issuer.to_owned()));
     }
-    let uri: Uri = text("jwks_uri")?.parse().map_err(|_| Error::Discovery)?;
+    let written = text("jwks_uri")?;
+    let uri: Uri = written.parse().map_err(|_| Error::Discovery)?;
     match uri.scheme() == from.scheme() && uri.authority() == from.authority() {
         true => Ok(uri),
-        false => Err(Error::DiscoveryHost),
+        false => Err(Error::DiscoveryHost(quoted(written), from.clone())),
     }
 }
 
-async fn get(client: &Client, uri: &Uri, bearer: Option<&Path>) -> Result<Bytes, Error> {
+/// The beginning of what somebody else wrote.
+fn quoted(text: &str) -> String {
+    escaped(&text.chars().take(QUOTED_CHARS_MAX).collect::<String>()).into_owned()
+}
+
+impl Error {
+    pub(super) fn at(self, place: &str) -> Self {
+        Self::At(place.to_owned(), Box::new(self))
+    }
+}
+
+/// Asks for `uri`; with the answer comes its name for messages.
+async fn get(client: &Client, uri: &Uri, bearer: Option<&Path>) -> Result<(Bytes, String), Error> {
+    let from = uri.to_string();
+    match ask(client, uri, bearer).await {
+        Ok(bytes) => Ok((bytes, from)),
+        Err(error) => Err(error.at(&from)),
+    }
+}
+
+async fn ask(client: &Client, uri: &Uri, bearer: Option<&Path>) -> Result<Bytes, Error> {
     let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     let mut request = Request::get(uri)
         .header(header::HOST, host)
@@ -195,10 +231,13 @@ async fn get(client: &Client, uri: &Uri, bearer: Option<&Path>) -> Result<Bytes,
 
 /// The content of a file, or nothing if it is longer than `max` bytes.
 async fn read(path: &Path, max: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-    File::open(path).await?.take(limit).read_to_end(&mut bytes).await?;
-    Ok((bytes.len() <= max).then_some(bytes))
+    let (path, max) = (path.to_owned(), u64::try_from(max).unwrap_or(u64::MAX));
+    let read = spawn_blocking(move || mounted::read(&path, max)).await.map_err(io::Error::other)?;
+    match read {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(ReadError::TooLarge(_)) => Ok(None),
+        Err(ReadError::Io(error)) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -13,17 +13,13 @@ use crate::text;
 use crate::trouble::Trouble;
 
 use futures_util::FutureExt;
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 /// The most requests that wait for a look at the keys of one issuer.
 const WAITERS_MAX: usize = 64;
-
-/// The most key IDs that are remembered as not there.
-const ABSENT_MAX: usize = 1024;
 
 /// How often the keys are looked at.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +86,6 @@ pub(super) struct Issuer {
     clock: Clock,
     wanted: Notify,
     waiters: Semaphore,
-    absent: Mutex<HashSet<String>>,
 }
 
 impl Issuer {
@@ -105,7 +100,6 @@ impl Issuer {
             trouble: Trouble::default(),
             wanted: Notify::new(),
             waiters: Semaphore::new(WAITERS_MAX),
-            absent: Mutex::default(),
         }
     }
 
@@ -124,8 +118,8 @@ impl Issuer {
     ///
     /// A key ID that is not there may be new: then the keys are looked at again, but only once per
     /// cool-down, and by a task of the gate's own, so that nobody can spoil the look by hanging
-    /// up. Only a look that began after the token had come can say that there is no such key;
-    /// until then it is not known.
+    /// up. A look that began after the token had come says whether there is such a key, and so does
+    /// a good one within the cool-down; else it is not known.
     ///
     /// # Errors
     /// [`Error::Token`] when there is no such key, [`Error::KeysUnavailable`] when that cannot be
@@ -162,35 +156,21 @@ impl Issuer {
         if let Some(it) = self.usable(state).filter(|it| it.may_verify(token)) {
             return Some(Ok(it.clone()));
         }
-        let id = token.key_id.as_deref().unwrap_or_default();
         let unknown = || {
             let message = "the key that it names is not one of its issuer's".to_owned();
             Error::Token(IdentityFault::KeyId, message)
         };
         match state.last {
-            Some((began, true)) if came <= began => {
-                self.remember_absent(id);
-                return Some(Err(unknown()));
-            }
+            Some((began, true)) if came <= began => return Some(Err(unknown())),
             Some((began, false)) if came <= began => return Some(Err(Error::KeysUnavailable)),
             Some(_) | None => (),
         }
         if !self.is_cooling(state) {
             return None;
         }
-        let absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(Err(match absent.contains(id) && self.usable(state).is_some() {
-            true => unknown(),
-            false => Error::KeysUnavailable,
-        }))
-    }
-
-    fn remember_absent(&self, id: &str) {
-        let mut absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
-        if ABSENT_MAX <= absent.len() {
-            absent.clear();
-        }
-        absent.insert(id.to_owned());
+        // The keys were had a moment ago: whoever holds a newer one comes again.
+        let is_known = self.usable(state).is_some() && state.last.is_some_and(|(_, good)| good);
+        Some(Err(if is_known { unknown() } else { Error::KeysUnavailable }))
     }
 
     fn usable<'a>(&self, state: &'a State) -> Option<&'a Snapshot> {
@@ -238,7 +218,8 @@ impl Issuer {
     pub(super) async fn look(&self, fetcher: &Fetcher, asked: bool) -> Result<(), fetch::Error> {
         let began = Instant::now();
         let keys = match fetcher.fetch().await {
-            Ok(bytes) => KeySet::parse(&bytes, &self.config.algorithms).map_err(fetch::Error::from),
+            Ok((bytes, from)) => KeySet::parse(&bytes, &self.config.algorithms)
+                .map_err(|error| fetch::Error::from(error).at(&from)),
             Err(error) => Err(error),
         };
         let (keys, result) = match keys {
@@ -276,7 +257,14 @@ impl Issuer {
         let text = text::chain(error);
         if *complaint != text {
             let (source, error) = (&self.config.name, &text);
-            tracing::warn!(%source, %error, "the issuer's keys cannot be had; the last ones stay");
+            match self.version() {
+                Some(_) => {
+                    tracing::warn!(%source, %error, "the issuer's keys cannot be had; the last ones stay");
+                }
+                None => {
+                    tracing::warn!(%source, %error, "the issuer's keys cannot be had: its tokens are refused")
+                }
+            }
         }
         *complaint = text;
     }

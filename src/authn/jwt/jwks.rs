@@ -1,7 +1,8 @@
 //! JSON Web Key Sets (RFC 7517): which of an issuer's keys verify which tokens.
 
-use super::json;
 use super::token::KEY_ID_BYTES_MAX;
+use crate::object;
+use crate::text::escaped;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
 use data_encoding::BASE64URL_NOPAD;
@@ -11,6 +12,12 @@ use std::fmt;
 
 /// The most keys of a set.
 const KEYS_MAX: usize = 100;
+
+/// Of so many keys it is told why they are left out.
+const TOLD_MAX: usize = 5;
+
+/// How much of a key's ID is told, in characters.
+const NAME_CHARS_MAX: usize = 64;
 
 /// The shortest RSA modulus that is trusted, in bits (RFC 7518 §3.3).
 const RSA_BITS_MIN: usize = 2048;
@@ -83,7 +90,7 @@ impl KeySet {
     /// # Errors
     /// When nothing is left.
     pub(super) fn parse(bytes: &[u8], allowed: &[Algorithm]) -> Result<Self, Error> {
-        let mut set = json::parse_object(bytes).ok_or(Error::Form)?;
+        let mut set = object::parse(bytes).map_err(|_| Error::Form)?;
         let Some(Value::Array(published)) = set.remove("keys") else { return Err(Error::Form) };
         if KEYS_MAX < published.len() {
             return Err(Error::TooMany);
@@ -93,13 +100,18 @@ impl KeySet {
         let mut left_out = Vec::new();
         for it in published {
             let Value::Object(it) = it else { return Err(Error::Form) };
+            let id = it.get("kid").and_then(Value::as_str).map(name);
             match Key::new(it, allowed) {
                 Ok(key) => keys.push(key),
-                Err(reason) => left_out.push(reason),
+                Err(reason) => left_out.push(match id {
+                    Some(id) => format!("`{id}`: {reason}"),
+                    None => reason.to_owned(),
+                }),
             }
         }
         left_out.sort_unstable();
         left_out.dedup();
+        left_out.truncate(TOLD_MAX);
         match keys.is_empty() {
             false => Ok(Self(keys)),
             true if count == 0 => Err(Error::NoKey(0, "the set is empty".to_owned())),
@@ -121,6 +133,11 @@ impl KeySet {
             _ => KeyLookup::Keys(fitting),
         }
     }
+}
+
+/// The beginning of a key's ID.
+fn name(id: &str) -> String {
+    escaped(&id.chars().take(NAME_CHARS_MAX).collect::<String>()).into_owned()
 }
 
 impl Key {

@@ -1,7 +1,7 @@
 //! The outer form of a JSON Web Token (RFC 7515 compact serialisation), before anyone vouches for
 //! it.
 
-use super::json;
+use crate::object;
 
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::Algorithm;
@@ -77,5 +77,5 @@ impl<'a> Token<'a> {
 }
 
 fn decode(part: &str) -> Option<Map<String, Value>> {
-    json::parse_object(&BASE64URL_NOPAD.decode(part.as_bytes()).ok()?)
+    object::parse(&BASE64URL_NOPAD.decode(part.as_bytes()).ok()?).ok()
 }

@@ -44,7 +44,7 @@ pub(in crate::authn) async fn watch(
         path: file.path.clone(),
         message: error.to_string(),
     })?;
-    file.warn_of_readers().await;
+    file.warn_of_others();
     let (sender, receiver) = watch::channel(Arc::new(keys));
     tasks.spawn(async move {
         let take = |bytes: &[u8]| parse(bytes).map(|it| drop(sender.send_replace(Arc::new(it))));

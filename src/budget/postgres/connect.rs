@@ -60,7 +60,7 @@ impl Config {
     pub(super) async fn read(&self) -> Result<(Vec<u8>, Pool), ConfigError> {
         let file = self.file();
         let text = file.read().await?;
-        file.warn_of_readers().await;
+        file.warn_of_others();
         let pool = self.pool(&text)?;
         Ok((text, pool))
     }

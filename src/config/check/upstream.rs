@@ -93,8 +93,11 @@ impl Checker<'_> {
         let region = self.required(&name, "region", region);
         let account = self.required(&name, "account", account);
         for part in [&region, &account].into_iter().flatten() {
-            if part.value.is_empty() || part.value.contains([':', '*']) {
-                self.complain(part, "it stands in URNs: neither empty, nor with `:` or `*`");
+            let valid = |it: u8| it.is_ascii_alphanumeric() || it == b'-' || it == b'_';
+            if part.value.is_empty() || !part.value.bytes().all(valid) {
+                let message =
+                    "it stands in URNs: letters, digits, `-` and `_`, and nothing is filled in";
+                self.complain(part, message);
             }
         }
         let in_flight_max = match &written.in_flight {

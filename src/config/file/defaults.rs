@@ -15,7 +15,7 @@ fn unwritten<T>(value: T) -> Spanned<T> {
 
 impl Default for Attributes {
     fn default() -> Self {
-        Self { max_age: Span(Duration::from_secs(2)), pool_types: PoolTypes::default() }
+        Self { max_age: unwritten(Span(Duration::from_secs(2))), pool_types: PoolTypes::default() }
     }
 }
 

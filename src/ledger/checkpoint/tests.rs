@@ -14,6 +14,7 @@ use crate::ledger::{
 use crate::metrics::Metrics;
 
 use jiff::SignedDuration;
+use std::fs;
 use tempfile::TempDir;
 
 /// Made for this test; it signs nothing else.
@@ -186,6 +187,27 @@ async fn a_checkpoint_that_could_not_be_written_is_signed_anew() {
         }
     }
     assert!(2 <= checked, "{checked}");
+}
+
+/// The signature covers what a checkpoint says, so it says nothing else.
+#[tokio::test]
+async fn a_checkpoint_says_nothing_that_is_not_signed() {
+    let directory = TempDir::new().unwrap();
+    let signer = Signer::read(&config(&directory, 1).checkpoints.unwrap()).unwrap();
+    let (id, time) = (LedgerId::random(), NOON.parse().unwrap());
+    let start = Head::start(&id);
+    let members = signer.sign(&id, 1, time, start.hash).unwrap();
+    for (more, expected) in [
+        (&b""[..], Ok(())),
+        (
+            br#","note":"all is well""#,
+            Err(Fault::Malformed("a checkpoint has no `note`".to_owned())),
+        ),
+    ] {
+        let mut line = Vec::new();
+        Head::start(&id).append(&mut line, &id, time, &[&members, more].concat());
+        assert_eq!(check(&id, 1, line.trim_ascii_end(), &[public(&directory)]), expected);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::tail::{Line, Tail, TailError};
 use crate::ledger::line::LedgerId;
+use crate::mounted;
 
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -135,7 +136,7 @@ impl Unshipped {
 
 /// What the file says of the ledger `id`; nothing if there is none.
 fn read(directory: &Path, id: &LedgerId) -> io::Result<Option<u64>> {
-    let file = match File::open(directory.join(CURSOR)) {
+    let file = match mounted::open(&directory.join(CURSOR)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         other => other?,
     };

@@ -1,6 +1,7 @@
 //! Reading segments: which there are, and their lines, each with its limit.
 
 use crate::ledger::line::LINE_BYTES_MAX;
+use crate::mounted;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -60,7 +61,7 @@ impl Lines<BufReader<File>> {
     /// # Errors
     /// The file cannot be opened.
     pub(in crate::ledger) fn open(directory: &Path, first: u64) -> io::Result<Self> {
-        let file = File::open(directory.join(segment_name(first)))?;
+        let file = mounted::open(&directory.join(segment_name(first)))?;
         Ok(Self::new(BufReader::with_capacity(BUFFER_BYTES, file)))
     }
 }
@@ -122,7 +123,7 @@ impl<R: BufRead> Lines<R> {
 pub(in crate::ledger) fn last_line(directory: &Path, first: u64) -> io::Result<Option<Vec<u8>>> {
     use std::io::{Seek, SeekFrom};
 
-    let mut file = File::open(directory.join(segment_name(first)))?;
+    let mut file = mounted::open(&directory.join(segment_name(first)))?;
     let length = file.metadata()?.len();
     let window = u64::try_from(LINE_BYTES_MAX + 2).unwrap_or(u64::MAX).min(length);
     file.seek(SeekFrom::Start(length - window))?;

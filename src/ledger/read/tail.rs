@@ -6,9 +6,9 @@
 
 use super::reader::{Lines, Piece, segment_name, segments};
 use crate::ledger::line::{Fault, Frame, Kind, LedgerId};
+use crate::mounted;
 
 use jiff::Timestamp;
-use std::fs::File;
 use std::io;
 use std::io::{BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -137,7 +137,7 @@ impl Tail {
             Some(place) => place,
             None => self.find()?,
         };
-        let mut file = File::open(self.directory.join(segment_name(segment)))?;
+        let mut file = mounted::open(&self.directory.join(segment_name(segment)))?;
         file.seek(SeekFrom::Start(offset))?;
         let mut lines = Lines::new(BufReader::with_capacity(BUFFER_BYTES, file));
         while batch.has_room(self.next) {
@@ -182,7 +182,7 @@ impl Tail {
         }
         let missing = || TailError::Missing(self.next);
         let segment = segments.into_iter().rfind(|it| *it <= self.next).ok_or_else(missing)?;
-        let file = File::open(self.directory.join(segment_name(segment)))?;
+        let file = mounted::open(&self.directory.join(segment_name(segment)))?;
         let length = file.metadata()?.len();
         let mut lines = Lines::new(BufReader::with_capacity(BUFFER_BYTES, file));
         for _ in segment..self.next {

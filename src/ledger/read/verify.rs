@@ -6,6 +6,7 @@ use crate::ledger::checkpoint;
 use crate::ledger::checkpoint::{Kept, PublicKey};
 use crate::ledger::line::{Fault, Frame, Hash, Head, Kind, LedgerId, is_line_beginning};
 use crate::ledger::record::Body;
+use crate::object;
 
 use jiff::Timestamp;
 use std::collections::{BTreeMap, VecDeque};
@@ -71,7 +72,9 @@ pub enum Unverified {
 /// The first fault, or the system's error.
 pub fn verify(directory: &Path) -> Result<Option<Verified>, Unverified> {
     let mut reader = Reader::open(directory)?;
-    while reader.next()?.is_some() {}
+    while let Some(record) = reader.next()? {
+        record.body()?;
+    }
     Ok(reader.verified())
 }
 
@@ -83,6 +86,7 @@ pub fn verify_signed(directory: &Path, trust: &Trust) -> Result<Option<Verified>
     let mut reader = Reader::open(directory)?;
     let mut signed = None;
     while let Some(record) = reader.next()? {
+        record.body()?;
         let is_kept = |it: &&Kept| it.ledger_id == record.ledger_id && it.seq == record.seq;
         if trust.kept.iter().find(is_kept).is_some_and(|it| it.text != record.text) {
             return Err(record.damage(Fault::NotKept).into());
@@ -150,7 +154,8 @@ impl Record {
     /// # Errors
     /// [`Damage::Line`] if it is no record of the schema.
     pub fn body(&self) -> Result<Body<'static>, Damage> {
-        serde_json::from_slice(&self.text)
+        object::parse(&self.text)
+            .and_then(|it| serde_json::from_value(it.into()))
             .map_err(|error| self.damage(Fault::Malformed(error.to_string())))
     }
 
@@ -312,3 +317,6 @@ impl Chain {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,13 +20,7 @@ pub fn render(diagnostics: &[Diagnostic], files: &Files, colored: bool) -> Strin
     for it in diagnostics {
         let path = if it.path.is_empty() { "policies" } else { &it.path };
         let place = place(path, files.get(&it.path), it.span);
-        let level = match it.severity() {
-            Severity::Error => Level::ERROR,
-            Severity::Security => Level::WARNING.with_name("security"),
-            Severity::Warning => Level::WARNING,
-            Severity::Suggestion => Level::INFO.with_name("suggestion"),
-        };
-        let title = level.primary_title(escaped(&it.message)).id(it.code.as_str());
+        let title = level(it.severity()).primary_title(escaped(&it.message)).id(it.code.as_str());
         let group = title.element(place).elements(it.hint.as_deref().map(help));
         // Writing into a String cannot fail.
         let _ = write!(res, "{}\n\n", renderer.render(&[group]));
@@ -34,10 +28,21 @@ pub fn render(diagnostics: &[Diagnostic], files: &Files, colored: bool) -> Strin
     res
 }
 
-/// An error of a file that is not of a policy directory.
+fn level(severity: Severity) -> Level<'static> {
+    match severity {
+        Severity::Error => Level::ERROR,
+        Severity::Security => Level::WARNING.with_name("security"),
+        Severity::Warning => Level::WARNING,
+        Severity::Suggestion => Level::INFO.with_name("suggestion"),
+    }
+}
+
+/// What is wrong with a file that is not of a policy directory.
 #[derive(Clone, Copy, Debug)]
 pub struct Complaint<'a> {
-    /// The kind of error.
+    /// How bad it is.
+    pub severity: Severity,
+    /// Its kind.
     pub code: &'a str,
     /// The file.
     pub path: &'a str,
@@ -56,7 +61,7 @@ impl Complaint<'_> {
     #[must_use]
     pub fn render(&self, colored: bool) -> String {
         let renderer = if colored { Renderer::styled() } else { Renderer::plain() };
-        let title = Level::ERROR.primary_title(escaped(self.message)).id(self.code);
+        let title = level(self.severity).primary_title(escaped(self.message)).id(self.code);
         let group = title.element(place(self.path, self.bytes, self.span));
         format!("{}\n\n", renderer.render(&[group.elements(self.hint.map(help))]))
     }

@@ -3,9 +3,10 @@
 mod local;
 mod rotation;
 
+use crate::house::cli::lychgate;
 use crate::support::http::{Answer, Connection};
 use crate::support::pki::{Authority, dns, expired, localhost, named, uri};
-use crate::support::world::{Builder, FINISHED, PROJECT, World};
+use crate::support::world::{Builder, FINISHED, PROJECT, World, poll};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -209,6 +210,34 @@ async fn a_certificate_that_cannot_be_verified_gets_no_connection() {
     world.measures("lychgate_tls_handshake_failures_total 6").await;
     assert!(world.records("decision").is_empty());
     assert_eq!(world.emulator.counts().all(), 0);
+}
+
+/// A certificate that is not replaced in time is measured, logged, and found by `check`.
+#[tokio::test]
+async fn the_end_of_a_certificate_is_told() {
+    let (server, clients) = (Authority::new("server"), Authority::new("clients"));
+    let pair = server.issue(&expired(localhost()));
+    let world = behind_tls(&server, &clients)
+        .file("tls.crt", &pair.certificate)
+        .file("tls.key", &pair.key)
+        .binary("")
+        .start()
+        .await;
+    let metrics = world.metrics().await;
+    let series = metrics
+        .lines()
+        .find(|it| it.starts_with("lychgate_tls_certificate_expiry_timestamp_seconds{listener="));
+    assert!(series.is_some_and(|it| it.ends_with(" 1609459200")), "{series:?}");
+    let told = "the certificate expired at 2021-01-01T00:00:00Z";
+    let line = poll(|| {
+        let output = world.process().output();
+        output.lines().find(|it| it.contains(told)).map(str::to_owned)
+    });
+    assert!(line.await.contains("listener="));
+    let config = world.directory.path().join("lychgate.yaml");
+    let checked = lychgate(&["check", "--config", config.to_str().unwrap()]);
+    let line = checked.stdout.lines().find(|it| it.contains(told));
+    assert!(line.is_some_and(|it| it.starts_with("warning: ")), "{}", checked.stdout);
 }
 
 /// Attachments name certificates like anybody else, and the policies see how they came.

@@ -2,6 +2,7 @@
 
 use crate::support::toy::{World, limits, loopback, within};
 
+use lychgate::clock::Clock;
 use lychgate::exchange::{Arrival, Handler};
 use lychgate::metrics::Metrics;
 use lychgate::server::tls::{Files, Setting, Tls};
@@ -50,7 +51,8 @@ async fn start(limits: Limits) -> World {
 async fn start_with(limits: Limits, client_ca: Option<&str>) -> World {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let files = files("localhost.pem", "localhost.key", client_ca);
-    let tls = Tls::start(files, Metrics::new(), &tasks, stop).await.unwrap();
+    let watch = (Metrics::new(), Clock::system());
+    let tls = Tls::start((files, "here".to_owned()), watch, &tasks, stop).await.unwrap();
     let listener = Listener::bind(&loopback(), limits).await.unwrap();
     World::serve_on(listener.with_tls(tls), Mirror)
 }
@@ -197,6 +199,7 @@ async fn what_is_not_tls_is_closed() {
 #[tokio::test]
 async fn a_certificate_without_its_key_is_no_listener() {
     let pair = "the certificate and its key cannot be used together";
+    let now = Clock::system().now();
     for (certificate, key, client_ca, setting, expected) in [
         ("missing.pem", "localhost.key", None, Setting::Certificate, "missing.pem: it cannot be"),
         ("localhost.pem", "missing.key", None, Setting::Key, "missing.key: it cannot be read"),
@@ -207,9 +210,9 @@ async fn a_certificate_without_its_key_is_no_listener() {
         ("localhost.pem", "localhost.key", Some("localhost.key"), Setting::ClientCa, "holds no"),
         ("localhost.pem", "localhost.key", Some("README.md"), Setting::ClientCa, "holds no"),
     ] {
-        let error = files(certificate, key, client_ca).check().await.err().unwrap();
+        let error = files(certificate, key, client_ca).check(now).await.err().unwrap();
         assert_eq!(error.setting, setting, "{error}");
         assert!(error.to_string().contains(expected), "{error}");
     }
-    files("localhost.pem", "localhost.key", Some("other-ca.pem")).check().await.unwrap();
+    files("localhost.pem", "localhost.key", Some("other-ca.pem")).check(now).await.unwrap();
 }

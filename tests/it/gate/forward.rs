@@ -166,12 +166,12 @@ async fn looks_and_batches_are_forwarded() {
             .to_owned(),
     ))
     .await;
-    let alone = Forwarder::start(&url(central.address), "token").await;
+    let alone = Forwarder::start(&url(central.address), "a.b.c").await;
     let head = head(FINISHED).replacen("DELETE", "GET", 1);
     let answer = http::send(alone.running.gate, head.as_bytes()).await;
     assert_eq!(said(&answer), refused(502, "5023"));
     let central = Central::start(Does::HangsUp).await;
-    let alone = Forwarder::start(&url(central.address), "token").await;
+    let alone = Forwarder::start(&url(central.address), "a.b.c").await;
     let answer = http::send(alone.running.gate, head.as_bytes()).await;
     assert_eq!(said(&answer), refused(504, "5043"));
 }
@@ -364,7 +364,7 @@ async fn an_answer_of_the_gate_comes_back_as_it_came() {
         ("503 Service Unavailable", "Content-Type: application/json\r\nRetry-After: 3\r\n", json),
     ] {
         let central = Central::start(Does::Answers(marked(status, fields, body))).await;
-        let forwarder = Forwarder::start(&url(central.address), "token").await;
+        let forwarder = Forwarder::start(&url(central.address), "a.b.c").await;
         let answer = forwarder.delete(FINISHED).await;
         assert_eq!(answer.status.to_string(), status.split(' ').next().unwrap());
         assert_eq!(answer.body, body.as_bytes(), "{status}");
@@ -395,7 +395,7 @@ async fn what_is_no_answer_of_a_gate_is_not_handed_back() {
         marked("400 Bad Request", "Content-Type: text/plain\r\n", "whole").replace(": 5", ": 9"),
     ] {
         let central = Central::start(Does::AnswersOnce(answer.clone())).await;
-        let forwarder = Forwarder::start(&url(central.address), "token").await;
+        let forwarder = Forwarder::start(&url(central.address), "a.b.c").await;
         let got = forwarder.delete(FINISHED).await;
         assert_eq!(said(&got), refused(502, "5023"), "{answer}");
         assert_eq!(got.header("x-lychgate-origin"), Some("gateway"));
@@ -445,7 +445,7 @@ async fn a_token_that_the_central_gate_refuses_is_told_as_it_tells_it() {
     for (token, code) in [
         (world.sign(&claims(AUDIENCE, now - 3600)), "4014"),
         (world.sign(&claims("other", now + 3600)), "4015"),
-        ("no-token".to_owned(), "4013"),
+        ("a.b.c".to_owned(), "4013"),
     ] {
         let forwarder = Forwarder::start(&url(world.gate), &token).await;
         let answer = forwarder.delete(FINISHED).await;
@@ -495,7 +495,7 @@ async fn without_a_token_nothing_is_sent_until_there_is_one() {
         assert!(answer.header("retry-after").is_some());
         assert!(central.heads().is_empty());
 
-        forwarder.set_token("token");
+        forwarder.set_token("a.b.c");
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while forwarder.ready().await != 200 {
             assert!(tokio::time::Instant::now() < deadline, "the token is not read");
@@ -532,7 +532,7 @@ async fn hostile_requests_end_at_the_forwarder() {
 #[tokio::test]
 async fn a_host_that_is_not_loopback_ends_at_the_forwarder() {
     let central = Central::start(Does::Answers(marked("202 Accepted", "", ""))).await;
-    let forwarder = Forwarder::start(&url(central.address), "token").await;
+    let forwarder = Forwarder::start(&url(central.address), "a.b.c").await;
     let request = head(FINISHED).replace("localhost", "evil.example");
     let answer = http::send(forwarder.running.gate, request.as_bytes()).await;
     assert_eq!(said(&answer), refused(400, "4006"));
@@ -569,7 +569,7 @@ async fn the_way_to_the_central_gate_is_tls() {
 async fn what_is_not_for_this_forwarder_is_refused_by_it() {
     let central = Central::start(Does::Answers(marked("202 Accepted", "", ""))).await;
     let projects = [("token: token", "token: token, projects: ['ff*']")];
-    let forwarder = Forwarder::with(&url(central.address), "token", &projects).await;
+    let forwarder = Forwarder::with(&url(central.address), "a.b.c", &projects).await;
     assert_eq!(said(&forwarder.delete(FINISHED).await), refused(404, "4042"));
     assert!(central.heads().is_empty());
 }
@@ -616,14 +616,14 @@ async fn a_central_gate_that_fails_is_told_by_what_is_certain() {
         ),
     ] {
         silent.heads.lock().unwrap().clear();
-        let forwarder = Forwarder::with(&endpoint, "token", &changes).await;
+        let forwarder = Forwarder::with(&endpoint, "a.b.c", &changes).await;
         let answer = forwarder.delete(FINISHED).await;
         assert_eq!(said(&answer), refused(status, code), "{endpoint} {changes:?}");
         assert_eq!(silent.heads().len() + plain.heads().len(), asked, "{endpoint} {changes:?}");
         assert!(wrong.heads().is_empty());
     }
     let central = Central::start(Does::HangsUp).await;
-    let forwarder = Forwarder::start(&url(central.address), "token").await;
+    let forwarder = Forwarder::start(&url(central.address), "a.b.c").await;
     assert_eq!(said(&forwarder.delete(FINISHED).await), refused(504, "5042"));
     assert_eq!(central.heads().len(), 1, "what may have been read is not sent again");
 }
@@ -631,7 +631,7 @@ async fn a_central_gate_that_fails_is_told_by_what_is_certain() {
 #[tokio::test]
 async fn a_connection_that_the_gate_has_closed_costs_no_request() {
     let central = Central::start(Does::AnswersOnce(marked("202 Accepted", "", ""))).await;
-    let forwarder = Forwarder::start(&url(central.address), "token").await;
+    let forwarder = Forwarder::start(&url(central.address), "a.b.c").await;
     for _ in 0..10 {
         assert_eq!(forwarder.delete(FINISHED).await.status, 202);
     }
@@ -644,7 +644,7 @@ async fn more_than_the_limit_is_shed() {
     let does = Does::Waits(Arc::clone(&told), marked("202 Accepted", "", ""));
     let central = Central::start(does).await;
     let one = [("in_flight: 8", "in_flight: 1")];
-    let forwarder = Forwarder::with(&url(central.address), "token", &one).await;
+    let forwarder = Forwarder::with(&url(central.address), "a.b.c", &one).await;
     let first = async {
         let answer = forwarder.delete(FINISHED).await;
         assert_eq!(answer.status, 202);
@@ -664,7 +664,7 @@ async fn what_was_accepted_is_finished_when_it_stops() {
     let told = Arc::new(Notify::new());
     let does = Does::Waits(Arc::clone(&told), marked("202 Accepted", "", ""));
     let central = Central::start(does).await;
-    let forwarder = Forwarder::start(&url(central.address), "token").await;
+    let forwarder = Forwarder::start(&url(central.address), "a.b.c").await;
     let mut connection = Connection::open(forwarder.running.gate).await;
     connection.write(head(FINISHED).as_bytes()).await;
     central.asked(1).await;
@@ -692,7 +692,7 @@ async fn a_caller_that_hangs_up_cancels_nothing() {
     let told = Arc::new(Notify::new());
     let does = Does::Waits(Arc::clone(&told), marked("202 Accepted", "", ""));
     let central = Central::start(does).await;
-    let forwarder = Forwarder::start(&url(central.address), "token").await;
+    let forwarder = Forwarder::start(&url(central.address), "a.b.c").await;
     let mut connection = Connection::open(forwarder.running.gate).await;
     connection.write(head(FINISHED).as_bytes()).await;
     central.asked(1).await;

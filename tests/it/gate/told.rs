@@ -6,6 +6,7 @@ use crate::support::world::{FINISHED, PATIENCE, PROJECT, PROTECTED, World, poll}
 
 use rustix::process::Signal;
 use serde_json::json;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -86,6 +87,9 @@ async fn every_metric_is_set_in_a_whole_gate() {
         "lychgate_connections_refused",
         "lychgate_credential_expiry_timestamp_seconds",
         "lychgate_ledger_failures",
+        "lychgate_shadow_decisions",
+        "lychgate_tls_certificate_expiry_timestamp_seconds",
+        "lychgate_upstream_unreadable_dates",
     ];
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -144,6 +148,32 @@ async fn only_the_admin_listener_answers_http_1_0() {
     assert_eq!(http::send(world.admin, b"GET /readyz HTTP/0.9\r\n\r\n").await.status, 505);
 }
 
+/// The variables of OpenTelemetry that make sense take effect, and the others are named.
+#[tokio::test]
+async fn the_environment_says_where_traces_go() {
+    let collector = Collector::http(Mood::Well).await;
+    let endpoint = format!("OTEL_EXPORTER_OTLP_ENDPOINT=http://{}", collector.address);
+    let before = format!("{endpoint} OTEL_EXPORTER_OTLP_PROTOCOL=grpc");
+    let world = World::builder().binary(&before).start().await;
+    world.delete("alice", FINISHED).await;
+    collector.wait().await;
+    let output = world.process().output();
+    assert!(output.contains("OTEL_EXPORTER_OTLP_PROTOCOL has no effect"), "{output}");
+    world.stop().await;
+    let before = collector.received().len();
+    for switch in [
+        "OTEL_SDK_DISABLED=true",
+        "OTEL_TRACES_EXPORTER=none",
+        "OTEL_TRACES_SAMPLER=parentbased_always_off",
+    ] {
+        let world = World::builder().binary(&format!("{endpoint} {switch}")).start().await;
+        world.delete("alice", FINISHED).await;
+        // A stop sends what waits.
+        world.stop().await;
+        assert_eq!(collector.received().len(), before, "{switch}");
+    }
+}
+
 #[tokio::test]
 async fn a_start_says_with_what_and_a_hang_up_ends_nothing() {
     let world = World::builder().binary("HTTPS_PROXY=http://proxy:3128").start().await;
@@ -161,10 +191,13 @@ async fn a_start_says_with_what_and_a_hang_up_ends_nothing() {
     said("HTTPS_PROXY has no effect").await;
     let path = world.directory.path().join("policies/identity/new.json");
     let policy = r#"{"Version":"5.0","Statement":[{"Effect":"Deny","Action":["modelarts:trainJob:delete"]}]}"#;
-    std::fs::write(path, policy).unwrap();
+    std::fs::write(&path, policy).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
     world.process().signal(Signal::HUP);
     said("SIGHUP").await;
     let line = said("policies changed").await;
     assert!(line.contains("changed=+identity/new.json"), "{line}");
+    let line = said("every user of this system can change the policies").await;
+    assert!(line.contains("identity/new.json"), "{line}");
     assert_eq!(world.ready().await, 200);
 }

@@ -1,7 +1,7 @@
 //! `check --config` says no to whatever `serve` does not start on, and to nothing else.
 
 use crate::house::cli::lychgate;
-use crate::support::world::{CLOUD_AK, Prepared, World, poll};
+use crate::support::world::{CLOUD_AK, FINISHED, Prepared, World, poll};
 
 use std::fs;
 use std::net::TcpListener;
@@ -136,6 +136,82 @@ async fn check_and_serve_agree() {
             "{row}"
         );
     }
+}
+
+/// A pipe without a writer would hold whoever opens it, and a device never ends.
+#[tokio::test]
+async fn only_regular_files_are_read() {
+    let pipe = |path: &Path| {
+        fs::remove_file(path).unwrap();
+        assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    let device = |path: &Path| {
+        fs::remove_file(path).unwrap();
+        symlink("/dev/zero", path).unwrap();
+    };
+    let replace: [&dyn Fn(&Path); 2] = [&pipe, &device];
+    for name in ["lychgate.yaml", "jwks.json", "keys.yaml", "cloud.yaml"] {
+        for replace in replace {
+            let world = World::builder().prepare().await;
+            let directory = world.directory.path();
+            replace(&directory.join(name));
+            let config = directory.join("lychgate.yaml");
+            let checked = lychgate(&["check", "--config", config.to_str().unwrap()]);
+            let told = format!("{}{}", checked.stdout, checked.stderr);
+            assert_eq!(checked.code, Some(3), "{name}: {told}");
+            assert!(told.contains("it is no regular file"), "{name}: {told}");
+        }
+    }
+    for replace in replace {
+        let world = World::start().await;
+        world.delete("alice", FINISHED).await;
+        let (_, directory) = world.stop().await;
+        let ledger = directory.path().join("ledger");
+        replace(&ledger.join("00000000000000000001.jsonl"));
+        for command in ["verify", "show", "stats"] {
+            let ran = lychgate(&["audit", command, ledger.to_str().unwrap()]);
+            assert_eq!(ran.code, Some(1), "{command}: {}", ran.stdout);
+            assert!(ran.stderr.contains("it is no regular file"), "{command}: {}", ran.stderr);
+        }
+    }
+}
+
+/// What `serve` would warn of, `check` says as well.
+#[tokio::test]
+async fn check_says_what_has_no_effect() {
+    let world = World::builder().prepare().await;
+    let directory = world.directory.path();
+    edit(&world, "trusted_proxies: []", "trusted_proxies: [10.0.0.0/8]");
+    let checked = Command::new(env!("CARGO_BIN_EXE_lychgate"))
+        .args(["check", "--config"])
+        .arg(directory.join("lychgate.yaml"))
+        .envs([("HTTPS_PROXY", "http://proxy"), ("OTEL_BSP_SCHEDULE_DELAY", "1")])
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(checked.stdout).unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{stdout}");
+    for name in ["`trusted_proxies`", "HTTPS_PROXY", "OTEL_BSP_SCHEDULE_DELAY"] {
+        let line = stdout.lines().find(|it| it.contains(&format!("{name} has no effect")));
+        assert!(line.is_some_and(|it| it.starts_with("warning: ")), "{name}: {stdout}");
+    }
+    assert!(stdout.contains("0 errors, 0 security warnings, 3 warnings"), "{stdout}");
+}
+
+/// The environment names the collector as well as the file does.
+#[tokio::test]
+async fn a_collector_of_the_environment_is_checked() {
+    let world = World::builder().prepare().await;
+    let check = |endpoint: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lychgate"));
+        command.args(["check", "--config"]).arg(world.directory.path().join("lychgate.yaml"));
+        let ran = command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).output().unwrap();
+        (ran.status.code(), String::from_utf8(ran.stdout).unwrap())
+    };
+    assert_eq!(check("http://127.0.0.1:9").0, Some(0));
+    let (code, stdout) = check("http://u:hunter2@127.0.0.1:9");
+    assert_eq!(code, Some(3), "{stdout}");
+    assert!(stdout.contains("OTEL_EXPORTER_OTLP_ENDPOINT: write the base URL"), "{stdout}");
+    assert!(!stdout.contains("hunter2"), "{stdout}");
 }
 
 /// `serve` waits for a credential, which may come later; `check` says that it is not there.

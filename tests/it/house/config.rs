@@ -192,6 +192,21 @@ async fn tls_files_are_checked() {
         ("{certificate: tls/no.pem, key: tls/localhost.key}", 24, Some("tls/no.pem: it cannot be")),
         ("{certificate: tls/ca.pem, key: tls/localhost.key}", 41, Some("cannot be used together")),
         (
+            "{certificate: tls/version1.pem, key: tls/version1.key}",
+            24,
+            Some("tls/version1.pem: the certificate is of X.509 version 1"),
+        ),
+        (
+            "{certificate: tls/localhost.pem, key: tls/encrypted.key}",
+            48,
+            Some("tls/encrypted.key: the key is encrypted"),
+        ),
+        (
+            "{certificate: tls/localhost.pem, key: tls/encrypted-old.key}",
+            48,
+            Some("tls/encrypted-old.key: the key is encrypted"),
+        ),
+        (
             "{certificate: tls/localhost.pem, key: tls/localhost.key, client_ca: tls/no.pem}",
             78,
             Some("tls/no.pem: it cannot be"),
@@ -202,7 +217,8 @@ async fn tls_files_are_checked() {
         let (before, rest) = text.split_once("listen:\n").unwrap();
         let (_, rest) = rest.split_once("  - address: 127.0.0.1:8482").unwrap();
         let text = format!("{before}{listen}  - address: 127.0.0.1:8482{rest}");
-        let complaints = Config::parse(&text, &data).unwrap().check_tls().await;
+        let now = "2026-01-15T12:00:00Z".parse().unwrap();
+        let (complaints, _) = Config::parse(&text, &data).unwrap().check_tls(now).await;
         let line = u64::try_from(before.lines().count() + 3).unwrap();
         match (expected, &complaints[..]) {
             (None, []) => (),
@@ -212,6 +228,58 @@ async fn tls_files_are_checked() {
             }
             (_, complaints) => panic!("{tls}: {complaints:?}"),
         }
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused() {
+    for age in ["0s", "99ms", "61s", "100h"] {
+        check(
+            "max_age: 2s",
+            &format!("max_age: {age}"),
+            &[(
+                &format!("{age}\n"),
+                "`max_age` is 100ms to 60s: look-ups and the ledger take their time, and a job changes",
+            )],
+        );
+    }
+    for age in ["100ms", "60s"] {
+        check("max_age: 2s", &format!("max_age: {age}"), &[]);
+    }
+    let endpoint = "https://modelarts.cn-north-4.myhuaweicloud.com";
+    let fragment = format!("'{endpoint}#x'");
+    check(endpoint, &fragment, &[(&fragment, "a URL here takes no `#`")]);
+    let urn = "it stands in URNs: letters, digits, `-` and `_`, and nothing is filled in";
+    for text in ["'${REGION}'", "' '", "'cn north'", "'cn-north-4 '", "'a:b'", "'*'", "'ü'"] {
+        check("region: cn-north-4", &format!("region: {text}"), &[(text, urn)]);
+    }
+}
+
+/// What is written for a collector may be a password, so it is not repeated.
+#[test]
+fn a_collector_is_an_http_url_without_a_path_of_its_own() {
+    const URL: &str = "write the base URL of a collector, as http://collector:4318, without user, query or fragment";
+    const SIGNAL: &str =
+        "write the URL without `/v1/{signal}`: the gate appends what it sends, traces or logs";
+    const GRPC: &str =
+        "port 4317 takes OTLP over gRPC: name the collector's port for HTTP, mostly 4318";
+    for (otlp, expected) in [
+        ("http://u:hunter2@collector:4318", URL),
+        ("http://hunter2@collector:4318", URL),
+        ("http://collector:4318?token=hunter2", URL),
+        ("'http://collector:4318#hunter2'", URL),
+        ("grpc://collector:4318", URL),
+        ("collector:4318", URL),
+        ("hunter2", URL),
+        ("http://collector:4318/v1/traces", SIGNAL),
+        ("http://collector:4318/otlp/v1/logs/", SIGNAL),
+        ("http://collector:4317", GRPC),
+    ] {
+        check("otlp: http://collector:4318", &format!("otlp: {otlp}"), &[(otlp, expected)]);
+        assert!(!expected.contains("hunter2"));
+    }
+    for otlp in ["https://collector", "http://collector:4318/", "http://[::1]:4318/otlp"] {
+        check("otlp: http://collector:4318", &format!("otlp: '{otlp}'"), &[]);
     }
 }
 

@@ -12,7 +12,7 @@ const LEAVES: &[&str] =
 
 /// Every module and what it may import besides itself; [`LEAF`] stands for all of [`LEAVES`].
 const LAYERS: &[(&str, &[&str])] = &[
-    ("client", &[]),
+    ("client", &["mounted"]),
     ("clock", &[]),
     ("metrics", &[]),
     ("mounted", &[]),

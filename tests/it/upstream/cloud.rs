@@ -159,6 +159,19 @@ async fn the_clouds_clock_is_measured_and_stops_the_gate_before_signatures_fail(
     }
 }
 
+/// A date that cannot be is counted, and the clock is not judged by it.
+#[tokio::test]
+async fn a_date_that_is_none_says_nothing() {
+    for date in ["Fri, 31 Dec 9999 23:59:59 GMT", "tomorrow"] {
+        let world = World::start().await;
+        let text = format!("HTTP/1.1 202 Accepted\r\nDate: {date}\r\nContent-Length: 0\r\n\r\n");
+        world.emulator.fault(Fault::new(Effect::Raw { text }).at(Operation::Delete));
+        assert_eq!(world.delete("alice", FINISHED).await.status, 202, "{date}");
+        world.measures(r#"lychgate_upstream_unreadable_dates_total{upstream="emulator"} 1"#).await;
+        world.measures(CLOSED).await;
+    }
+}
+
 /// Attack 71: the gate's clock is wrong, and the caller is not told that it is unauthorised.
 #[tokio::test]
 async fn a_wrong_clock_of_the_gate_is_the_gates_fault() {

@@ -15,7 +15,12 @@ shows them all in one file, and `lychgate check --config FILE` says what is wron
 
 * Durations are written `300ms`, `2s`, `15m`, `1h`, `400d`; sizes `512B`, `64KiB`, `64MiB`, `1GiB`.
 * Relative paths are relative to the file. Unknown keys are errors. Anchors and aliases are not accepted.
-* Nothing in the environment overrides the file, but for `LYCHGATE_LOG` (the log level) and `OTEL_*`.
+* Of the environment, `LYCHGATE_LOG` (the log level) and some of OpenTelemetry's variables override the file:
+  `OTEL_EXPORTER_OTLP_ENDPOINT` (`telemetry.otlp`), `OTEL_TRACES_SAMPLER` with `OTEL_TRACES_SAMPLER_ARG`
+  (`telemetry.ratio`: `parentbased_always_on`, `parentbased_always_off`, `parentbased_traceidratio`),
+  `OTEL_SDK_DISABLED=true` and `OTEL_TRACES_EXPORTER=none` (no traces; the ledger is shipped all the same).
+  `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_EXPORTER_OTLP_HEADERS` (also for `TRACES` and `LOGS`) add
+  to what is sent. Any other `OTEL_*` that is set is named at the start and by `check`: it has no effect.
 * [lychgate.schema.json](lychgate.schema.json) is a JSON schema for editors; the first line of the file names it:
   `# yaml-language-server: $schema=./docs/lychgate.schema.json`
 ";

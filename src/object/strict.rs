@@ -1,4 +1,4 @@
-//! JSON that says each thing once. With a repeated name, two readers could see two tokens.
+//! JSON that says each thing once. With a repeated name, two readers could see two documents.
 
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -6,10 +6,13 @@ use serde_json::{Map, Value};
 use std::fmt;
 
 /// An object without a repeated name, at any depth; depth is bounded by `serde_json` (128).
-pub(super) fn parse_object(bytes: &[u8]) -> Option<Map<String, Value>> {
-    match serde_json::from_slice(bytes) {
-        Ok(Strict(Value::Object(object))) => Some(object),
-        _ => None,
+///
+/// # Errors
+/// What it is instead.
+pub fn parse(bytes: &[u8]) -> serde_json::Result<Map<String, Value>> {
+    match serde_json::from_slice(bytes)? {
+        Strict(Value::Object(object)) => Ok(object),
+        Strict(_) => Err(serde_json::Error::custom("it is no object")),
     }
 }
 
@@ -89,12 +92,12 @@ mod tests {
             ("{\"a\":NaN}", false),
             ("\u{feff}{}", false),
         ] {
-            assert_eq!(parse_object(text.as_bytes()).is_some(), good, "{text}");
+            assert_eq!(parse(text.as_bytes()).is_ok(), good, "{text}");
         }
         let deep = format!("{}1{}", "{\"a\":".repeat(1000), "}".repeat(1000));
-        assert_eq!(parse_object(deep.as_bytes()), None);
+        assert!(parse(deep.as_bytes()).is_err());
         let text = r#"{"a":[1,{"b":false}]}"#;
-        let expected: Map<_, _> = serde_json::from_str(text).unwrap();
-        assert_eq!(parse_object(text.as_bytes()), Some(expected));
+        let expected: Map<String, Value> = serde_json::from_str(text).unwrap();
+        assert_eq!(parse(text.as_bytes()).unwrap(), expected);
     }
 }
