@@ -49,6 +49,9 @@ use tokio_util::task::TaskTracker;
 /// What the last records and the last spans each get to reach the collector.
 const FLUSH: Duration = Duration::from_secs(2);
 
+/// What the ledger gets to write and sync what is queued.
+const CLOSE: Duration = Duration::from_secs(5);
+
 /// What work that is given up at the end of the drain gets to record its outcome.
 const GIVE_UP: Duration = Duration::from_secs(1);
 
@@ -317,7 +320,7 @@ impl App {
                 drop(gateway);
                 // What does not get there is compared with the ledger at the next start.
                 let _ = tokio::time::timeout(FLUSH, budgets.flush()).await;
-                let closed = thread.close().await.is_ok();
+                let closed = close(thread).await;
                 copying.end(FLUSH).await;
                 closed
             }
@@ -327,6 +330,16 @@ impl App {
         self.tracer.shutdown(FLUSH).await;
         closed && !failed
     }
+}
+
+/// Closes the ledger; whether all is on stable storage. A disk that does not answer holds up no stop:
+/// what it was not told is found missing at the next start.
+async fn close(thread: WriterThread) -> bool {
+    let closed = tokio::time::timeout(CLOSE, thread.close()).await;
+    if closed.is_err() {
+        tracing::error!("the ledger's disk does not answer; the process ends without it");
+    }
+    matches!(closed, Ok(Ok(())))
 }
 
 /// Resolves when the ledger can record no more, which a forwarder's never does.
@@ -368,6 +381,7 @@ async fn start_gate(
             metrics: metrics.clone(),
             clock: clock.clone(),
         },
+        slots: (Arc::clone(&desk.slots), desk.slots.available_permits()),
     };
     let (ledger, window) = (opened.ledger.clone(), config.settle_window);
     let (pending, settled, telling) = (opened.pending, budgets.clone(), metrics.clone());

@@ -126,6 +126,8 @@ pub enum Status {
     Failed,
     /// Free space is under the reserve.
     Full,
+    /// A write or sync takes so long that the disk seems not to answer.
+    Stalled,
     /// The last write failed; it is tried again.
     Unwritable,
     /// They can.
@@ -415,7 +417,10 @@ impl Ledger {
     /// Whether decisions can be recorded now.
     #[must_use]
     pub fn status(&self) -> Status {
-        *self.status.borrow()
+        match *self.status.borrow() {
+            Status::Writable if self.queue.is_stalled() => Status::Stalled,
+            status => status,
+        }
     }
 
     /// How many records a restart would ship; 0 if nobody ships.

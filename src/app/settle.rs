@@ -17,13 +17,17 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use http::HeaderMap;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-/// The pause between the starts of two look-ups: at most five a second.
+/// The pause between the starts of two look-ups while requests are at work: at most five a second.
 const PACE: Duration = Duration::from_millis(200);
+
+/// The same while none is.
+const PACE_ALONE: Duration = Duration::from_millis(40);
 
 /// The most look-ups at once: one cloud that answers slowly holds up no other for long.
 const LOOK_UPS_MAX: usize = 32;
@@ -53,6 +57,8 @@ pub(super) struct LookUp {
     /// One without a collector: settlements are in the ledger, not in traces.
     pub(super) tracer: Tracer,
     pub(super) resolver: Resolver,
+    /// As many permits as requests may be worked on at once, and how many these are.
+    pub(super) slots: (Arc<Semaphore>, usize),
 }
 
 /// A decision on its way to its settlement.
@@ -125,7 +131,7 @@ impl Settler {
                 }
                 () = sleep_until(due.unwrap_or(next)), if due.is_some() => {
                     if let Some((_, open)) = waiting.pop_first() {
-                        next = Instant::now() + PACE;
+                        next = Instant::now() + look_up.pace();
                         looking.push(async {
                             let seen = look_up.look(&open.pending).await;
                             (open, seen)
@@ -145,6 +151,12 @@ fn spare(waiting: &Waiting, open: usize) -> Option<(Instant, u64)> {
 }
 
 impl LookUp {
+    /// Requests come first.
+    fn pace(&self) -> Duration {
+        let (slots, all) = &self.slots;
+        if slots.available_permits() < *all { PACE } else { PACE_ALONE }
+    }
+
     async fn look(&self, pending: &Pending) -> Seen {
         let Pending { upstream, job, .. } = pending;
         // Another upstream than the one that was asked to delete could know nothing of the job.

@@ -14,12 +14,16 @@ use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// How many decisions may wait; more are refused at once.
 pub const QUEUE_MAX: usize = 1024;
 
 /// How long what is in no hurry waits for a decision to go with.
 const COMPANY: Duration = Duration::from_millis(10);
+
+/// A write or a sync that takes longer is no slow disk, but one that does not answer.
+const STALLED: Duration = Duration::from_secs(5);
 
 /// Work for the writer.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ struct State {
     decisions: usize,
     closing: bool,
     ended: bool,
+    /// Since when the writer is at work on what it took.
+    away: Option<Instant>,
     /// The writer waits; waking it costs a system call, which is spared while it works.
     asleep: Option<Sleep>,
 }
@@ -134,7 +140,9 @@ impl Queue {
     pub(in crate::ledger) fn take(&self, wait: Duration) -> Drained {
         // A decision that was just written has an outcome soon: to wait for anything now would
         // mean to be woken by it.
-        let mut state = self.sleep(self.lock(), Sleep::Light, COMPANY);
+        let mut state = self.lock();
+        state.away = None;
+        let mut state = self.sleep(state, Sleep::Light, COMPANY);
         if state.items.is_empty() {
             state = self.sleep(state, Sleep::Deep, wait);
             if !state.items.is_empty() {
@@ -142,6 +150,7 @@ impl Queue {
             }
         }
         state.decisions = 0;
+        state.away = Some(Instant::now());
         Drained { items: mem::take(&mut state.items), closing: state.closing }
     }
 
@@ -156,6 +165,11 @@ impl Queue {
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
         state.asleep = None;
         state
+    }
+
+    /// The writer has been at work on one group for longer than [`STALLED`]: the disk does not answer.
+    pub(in crate::ledger) fn is_stalled(&self) -> bool {
+        self.lock().away.is_some_and(|it| STALLED < it.elapsed())
     }
 
     /// No more decisions.
@@ -208,7 +222,6 @@ mod tests {
     use crate::ledger::line::Kind;
 
     use jiff::Timestamp;
-    use tokio::time::Instant;
 
     fn note() -> Item {
         Item::Note(Note { kind: Kind::Outcome, members: Vec::new(), pending: None })

@@ -3,7 +3,8 @@
 use crate::support::http::{self, Connection};
 use crate::support::process::{self, Gate};
 use crate::support::world::{
-    FINISHED, PROJECT, PROTECTED, Prepared, UNKNOWN, World, delete_head, poll, read_ledger,
+    FINISHED, PATIENCE, PROJECT, PROTECTED, Prepared, UNKNOWN, World, delete_head, poll,
+    read_ledger,
 };
 
 use jiff::SignedDuration;
@@ -119,6 +120,34 @@ async fn a_failed_sync_is_final_and_the_next_run_goes_on() {
     machine.wrote("outcome", 2).await;
     assert_eq!(gate.stop().await, Some(0));
     machine.verify();
+}
+
+/// A disk that does not answer: the gate says that it is not ready, and ends when it is told to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_hangs_holds_up_no_stop() {
+    let machine = Machine::new("settle: {window: 1s}").await;
+    let mut gate = machine.start();
+    let (address, admin) = (gate.address().await, gate.admin().await);
+    let ready = async || http::send(admin, b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await.status;
+    assert_eq!(ready().await, 200);
+    machine.set("held");
+    let mut connection = Connection::open(address).await;
+    connection.write(machine.head("alice", FINISHED).as_bytes()).await;
+    {
+        let deadline = Instant::now() + PATIENCE;
+        while ready().await != 503 {
+            assert!(Instant::now() < deadline, "it says that it is ready");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let start = Instant::now();
+        assert_eq!(gate.stop().await, Some(1));
+        // The drain of 5 s, what is given up, the ledger, the collector.
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    }
+    let answer = connection.answer().await.unwrap();
+    assert_eq!(answer.code().as_deref(), Some("Lychgate.5036"));
+    assert_eq!(machine.emulator().counts().delete, 0, "nothing was sent");
+    machine.unset("held");
 }
 
 /// What a run builds on is on the disk before: the directories and names of a new ledger before its
@@ -298,7 +327,7 @@ async fn a_full_disk_refuses_and_sends_nothing_until_there_is_room() {
 
         fs::remove_file(&filler).unwrap();
         drop(file);
-        let deadline = Instant::now() + crate::support::world::PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         while world.ready().await != 200 {
             assert!(Instant::now() < deadline, "{reserve}: it does not recover");
             tokio::time::sleep(Duration::from_millis(50)).await;

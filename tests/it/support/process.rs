@@ -49,6 +49,17 @@ impl Gate {
         address.ok().flatten().unwrap_or_else(|| panic!("it does not listen: {}", self.log()))
     }
 
+    /// Where its admin endpoints are, once they are there.
+    pub(crate) async fn admin(&self) -> SocketAddr {
+        let find = || {
+            let log = self.log();
+            let line = log.lines().find(|it| it.contains("listening for admin"))?;
+            let event: Value = serde_json::from_str(line).ok()?;
+            event["address"].as_str()?.parse().ok()
+        };
+        crate::support::world::poll(find).await
+    }
+
     /// What it logged.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().join("\n")
