@@ -29,7 +29,7 @@ use serde::Serialize;
 use std::error::Error;
 use std::future::Future;
 use std::io;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 use tokio::runtime::Runtime;
@@ -174,7 +174,7 @@ fn log(config: &Config, clock: &Clock) -> Result<telemetry::Log, telemetry::Erro
     if let Some(filter) = config::log_filter() {
         log.filter = filter;
     }
-    log.colour = io::stderr().is_terminal();
+    log.colour = config::colours(&io::stderr());
     telemetry::log_to_stderr(&log, clock)
 }
 

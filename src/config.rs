@@ -28,6 +28,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -374,6 +375,14 @@ impl Config {
         }
         (complaints, remarks)
     }
+}
+
+/// Whether text on `stream` may have colours: it is a terminal that shows them, and nobody objects
+/// (<https://no-color.org>).
+#[must_use]
+pub fn colours(stream: &impl IsTerminal) -> bool {
+    let is_dumb = environment("TERM").is_some_and(|it| it == "dumb");
+    stream.is_terminal() && !is_dumb && environment("NO_COLOR").is_none()
 }
 
 /// The log filter of the environment, which wins over the file.

@@ -5,7 +5,7 @@ use super::{Exit, Format};
 use crate::app;
 use crate::attributes::PoolWords;
 use crate::clock::Clock;
-use crate::config::{Complaint, Config, FILE_BYTES_MAX};
+use crate::config::{self, Complaint, Config, FILE_BYTES_MAX};
 use crate::mounted;
 use crate::policy::{self, Limits, Setup, Severity, Span};
 use crate::reload;
@@ -13,7 +13,7 @@ use crate::reload;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::fmt::Write;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The code of what is wrong with a configuration.
@@ -191,7 +191,7 @@ impl<'a> Report<'a> {
 
     fn text(&self, config: &Path, told: &[Told], directory: Option<&Directory>) -> String {
         let mut res = String::new();
-        let coloured = io::stdout().is_terminal();
+        let coloured = config::colours(&io::stdout());
         let path = config.display().to_string();
         let bytes = mounted::read(config, FILE_BYTES_MAX).unwrap_or_default();
         let text = masked(&String::from_utf8_lossy(&bytes));

@@ -6,19 +6,22 @@
 //! elsewhere.
 
 mod call;
+mod screen;
 mod setup;
+mod watch;
 
 use super::{Exit, Format};
 use crate::app::{App, StartError};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::emulator::{self, Emulator};
-use crate::server::Place;
 use crate::telemetry;
 
-use std::io;
-use std::io::Write;
-use std::net::SocketAddr;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use tracing_subscriber::layer::SubscriberExt;
 
 /// Runs the gate in front of an embedded ModelArts emulator, with sample policies and jobs.
 #[derive(Debug, clap::Args)]
@@ -32,7 +35,10 @@ pub(super) struct Arguments {
     /// Where the emulator listens.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9480")]
     emulator: SocketAddr,
-    /// Calls to paste, or one JSON document.
+    /// Policies to try, in place of the demo's own. An edit counts at once.
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+    /// Calls to try, or one JSON document.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 }
@@ -40,10 +46,10 @@ pub(super) struct Arguments {
 /// Why the demo does not run.
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("cannot listen on {address} ({source}): choose another address with {flag}")]
-    Address { address: SocketAddr, flag: &'static str, source: io::Error },
+    #[error("{0}")]
+    Addresses(String),
     #[error("the demo's own configuration is refused: {0}")]
-    Config(#[from] crate::config::Error),
+    Config(#[from] config::Error),
     #[error("cannot prepare the demo's files")]
     Files(#[from] setup::Error),
     #[error("cannot print the calls")]
@@ -57,14 +63,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 }
 
 async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
-    let Arguments { gate, admin, emulator, format } = *arguments;
-    for address in [gate, admin, emulator] {
-        // The gate's tokens and keys are on the screen, so nobody else may reach it.
-        if !address.ip().is_loopback() {
-            let source = io::Error::other("the demo is for loopback addresses only");
-            return Err(Error::Address { address, flag: "--gate, --admin, --emulator", source });
-        }
-    }
+    let Arguments { gate, admin, emulator, format, .. } = *arguments;
+    check_addresses([("--gate", gate), ("--admin", admin), ("--emulator", emulator)])?;
     let clock = Clock::system();
     let secrets = setup::Secrets::mint(clock.now())?;
     let emulator = Emulator::start(emulator::Config {
@@ -72,22 +72,26 @@ async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
         ..emulator::Config::new(vec![secrets.emulator_key()])
     })
     .await
-    .map_err(|source| Error::Address { address: emulator, flag: "--emulator", source })?;
+    .map_err(|error| Error::Addresses(format!("cannot listen on {emulator}: {error}")))?;
     for job in emulator::sample::jobs(clock.now()) {
         emulator.insert(job);
     }
     let files = setup::Files::write(
         &secrets,
         &setup::Addresses { gate, admin, emulator: emulator.address() },
+        arguments.policies.as_deref(),
     )?;
     let config = Config::load(&files.config())?;
     let shutdown = super::shutdown_signal().map_err(StartError::Signals)?;
-    let _log = super::log(&config, &clock).map_err(StartError::from)?;
-    let app = App::start(config, clock).await.map_err(|error| at_flag(error, gate))?;
+    watch(&emulator, &clock).map_err(StartError::from)?;
+    let app = App::start(config, clock).await?;
     telemetry::watch_panics(app.metrics());
     let demo = call::Demo::new(&app, &emulator, &secrets);
+    files.put(screen::SHELL, &demo.shell(&files)).map_err(setup::Error::from)?;
     let text = match format {
-        Format::Human => demo.human(&files),
+        Format::Human => {
+            demo.human(&files, arguments.policies.is_some(), config::colours(&io::stdout()))
+        }
         Format::Json => demo.json(),
     };
     let mut stdout = io::stdout().lock();
@@ -107,13 +111,30 @@ async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// A taken port is the likeliest mishap here, so it is told with the flag that cures it.
-fn at_flag(error: StartError, gate: SocketAddr) -> Error {
-    match error {
-        StartError::Listen { place: Place::Tcp(address), source } => {
-            let flag = if address == gate { "--gate" } else { "--admin" };
-            Error::Address { address, flag, source }
+/// Lets the process tell what happens in the gate, for people.
+fn watch(emulator: &Emulator, clock: &Clock) -> Result<(), telemetry::Error> {
+    let jobs = emulator.jobs();
+    let jobs = jobs.iter().map(|it| (it.id().to_owned(), call::name_of(it))).collect();
+    let watch = watch::Watch { clock: clock.clone(), colour: config::colours(&io::stderr()), jobs };
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(watch))
+        .map_err(|_| telemetry::Error::AlreadySet)
+}
+
+/// A taken port is the likeliest mishap here: all of them are told at once, each with the option
+/// that cures it.
+fn check_addresses(wanted: [(&str, SocketAddr); 3]) -> Result<(), Error> {
+    let mut told = String::new();
+    for (flag, address) in wanted {
+        // The gate's tokens and keys are on the screen, so nobody else may reach it.
+        let why = match address.ip().is_loopback() {
+            true => TcpListener::bind(address).err().map(|it| it.to_string()),
+            false => Some("the demo is for loopback addresses only".to_owned()),
+        };
+        if let Some(why) = why {
+            let line = if told.is_empty() { "" } else { "\n" };
+            let _ =
+                write!(told, "{line}cannot listen on {address}: {why}; choose another with {flag}");
         }
-        error => Error::Start(error),
     }
+    if told.is_empty() { Ok(()) } else { Err(Error::Addresses(told)) }
 }

@@ -5,6 +5,7 @@ pub(crate) mod circles;
 pub(crate) mod cli;
 pub(crate) mod config;
 pub(crate) mod config_docs;
+pub(crate) mod demo;
 pub(crate) mod links;
 pub(crate) mod numbers;
 pub(crate) mod operations;

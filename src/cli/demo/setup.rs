@@ -10,16 +10,16 @@ use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
+use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 use uuid::Uuid;
 
 pub(super) const REGION: &str = "cn-north-4";
 pub(super) const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
-
-/// The name of the gateway key's principal: an official SDK is this one.
-pub(super) const KEY_PRINCIPAL: &str = "keys/cleanup";
 
 const ISSUER: &str = "https://id.demo.example";
 const AUDIENCE: &str = "lychgate";
@@ -58,6 +58,15 @@ const PEOPLE: &[(&str, &[&str], Option<&str>)] = &[
     ("dave", &["platform-admins"], None),
     ("erin", &["ml-research"], Some("vision")),
 ];
+
+/// The people, and what their tokens say as options of `explain`.
+pub(super) fn people() -> impl Iterator<Item = (&'static str, String)> {
+    PEOPLE.iter().map(|(name, groups, team)| {
+        let groups = groups.iter().map(|it| format!("--group {it} "));
+        let team = team.map(|it| format!("--tag team={it} ")).unwrap_or_default();
+        (*name, format!("{}{team}--tag huawei_user={name}", groups.collect::<String>()))
+    })
+}
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
@@ -136,14 +145,26 @@ pub(super) struct Addresses {
     pub(super) emulator: SocketAddr,
 }
 
-/// The demo's directory; gone with this value.
-pub(super) struct Files(PathBuf);
+/// The demo's directory, gone with this value, and its policies, which may be somebody's own.
+pub(super) struct Files {
+    directory: PathBuf,
+    policies: PathBuf,
+}
 
 impl Files {
-    pub(super) fn write(secrets: &Secrets, addresses: &Addresses) -> Result<Self, Error> {
-        let files = Self(std::env::temp_dir().join(format!("lychgate-demo-{}", Uuid::new_v4())));
-        private_directory(&files.0)?;
-        for (path, text) in POLICIES {
+    pub(super) fn write(
+        secrets: &Secrets,
+        addresses: &Addresses,
+        policies: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let id = Uuid::new_v4().simple().to_string();
+        let short = id.get(..8).unwrap_or_default();
+        let directory = std::env::temp_dir().join(format!("lychgate-demo-{short}"));
+        let own = policies.map(std::path::absolute).transpose()?;
+        let policies = own.clone().unwrap_or_else(|| directory.join("policies"));
+        private_directory(&directory)?;
+        let files = Self { directory, policies };
+        for (path, text) in POLICIES.iter().filter(|_| own.is_none()) {
             let more = if *path == policy::BUDGETS { SMALL_BUDGET } else { "" };
             files.put(&format!("policies/{path}"), &format!("{text}{more}"))?;
         }
@@ -157,42 +178,47 @@ impl Files {
         let AccessKey { ak, sk } = &secrets.cloud_key;
         files.put("cloud.yaml", &format!("ak: {ak}\nsk: {sk}\n"))?;
         files.put("jwks.json", &secrets.jwks)?;
-        files.put("lychgate.yaml", &config(addresses))?;
+        files.put("lychgate.yaml", &config(addresses, &files.policies))?;
         Ok(files)
     }
 
     pub(super) fn config(&self) -> PathBuf {
-        self.0.join("lychgate.yaml")
+        self.directory.join("lychgate.yaml")
     }
 
     pub(super) fn directory(&self) -> &Path {
-        &self.0
+        &self.directory
     }
 
-    fn put(&self, name: &str, text: &str) -> io::Result<()> {
-        let path = self.0.join(name);
+    pub(super) fn policies(&self) -> &Path {
+        &self.policies
+    }
+
+    /// Writes a file that nobody else can read.
+    pub(super) fn put(&self, name: &str, text: &str) -> io::Result<()> {
+        let path = self.directory.join(name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        fs::write(path, text)
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())
     }
 }
 
 impl Drop for Files {
     fn drop(&mut self) {
         // What is left over in a temporary directory does no harm.
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 
-#[cfg(unix)]
 fn private_directory(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().mode(0o700).create(path)
 }
 
-fn config(addresses: &Addresses) -> String {
+fn config(addresses: &Addresses, policies: &Path) -> String {
     let Addresses { gate, admin, emulator } = addresses;
+    let policies = serde_json::Value::from(policies.display().to_string());
     format!(
         "listen:
   - {{address: '{gate}'}}
@@ -206,7 +232,7 @@ identity:
       algorithms: [EdDSA]
       claims: {{name: sub, groups: groups, tags: {{team: team, huawei_user: huawei_user}}}}
   keys: {{file: keys.yaml}}
-policies: {{directory: policies}}
+policies: {{directory: {policies}}}
 upstreams:
   - name: emulator
     kind: modelarts

@@ -1,0 +1,113 @@
+//! What happens in the demo's gate, a short line each: decisions for whoever tries them, in place of
+//! log lines that are made for machines.
+
+use crate::clock::Clock;
+use crate::text::escaped;
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write as _};
+use std::io::{self, Write};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+
+/// Prints events to stderr.
+pub(super) struct Watch {
+    pub(super) clock: Clock,
+    pub(super) colour: bool,
+    /// ID and name of each job.
+    pub(super) jobs: BTreeMap<String, String>,
+}
+
+impl<S: Subscriber> Layer<S> for Watch {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let is_ours = event.metadata().target().starts_with("lychgate");
+        let line = match fields.get("message") {
+            "request" => self.request(&fields),
+            message if is_ours || *event.metadata().level() <= Level::WARN => {
+                self.other(message, &fields, *event.metadata().level())
+            }
+            _ => None,
+        };
+        if let Some(line) = line {
+            let time = self.clock.now().strftime("%H:%M:%S");
+            // Without a stderr there is nobody to tell.
+            let _ = writeln!(io::stderr(), "{time}  {}", line.trim_end());
+        }
+    }
+}
+
+impl Watch {
+    /// What came of a request.
+    fn request(&self, fields: &Fields) -> Option<String> {
+        let who = match fields.get("principal") {
+            "" => "nobody",
+            name => name,
+        };
+        let job = fields.get("job");
+        let name = self.jobs.get(job).map_or(job, String::as_str);
+        let (status, code) = (fields.get("status"), fields.get("error_code"));
+        let why = match (fields.get("decision"), fields.get("statement"), fields.get("identity")) {
+            (_, _, identity) if !identity.is_empty() => {
+                format!("{}  {code}", identity.replace('_', " "))
+            }
+            ("allow", "", _) => "allowed".to_owned(),
+            (_, "", _) => format!("{}  {code}", fields.get("reason").replace('_', " ")),
+            (_, statement, _) => format!("by {statement}"),
+        };
+        let number = match status.as_bytes().first() {
+            Some(b'2') => self.painted(status, 32),
+            Some(b'5') => self.painted(status, 31),
+            _ => self.painted(status, 33),
+        };
+        Some(format!("{number}  {who:<12}  {name:<24.24}  {why}"))
+    }
+
+    fn other(&self, message: &str, fields: &Fields, level: Level) -> Option<String> {
+        let colour = match level {
+            Level::ERROR => 31,
+            Level::WARN => 33,
+            Level::INFO if message == "policies changed" => 0,
+            // How the gate starts and stops is on the screen already.
+            _ => return None,
+        };
+        let mut line = self.painted(message, colour);
+        for name in ["changed", "first", "path", "error"] {
+            let value = fields.get(name);
+            if !value.is_empty() {
+                let _ = write!(line, "  {value}");
+            }
+        }
+        Some(line)
+    }
+
+    fn painted(&self, text: &str, colour: u8) -> String {
+        match self.colour {
+            true => format!("\u{1b}[{colour}m{text}\u{1b}[0m"),
+            false => text.to_owned(),
+        }
+    }
+}
+
+/// The fields of an event, made harmless for a terminal.
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, String>);
+
+impl Fields {
+    /// Empty for one that is not there.
+    fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), escaped(value).into_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+}
