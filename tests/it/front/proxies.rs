@@ -90,3 +90,34 @@ async fn haproxy_as_the_page_has_it() {
     })
     .await;
 }
+
+/// Envoy itself is not run: its configuration is read, and what the page demands of a proxy is in it.
+#[test]
+fn envoy_as_the_page_has_it_is_what_the_page_demands() {
+    let text = documented("envoy");
+    let config: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    let at = |pointer: &str| config.pointer(pointer).unwrap_or_else(|| panic!("no {pointer}"));
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let of_manager = |pointer: &str| at(&format!("{manager}/{pointer}")).clone();
+    for (setting, expected) in [
+        ("normalize_path", serde_json::Value::from(false)),
+        ("merge_slashes", false.into()),
+        ("path_with_escaped_slashes_action", "KEEP_UNCHANGED".into()),
+        ("use_remote_address", true.into()),
+    ] {
+        assert_eq!(of_manager(setting), expected, "{setting}");
+    }
+    let route = of_manager("route_config/virtual_hosts/0/routes/0/route");
+    let members: Vec<_> = route.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(members, ["cluster", "timeout"], "no retries and no rewriting");
+    let cluster = "/static_resources/clusters/0";
+    assert_eq!(&route["cluster"], at(&format!("{cluster}/name")));
+    let endpoint = format!("{cluster}/load_assignment/endpoints/0/lb_endpoints/0/endpoint");
+    assert_eq!(at(&format!("{endpoint}/address/socket_address/port_value")), 8480);
+    assert_eq!(at(&format!("{endpoint}/health_check_config/port_value")), 8481);
+    assert_eq!(at(&format!("{cluster}/health_checks/0/http_health_check/path")), "/readyz");
+    // What has a type is named by it, in the form that Envoy demands.
+    for line in text.lines().filter(|it| it.contains("@type")) {
+        assert!(line.contains("type.googleapis.com/envoy.extensions."), "{line}");
+    }
+}
