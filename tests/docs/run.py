@@ -212,8 +212,8 @@ class Runner:
         shutil.copytree(ROOT / "helm", here / "helm")
         shutil.copytree(ROOT / "examples", here / "examples")
         tls = ROOT / "tests/data/tls"
-        shutil.copy(tls / "localhost.pem", here / "etc/lychgate/tls/tls.crt")
-        shutil.copy(tls / "localhost.key", here / "etc/lychgate/tls/tls.key")
+        shutil.copy(tls / "localhost.pem", here / "tls.crt")
+        shutil.copy(tls / "localhost.key", here / "tls.key")
         shutil.copy(tls / "ca.pem", here / "ca.pem")
         self.make_client_certificate()
         shutil.copy(self.demo.files / "jwks.json", here / "etc/lychgate/jwks.json")
@@ -233,7 +233,6 @@ class Runner:
             ["-subj", "/CN=me", "-keyout", "me.key", "-out", "me.crt", *authority, *added],
         ):
             subprocess.run([*new, *arguments], cwd=self.directory, check=True, capture_output=True)
-        shutil.copy(self.directory / "client-ca.crt", self.directory / "etc/lychgate/tls")
 
     def substitute(self, text):
         for old, new in self.substitutes:
