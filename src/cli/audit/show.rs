@@ -1,19 +1,30 @@
 //! `lychgate audit show`: decisions, each with how it ended.
 
+use super::text::Columns;
 use super::{Directories, Exit, text};
+use crate::clock::Clock;
 use crate::ledger::record::Body;
-use crate::ledger::{Damage, Kind, LedgerId, Record, record};
+use crate::ledger::{Damage, Ending, Kind, LedgerId, Reader, Record, Unverified, record};
 use crate::policy::Answer;
 use crate::text::escaped;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{io, mem, thread};
+
+/// How many decisions the table shows unless it is said.
+const LAST: usize = 100;
+
+/// How often a ledger that is followed is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Lists decisions in the order of their times, each with how it ended. What matches is held in
 /// memory: narrow a large ledger down.
@@ -21,10 +32,33 @@ use std::io;
 pub(super) struct Arguments {
     #[command(flatten)]
     directories: Directories,
-    /// Whose: the qualified name, such as corp/alice.
+    #[command(flatten)]
+    wanted: Wanted,
+    /// The last so many, 0 for all [default: 100 in a table, else all].
+    #[arg(long, value_name = "N")]
+    last: Option<usize>,
+    /// Go on with each decision that ends from now on, until Ctrl-C.
+    #[arg(long)]
+    follow: bool,
+    /// A table, one JSON object per line with everything that was recorded, or CSV.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// The table's times in the zone of this system, not in UTC.
+    #[arg(long)]
+    local: bool,
+    /// The most columns of the table [default: the terminal's; without one nothing is cut].
+    #[arg(long, value_name = "COLUMNS")]
+    width: Option<usize>,
+}
+
+/// Which decisions. Texts may end in `*` for any rest.
+#[derive(Debug, clap::Args)]
+struct Wanted {
+    /// Whose: the qualified name, such as corp/alice or corp/*.
     #[arg(long, value_name = "SOURCE/NAME")]
     principal: Option<String>,
-    /// About which training job; the table is followed by what was lost with it.
+    /// About which training job; the beginning of its ID is enough. The table is followed by what was
+    /// lost with it.
     #[arg(long, value_name = "ID")]
     job: Option<String>,
     /// Of which batch: its request ID, the `batch.id` of its decisions.
@@ -33,18 +67,27 @@ pub(super) struct Arguments {
     /// In which project.
     #[arg(long, value_name = "ID")]
     project: Option<String>,
+    /// Of which request, as its answer said; the beginning of the ID is enough.
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
     /// With which answer of the policies.
     #[arg(long, value_name = "ANSWER", value_parser = answer())]
     decision: Option<Answer>,
-    /// From then on: 2026-01-15T12:00:00Z, or 2026-01-15 for its first moment in UTC.
+    /// Decided by which statement, such as guardrails/protect#NoProd or guardrails/*.
+    #[arg(long, value_name = "FILE#SID")]
+    statement: Option<String>,
+    /// With which end: sent, denied, refused, gone, present, unknown or not_sent.
+    #[arg(long, value_name = "WORD")]
+    ending: Option<String>,
+    /// With which HTTP status of the cloud.
+    #[arg(long, value_name = "STATUS")]
+    status: Option<u16>,
+    /// From then on: 2026-01-15T12:00:00Z, 2026-01-15 for its first moment in UTC, or 2h or 3d ago.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Timestamp>,
     /// Before then.
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Timestamp>,
-    /// A table, one JSON object per line with everything that was recorded, or CSV.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -69,80 +112,260 @@ struct Row {
     tombstone: Option<Box<record::Tombstone<'static>>>,
 }
 
+/// How decisions are listed.
+struct Table {
+    heads: Vec<&'static str>,
+    columns: Columns,
+}
+
+/// What was read of some ledgers.
+#[derive(Default)]
+struct Rows {
+    rows: BTreeMap<(LedgerId, u64), Row>,
+    /// Those of `rows` whose end was read since they were last taken.
+    ended: Vec<(LedgerId, u64)>,
+    decisions: u64,
+}
+
+const TABLE: [&str; 8] =
+    ["TIME", "PRINCIPAL", "PROJECT", "JOB", "DECISION", "ENDING", "STATUS", "BY"];
+
+const CSV: [&str; 14] = [
+    "time",
+    "ledger_id",
+    "seq",
+    "request_id",
+    "trace_id",
+    "principal",
+    "upstream",
+    "project",
+    "job",
+    "decision",
+    "reason",
+    "statement",
+    "ending",
+    "status",
+];
+
 pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
-    let mut rows = BTreeMap::new();
-    let exit = arguments.directories.read(|it| arguments.take(&mut rows, it));
-    let mut rows: Vec<Row> = rows.into_values().collect();
-    rows.sort_by_key(|it| it.time);
+    if arguments.follow {
+        return arguments.follow();
+    }
+    let mut read = Rows::default();
+    let exit = arguments.directories.read(|it| read.take(&arguments.wanted, it));
+    let decisions = read.decisions;
+    let mut rows: Vec<Row> = read.rows.into_values().collect();
+    rows.retain(|it| arguments.wanted.wants_end(it));
+    let found = rows.len();
+    arguments.newest(&mut rows);
+    if found == 0 {
+        super::note(&format!("none of {decisions} decisions match"));
+    } else if rows.len() < found {
+        super::note(&format!("the last {} of {found} decisions; --last 0 for all", rows.len()));
+    }
     super::print(&match arguments.format {
-        Format::Table if arguments.job.is_some() => table(&rows) + &lost(&rows),
-        Format::Table => table(&rows),
-        Format::Json => rows.iter().map(|it| record::to_json(it) + "\n").collect(),
-        Format::Csv => csv(&rows),
+        Format::Table => {
+            let Table { heads, columns } = arguments.table(&rows);
+            let table = columns.table(&heads, &arguments.cells(&rows, &heads));
+            match arguments.wanted.job {
+                Some(_) => table + &lost(&rows),
+                None => table,
+            }
+        }
+        Format::Json => json(&rows),
+        Format::Csv => text::csv(&CSV, &rows.iter().map(Row::csv).collect::<Vec<_>>()),
     })?;
     Ok(exit)
 }
 
 impl Arguments {
-    fn take(
-        &self,
-        rows: &mut BTreeMap<(LedgerId, u64), Row>,
-        record: &Record,
-    ) -> Result<(), Damage> {
+    /// Prints what has ended so far, and whatever ends from now on.
+    fn follow(&self) -> io::Result<Exit> {
+        let directories = &self.directories.directories;
+        let open = |it: &PathBuf| Reader::open(it).map(|reader| (it.clone(), reader));
+        let mut readers: Vec<_> = directories.iter().map(open).collect::<io::Result<_>>()?;
+        let (mut read, mut table) = (Rows::default(), None);
+        loop {
+            for (directory, reader) in &mut readers {
+                if let Err(error) = read.rest(&self.wanted, reader) {
+                    super::complain(directory, &error);
+                    return Ok(Exit::Failed);
+                }
+            }
+            let mut rows = read.take_ended();
+            rows.retain(|it| self.wanted.wants_end(it));
+            if table.is_none() {
+                self.newest(&mut rows);
+            }
+            let first = table.is_none();
+            let Table { heads, columns } = table.get_or_insert_with(|| self.table(&rows));
+            super::print(&match self.format {
+                Format::Table if first => columns.table(heads, &self.cells(&rows, heads)),
+                Format::Table => columns.lines(&self.cells(&rows, heads)),
+                Format::Json => json(&rows),
+                Format::Csv => {
+                    let rows: Vec<_> = rows.iter().map(Row::csv).collect();
+                    let text = text::csv(&CSV, &rows);
+                    let lines = text.split_inclusive('\n').skip(usize::from(!first));
+                    lines.collect()
+                }
+            })?;
+            thread::sleep(LOOK_EVERY);
+            for (_, reader) in &mut readers {
+                reader.resume()?;
+            }
+        }
+    }
+
+    /// Sorts `rows` and leaves the newest.
+    fn newest(&self, rows: &mut Vec<Row>) {
+        rows.sort_by_key(|it| it.time);
+        let last = match (self.last, self.format) {
+            (Some(0), _) | (None, Format::Json | Format::Csv) => usize::MAX,
+            (Some(last), _) => last,
+            (None, Format::Table) => LAST,
+        };
+        rows.drain(..rows.len().saturating_sub(last));
+    }
+
+    /// What of the table fits: IDs are cut first, of which the beginning is enough to ask for one, and
+    /// a project that all share is left out.
+    fn table(&self, rows: &[Row]) -> Table {
+        let terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        let columns = Columns::of(&TABLE, &self.cells(rows, &TABLE));
+        let fits = |it: usize| columns.width() <= it;
+        let Some(width) = self.width.or_else(terminal).filter(|it| !fits(*it)) else {
+            return Table { heads: TABLE.to_vec(), columns };
+        };
+        let mut heads = TABLE.to_vec();
+        if rows
+            .windows(2)
+            .all(|it| matches!(it, [a, b] if a.decision.project == b.decision.project))
+        {
+            heads.retain(|it| *it != "PROJECT");
+        }
+        let place = |name: &&str| heads.iter().position(|it| it == name);
+        let yielding: Vec<_> =
+            ["PROJECT", "JOB", "BY", "PRINCIPAL"].iter().filter_map(place).collect();
+        let columns = Columns::of(&heads, &self.cells(rows, &heads)).within(width, &yielding);
+        Table { heads, columns }
+    }
+
+    fn cells(&self, rows: &[Row], heads: &[&str]) -> Vec<Vec<String>> {
+        let zone = if self.local { TimeZone::system() } else { TimeZone::UTC };
+        let cells = |row: &Row| {
+            let why = if row.statement().is_empty() { row.reason() } else { row.statement() };
+            let time = row.time.to_zoned_datetime(zone.clone());
+            let cell = |head: &&str| match *head {
+                "TIME" => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+                "PRINCIPAL" => row.decision.principal.to_string(),
+                "PROJECT" => row.decision.project.to_string(),
+                "JOB" => row.decision.job.to_string(),
+                "DECISION" => text::word(&row.decision.result),
+                "ENDING" => row.ending(),
+                "STATUS" => row.status().map(|it| it.to_string()).unwrap_or_default(),
+                _ => why.clone(),
+            };
+            heads.iter().map(cell).collect()
+        };
+        rows.iter().map(cells).collect()
+    }
+}
+
+impl Rows {
+    fn take(&mut self, wanted: &Wanted, record: &Record) -> Result<(), Damage> {
         let kinds = [Kind::Decision, Kind::Outcome, Kind::Settlement, Kind::Tombstone];
         if !kinds.contains(&record.kind) {
             return Ok(());
         }
         let key = |seq| (record.ledger_id.clone(), seq);
-        match record.body()? {
-            Body::Decision(decision) if self.wants(record.time, &decision) => {
-                let row = Row {
-                    ledger_id: record.ledger_id.to_string(),
-                    seq: record.seq,
-                    time: record.time,
-                    decision,
-                    outcome: None,
-                    settlement: None,
-                    tombstone: None,
-                };
-                rows.insert(key(record.seq), row);
+        let ended = match record.body()? {
+            Body::Decision(decision) => {
+                self.decisions += 1;
+                if wanted.wants(record.time, &decision) {
+                    let row = Row {
+                        ledger_id: record.ledger_id.to_string(),
+                        seq: record.seq,
+                        time: record.time,
+                        decision,
+                        outcome: None,
+                        settlement: None,
+                        tombstone: None,
+                    };
+                    self.rows.insert(key(record.seq), row);
+                }
+                return Ok(());
             }
             Body::Outcome(it) => {
-                if let Some(row) = rows.get_mut(&key(it.of)) {
-                    row.outcome = Some(it);
-                }
+                let (key, ended) = (key(it.of), it.result != Ending::Unknown);
+                let row = self.rows.get_mut(&key).map(|row| row.outcome = Some(it));
+                row.filter(|()| ended).map(|()| key)
             }
             Body::Settlement(it) => {
-                if let Some(row) = rows.get_mut(&key(it.of)) {
-                    row.settlement = Some(it);
-                }
+                let key = key(it.of);
+                self.rows.get_mut(&key).map(|row| row.settlement = Some(it)).map(|()| key)
             }
             Body::Tombstone(it) => {
-                if let Some(row) = rows.get_mut(&key(it.of)) {
+                if let Some(row) = self.rows.get_mut(&key(it.of)) {
                     row.tombstone = Some(it);
                 }
+                None
             }
-            Body::Decision(_)
-            | Body::Checkpoint(_)
-            | Body::Policies(_)
-            | Body::Suppressed(_)
-            | Body::Unknown => (),
+            Body::Checkpoint(_) | Body::Policies(_) | Body::Suppressed(_) | Body::Unknown => None,
+        };
+        self.ended.extend(ended);
+        Ok(())
+    }
+
+    /// Takes what `reader` has not read yet.
+    fn rest(&mut self, wanted: &Wanted, reader: &mut Reader) -> Result<(), Unverified> {
+        while let Some(record) = reader.next()? {
+            self.take(wanted, &record)?;
         }
         Ok(())
     }
 
+    /// Those that have ended since this was called last; one without an answer ends when it is
+    /// settled.
+    fn take_ended(&mut self) -> Vec<Row> {
+        let ended = mem::take(&mut self.ended);
+        let mut rows: Vec<_> = ended.into_iter().filter_map(|it| self.rows.remove(&it)).collect();
+        rows.sort_by_key(|it| it.time);
+        rows
+    }
+}
+
+impl Wanted {
     fn wants(&self, time: Timestamp, decision: &record::Decision<'_>) -> bool {
-        let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|it| it == is);
-        is(&self.principal, &decision.principal)
-            && is(&self.job, &decision.job)
-            && is(&self.project, &decision.project)
+        let begins = |wanted: &Option<String>, is: &str| {
+            wanted.as_ref().is_none_or(|it| is.starts_with(it.trim_end_matches('*')))
+        };
+        matches(self.principal.as_deref(), &decision.principal)
+            && begins(&self.job, &decision.job)
+            && matches(self.project.as_deref(), &decision.project)
             && self
                 .batch
                 .as_ref()
                 .is_none_or(|wanted| decision.batch.as_ref().is_some_and(|it| it.id == *wanted))
+            && begins(&self.request_id, &decision.request_id)
+            && matches(self.statement.as_deref(), decision.statement.as_deref().unwrap_or_default())
             && self.decision.is_none_or(|it| it == decision.result)
             && self.since.is_none_or(|it| it <= time)
             && self.until.is_none_or(|it| time < it)
+    }
+
+    fn wants_end(&self, row: &Row) -> bool {
+        matches(self.ending.as_deref(), &row.ending())
+            && self.status.is_none_or(|it| row.status() == Some(it))
+    }
+}
+
+/// Whether `text` is what is `wanted`, if anything is.
+fn matches(wanted: Option<&str>, text: &str) -> bool {
+    match wanted.map(|it| it.strip_suffix('*').ok_or(it)) {
+        None => true,
+        Some(Ok(beginning)) => text.starts_with(beginning),
+        Some(Err(whole)) => text == whole,
     }
 }
 
@@ -154,9 +377,8 @@ impl Row {
         ended.map(|it| text::word(&it)).unwrap_or_default()
     }
 
-    fn status(&self) -> String {
-        let status = self.outcome.as_ref().and_then(|it| it.status);
-        status.map(|it| it.to_string()).unwrap_or_default()
+    fn status(&self) -> Option<u16> {
+        self.outcome.as_ref().and_then(|it| it.status)
     }
 
     fn reason(&self) -> String {
@@ -166,24 +388,26 @@ impl Row {
     fn statement(&self) -> String {
         self.decision.statement.clone().unwrap_or_default().into_owned()
     }
-}
 
-fn table(rows: &[Row]) -> String {
-    let cells = |row: &Row| {
-        let why = if row.statement().is_empty() { row.reason() } else { row.statement() };
+    fn csv(&self) -> Vec<String> {
+        let decision = &self.decision;
         vec![
-            row.time.to_string(),
-            row.decision.principal.to_string(),
-            row.decision.project.to_string(),
-            row.decision.job.to_string(),
-            text::word(&row.decision.result),
-            row.ending(),
-            row.status(),
-            why,
+            self.time.to_string(),
+            self.ledger_id.clone(),
+            self.seq.to_string(),
+            decision.request_id.to_string(),
+            decision.trace_id.to_string(),
+            decision.principal.to_string(),
+            decision.upstream.to_string(),
+            decision.project.to_string(),
+            decision.job.to_string(),
+            text::word(&decision.result),
+            self.reason(),
+            self.statement(),
+            self.ending(),
+            self.status().map(|it| it.to_string()).unwrap_or_default(),
         ]
-    };
-    let heads = ["TIME", "PRINCIPAL", "PROJECT", "JOB", "DECISION", "ENDING", "STATUS", "BY"];
-    text::table(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+    }
 }
 
 /// What was lost with each job whose delete was accepted.
@@ -201,43 +425,8 @@ fn lost(rows: &[Row]) -> String {
     res
 }
 
-fn csv(rows: &[Row]) -> String {
-    let cells = |row: &Row| {
-        let decision = &row.decision;
-        vec![
-            row.time.to_string(),
-            row.ledger_id.clone(),
-            row.seq.to_string(),
-            decision.request_id.to_string(),
-            decision.trace_id.to_string(),
-            decision.principal.to_string(),
-            decision.upstream.to_string(),
-            decision.project.to_string(),
-            decision.job.to_string(),
-            text::word(&decision.result),
-            row.reason(),
-            row.statement(),
-            row.ending(),
-            row.status(),
-        ]
-    };
-    let heads = [
-        "time",
-        "ledger_id",
-        "seq",
-        "request_id",
-        "trace_id",
-        "principal",
-        "upstream",
-        "project",
-        "job",
-        "decision",
-        "reason",
-        "statement",
-        "ending",
-        "status",
-    ];
-    text::csv(&heads, &rows.iter().map(cells).collect::<Vec<_>>())
+fn json(rows: &[Row]) -> String {
+    rows.iter().map(|it| record::to_json(it) + "\n").collect()
 }
 
 fn answer() -> impl TypedValueParser<Value = Answer> {
@@ -247,14 +436,22 @@ fn answer() -> impl TypedValueParser<Value = Answer> {
     })
 }
 
+/// A moment, a day, or how long ago.
 pub(in crate::cli) fn time(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse() {
-        return Ok(time);
-    }
-    let day = text.parse::<Date>().and_then(|it| format!("{it}T00:00:00Z").parse());
-    day.map_err(|_| {
-        "no time: write it as 2026-01-15T12:00:00Z, or 2026-01-15 for a day in UTC".to_owned()
+    at(text, Clock::system().now()).ok_or_else(|| {
+        "no time: write it as 2026-01-15T12:00:00Z, as 2026-01-15 for a day in UTC, or as 90m, 2h or 3d for so long ago".to_owned()
     })
+}
+
+fn at(text: &str, now: Timestamp) -> Option<Timestamp> {
+    if let Ok(time) = text.parse() {
+        return Some(time);
+    }
+    if let Ok(day) = text.parse::<Date>() {
+        return day.to_zoned_datetime(TimeZone::UTC).ok().map(|it| it.timestamp());
+    }
+    let ago = text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    now.checked_sub(ago).ok().filter(|it| *it <= now)
 }
 
 #[cfg(test)]
@@ -262,16 +459,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_moments_or_days() {
+    fn times_are_moments_or_days_or_ago() {
+        let now = "2026-01-15T12:00:00Z".parse().unwrap();
         for (text, expected) in [
             ("2026-01-15T12:00:00Z", Some("2026-01-15T12:00:00Z")),
             ("2026-01-15T12:00:00+08:00", Some("2026-01-15T04:00:00Z")),
             ("2026-01-15", Some("2026-01-15T00:00:00Z")),
+            ("90m", Some("2026-01-15T10:30:00Z")),
+            ("1h", Some("2026-01-15T11:00:00Z")),
+            ("3d", Some("2026-01-12T12:00:00Z")),
+            ("-1h", None),
             ("2026-01-32", None),
             ("yesterday", None),
             ("", None),
         ] {
-            assert_eq!(time(text).ok().map(|it| it.to_string()).as_deref(), expected, "{text}");
+            assert_eq!(at(text, now).map(|it| it.to_string()).as_deref(), expected, "{text}");
         }
     }
 }

@@ -1,20 +1,28 @@
-//! `lychgate audit stats`: how many decisions, by what came of them and by whom.
+//! `lychgate audit stats`: how many jobs were deleted, and how many decisions there were, by what
+//! came of them, by statement and by whom.
 
+use super::show::time;
 use super::{Directories, Exit, Format, text};
-use crate::ledger::record::Body;
-use crate::ledger::{Damage, Ending, Kind, Record, record};
+use crate::ledger::record::{Body, Reason};
+use crate::ledger::{Damage, Ending, Kind, LedgerId, Record, record};
 use crate::policy::Answer;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 
-/// Counts decisions by answer, reason and principal, and how they ended.
+/// Counts deletes by how they ended, and decisions by answer, reason, statement and principal.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     directories: Directories,
+    /// From then on: 2026-01-15T12:00:00Z, 2026-01-15 for its first moment in UTC, or 2h or 3d ago.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<Timestamp>,
+    /// Before then.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<Timestamp>,
     /// Tables, or one JSON object.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -29,12 +37,32 @@ struct Stats {
     until: Option<String>,
     /// All records, of whatever kind.
     records: u64,
+    /// What became of the jobs.
+    deletes: Deletes,
     /// By answer, and by reason where it was no.
     decisions: BTreeMap<String, u64>,
     /// Outcomes and settlements by what they say. What is settled as `gone` or `present` may have
     /// had the outcome `unknown` before, and is then counted under both.
     endings: BTreeMap<String, u64>,
+    /// Decisions by the statement that decided.
+    statements: BTreeMap<String, u64>,
     principals: BTreeMap<String, Principal>,
+    /// Decisions whose end is not known yet.
+    #[serde(skip)]
+    open: HashMap<(LedgerId, u64), Open>,
+}
+
+/// What became of the jobs that somebody wanted to delete.
+#[derive(Default, Serialize)]
+struct Deletes {
+    deleted: u64,
+    already_gone: u64,
+    refused_by_the_cloud: u64,
+    still_there: u64,
+    not_sent: u64,
+    unknown: u64,
+    denied: u64,
+    undecided: u64,
 }
 
 /// One principal's decisions.
@@ -43,20 +71,37 @@ struct Principal {
     allow: u64,
     deny: u64,
     indeterminate: u64,
+    /// Of the allowed ones, the jobs that are deleted.
+    deleted: u64,
     /// Requests beyond the rate limit, which were not recorded one by one.
     suppressed: u64,
+}
+
+/// A decision on its way to its end.
+struct Open {
+    principal: String,
+    answer: Answer,
+    no_such_job: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     let mut stats = Stats::default();
     let mut span: Option<(Timestamp, Timestamp)> = None;
+    let Arguments { since, until, .. } = *arguments;
     let exit = arguments.directories.read(|record| {
-        let (since, until) = span.unwrap_or((record.time, record.time));
-        span = Some((since.min(record.time), until.max(record.time)));
+        let time = record.time;
+        // How an earlier decision ended is told with it or not at all.
+        if since.is_some_and(|it| time < it) || until.is_some_and(|it| it <= time) {
+            return Ok(());
+        }
+        let (since, until) = span.unwrap_or((time, time));
+        span = Some((since.min(time), until.max(time)));
         stats.count(record)
     });
     stats.since = span.map(|(since, _)| since.to_string());
     stats.until = span.map(|(_, until)| until.to_string());
+    let is_open = stats.open.values().filter(|it| it.answer == Answer::Allow);
+    stats.deletes.unknown = u64::try_from(is_open.count()).unwrap_or(u64::MAX);
     super::print(&match arguments.format {
         Format::Human => stats.human(),
         Format::Json => record::to_json(&stats) + "\n",
@@ -70,10 +115,11 @@ impl Stats {
         if matches!(record.kind, Kind::Checkpoint | Kind::Policies | Kind::Unknown) {
             return Ok(());
         }
+        let key = |seq| (record.ledger_id.clone(), seq);
         match record.body()? {
-            Body::Decision(it) => self.decision(&it),
-            Body::Outcome(it) => self.ending(it.result),
-            Body::Settlement(it) => self.ending(it.result),
+            Body::Decision(it) => self.decision(key(record.seq), &it),
+            Body::Outcome(it) => self.ending(&key(it.of), it.result, it.status),
+            Body::Settlement(it) => self.ending(&key(it.of), it.result, None),
             Body::Suppressed(it) => {
                 let principal = self.principals.entry(it.principal.into_owned()).or_default();
                 principal.suppressed = principal.suppressed.saturating_add(it.count);
@@ -83,22 +129,51 @@ impl Stats {
         Ok(())
     }
 
-    fn decision(&mut self, decision: &record::Decision<'_>) {
+    fn decision(&mut self, key: (LedgerId, u64), decision: &record::Decision<'_>) {
         let mut answer = text::word(&decision.result);
         if let Some(reason) = decision.reason {
             answer = format!("{answer} {}", text::word(&reason));
         }
         *self.decisions.entry(answer).or_default() += 1;
-        let principal = self.principals.entry(decision.principal.to_string()).or_default();
+        if let Some(statement) = &decision.statement {
+            *self.statements.entry(statement.to_string()).or_default() += 1;
+        }
+        let principal = decision.principal.to_string();
+        let counts = self.principals.entry(principal.clone()).or_default();
         *match decision.result {
-            Answer::Allow => &mut principal.allow,
-            Answer::Deny => &mut principal.deny,
-            Answer::Indeterminate => &mut principal.indeterminate,
+            Answer::Allow => &mut counts.allow,
+            Answer::Deny => &mut counts.deny,
+            Answer::Indeterminate => &mut counts.indeterminate,
         } += 1;
+        let no_such_job = decision.reason == Some(Reason::NoSuchJob);
+        self.open.insert(key, Open { principal, answer: decision.result, no_such_job });
     }
 
-    fn ending(&mut self, ending: Ending) {
+    fn ending(&mut self, key: &(LedgerId, u64), ending: Ending, status: Option<u16>) {
         *self.endings.entry(text::word(&ending)).or_default() += 1;
+        if ending == Ending::Unknown {
+            return;
+        }
+        let Some(open) = self.open.remove(key) else { return };
+        let is_deleted = match ending {
+            Ending::Sent => status.is_some_and(|it| (200..300).contains(&it)),
+            // It was sent, and afterwards there was no such job.
+            Ending::Gone => true,
+            _ => false,
+        };
+        if is_deleted {
+            self.principals.entry(open.principal).or_default().deleted += 1;
+        }
+        let deletes = &mut self.deletes;
+        *match ending {
+            _ if is_deleted => &mut deletes.deleted,
+            Ending::Refused if open.no_such_job => &mut deletes.already_gone,
+            Ending::Refused => &mut deletes.undecided,
+            Ending::Denied => &mut deletes.denied,
+            Ending::NotSent => &mut deletes.not_sent,
+            Ending::Present => &mut deletes.still_there,
+            Ending::Gone | Ending::Sent | Ending::Unknown => &mut deletes.refused_by_the_cloud,
+        } += 1;
     }
 
     fn human(&self) -> String {
@@ -111,18 +186,42 @@ impl Stats {
             text::table(&[head, "COUNT"], &counts.iter().map(row).collect::<Vec<_>>())
         };
         let principal = |(name, it): (&String, &Principal)| {
-            let Principal { allow, deny, indeterminate, suppressed } = it;
-            let counts = [allow, deny, indeterminate, suppressed].map(ToString::to_string);
-            [vec![name.clone()], counts.to_vec()].concat()
+            let Principal { allow, deny, indeterminate, deleted, suppressed } = it;
+            let counts = [deleted, allow, deny, indeterminate, suppressed];
+            [vec![name.clone()], counts.map(ToString::to_string).to_vec()].concat()
         };
-        let heads = ["PRINCIPAL", "ALLOW", "DENY", "INDETERMINATE", "SUPPRESSED"];
+        let heads = ["PRINCIPAL", "DELETED", "ALLOW", "DENY", "INDETERMINATE", "SUPPRESSED"];
         let principals: Vec<_> = self.principals.iter().map(principal).collect();
-        [
+        let mut parts = vec![
             format!("{} records{span}\n", self.records),
+            self.deletes.table(),
             counts("DECISION", &self.decisions),
             counts("ENDING", &self.endings),
-            text::table(&heads, &principals),
-        ]
-        .join("\n")
+        ];
+        if !self.statements.is_empty() {
+            parts.push(counts("STATEMENT", &self.statements));
+        }
+        parts.push(text::table(&heads, &principals));
+        parts.join("\n")
+    }
+}
+
+impl Deletes {
+    fn table(&self) -> String {
+        let rows = [
+            ("deleted", self.deleted, "ModelArts took it, or the job was gone afterwards"),
+            ("already gone", self.already_gone, "there was no such job; nothing was sent"),
+            ("refused by the cloud", self.refused_by_the_cloud, "the answer was no 2xx"),
+            ("still there", self.still_there, "no answer, and the job was there to the end"),
+            ("not sent", self.not_sent, "allowed, and not one byte left"),
+            ("unknown", self.unknown, "no answer yet: lychgate audit pending"),
+            ("denied", self.denied, "by the policies or a budget; nothing was sent"),
+            ("undecided", self.undecided, "the policies could not tell; nothing was sent"),
+        ];
+        let row = |(what, count, means): (&str, u64, &str)| {
+            vec![what.to_owned(), count.to_string(), means.to_owned()]
+        };
+        let rows: Vec<_> = rows.into_iter().filter(|it| 0 < it.1).map(row).collect();
+        text::table(&["DELETE", "COUNT", "MEANS"], &rows)
     }
 }

@@ -13,27 +13,70 @@ pub(super) fn word(it: &impl Serialize) -> String {
     }
 }
 
-/// Rows under their heads, in columns; the last one has no limit.
+/// What stands between two columns.
+const GAP: &str = "  ";
+
+/// No column is made narrower than this to make a row fit.
+const NARROW: usize = 8;
+
+/// Rows under their heads, in columns as wide as what is in them.
 pub(in crate::cli) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
-    let heads = heads.iter().map(|it| (*it).to_owned()).collect();
-    let rows = rows.iter().map(|row| row.iter().map(|it| escaped(it).into_owned()).collect());
-    let rows: Vec<Vec<String>> = std::iter::once(heads).chain(rows).collect();
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|it| it.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..columns).map(width).collect();
-    let mut res = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, "{cell:width$}  ");
-        }
-        res.push_str(line.trim_end());
-        res.push('\n');
+    Columns::of(heads, rows).table(heads, rows)
+}
+
+/// How wide the columns of a table are.
+pub(super) struct Columns(Vec<usize>);
+
+impl Columns {
+    /// Wide enough for `rows`.
+    pub(super) fn of(heads: &[&str], rows: &[Vec<String>]) -> Self {
+        let length = |it: &str| escaped(it).chars().count();
+        let widest = |(column, head): (usize, &&str)| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|it| length(it)).max().unwrap_or(0).max(length(head))
+        };
+        Self(heads.iter().enumerate().map(widest).collect())
     }
-    res
+
+    /// No wider than `width` together, if that can be: those of `yielding` give way, the first first.
+    pub(super) fn within(mut self, width: usize, yielding: &[usize]) -> Self {
+        for column in yielding {
+            let excess = self.width().saturating_sub(width);
+            if let Some(it) = self.0.get_mut(*column) {
+                *it = (*it).min(NARROW).max(it.saturating_sub(excess));
+            }
+        }
+        self
+    }
+
+    /// All of them, with the gaps between them.
+    pub(super) fn width(&self) -> usize {
+        self.0.iter().sum::<usize>() + GAP.len() * self.0.len().saturating_sub(1)
+    }
+
+    /// Rows under their heads.
+    pub(super) fn table(&self, heads: &[&str], rows: &[Vec<String>]) -> String {
+        let heads: Vec<_> = heads.iter().map(|it| (*it).to_owned()).collect();
+        self.lines(&[heads]) + &self.lines(rows)
+    }
+
+    /// Rows; what does not fit into its column is cut.
+    pub(super) fn lines(&self, rows: &[Vec<String>]) -> String {
+        let mut res = String::new();
+        for row in rows {
+            let mut line = String::new();
+            for (cell, width) in row.iter().zip(&self.0) {
+                let mut cell = escaped(cell).into_owned();
+                if *width < cell.chars().count() {
+                    cell = cell.chars().take(width.saturating_sub(1)).chain(['…']).collect();
+                }
+                let _ = write!(line, "{cell:width$}{GAP}");
+            }
+            res.push_str(line.trim_end());
+            res.push('\n');
+        }
+        res
+    }
 }
 
 /// Rows under their heads as CSV (RFC 4180, but with LF). A spreadsheet takes what starts like a
@@ -61,6 +104,24 @@ pub(super) fn csv(heads: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_fits_where_it_is_read() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let rows =
+            [row(["2026-01-15", "3faf5c03-aaa1-4cbe", "guardrails/protect"]), row(["", "b", "c"])];
+        for (width, expected) in [
+            (50, "2026-01-15  3faf5c03-aaa1-4cbe  guardrails/protect"),
+            (49, "2026-01-15  3faf5c03-aaa1-4c…  guardrails/protect"),
+            (40, "2026-01-15  3faf5c0…  guardrails/protect"),
+            (39, "2026-01-15  3faf5c0…  guardrails/prote…"),
+            (10, "2026-01-15  3faf5c0…  guardra…"),
+        ] {
+            let heads = ["T", "JOB", "BY"];
+            let table = Columns::of(&heads, &rows).within(width, &[1, 2]).table(&heads, &rows);
+            assert_eq!(table.lines().nth(1), Some(expected), "{width:?}");
+        }
+    }
 
     /// Attack 83
     #[test]

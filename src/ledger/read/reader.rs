@@ -4,7 +4,7 @@ use crate::ledger::line::LINE_BYTES_MAX;
 use crate::mounted;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::{fs, io};
 
@@ -64,6 +64,17 @@ impl Lines<BufReader<File>> {
         let file = mounted::open(&directory.join(segment_name(first)))?;
         Ok(Self::new(BufReader::with_capacity(BUFFER_BYTES, file)))
     }
+
+    /// The same from its byte number `bytes` on, where a line begins.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub(in crate::ledger) fn open_at(directory: &Path, first: u64, bytes: u64) -> io::Result<Self> {
+        let mut file = mounted::open(&directory.join(segment_name(first)))?;
+        file.seek(SeekFrom::Start(bytes))?;
+        let lines = Self::new(BufReader::with_capacity(BUFFER_BYTES, file));
+        Ok(Self { bytes, ..lines })
+    }
 }
 
 impl<R: BufRead> Lines<R> {
@@ -121,8 +132,6 @@ impl<R: BufRead> Lines<R> {
 /// # Errors
 /// The file cannot be read.
 pub(in crate::ledger) fn last_line(directory: &Path, first: u64) -> io::Result<Option<Vec<u8>>> {
-    use std::io::{Seek, SeekFrom};
-
     let mut file = mounted::open(&directory.join(segment_name(first)))?;
     let length = file.metadata()?.len();
     let window = u64::try_from(LINE_BYTES_MAX + 2).unwrap_or(u64::MAX).min(length);

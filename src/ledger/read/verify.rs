@@ -118,6 +118,9 @@ pub struct Reader {
     pub(super) segments: VecDeque<u64>,
     /// The segment that is read.
     current: Option<Segment>,
+    /// Where the last segment ended, as far as it was read: its first record, its whole lines, and
+    /// the bytes that they took.
+    ended: Option<(u64, u64, u64)>,
     pub(super) chain: Chain,
 }
 
@@ -175,8 +178,26 @@ impl Reader {
             directory: directory.to_owned(),
             segments: segments(directory)?.into(),
             current: None,
+            ended: None,
             chain: Chain { at: None, verified: None },
         })
+    }
+
+    /// Goes on behind the last record that was there, to what was written since. To be called when
+    /// [`Reader::next`] has found nothing more.
+    ///
+    /// # Errors
+    /// The directory or its last segment cannot be read.
+    pub fn resume(&mut self) -> io::Result<()> {
+        self.segments = segments(&self.directory)?.into();
+        let Some((first, line, bytes)) = self.ended.take() else { return Ok(()) };
+        self.segments.retain(|it| first < *it);
+        let lines = Lines::open_at(&self.directory, first, bytes)?;
+        self.current = Some(Segment { first, lines, line });
+        if let Some(verified) = &mut self.chain.verified {
+            verified.unfinished = false;
+        }
+        Ok(())
     }
 
     /// The next record; nothing after the last one.
@@ -199,6 +220,7 @@ impl Reader {
                 if *line == 0 && !is_last {
                     return Err(Damage::LastLine { file: file(), fault: Fault::CutOff }.into());
                 }
+                self.ended = Some((*first, *line, lines.bytes()));
                 self.current = None;
                 continue;
             };
@@ -215,7 +237,8 @@ impl Reader {
                     let (file, line, text) = (file(), *line, text.to_vec());
                     return Ok(Some(Record { ledger_id, seq, time, kind, file, line, text }));
                 }
-                Ok(None) => (),
+                // What has no end is no line yet.
+                Ok(None) => *line -= 1,
                 Err(fault) => {
                     return Err(Damage::Line { file: file(), line: *line, fault }.into());
                 }

@@ -83,14 +83,24 @@ async fn a_ledger_that_is_written_to_can_be_read() {
     assert_eq!(stats["endings"]["denied"], 2);
     assert_eq!(stats["principals"]["corp/alice"]["allow"], 1);
     assert_eq!(stats["records"], 10);
+    let deletes = |names: &[&str]| {
+        names.iter().map(|it| stats["deletes"][it].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(deletes(&["deleted", "unknown", "denied", "refused_by_the_cloud"]), [1, 1, 2, 0]);
+    assert_eq!(stats["principals"]["corp/alice"]["deleted"], 1);
+    assert_eq!(stats["statements"]["guardrails/protect#NoProd"], 1);
+    let later = audit(&["stats", "--format", "json", "--until", "2020-01-01"], &[&directory]);
+    assert_eq!(later.json()[0]["records"], 0);
     let text = audit(&["stats"], &[&directory]).out;
     assert!(text.contains("deny nothing_allows  1\n"), "{text}");
+    assert!(text.contains("deleted  1      ModelArts took it"), "{text}");
 }
 
 #[tokio::test]
 async fn show_finds_what_is_asked_for() {
     let world = world().await;
     let directory = ledger(&world);
+    let id = world.records("decision")[2]["request_id"].as_str().unwrap().to_owned();
     for (filter, found) in [
         (vec![], vec!["corp/alice", "corp/alice", "corp/carol", "corp/dave"]),
         (vec!["--principal", "corp/alice"], vec!["corp/alice", "corp/alice"]),
@@ -103,10 +113,32 @@ async fn show_finds_what_is_asked_for() {
         (vec!["--batch", "00000000-0000-4000-8000-000000000000"], vec![]),
         (vec!["--since", "2020-01-01", "--principal", "corp/dave"], vec!["corp/dave"]),
         (vec!["--until", "2020-01-01"], vec![]),
+        (
+            vec!["--principal", "corp/*"],
+            vec!["corp/alice", "corp/alice", "corp/carol", "corp/dave"],
+        ),
+        (vec!["--principal", "corp/a*"], vec!["corp/alice", "corp/alice"]),
+        (vec!["--job", &FINISHED[..8]], vec!["corp/alice"]),
+        (vec!["--request-id", &id[..8]], vec!["corp/carol"]),
+        (vec!["--request-id", &id], vec!["corp/carol"]),
+        (vec!["--statement", "guardrails/protect#NoProd"], vec!["corp/alice"]),
+        (vec!["--statement", "guardrails/*"], vec!["corp/alice"]),
+        (vec!["--statement", "guardrails/protect"], vec![]),
+        (vec!["--ending", "unknown"], vec!["corp/dave"]),
+        (vec!["--ending", "denied"], vec!["corp/alice", "corp/carol"]),
+        (vec!["--status", "202"], vec!["corp/alice"]),
+        (vec!["--since", "1h", "--ending", "sent"], vec!["corp/alice"]),
+        (vec!["--last", "1"], vec!["corp/dave"]),
+        (vec!["--last", "0"], vec!["corp/alice", "corp/alice", "corp/carol", "corp/dave"]),
     ] {
         let arguments = [vec!["show", "--format", "json"], filter.clone()].concat();
         let ran = audit(&arguments, &[&directory]);
-        assert_eq!((ran.exit, ran.err.as_str()), (0, ""), "{filter:?}");
+        let note = match filter[..] {
+            ["--last", "1"] => "note: the last 1 of 4 decisions; --last 0 for all\n",
+            _ if found.is_empty() => "note: none of 4 decisions match\n",
+            _ => "",
+        };
+        assert_eq!((ran.exit, ran.err.as_str()), (0, note), "{filter:?}");
         let rows = ran.json();
         let principals: Vec<_> = rows.iter().map(|it| it["principal"].as_str().unwrap()).collect();
         assert_eq!(principals, found, "{filter:?}");
@@ -128,6 +160,37 @@ async fn show_finds_what_is_asked_for() {
     let table = audit(&["show"], &[&directory]).out;
     let row = table.lines().find(|it| it.contains("corp/dave")).unwrap();
     assert!(row.contains("allow") && row.contains("unknown"), "{row}");
+    for width in ["100", "80"] {
+        let table = audit(&["show", "--width", width], &[&directory]).out;
+        let longest = table.lines().map(|it| it.chars().count()).max().unwrap();
+        assert!(longest <= width.parse().unwrap(), "{table}");
+        assert!(table.contains("corp/dave") && table.contains(&FINISHED[..7]), "{table}");
+    }
+}
+
+/// What is written while it is followed is told, each decision when it has ended.
+#[tokio::test]
+async fn a_ledger_can_be_followed() {
+    let world = World::start().await;
+    world.delete("alice", PROTECTED).await;
+    let out = world.directory.path().join("followed");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_lychgate"))
+        .args(["audit", "show", "--follow", "--format", "csv"])
+        .arg(ledger(&world))
+        .stdout(fs::File::create(&out).unwrap())
+        .spawn()
+        .unwrap();
+    let lines = async |count: usize| {
+        let read = || fs::read_to_string(&out).unwrap().lines().map(str::to_owned).collect();
+        poll(|| Some(read()).filter(|it: &Vec<String>| it.len() == count)).await
+    };
+    assert!(lines(2).await[1].contains("guardrails/protect#NoProd,denied"));
+    assert_eq!(world.delete("alice", FINISHED).await.status, 202);
+    assert!(lines(3).await[2].ends_with(",sent,202"));
+    assert_eq!(world.delete("carol", PROTECTED).await.status, 403);
+    assert!(lines(4).await[3].contains("corp/carol"));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[tokio::test]
