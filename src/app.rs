@@ -1,6 +1,7 @@
 //! The whole gate, put together from its configuration, and its life from start to drain.
 
 mod check;
+mod cloud;
 mod connections;
 mod health;
 mod settle;
@@ -9,6 +10,9 @@ mod versions;
 
 pub use self::check::check;
 
+pub(crate) use self::cloud::upstreams;
+
+use self::cloud::client;
 use self::health::{Health, Ready};
 use self::settle::{LookUp, Settler};
 use self::ship::Copying;
@@ -17,7 +21,7 @@ use self::versions::Past;
 use crate::attributes::Resolver;
 use crate::authn::{self, Authenticator};
 use crate::budget::{self, Budgets};
-use crate::client::{self, Client, Roots};
+use crate::client;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::credentials;
@@ -31,8 +35,6 @@ use crate::reload::{Policies, Role};
 use crate::server::tls::Tls;
 use crate::server::{Admission, Limits, Listener, Place, Serving, admin, tls};
 use crate::telemetry::{self, Collector, TraceConfig, Tracer};
-use crate::trouble::Trouble;
-use crate::upstream::{self, Upstream, Upstreams};
 
 use axum::body::Body;
 use http::Response;
@@ -409,18 +411,6 @@ async fn start_forwarder(
     Ok(Forwarder::new(desk, forward::Gate::new(config.gate, client, token, metrics)))
 }
 
-/// Connections to an upstream.
-fn client(roots: Roots, connect: Duration) -> Result<Client, client::Error> {
-    client::new(&client::Config {
-        roots,
-        connect,
-        idle: upstream::IDLE,
-        // There are no more than requests at work, which `in_flight` limits. To close some of them
-        // between two requests would mean to connect anew for each.
-        idle_per_host: usize::MAX,
-    })
-}
-
 /// One record per principal and minute tells how many of its requests were refused for their rate.
 async fn record_suppressed(gateway: Arc<Gateway>, stop: CancellationToken) {
     let mut minutes = tokio::time::interval(SUPPRESSED_EVERY);
@@ -462,53 +452,4 @@ async fn listeners(
 async fn bind(place: &Place, limits: Limits) -> Result<Listener, StartError> {
     let fault = |source| StartError::Listen { place: place.clone(), source };
     Listener::bind(place, limits).await.map_err(fault)
-}
-
-/// The upstreams of a configuration, each with its connections and its credential, which tasks in
-/// `tracker` keep fresh until `stop`. Those that sign with one credential share its key, so that
-/// one breaker guards it.
-///
-/// # Errors
-/// The first that cannot be set up.
-pub(crate) async fn upstreams(
-    written: &[config::Upstream],
-    clock: &Clock,
-    metrics: &Metrics,
-    tracker: &TaskTracker,
-    stop: &CancellationToken,
-) -> Result<Upstreams, StartError> {
-    let mut keys: Vec<(&credentials::Source, upstream::Key)> = Vec::new();
-    let mut upstreams = Vec::new();
-    for it in written {
-        let name = || it.config.name.clone();
-        let client = client(it.roots.clone(), it.connect)
-            .map_err(|source| StartError::Client { name: name(), source })?;
-        let known = keys.iter().find(|(source, _)| *source == &it.credentials);
-        let key = match known {
-            Some((_, key)) => key.clone(),
-            None => {
-                let sharers = written.iter().filter(|other| other.credentials == it.credentials);
-                let trouble = Trouble::default();
-                let parts = credentials::Parts {
-                    trouble: trouble.clone(),
-                    clock: clock.clone(),
-                    tracker: tracker.clone(),
-                    stop: stop.clone(),
-                    metrics: sharers.map(|it| metrics.upstream(&it.config.name)).collect(),
-                };
-                let credential = credentials::start(&it.credentials, parts)
-                    .await
-                    .map_err(|source| StartError::Credential { name: name(), source })?;
-                let key = upstream::Key::new(credential, trouble);
-                keys.push((&it.credentials, key.clone()));
-                key
-            }
-        };
-        upstreams.push(Upstream::new(it.config.clone(), client, key, clock.clone(), metrics));
-    }
-    let upstreams = Upstreams::new(upstreams);
-    for upstream in upstreams.iter() {
-        tracker.spawn(Arc::clone(upstream).keep(stop.clone()));
-    }
-    Ok(upstreams)
 }

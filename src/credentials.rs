@@ -107,6 +107,8 @@ pub struct Parts {
     pub trouble: Trouble,
     /// The upstreams that sign with the credential.
     pub metrics: Vec<metrics::Upstream>,
+    /// The cloud refuses the credential.
+    pub refused: watch::Receiver<bool>,
 }
 
 /// A credential and how long it is good for.
@@ -131,7 +133,7 @@ struct Publisher {
 /// When there will never be one.
 pub async fn start(
     source: &Source,
-    Parts { clock, tracker, stop, trouble, metrics }: Parts,
+    Parts { clock, tracker, stop, trouble, metrics, refused }: Parts,
 ) -> Result<watch::Receiver<Option<Arc<Credential>>>, Error> {
     let (sender, receiver) = watch::channel(None);
     let publisher = Publisher { sender, trouble, metrics };
@@ -150,7 +152,7 @@ pub async fn start(
         Source::Oidc(oidc) => Provider::oidc(oidc.clone())?,
         Source::PodIdentity(pod) => Provider::pod_identity(pod.clone().ok_or(Error::PodIdentity)?)?,
     };
-    let kept = refresh::keep(provider, publisher, clock);
+    let kept = refresh::keep(provider, publisher, clock, refused);
     tracker.spawn(async move { stop.run_until_cancelled(kept).await });
     Ok(receiver)
 }

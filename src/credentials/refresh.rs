@@ -8,6 +8,7 @@ use crate::text;
 
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// A credential is replaced so long before its end, as the SDKs do; half of what is left when it
 /// came, if that is less.
@@ -22,16 +23,26 @@ const PAUSE_MIN: SignedDuration = SignedDuration::from_secs(1);
 /// The longest time between two calls while they fail.
 const PAUSE_MAX: SignedDuration = SignedDuration::from_mins(1);
 
+/// How soon after the last call another one follows while the cloud refuses what that one brought.
+const PAUSE_REFUSED: SignedDuration = SignedDuration::from_mins(1);
+
 /// The clock is looked at this often, as it may be set, or stand still with its machine.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// Asks for credentials and publishes them, for ever.
-pub(super) async fn keep(mut provider: Provider, publisher: Publisher, clock: Clock) {
+/// Asks for credentials and publishes them, for ever. While the cloud has `refused` the last one, it
+/// asks once a minute: whoever issues credentials may have taken it back.
+pub(super) async fn keep(
+    mut provider: Provider,
+    publisher: Publisher,
+    clock: Clock,
+    mut refused: watch::Receiver<bool>,
+) {
     let mut expires: Option<Timestamp> = None;
     let mut pause = PAUSE_MIN;
     loop {
         let asked = provider.fetch().await;
         let now = clock.now();
+        let asked_at = now;
         let ask_again = match asked {
             Ok(issued) if issued.expires.is_none_or(|it| now < it) => {
                 pause = PAUSE_MIN;
@@ -62,12 +73,19 @@ pub(super) async fn keep(mut provider: Provider, publisher: Publisher, clock: Cl
                 expires = None;
                 publisher.publish(None);
             }
+            let ask_again = match *refused.borrow_and_update() {
+                true => ask_again.min(asked_at + PAUSE_REFUSED),
+                false => ask_again,
+            };
             if ask_again <= now {
                 break;
             }
             let next = expires.map_or(ask_again, |it| it.min(ask_again));
             let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
-            tokio::time::sleep(wait.min(LOOK_EVERY)).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait.min(LOOK_EVERY)) => (),
+                Ok(()) = refused.changed() => (),
+            }
         }
     }
 }

@@ -233,6 +233,7 @@ async fn a_credential_is_kept_while_valid_and_no_longer() {
         stop: stop.clone(),
         trouble: Trouble::default(),
         metrics: vec![metrics.upstream("u")],
+        refused: watch::channel(false).1,
     };
     let mut credential = start(&Source::EcsMetadata(endpoint), parts).await.unwrap();
     assert!(credential.borrow().is_none());
@@ -253,4 +254,48 @@ async fn a_credential_is_kept_while_valid_and_no_longer() {
     assert!(seen[1].1 < 3.9, "{seen:?}");
     assert!(3.0 < seen[2].1, "{seen:?}");
     stop.cancel();
+}
+
+/// A key that the cloud refuses is asked for anew, at once if the last call is a minute old, and then
+/// once a minute.
+#[tokio::test]
+async fn a_key_that_is_refused_is_asked_for_anew() {
+    let mut calls = 0;
+    let tracker = TaskTracker::new();
+    let endpoint = issuer(&tracker, move |request| {
+        if request.starts_with("put ") {
+            return (404, String::new());
+        }
+        calls += 1;
+        ecs(&format!("KEY{calls}"), 86_400)
+    })
+    .await;
+    let clock = Clock::manual(Clock::system().now());
+    let (refuse, refused) = watch::channel(false);
+    let parts = Parts {
+        clock: clock.clone(),
+        tracker,
+        stop: CancellationToken::new(),
+        trouble: Trouble::default(),
+        metrics: Vec::new(),
+        refused,
+    };
+    let mut credential = start(&Source::EcsMetadata(endpoint), parts).await.unwrap();
+    let mut next = async || {
+        tokio::time::timeout(Duration::from_secs(20), credential.changed()).await.unwrap().unwrap();
+        let it = credential.borrow_and_update();
+        it.as_ref().map(|it| it.access_key_id().to_owned())
+    };
+    assert_eq!(next().await.as_deref(), Some("KEY1"));
+    clock.set(clock.now() + SignedDuration::from_mins(10));
+    refuse.send_replace(true);
+    assert_eq!(next().await.as_deref(), Some("KEY2"));
+    // Not sooner than after a minute.
+    clock.set(clock.now() + SignedDuration::from_secs(59));
+    refuse.send_replace(true);
+    let sooner = tokio::time::timeout(Duration::from_millis(200), next()).await;
+    assert!(sooner.is_err(), "{sooner:?}");
+    clock.set(clock.now() + SignedDuration::from_secs(1));
+    refuse.send_replace(true);
+    assert_eq!(next().await.as_deref(), Some("KEY3"));
 }

@@ -42,6 +42,8 @@ struct Inner {
     trouble: Trouble,
     state: Mutex<State>,
     changed: Notify,
+    /// Whether the breaker is open, for the source of the credential.
+    refused: watch::Sender<bool>,
 }
 
 /// What is known of one credential.
@@ -100,15 +102,21 @@ enum CallResult {
 }
 
 impl Key {
-    /// A key whose breaker closes when `credential` changes; `trouble` is that of its source.
+    /// A key whose breaker closes when `credential` changes; `trouble` is that of its source, which
+    /// `refused` tells whether the breaker is open.
     #[must_use]
-    pub fn new(credential: watch::Receiver<Option<Arc<Credential>>>, trouble: Trouble) -> Self {
+    pub fn new(
+        credential: watch::Receiver<Option<Arc<Credential>>>,
+        trouble: Trouble,
+        refused: watch::Sender<bool>,
+    ) -> Self {
         let state = State { credential: None, trust: Trust::Unknown { alone: None } };
         Self(Arc::new(Inner {
             credential,
             trouble,
             state: Mutex::new(state),
             changed: Notify::new(),
+            refused,
         }))
     }
 
@@ -191,6 +199,7 @@ impl Key {
                 tracing::info!("the credential has changed: the breaker is closed");
             }
             *state = State { credential: current.clone(), trust: Trust::Unknown { alone: None } };
+            self.0.refused.send_replace(false);
             self.0.changed.notify_waiters();
         }
         drop(current);
@@ -244,6 +253,7 @@ impl Drop for Pass {
                     tracing::info!("the cloud accepts the key again: the breaker is closed");
                 }
                 *trust = Trust::Accepted { until: now + TRUSTED };
+                self.key.0.refused.send_replace(false);
             }
             (_, Trust::Refused(refused)) if self.probes => refused.probe_at = now + NEXT_PROBE,
             (CallResult::Refused { .. }, Trust::Refused(_)) => return,
@@ -255,6 +265,7 @@ impl Drop for Pass {
                 );
                 let probe_at = now + first_probe();
                 *trust = Trust::Refused(Refused { upstream, project_id, probe_at });
+                self.key.0.refused.send_replace(true);
             }
             (CallResult::Nothing, Trust::Unknown { alone }) if *alone == self.alone => {
                 *alone = None

@@ -12,7 +12,7 @@ fn credential(id: &str) -> Arc<Credential> {
 
 fn key() -> (watch::Sender<Option<Arc<Credential>>>, Key) {
     let (sender, receiver) = watch::channel(Some(credential("A")));
-    (sender, Key::new(receiver, Trouble::default()))
+    (sender, Key::new(receiver, Trouble::default(), watch::Sender::new(false)))
 }
 
 async fn refuse(key: &Key) {

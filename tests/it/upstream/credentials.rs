@@ -201,6 +201,7 @@ impl Running {
             stop: stop.clone(),
             trouble: Trouble::default(),
             metrics: vec![Metrics::new().upstream("u")],
+            refused: watch::channel(false).1,
         };
         Self { credential: credentials::start(source, parts).await.unwrap(), stop }
     }
