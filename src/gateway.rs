@@ -192,6 +192,7 @@ impl Gateway {
             }
         });
         let recording = self.parts.ledger.record_all(records.collect());
+        let started = Instant::now();
         let recorded = exchange.trace.during(Stage::Record, recording).await.map_err(|error| {
             if !matches!(error, ledger::Error::Closed) {
                 tracing::error!(%error, "the decision was not recorded");
@@ -203,6 +204,7 @@ impl Gateway {
                 _ => Refusal::Ledger,
             }
         })?;
+        let recorded_in = started.elapsed();
         let ruled = recorded.into_iter().zip(bases);
         let ruled = ruled.map(|(recorded, (basis, spent, _))| match recorded {
             Recorded::Permitted(permit, entry) => {
@@ -210,7 +212,14 @@ impl Gateway {
                 if let (Some(it), Attribute::Value(tags)) = (&mut tombstone, attributes.tags) {
                     it.tags = Some(Cow::Owned(tags));
                 }
-                Ruling::Permitted(Permitted { question, permit, entry, known_since, tombstone })
+                Ruling::Permitted(Permitted {
+                    question,
+                    permit,
+                    entry,
+                    known_since,
+                    tombstone,
+                    recorded_in,
+                })
             }
             Recorded::Denied(denial) => Ruling::Ended(Err(match spent {
                 Some(spent) => Refusal::OverBudget { spent, named: self.settings.named_denials },
@@ -410,6 +419,8 @@ struct Permitted {
     known_since: Option<Instant>,
     /// What to remember of the job.
     tombstone: Option<Box<record::Tombstone<'static>>>,
+    /// How long the record took.
+    recorded_in: Duration,
 }
 
 /// The policies could not tell. Only who might have been allowed gets here, so that the job does

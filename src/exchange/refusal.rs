@@ -80,6 +80,11 @@ pub enum Refusal {
     /// The decision could not be written down.
     #[error("the decision cannot be recorded now; nothing was sent")]
     Ledger,
+    /// Recording took longer than what was looked up may be old.
+    #[error(
+        "recording the decision took longer than what it relies on may be old (`attributes.max_age`): the ledger's disk is too slow; nothing was sent"
+    )]
+    LedgerSlow,
     /// No credential for the cloud yet.
     #[error("the gate has no credential for ModelArts now; nothing was sent")]
     NoCloudCredential,
@@ -303,7 +308,7 @@ impl Refusal {
                 authn::Error::UnsignedBody => 4010,
             },
             Self::Internal => 5001,
-            Self::Ledger => 5032,
+            Self::Ledger | Self::LedgerSlow => 5032,
             Self::NoCloudCredential | Self::Forward(ForwardFault::NoToken) => 5034,
             Self::NoPolicies => 5037,
             Self::NothingSent | Self::Forward(ForwardFault::NothingSent) => 5041,

@@ -6,9 +6,11 @@ use crate::attributes::Presence;
 use crate::exchange::{Exchange, Refusal, Reply};
 use crate::ledger::record::Tombstone;
 use crate::ledger::{Ending, Entry, Outcome};
+use crate::metrics::LedgerFault;
 use crate::upstream::{Answer, DeleteError};
 
 use http::StatusCode;
+use std::time::Duration;
 
 /// How often a decision is made anew because what it was based on became too old.
 const JUDGEMENTS_MAX: usize = 2;
@@ -21,7 +23,8 @@ impl Gateway {
         mut permitted: Permitted,
     ) -> Result<Reply, Refusal> {
         for judgement in 1..=JUDGEMENTS_MAX {
-            let Permitted { question, permit, mut entry, known_since, tombstone } = permitted;
+            let Permitted { question, permit, mut entry, known_since, tombstone, recorded_in } =
+                permitted;
             let of = entry.seq();
             let fresh_until = known_since.map(|it| it + self.settings.attributes_max_age);
             exchange.watch(entry.watch_sending());
@@ -32,7 +35,7 @@ impl Gateway {
                 Err(DeleteError::Stale) => {
                     entry.close(Ending::NotSent.into());
                     if judgement == JUDGEMENTS_MAX {
-                        break;
+                        return Err(self.too_old(recorded_in));
                     }
                     let judged = self.resolve(trace, question).await;
                     permitted = match self.record(exchange, vec![judged]).await?.pop() {
@@ -53,6 +56,15 @@ impl Gateway {
             }
         }
         Err(Refusal::AttributesUnavailable)
+    }
+
+    /// Why what was looked up is too old again: the ledger's disk, or the cloud.
+    fn too_old(&self, recorded_in: Duration) -> Refusal {
+        if recorded_in < self.settings.attributes_max_age {
+            return Refusal::AttributesUnavailable;
+        }
+        self.parts.desk.metrics.ledger_failed(LedgerFault::Slow);
+        Refusal::LedgerSlow
     }
 
     /// Sent, and no answer: one look tells whether the job is gone. It says what was seen, never who

@@ -111,6 +111,8 @@ words! {
         Reserve = "reserve",
         /// Records could not be shipped: tried again.
         Ship = "ship",
+        /// Recording took longer than `attributes.max_age`, so that nothing was sent.
+        Slow = "slow",
         /// `fdatasync`: final for the process.
         Sync = "sync",
         /// `write`: tried again.

@@ -122,6 +122,25 @@ async fn a_failed_sync_is_final_and_the_next_run_goes_on() {
     machine.verify();
 }
 
+/// A disk that takes longer than looked-up attributes may be old: that is said, and not that look-ups
+/// fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_too_slow_is_told_as_that() {
+    let machine = Machine::new("attributes: {max_age: 200ms}").await;
+    let mut gate = machine.start();
+    let (address, admin) = (gate.address().await, gate.admin().await);
+    machine.set("slow");
+    let answer = http::send(address, machine.head("alice", FINISHED).as_bytes()).await;
+    assert_eq!(answer.code().as_deref(), Some("Lychgate.5032"), "{}", answer.message());
+    assert!(answer.message().contains("disk is too slow"), "{}", answer.message());
+    machine.unset("slow");
+    assert_eq!(machine.emulator().counts().delete, 0, "nothing was sent");
+    let metrics = http::send(admin, b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    assert!(metrics.contains("lychgate_ledger_failures_total{what=\"slow\"} 1"), "{metrics}");
+    assert_eq!(http::send(address, machine.head("alice", FINISHED).as_bytes()).await.status, 202);
+}
+
 /// A disk that does not answer: the gate says that it is not ready, and ends when it is told to.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_hangs_holds_up_no_stop() {

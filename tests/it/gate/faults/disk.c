@@ -1,5 +1,6 @@
 /* Makes a disk slow or bad for the process that preloads it. The directory that TEST_DISK names
- * says how: while it has a file `held`, a sync waits; while it has a file `bad`, a sync fails. Its file
+ * says how: while it has a file `held`, a sync waits; while it has a file `slow`, a sync
+ * takes 300 ms; while it has a file `bad`, a sync fails. Its file
  * `synced` holds the length of the file that was synced last, and each line of `syncs` the name of one
  * that was synced. */
 
@@ -55,6 +56,9 @@ int fdatasync(int file) {
     int (*sync)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     while (told("held")) {
         usleep(1000);
+    }
+    if (told("slow")) {
+        usleep(300000);
     }
     if (told("bad")) {
         errno = EIO;
