@@ -1,6 +1,10 @@
 //! The one way out: an HTTP client that never follows a redirect, never retries by itself, never
 //! reads an answer without a limit, and trusts just the roots it was given.
 
+mod probed;
+
+use self::probed::{Probed, Unwritten};
+
 use crate::mounted;
 
 use bytes::Bytes;
@@ -157,7 +161,7 @@ pub struct Connector {
 }
 
 impl Service<Uri> for Connector {
-    type Response = <HttpsConnector<HttpConnector> as Service<Uri>>::Response;
+    type Response = Probed<<HttpsConnector<HttpConnector> as Service<Uri>>::Response>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -169,9 +173,10 @@ impl Service<Uri> for Connector {
         let connecting = self.inner.call(uri);
         let limit = self.limit;
         Box::pin(async move {
-            tokio::time::timeout(limit, connecting).await.map_err(|_| {
+            let connected = tokio::time::timeout(limit, connecting).await.map_err(|_| {
                 io::Error::new(io::ErrorKind::TimedOut, "no connection within the limit")
-            })?
+            })?;
+            connected.map(Probed::new)
         })
     }
 }
@@ -231,12 +236,15 @@ pub async fn send(
     }
 }
 
-/// hyper hands a request back as cancelled only when none of it was written.
+/// hyper hands a request back as cancelled only when none of it was written; and a connection that was
+/// found unusable took none of it.
 fn was_never_written(error: &hyper_util::client::legacy::Error) -> bool {
-    error
-        .source()
-        .and_then(|it| it.downcast_ref::<hyper::Error>())
-        .is_some_and(hyper::Error::is_canceled)
+    let Some(error) = error.source().and_then(|it| it.downcast_ref::<hyper::Error>()) else {
+        return false;
+    };
+    let io = error.source().and_then(|it| it.downcast_ref::<io::Error>());
+    let unwritten = io.and_then(io::Error::get_ref).and_then(|it| it.downcast_ref::<Unwritten>());
+    error.is_canceled() || unwritten.is_some()
 }
 
 /// The address of `path`, a path without a query, at `endpoint`, a scheme and an authority.

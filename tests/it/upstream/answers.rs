@@ -369,3 +369,17 @@ async fn a_trace_context_that_is_none_is_replaced_and_baggage_stays() {
     assert_eq!(said(&http::send(world.gate, head.as_bytes()).await), gate(431, "4311"));
     assert_eq!(world.emulator.counts().all(), 0);
 }
+
+/// The cloud closes right after a look-up's answer without having said so: a delete that finds that out
+/// before it is written goes out on a fresh connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_closed_takes_no_delete() {
+    let world = world(BY_POOL).await;
+    let job = world.emulator.jobs().into_iter().find(|it| it.id() == FINISHED).unwrap();
+    for number in 0..40 {
+        world.emulator.insert(job.clone());
+        world.emulator.fault(Fault::new(Effect::Close).at(Operation::Details).times(1));
+        let answer = world.delete("alice", FINISHED).await;
+        assert_eq!(answer.status, 202, "{number}: {}", answer.message());
+    }
+}
