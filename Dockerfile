@@ -18,19 +18,20 @@ RUN mkdir src && echo 'fn main() {}' >src/main.rs && : >src/lib.rs \
     && cargo build --locked --profile "$PROFILE" --no-default-features --bin lychgate
 COPY src src
 # cargo goes by the time of a file, and the copied ones are older than the empty program.
-ARG REVISION=unknown
+# The commit, for --version; without it none is named.
+ARG REVISION=
 RUN touch src/main.rs src/lib.rs \
     && LYCHGATE_COMMIT="$REVISION" cargo build --locked --profile "$PROFILE" --no-default-features --bin lychgate \
     && cp "target/$PROFILE/lychgate" /lychgate
 
 FROM ${BASE_IMAGE}
 ARG VERSION=unknown
-ARG REVISION=unknown
+ARG REVISION=
 LABEL org.opencontainers.image.title="lychgate" \
       org.opencontainers.image.description="A policy-enforcing gateway for deleting Huawei Cloud ModelArts training jobs" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION:-unknown}"
 COPY --from=build --chmod=0555 /lychgate /usr/local/bin/lychgate
 # A number, so that Kubernetes can see that it is not root. It owns nothing in the image.
 USER 65532:65532

@@ -81,7 +81,9 @@ def check_image(check, tree, image, profile):
     total, own = size(tree) / 2**20, binary.stat().st_size / 2**20
     print(f"       image {total:.1f} MiB, of which the binary {own:.1f} MiB")
     version = run(tree, "--version")
-    check("--version", re.fullmatch(r"lychgate \S+ \(commit \S+\)\n", version.stdout), version)
+    commit = labels["org.opencontainers.image.revision"]
+    check("the commit", re.fullmatch("[0-9a-f]{40}|unknown", commit), commit)
+    check("--version", re.fullmatch(rf"lychgate \S+ \(commit {commit}\)\n", version.stdout), version)
     check("no emulator", run(tree, "demo").returncode == 64)
 
 
