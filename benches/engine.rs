@@ -1,7 +1,8 @@
 //! What the steps of one judged delete cost in process, in CPU time: `cargo bench --bench engine`.
 //!
 //! Exits with 1 if a decision among 10 000 identity policies costs more than 1.5 times one among 10, or
-//! what budgets count more than 1 µs.
+//! what budgets count more than 1 µs, or one beside shadow policies more than twice one without. Then,
+//! in wall-clock time: what `diff` and `check` take for a thousand policies.
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 #![expect(clippy::expect_used, clippy::panic, reason = "a benchmark that cannot start fails")]
 
@@ -13,13 +14,21 @@ mod world;
 use futures_util::FutureExt;
 use http::Method;
 use lychgate::budget::{Budgets, End, Room};
-use lychgate::policy::{Attributes, BUDGETS, Decision, Files, Limits, Set};
+use lychgate::clock::Clock;
+use lychgate::gateway::Shadow;
+use lychgate::metrics::Metrics;
+use lychgate::policy::{
+    Attributes, BUDGETS, Comparison, Decision, Effort, Files, Limits, Set, Shift,
+};
+use lychgate::reload::{Policies, Prepare, Role};
 use lychgate::route::JobIds;
 use lychgate::secret::Secret;
 use lychgate::sign::{Algorithm, Credential, Request};
 use lychgate::{route, sign};
+use std::fs;
 use std::hint::black_box;
 use std::process::ExitCode;
+use tokio::time::Instant;
 use world::Question;
 
 /// The most that a delete may cost which two budgets count, in nanoseconds.
@@ -31,22 +40,77 @@ const TWO_BUDGETS: &str = "budgets:
   - {name: per-project, per: project, deletes: 100000, within: 24h}
 ";
 
+/// How many times as much a decision may cost beside shadow policies.
+const SHADOW_MAX: f64 = 2.0;
+
 fn main() -> ExitCode {
     println!("CPU time in ns, the best of many batches");
     let costs = world::SIZES.map(decisions);
     parsing();
     signing();
     let counting = counting();
+    let shadow = shadowed(1_000);
+    examining(1_000);
     let (Some(small), Some(large)) = (costs.first(), costs.last()) else {
         return ExitCode::FAILURE;
     };
     let growth = large / small;
     println!("growth of an allow from 10 to 10 000 policies: {growth:.2}");
-    if growth <= world::GROWTH_MAX && counting <= COUNTING_MAX {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    println!("a decision beside shadow policies, in decisions without: {shadow:.2}");
+    let is_good = growth <= world::GROWTH_MAX && counting <= COUNTING_MAX && shadow <= SHADOW_MAX;
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// How many times as much a decision costs beside shadow policies, the worst of all questions.
+fn shadowed(size: usize) -> f64 {
+    let (set, query) = (world::set(size), world::query(size));
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    for (path, text) in set.files().iter() {
+        let path = directory.path().join(path);
+        fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
+        fs::write(path, text).expect("a file");
     }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let (metrics, ready) = (Metrics::new(), Prepare::by(async |_| ()));
+    let at = (Role::Shadow, directory.path().to_owned());
+    let open = Policies::open(at, Limits::default(), Clock::system(), metrics.clone(), ready);
+    let (policies, _follower) = runtime.expect("a runtime").block_on(open);
+    let shadow = Shadow::new(policies, metrics);
+    let mut worst: f64 = 0.0;
+    for question in world::questions(size) {
+        let attributes = question.attributes();
+        let alone = cpu::per_call(|| world::decide(&set, &query, &attributes));
+        let both = cpu::per_call(|| {
+            let live = black_box(&set).evaluate(black_box(&query), black_box(&attributes));
+            drop(black_box(shadow.judge(&live, &query, &attributes)));
+        });
+        report(&format!("decision beside shadow policies: {}", question.name), both);
+        worst = worst.max(both / alone);
+    }
+    worst
+}
+
+/// One statement of `size` policies changed: what `diff` finds, and what `check` says of them all.
+fn examining(size: usize) {
+    let set = world::set(size);
+    let change = |(path, text): (&str, &[u8])| {
+        let text = String::from_utf8_lossy(text);
+        let text =
+            if path.ends_with("p00500.json") { text.replace("vision-", "v") } else { text.into() };
+        (path.to_owned(), text.into_bytes())
+    };
+    let files: Files = set.files().iter().map(change).collect();
+    let mut changed = Set::compile(&files, &Limits::default());
+    let new = changed.set.as_ref().expect("it compiles");
+    let effort = Effort { steps: u64::MAX, go_on: &|| true };
+    let start = Instant::now();
+    let found = Comparison::new(&set, new, &Shift::ALL, effort);
+    println!("{:>8.3} s  diff, {size} policies, one changed", start.elapsed().as_secs_f64());
+    assert!(found.differences.iter().any(|it| it.shift == Shift::Gained));
+    assert!(found.undecided.is_empty());
+    let start = Instant::now();
+    changed.examine(effort);
+    println!("{:>8.3} s  closer look of check, {size} policies", start.elapsed().as_secs_f64());
 }
 
 /// What an allow costs.
