@@ -8,6 +8,7 @@ pub(super) use self::watch::watch;
 
 use super::{Error, Mismatch, Moment, Peer};
 use crate::metrics::IdentityFault;
+use crate::mounted;
 use crate::policy::Principal;
 use crate::secret::Secret;
 use crate::sign::{
@@ -51,7 +52,8 @@ struct Key {
 /// The keys of all tags that the file at `path` gives to callers; `None` if it cannot be read.
 #[must_use]
 pub fn tags(path: &Path) -> Option<BTreeSet<String>> {
-    let keys = Keys::parse(&std::fs::read_to_string(path).ok()?).ok()?;
+    let bytes = mounted::read(path, watch::FILE_BYTES_MAX).ok()?;
+    let keys = Keys::parse(str::from_utf8(&bytes).ok()?).ok()?;
     let principals = keys.0.values().map(|it| &it.principal);
     Some(principals.flat_map(|it| it.tags().keys().cloned()).collect())
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The largest key file, in bytes.
-const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+pub(super) const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]

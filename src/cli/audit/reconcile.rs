@@ -29,11 +29,11 @@ pub(super) struct Arguments {
     trail: Vec<PathBuf>,
     /// From then on: a time, a day in UTC, or a span before now such as 25h. By default from where
     /// the ledgers begin.
-    #[arg(long, value_name = "TIME", value_parser = when)]
-    since: Option<When>,
+    #[arg(long, value_name = "TIME", value_parser = show::time)]
+    since: Option<Timestamp>,
     /// Before then. By default as far as --lateness lets it be said.
-    #[arg(long, value_name = "TIME", value_parser = when)]
-    until: Option<When>,
+    #[arg(long, value_name = "TIME", value_parser = show::time)]
+    until: Option<Timestamp>,
     /// How late a record may be: what is younger is not looked at.
     #[arg(long, value_name = "SPAN", default_value = "30m", value_parser = span)]
     lateness: SignedDuration,
@@ -56,23 +56,12 @@ pub(super) struct Arguments {
     format: Format,
 }
 
-/// A time, or how long ago.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
-    Ago(SignedDuration),
-    At(Timestamp),
-}
-
 pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     let now = Clock::system().now();
     let before = |it: SignedDuration| now.checked_sub(it).unwrap_or(Timestamp::MIN);
-    let at = |it: When| match it {
-        When::Ago(span) => before(span),
-        When::At(time) => time,
-    };
     let unbound = Unbound {
-        since: arguments.since.map(at),
-        until: arguments.until.map(at),
+        since: arguments.since,
+        until: arguments.until,
         settled: before(arguments.lateness),
     };
     let mut book = Book::default();
@@ -257,13 +246,6 @@ fn write_metrics(path: &Path, report: &Report, now: Timestamp) -> io::Result<()>
     fs::rename(&beside, path)
 }
 
-fn when(text: &str) -> Result<When, String> {
-    show::time(text).map(When::At).or_else(|error| {
-        let ago = span(text).map(When::Ago);
-        ago.map_err(|_| format!("{error}, or as a span before now, such as 25h"))
-    })
-}
-
 fn span(text: &str) -> Result<SignedDuration, String> {
     let span = text.parse::<SignedDuration>().ok().filter(|it| !it.is_negative());
     span.ok_or_else(|| "no span: write it as 30m or 36h".to_owned())
@@ -274,14 +256,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_are_times_or_spans_before_now() {
-        let hours = |it| Ok(When::Ago(SignedDuration::from_hours(it)));
-        assert_eq!(when("25h"), hours(25));
-        let day = "2026-01-15T00:00:00Z".parse().unwrap();
-        assert_eq!(when("2026-01-15"), Ok(When::At(day)));
+    fn spans_are_of_time() {
         assert_eq!(span("30m"), Ok(SignedDuration::from_mins(30)));
         for text in ["", "x", "-1h", "25"] {
-            assert!(when(text).is_err() && span(text).is_err(), "{text}");
+            assert!(span(text).is_err(), "{text}");
         }
     }
 }
