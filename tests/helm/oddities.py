@@ -83,7 +83,8 @@ def as_text(helm, text):
     del schema["properties"]["config"], schema["properties"]["extraObjects"]
     values = odd_values(schema, text)
     del values["service"]["loadBalancerClass"], values["service"]["loadBalancerSourceRanges"]
-    del values["policies"]
+    # The names of policy files are a matter of the schema.
+    del values["policies"], values["shadow"]
     values["secrets"] = {it: {"secretName": text} for it in ("tls", "cloud", "odd")}
     values["tokens"] = {"kubernetes": {"audience": text}}
     values["fullnameOverride"] = values["nameOverride"] = text.replace(".", "-")

@@ -1,4 +1,4 @@
-//! The answer to a [`Query`](crate::policy::Query).
+//! The answer to a [`Query`].
 
 use crate::policy::{Action, Job, Query, Sources};
 
