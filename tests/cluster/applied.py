@@ -70,7 +70,7 @@ def pods_of(objects):
         claims = it["spec"].get("volumeClaimTemplates", []) if it["kind"] == "StatefulSet" else []
         volumes = [{"name": claim["metadata"]["name"], "emptyDir": {}} for claim in claims]
         template = it["spec"].get("jobTemplate", {}).get("spec", it["spec"]).get("template", it)
-        metadata = {key: template["metadata"].get(key, {}) for key in ("labels", "annotations")}
+        metadata = {key: template.get("metadata", {}).get(key, {}) for key in ("labels", "annotations")}
         metadata |= {"name": "made", "namespace": it["metadata"]["namespace"]}
         spec = spec | {"volumes": spec.get("volumes", []) + volumes}
         yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
