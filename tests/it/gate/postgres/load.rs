@@ -196,7 +196,9 @@ fn ends(ledger: &[Value]) -> BTreeMap<String, End> {
         let Some(unit) = record["of"].as_u64().and_then(|it| units.get(&Some(it))) else {
             continue;
         };
-        let end = match (record["result"].as_str().unwrap(), record["status"].as_u64()) {
+        // What is lost with a job is no end.
+        let Some(result) = record["result"].as_str() else { continue };
+        let end = match (result, record["status"].as_u64()) {
             ("unknown", _) => End::Open,
             ("gone", _) => End::Counts,
             ("sent", status) if !matches!(status, Some(400..=499)) => End::Counts,
