@@ -52,6 +52,7 @@ MISTAKES = {
         (["cases", 0, "job"], "absent"),
         (["cases", 0, "principal"], {"nam": "x"}),
         (["cases", 0, "request"], {"unavailable": ["time"]}),
+        (["cases", 0, "request"], {"action": "modelarts:trainJob:update"}),
         (["defaults"], {"expect": "deny"}),
     ],
 }
