@@ -17,7 +17,7 @@ pub use self::tally::{Class, Example, Group, PRINCIPALS_MAX, Tally};
 
 use self::versions::Versions;
 
-use crate::ledger::record::{self, Body, Reason};
+use crate::ledger::record::{self, Body, Reason, ShadowError};
 use crate::ledger::{Asked, Fault, Kind, Reader, Scanned, Unverified, Verified};
 use crate::policy::{Answer, Attributes, Decision, Set};
 
@@ -173,8 +173,8 @@ fn class(
 ) -> Option<Class> {
     if let Decision::Indeterminate(doubt) = after {
         let missing = doubt.wanted.without(attributes.sources());
-        if let Some(needs) = Class::needs(missing) {
-            return Some(needs);
+        if let Some(needs) = ShadowError::needs(missing) {
+            return Some(needs.into());
         }
     }
     let differs = Said::of(before).by != Said::of(after).by;

@@ -4,7 +4,7 @@
 use super::resolve::{Answered, Basis};
 use crate::ledger::record::{self, Reason, ShadowError};
 use crate::metrics::{self, Live, Metrics};
-use crate::policy::{Answer, Attributes, Decision, Query, Sources};
+use crate::policy::{Answer, Attributes, Decision, Query};
 use crate::reload::Policies;
 use crate::replay::{Class, Said};
 
@@ -53,7 +53,9 @@ impl Shadow {
             Err(digest) => digest.clone(),
         };
         let error = match &decision {
-            Ok(Decision::Indeterminate(doubt)) => needs(doubt.wanted.without(attributes.sources())),
+            Ok(Decision::Indeterminate(doubt)) => {
+                ShadowError::needs(doubt.wanted.without(attributes.sources()))
+            }
             Ok(_) => None,
             Err(_) => Some(ShadowError::NotLoaded),
         };
@@ -88,15 +90,6 @@ impl Shadow {
             let class = class.as_str();
             tracing::warn!(class, statement, "the shadow policies would answer otherwise");
         }
-    }
-}
-
-fn needs(missing: Sources) -> Option<ShadowError> {
-    match (missing.details, missing.tags) {
-        (true, true) => Some(ShadowError::NeedsDetailsAndTags),
-        (true, false) => Some(ShadowError::NeedsDetails),
-        (false, true) => Some(ShadowError::NeedsTags),
-        (false, false) => None,
     }
 }
 

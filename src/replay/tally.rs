@@ -3,7 +3,7 @@
 use super::Said;
 use crate::ledger::Asked;
 use crate::ledger::record::ShadowError;
-use crate::policy::{Answer, Attributes, Query, Sources};
+use crate::policy::{Answer, Attributes, Query};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -102,17 +102,6 @@ impl Class {
             (Allow, Deny) => Some(Self::Revoked),
             (Allow | Deny, Indeterminate) => Some(Self::Stalled),
             (Indeterminate, Deny) => Some(Self::Cleared),
-        }
-    }
-
-    /// The class of what depends on `missing`; nothing if nothing is.
-    #[must_use]
-    pub fn needs(missing: Sources) -> Option<Self> {
-        match (missing.details, missing.tags) {
-            (true, true) => Some(Self::NeedsDetailsAndTags),
-            (true, false) => Some(Self::NeedsDetails),
-            (false, true) => Some(Self::NeedsTags),
-            (false, false) => None,
         }
     }
 

@@ -114,7 +114,12 @@ fn read(path: &Path, trail: &mut Trail) -> io::Result<()> {
             let is_link = entry.file_type()?.is_symlink();
             if path.is_file() || path.is_dir() && !is_link {
                 read(&path, trail)?;
+                continue;
             }
+            // Left out in silence, what it holds would be missing from a clean answer.
+            let what = "neither a file nor a directory: take it away, or name what it stands for";
+            let what = format!("{} is {what} by --trail", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         return Ok(());
     }
@@ -254,6 +259,27 @@ fn span(text: &str) -> Result<SignedDuration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reconcile::Window;
+    use std::collections::BTreeSet;
+    use std::os::unix::fs::symlink;
+
+    /// It could hold a bypass.
+    #[test]
+    fn nothing_below_a_directory_is_left_out_in_silence() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        let window =
+            Window { since: Timestamp::MIN, until: Timestamp::MAX, wanted: Timestamp::MAX };
+        let mut trail = Trail::new(window, BTreeSet::new());
+        fs::write(path.join("a.json"), "[]").unwrap();
+        read(path, &mut trail).unwrap();
+        for target in [path, &path.join("nowhere")] {
+            symlink(target, path.join("b")).unwrap();
+            let error = read(path, &mut trail).unwrap_err().to_string();
+            assert!(error.contains("neither a file nor a directory"), "{error}");
+            fs::remove_file(path.join("b")).unwrap();
+        }
+    }
 
     #[test]
     fn spans_are_of_time() {

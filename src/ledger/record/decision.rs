@@ -2,7 +2,7 @@
 
 use super::{is_empty, peer, text};
 use crate::budget;
-use crate::policy::{self, Answer, Attribute, Attributes, Method};
+use crate::policy::{self, Answer, Attribute, Attributes, Method, Sources};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -181,6 +181,19 @@ pub enum ShadowError {
     NeedsTags,
 }
 
+impl ShadowError {
+    /// The one for what depends on `missing`; nothing if nothing is missing.
+    #[must_use]
+    pub fn needs(missing: Sources) -> Option<Self> {
+        match (missing.details, missing.tags) {
+            (true, true) => Some(Self::NeedsDetailsAndTags),
+            (true, false) => Some(Self::NeedsDetails),
+            (false, true) => Some(Self::NeedsTags),
+            (false, false) => None,
+        }
+    }
+}
+
 /// Circumstances of a request that policies may ask for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context<'a> {
@@ -250,9 +263,9 @@ impl Decision<'_> {
 
     /// What was asked for of the job.
     #[must_use]
-    pub fn asked(&self) -> policy::Sources {
+    pub fn asked(&self) -> Sources {
         let asked = |source| self.look_ups.iter().any(|it| it.source == source);
-        policy::Sources { details: asked(Source::Details), tags: asked(Source::Tags) }
+        Sources { details: asked(Source::Details), tags: asked(Source::Tags) }
     }
 }
 
