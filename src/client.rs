@@ -9,7 +9,7 @@ use crate::mounted;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
+use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -27,11 +27,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tower::{BoxError, Service};
 
 /// A pooled client; clones share the pool.
 pub type Client = PooledClient<Connector, Full<Bytes>>;
+
+/// What the gate calls itself in requests of its own.
+pub const USER_AGENT: &str = concat!("lychgate/", env!("CARGO_PKG_VERSION"));
 
 /// The largest response head that is read, in bytes.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -69,7 +72,7 @@ pub enum Error {
     /// A CA bundle without a certificate.
     #[error("no certificate in the CA bundle `{0}`")]
     EmptyBundle(PathBuf),
-    /// A CA bundle that is no PEM.
+    /// A CA bundle that is not PEM.
     #[error("cannot read the CA bundle `{path}`")]
     Bundle {
         /// The bundle.
@@ -173,7 +176,7 @@ impl Service<Uri> for Connector {
         let connecting = self.inner.call(uri);
         let limit = self.limit;
         Box::pin(async move {
-            let connected = tokio::time::timeout(limit, connecting).await.map_err(|_| {
+            let connected = timeout(limit, connecting).await.map_err(|_| {
                 io::Error::new(io::ErrorKind::TimedOut, "no connection within the limit")
             })?;
             connected.map(Probed::new)
@@ -278,4 +281,41 @@ pub async fn read(body: Incoming, max: usize) -> Result<Bytes, ReadError> {
         }
         Err(error) => Err(ReadError::Broken(error)),
     }
+}
+
+/// Why there is no whole answer to a [`fetch`].
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// There was no connection, or it broke before the answer.
+    #[error("cannot connect, or the connection broke")]
+    Connection(#[from] hyper_util::client::legacy::Error),
+    /// The body of the answer.
+    #[error("the answer could not be read")]
+    Read(#[from] ReadError),
+    /// It took longer than the limit.
+    #[error("no answer within {} seconds", .0.as_secs_f32())]
+    Time(Duration),
+}
+
+/// Sends a small `request` once, with our name and the host of its address, and reads the whole answer
+/// of at most `max` bytes, all within `limit`.
+///
+/// # Errors
+/// When there is no whole answer; an answer of any status is one.
+pub async fn fetch(
+    client: &Client,
+    request: Request<Bytes>,
+    limit: Duration,
+    max: usize,
+) -> Result<Response<Bytes>, FetchError> {
+    let (mut head, body) = request.into_parts();
+    let host = head.uri.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok());
+    head.headers.extend(host.map(|it| (header::HOST, it)));
+    head.headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    let request = Request::from_parts(head, Full::new(body));
+    let answer = async {
+        let (head, body) = client.request(request).await?.into_parts();
+        Ok(Response::from_parts(head, read(body, max).await?))
+    };
+    timeout(limit, answer).await.unwrap_or(Err(FetchError::Time(limit)))
 }

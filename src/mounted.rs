@@ -30,23 +30,32 @@ pub struct Mounted {
 pub enum ReadError {
     /// The system said no.
     #[error("it cannot be read: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// More bytes than [`Mounted::max`].
     #[error("it is larger than {0} bytes")]
     TooLarge(u64),
 }
 
+// Not `#[from]`: the system's words stand in the message, and would be a cause as well, and so be
+// printed twice.
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
 /// Opens a regular file to read it, and nothing else: a pipe would block, a device might never end.
 ///
 /// # Errors
-/// The system's, or that it is no regular file.
+/// The system's, or that it is not a regular file.
 pub fn open(path: &Path) -> io::Result<File> {
-    // Without the flag, opening a pipe waits for a writer. A regular file does not know it.
+    // Without the flag, opening a pipe waits for a writer. For a regular file the flag means
+    // nothing.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
     }
 }
 
@@ -61,6 +70,15 @@ pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, ReadError> {
         true => Ok(bytes),
         false => Err(ReadError::TooLarge(max)),
     }
+}
+
+/// As [`read`], without blocking.
+///
+/// # Errors
+/// When it cannot be read, or is too large.
+pub async fn load(path: &Path, max: u64) -> Result<Vec<u8>, ReadError> {
+    let path = path.to_owned();
+    spawn_blocking(move || read(&path, max)).await.map_err(io::Error::other)?
 }
 
 /// What every user of the system may do with a file or directory: "read", "change", both, or nothing.
@@ -89,11 +107,10 @@ impl Mounted {
     /// # Errors
     /// When it cannot be read, or is too large.
     pub async fn read(&self) -> Result<Vec<u8>, ReadError> {
-        let (path, max) = (self.path.clone(), self.max);
-        spawn_blocking(move || read(&path, max)).await.map_err(io::Error::other)?
+        load(&self.path, self.max).await
     }
 
-    /// Hands every new content to `take`, for ever. What cannot be read, or is not taken, is told
+    /// Hands every new content to `take`, for ever. What cannot be read, or is not taken, is logged
     /// once and changes nothing. `current` is what was taken before.
     pub async fn follow<E: Error>(
         &self,
@@ -111,7 +128,7 @@ impl Mounted {
         warn_of_others(&self.path, self.what);
     }
 
-    /// Says once what is wrong, and nothing more until all has been good again.
+    /// Logs what is wrong, but once only until all has been well again.
     fn report(&self, error: &dyn Error, failing: &mut bool) {
         if !*failing {
             let (what, path) = (self.what, self.path.display());

@@ -9,6 +9,7 @@ use crate::metrics::{LedgerFault, Metrics};
 use crate::telemetry::{self, Collector, Entry, Records, Undelivered};
 
 use http::StatusCode;
+use std::error::Error;
 use std::io::Write;
 use std::time::Duration;
 use std::{io, thread};
@@ -21,8 +22,8 @@ use tokio_util::task::TaskTracker;
 /// How long a record waits for others.
 const GATHER: Duration = Duration::from_millis(500);
 
-/// How often it is written down how far the collector is, while there is more to send: the write
-/// is synced, and the ledger's own syncs would wait for too many of them.
+/// How often the collector's position is saved while there is more to send. Each save is synced,
+/// and too many of them would hold up the ledger's own syncs.
 const SAVE: Duration = Duration::from_secs(1);
 
 /// The pause after a failure; doubled each time.
@@ -92,7 +93,7 @@ impl Shipper {
     async fn run(self) {
         // Only the end of the runtime, or a panic while files are read.
         if let Err(error) = self.ship().await {
-            tracing::error!(%error, "the ledger is not shipped any more");
+            tracing::error!(%error, "shipping the ledger has stopped");
         }
     }
 
@@ -169,7 +170,8 @@ impl Shipper {
             Err(error) => {
                 if failures == 0 {
                     let url = self.collector.url();
-                    tracing::warn!(%url, %error, "the collector does not take ledger records");
+                    let error = &error as &dyn Error;
+                    tracing::warn!(%url, error, "the collector does not take ledger records");
                 }
                 self.metrics.ledger_failed(LedgerFault::Ship);
                 let Undelivered::Refused { status, retry_after } = error else {
@@ -184,7 +186,7 @@ impl Shipper {
         }
     }
 
-    /// Waits, but not for a ledger that is closed.
+    /// Waits, or returns at once when the ledger is closed.
     async fn pause(&self, pause: Duration) {
         tokio::select! {
             () = sleep(pause) => (),
@@ -211,7 +213,7 @@ async fn read(
 async fn save(unshipped: Unshipped, seq: u64) -> Result<Unshipped, JoinError> {
     spawn_blocking(move || {
         if let Err(error) = unshipped.save(seq) {
-            tracing::warn!(%error, "cannot write down what was shipped: it will be shipped again");
+            tracing::warn!(%error, "cannot save how far the ledger was shipped: after a restart some records are shipped again");
         }
         unshipped
     })
@@ -226,22 +228,21 @@ fn backoff(failures: u32, retry_after: Option<Duration>, draw: f64) -> Duration 
     pause.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX))
 }
 
-/// Writes what `tail` reads to stdout, in a thread of its own that nobody has to wait for: a stdout
-/// that nobody reads stands still. The receiver is told when the ledger is closed and all of it was
-/// written.
+/// Writes what `tail` reads to stdout, in a thread of its own, because a stdout that nobody reads
+/// blocks its writer. The receiver is told when the ledger is closed and all of it was written.
 fn echo(mut tail: Tail, runtime: Handle) -> oneshot::Receiver<()> {
     let (done, echoed) = oneshot::channel();
     let run = move || {
         while runtime.block_on(tail.wait()) {
             if let Err(error) = tail.read().map_err(io::Error::other).and_then(|it| print(&it)) {
-                tracing::error!(%error, "the ledger is not echoed any more");
+                tracing::error!(%error, "echoing the ledger to stdout has stopped");
                 break;
             }
         }
         let _ = done.send(());
     };
     if let Err(error) = thread::Builder::new().name("ledger-echo".to_owned()).spawn(run) {
-        tracing::error!(%error, "the ledger is not echoed");
+        tracing::error!(%error, "the ledger cannot be echoed to stdout");
     }
     echoed
 }

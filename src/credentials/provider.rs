@@ -4,7 +4,7 @@
 
 use super::{Issued, Oidc, PodIdentity};
 use crate::client::{self, Client, Roots};
-use crate::mounted::{Mounted, ReadError};
+use crate::mounted::{self, ReadError};
 use crate::object::Object;
 use crate::secret::Secret;
 use crate::sign::{self, Credential};
@@ -12,7 +12,6 @@ use crate::sign::{self, Credential};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::Full;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
@@ -29,10 +28,10 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// The largest file with a token, in bytes.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
 
-/// How long a metadata token is asked for, in seconds; the longest there is.
+/// How long a metadata token is to be valid, in seconds; the longest there is.
 const METADATA_TOKEN_SECONDS: u64 = 21_600;
 
-/// A metadata token is renewed so long before its end.
+/// How long before its end a metadata token is renewed.
 const METADATA_TOKEN_AHEAD: Duration = Duration::from_mins(5);
 
 /// When a metadata service that knows no tokens is asked for one again.
@@ -41,27 +40,23 @@ const LEGACY: Duration = Duration::from_hours(24);
 /// Why there is no new credential. The messages never hold a part of the answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("the answer is no credential with a token and an end")]
+    #[error("the answer is not a credential with a security token and an expiry time")]
     Answer,
-    #[error("cannot connect, or the connection broke")]
-    Connection(#[from] hyper_util::client::legacy::Error),
     #[error("the credential cannot be used")]
     Credential(#[from] sign::Error),
+    #[error(transparent)]
+    Fetch(#[from] client::FetchError),
     #[error("the request cannot be made")]
     Http(#[from] http::Error),
-    #[error("the answer could not be read")]
-    Read(#[from] client::ReadError),
     #[error("the answer's status is {0}")]
     Status(StatusCode),
-    #[error("no answer within {} seconds", CALL_MAX.as_secs())]
-    Time,
     #[error("the file with the token")]
     Token(#[from] ReadError),
     #[error("a token has characters that a header cannot hold")]
     TokenText,
 }
 
-/// Somebody who issues credentials.
+/// An issuer of credentials, and the connection to it.
 #[derive(Debug)]
 pub(super) struct Provider {
     client: Client,
@@ -215,18 +210,12 @@ async fn call(
     fields: &[(&str, HeaderValue)],
     body: Bytes,
 ) -> Result<(StatusCode, Bytes), Error> {
-    let host = uri.authority().map(|it| it.as_str()).unwrap_or_default();
-    let mut request = Request::builder().method(method).uri(uri).header(header::HOST, host);
+    let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in fields {
         request = request.header(*name, value);
     }
-    let request = request.body(Full::new(body))?;
-    let answer = async {
-        let response = client.request(request).await?;
-        let status = response.status();
-        Ok((status, client::read(response.into_body(), ANSWER_BYTES_MAX).await?))
-    };
-    tokio::time::timeout(CALL_MAX, answer).await.unwrap_or(Err(Error::Time))
+    let answer = client::fetch(client, request.body(body)?, CALL_MAX, ANSWER_BYTES_MAX).await?;
+    Ok((answer.status(), answer.into_body()))
 }
 
 fn at(endpoint: &Uri, path: &'static str) -> Result<Uri, Error> {
@@ -240,8 +229,7 @@ fn json_type() -> (&'static str, HeaderValue) {
 }
 
 async fn read_token(path: &Path) -> Result<Vec<u8>, Error> {
-    let file = Mounted { what: "the token", path: path.to_owned(), max: TOKEN_BYTES_MAX };
-    Ok(file.read().await?)
+    Ok(mounted::load(path, TOKEN_BYTES_MAX).await?)
 }
 
 fn header_value(text: &[u8]) -> Result<HeaderValue, Error> {

@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-/// How often a delete is tried: once more when the first provably did not leave.
+/// How often a delete is tried: once more when it is certain that the first did not leave.
 const ATTEMPTS_MAX: usize = 2;
 
 /// Which gate, and for what.
@@ -69,8 +69,8 @@ impl Gate {
         self.token.borrow().is_some()
     }
 
-    /// Asks the central gate for the same as the caller has asked for, under the exchange's ID, which the central gate
-    /// records as its caller's.
+    /// Asks the central gate for what the caller asked for, under the exchange's ID, which the
+    /// central gate records as the ID of its caller.
     pub(super) async fn ask(
         &self,
         asked: &Asked,
@@ -112,7 +112,7 @@ impl Gate {
         relayed
     }
 
-    /// Sends once, and once more when the first provably did not leave.
+    /// Sends once, and once more when it is certain that the first did not leave.
     async fn send(
         &self,
         build: impl Fn() -> Option<Request<Full<Bytes>>>,
@@ -155,7 +155,7 @@ impl Gate {
         let headers = request.headers_mut();
         headers.insert(header::HOST, host);
         headers.insert(header::AUTHORIZATION, token.authorization().clone());
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(upstream::USER_AGENT));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(client::USER_AGENT));
         headers.insert(X_REQUEST_ID, HeaderValue::from_str(request_id).ok()?);
         headers.insert(TRACEPARENT, running.traceparent());
         if matches!(asked, Asked::BatchDelete(_)) {
@@ -164,8 +164,9 @@ impl Gate {
         Some(request)
     }
 
-    /// `found`: it is a job, whose body counts. `None` for what cannot be handed back: what carries no mark of a gate was answered by
-    /// something else, and a 202 of that would not mean that anything was deleted.
+    /// `found`: it is a job, whose body counts. `None` for an answer that cannot be handed back:
+    /// one without the marks of a gate came from something else, whose 202 would not mean that
+    /// anything was deleted.
     async fn read(
         &self,
         response: Response<Incoming>,
@@ -180,7 +181,7 @@ impl Gate {
             [Some(origin), Some(id)] if is_origin(&origin) && is_id(&id) => (origin, id),
             _ => {
                 let (upstream, status) = (&self.config.name, response.status().as_u16());
-                tracing::warn!(upstream, status, "what answered is no gate");
+                tracing::warn!(upstream, status, "what answered is not a gate");
                 return None;
             }
         };

@@ -6,9 +6,7 @@ use crate::client::{self, Client};
 use crate::metrics::Metrics;
 
 use bytes::Bytes;
-use http::header::{HOST, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
-use http_body_util::Full;
+use http::{HeaderMap, Request, Response, Uri};
 use opentelemetry::KeyValue;
 use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
@@ -35,7 +33,7 @@ pub const BATCH_SPANS_MAX: usize = 512;
 pub const BATCH_DELAY: Duration = Duration::from_secs(1);
 
 /// The longest answer of a collector that is read, in bytes.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
+pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// Where spans go.
 #[derive(Clone, Debug)]
@@ -130,7 +128,8 @@ pub(super) fn client(collector: &Collector) -> Result<Client, Error> {
     })?)
 }
 
-/// Why a text is not the base URL of a collector. The text itself is not told: it may hold a password.
+/// Why a text is not the base URL of a collector. The text itself is not shown: it may hold a
+/// password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlFault {
     /// The port of OTLP over gRPC.
@@ -151,7 +150,7 @@ pub enum UrlFault {
 /// The base URL of a collector that speaks OTLP over HTTP.
 ///
 /// # Errors
-/// What it is instead.
+/// What is wrong with it.
 pub fn collector_url(text: &str) -> Result<Uri, UrlFault> {
     let uri = text.parse::<Uri>().map_err(|_| UrlFault::Url)?;
     let fits = matches!(uri.scheme_str(), Some("http" | "https"))
@@ -252,28 +251,10 @@ impl HttpClient for Transport {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
-        let sending = self.runtime.spawn(send(self.client.clone(), self.limit, request));
-        Box::pin(async move { sending.await? })
+        let (client, limit) = (self.client.clone(), self.limit);
+        let sending = self
+            .runtime
+            .spawn(async move { client::fetch(&client, request, limit, ANSWER_BYTES_MAX).await });
+        Box::pin(async move { Ok(sending.await??) })
     }
-}
-
-/// Sends `request` and reads the whole answer, within `limit`.
-pub(super) async fn send(
-    client: Client,
-    limit: Duration,
-    request: Request<Bytes>,
-) -> Result<Response<Bytes>, HttpError> {
-    let (mut head, body) = request.into_parts();
-    if let Some(authority) = head.uri.authority() {
-        head.headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);
-    }
-    let agent = concat!("lychgate/", env!("CARGO_PKG_VERSION"));
-    head.headers.insert(USER_AGENT, HeaderValue::from_static(agent));
-    let request = Request::from_parts(head, Full::new(body));
-    tokio::time::timeout(limit, async {
-        let (head, body) = client.request(request).await?.into_parts();
-        let body = client::read(body, ANSWER_BYTES_MAX).await?;
-        Ok(Response::from_parts(head, body))
-    })
-    .await?
 }

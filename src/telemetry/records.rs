@@ -1,13 +1,14 @@
-//! Ledger records on their way to the collector: OTLP logs over HTTP, a request at a time, each with
-//! its answer. Unlike spans they are not dropped: who sends them keeps them until they are taken.
+//! Ledger records on their way to the collector: OTLP logs over HTTP, a request at a time, each
+//! with its answer. Unlike spans they are not dropped: the sender keeps them until the collector
+//! has taken them.
 
-use super::export::Collector;
+use super::export::{ANSWER_BYTES_MAX, Collector};
 use super::{Error, UrlFault, export};
-use crate::client::Client;
+use crate::client::{self, Client};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{Request, Response, StatusCode, Uri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use jiff::Timestamp;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -66,10 +67,10 @@ const PROTOBUF: &str = "application/x-protobuf";
 #[derive(Debug, thiserror::Error)]
 pub enum Undelivered {
     /// No answer.
-    #[error("the collector does not answer: {0}")]
-    Unanswered(opentelemetry_http::HttpError),
-    /// A 2xx that is no success of OTLP/HTTP (its specification, "OTLP/HTTP Response").
-    #[error("what answers {status} is no OTLP collector: 200 with `{PROTOBUF}` is a success")]
+    #[error("the collector does not answer")]
+    Unanswered(#[from] client::FetchError),
+    /// A 2xx that is not a success of OTLP/HTTP (its specification, "OTLP/HTTP Response").
+    #[error("what answered {status} is not an OTLP collector: a success is 200 with `{PROTOBUF}`")]
     NoSuccess {
         /// Its status.
         status: StatusCode,
@@ -109,21 +110,21 @@ impl Records {
     /// Sends `entries` in one request, and returns when the collector has taken them.
     ///
     /// # Errors
-    /// It has not, as far as is known.
+    /// As far as is known, it has not taken them.
     pub async fn send(&self, entries: &[Entry<'_>]) -> Result<Rejected, Undelivered> {
-        let mut request = Request::post(self.endpoint.clone())
-            .header(CONTENT_TYPE, PROTOBUF)
-            .body(Bytes::from(self.request(entries).encode_to_vec()))
-            .map_err(|error| Undelivered::Unanswered(error.into()))?;
+        let mut request = Request::new(Bytes::from(self.request(entries).encode_to_vec()));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.endpoint.clone();
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
         request.headers_mut().extend(self.collector.headers.clone());
-        let answer = export::send(self.client.clone(), self.collector.timeout, request).await;
-        let answer = answer.map_err(Undelivered::Unanswered)?;
+        let limit = self.collector.timeout;
+        let answer = client::fetch(&self.client, request, limit, ANSWER_BYTES_MAX).await?;
         let status = answer.status();
         if !status.is_success() {
             return Err(Undelivered::Refused { status, retry_after: retry_after(&answer) });
         }
         // What was delivered may be removed here one day, so that only a success as OTLP/HTTP
-        // describes it counts: a proxy's page or another server's 204 is none.
+        // describes it counts: a proxy's page or another server's 204 does not.
         let media = answer.headers().get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
         let is_protobuf = media.is_some_and(|it| it.starts_with(PROTOBUF));
         let body = ExportLogsServiceResponse::decode(answer.into_body());

@@ -10,25 +10,22 @@ use crate::text::escaped;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
-use http_body_util::Full;
 use serde_json::Value;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::task::spawn_blocking;
 
-/// The limit for one look at an issuer's keys, discovery included.
+/// The limit for one fetch of an issuer's keys, discovery included.
 pub(super) const FETCH_MAX: Duration = Duration::from_secs(5);
 
 /// The largest key set or discovery document, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 512 * 1024;
 
 /// The largest file with a bearer token, in bytes.
-const BEARER_BYTES_MAX: usize = 16 * 1024;
+const BEARER_BYTES_MAX: u64 = 16 * 1024;
 
 /// What a key set is called by RFC 7517 §8.5.2, and what most servers call it and the discovery
-/// document. The Kubernetes API server answers 406 to whoever does not take the type that it offers,
-/// and the content is judged whatever it is called: hence anything, last.
+/// document. The Kubernetes API server answers 406 to a client that does not accept the type that
+/// it offers, and the content is judged whatever it is called: hence `*/*`, last.
 const ACCEPT: HeaderValue =
     HeaderValue::from_static("application/jwk-set+json, application/json;q=0.9, */*;q=0.1");
 
@@ -37,16 +34,16 @@ const QUOTED_CHARS_MAX: usize = 200;
 
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 
-/// The last answer's connection is gone by the time of the next look.
+/// The last answer's connection is gone by the time of the next fetch.
 const IDLE_MAX: Duration = Duration::from_secs(4);
 
 /// Why there are no keys.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("cannot read the file with the bearer token")]
-    Bearer(#[source] io::Error),
-    #[error("cannot connect, or the connection broke")]
-    Connection(#[from] hyper_util::client::legacy::Error),
+    #[error("the file with the bearer token")]
+    Bearer(#[source] ReadError),
+    #[error("the bearer token has characters that a header cannot hold")]
+    BearerText,
     #[error("the discovery document is not a JSON object with `issuer` and `jwks_uri`")]
     Discovery,
     #[error(
@@ -54,26 +51,22 @@ pub(super) enum Error {
     )]
     DiscoveryIssuer(String, String),
     #[error(
-        "the discovery document's `jwks_uri`, `{0}`, has not the scheme, host and port of `{1}`; if that is right, name it in the setting `jwks: {{url: …}}`"
+        "the discovery document's `jwks_uri`, `{0}`, does not have the scheme, host and port of `{1}`; if that is right, name it in the setting `jwks: {{url: …}}`"
     )]
     DiscoveryHost(String, Uri),
     /// Which URL or file was at fault.
     #[error("{0}")]
     At(String, #[source] Box<Self>),
-    #[error("cannot read the file")]
-    File(#[from] io::Error),
+    #[error(transparent)]
+    Fetch(#[from] client::FetchError),
+    #[error(transparent)]
+    File(#[from] ReadError),
     #[error(transparent)]
     Http(#[from] http::Error),
     #[error(transparent)]
     Keys(#[from] super::jwks::Error),
-    #[error("the answer could not be read")]
-    Read(#[from] client::ReadError),
     #[error("the answer's status is {0}")]
     Status(StatusCode),
-    #[error("no answer within {} seconds", FETCH_MAX.as_secs())]
-    Time,
-    #[error("it is larger than {DOCUMENT_BYTES_MAX} bytes")]
-    TooLarge,
 }
 
 /// Knows where an issuer's keys are.
@@ -134,7 +127,8 @@ impl Fetcher {
 
     /// The text of the key set, and where it is from.
     pub(super) async fn fetch(&self) -> Result<(Bytes, String), Error> {
-        tokio::time::timeout(FETCH_MAX, self.fetch_unhurried()).await.unwrap_or(Err(Error::Time))
+        let fetched = tokio::time::timeout(FETCH_MAX, self.fetch_unhurried()).await;
+        fetched.unwrap_or(Err(client::FetchError::Time(FETCH_MAX).into()))
     }
 
     async fn fetch_unhurried(&self) -> Result<(Bytes, String), Error> {
@@ -151,9 +145,8 @@ impl Fetcher {
             }
             Self::File(path) => {
                 let from = path.display().to_string();
-                match read(path, DOCUMENT_BYTES_MAX).await {
-                    Ok(Some(bytes)) => Ok((bytes.into(), from)),
-                    Ok(None) => Err(Error::TooLarge.at(&from)),
+                match mounted::load(path, DOCUMENT_BYTES_MAX as u64).await {
+                    Ok(bytes) => Ok((bytes.into(), from)),
                     Err(error) => Err(Error::File(error).at(&from)),
                 }
             }
@@ -207,36 +200,19 @@ async fn get(client: &Client, uri: &Uri, bearer: Option<&Path>) -> Result<(Bytes
 }
 
 async fn ask(client: &Client, uri: &Uri, bearer: Option<&Path>) -> Result<Bytes, Error> {
-    let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-    let mut request = Request::get(uri)
-        .header(header::HOST, host)
-        .header(header::ACCEPT, ACCEPT)
-        .header(header::USER_AGENT, concat!("lychgate/", env!("CARGO_PKG_VERSION")));
+    let mut request = Request::get(uri).header(header::ACCEPT, ACCEPT);
     if let Some(path) = bearer {
-        let unusable = |what: &str| Error::Bearer(io::Error::new(io::ErrorKind::InvalidData, what));
-        let token = read(path, BEARER_BYTES_MAX).await.map_err(Error::Bearer)?;
-        let token = token.ok_or_else(|| unusable("it is too large"))?;
-        let token = str::from_utf8(&token).map_err(|_| unusable("it is not text"))?.trim();
-        let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-            .map_err(|_| unusable("it cannot stand in a header"))?;
+        let token = mounted::load(path, BEARER_BYTES_MAX).await.map_err(Error::Bearer)?;
+        let value = [b"Bearer ", token.trim_ascii()].concat();
+        let mut value = HeaderValue::from_bytes(&value).map_err(|_| Error::BearerText)?;
         value.set_sensitive(true);
         request = request.header(header::AUTHORIZATION, value);
     }
-    let response = client.request(request.body(Full::default())?).await?;
-    if response.status() != StatusCode::OK {
-        return Err(Error::Status(response.status()));
-    }
-    Ok(client::read(response.into_body(), DOCUMENT_BYTES_MAX).await?)
-}
-
-/// The content of a file, or nothing if it is longer than `max` bytes.
-async fn read(path: &Path, max: usize) -> io::Result<Option<Vec<u8>>> {
-    let (path, max) = (path.to_owned(), u64::try_from(max).unwrap_or(u64::MAX));
-    let read = spawn_blocking(move || mounted::read(&path, max)).await.map_err(io::Error::other)?;
-    match read {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(ReadError::TooLarge(_)) => Ok(None),
-        Err(ReadError::Io(error)) => Err(error),
+    let request = request.body(Bytes::new())?;
+    let answer = client::fetch(client, request, FETCH_MAX, DOCUMENT_BYTES_MAX).await?;
+    match answer.status() {
+        StatusCode::OK => Ok(answer.into_body()),
+        status => Err(Error::Status(status)),
     }
 }
 

@@ -11,8 +11,9 @@ use crate::support::world::{
 
 use futures_util::future::join_all;
 use lychgate::cli::Exit;
+use lychgate::client::USER_AGENT;
 use lychgate::clock::Clock;
-use lychgate::upstream::{BODY_BYTES_MAX, USER_AGENT};
+use lychgate::upstream::BODY_BYTES_MAX;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::json;
 use std::collections::BTreeSet;

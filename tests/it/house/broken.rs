@@ -159,7 +159,7 @@ async fn only_regular_files_are_read() {
             let checked = lychgate(&["check", "--config", config.to_str().unwrap()]);
             let told = format!("{}{}", checked.stdout, checked.stderr);
             assert_eq!(checked.code, Some(3), "{name}: {told}");
-            assert!(told.contains("it is no regular file"), "{name}: {told}");
+            assert!(told.contains("it is not a regular file"), "{name}: {told}");
         }
     }
     for replace in replace {
@@ -171,7 +171,7 @@ async fn only_regular_files_are_read() {
         for command in ["verify", "show", "stats"] {
             let ran = lychgate(&["audit", command, ledger.to_str().unwrap()]);
             assert_eq!(ran.code, Some(1), "{command}: {}", ran.stdout);
-            assert!(ran.stderr.contains("it is no regular file"), "{command}: {}", ran.stderr);
+            assert!(ran.stderr.contains("it is not a regular file"), "{command}: {}", ran.stderr);
         }
     }
 }

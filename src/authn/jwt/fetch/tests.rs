@@ -34,7 +34,7 @@ fn accepts(head: &str, media_type: &str) -> bool {
 }
 
 /// A server that answers each path with the bytes that it was given, and keeps what it was asked.
-/// It negotiates: 406 for who does not take the type that it has.
+/// It negotiates: 406 for whoever does not accept the type that it has.
 struct Server {
     origin: String,
     heads: Arc<Mutex<Vec<String>>>,
@@ -188,12 +188,12 @@ async fn discovery_stays_on_the_issuers_origin() {
         ("/stranger", "/good`, and `http://127.0.0.1:"),
         (
             "/away",
-            "`http://169.254.169.254/keys`, has not the scheme, host and port of `http://127.0.0.1:",
+            "`http://169.254.169.254/keys`, does not have the scheme, host and port of `http://127.0.0.1:",
         ),
-        ("/port", "`http://127.0.0.1:1/keys`, has not"),
+        ("/port", "`http://127.0.0.1:1/keys`, does not have"),
         ("/scheme", "`https://127.0.0.1:"),
         ("/user", "`http://u@127.0.0.1:"),
-        ("/relative", "`/keys`, has not"),
+        ("/relative", "`/keys`, does not have"),
         ("/twice", "not a JSON object"),
         ("/html", "not a JSON object"),
     ] {
@@ -242,7 +242,10 @@ async fn the_bearer_token_is_read_for_each_request() {
     }
     let result = server.fetch(false, "/", Some("/nowhere/token".into())).await;
     let error = text::chain(&result.unwrap_err());
-    assert!(error.contains("/: cannot read the file with the bearer token: No such"), "{error}");
+    assert!(
+        error.contains("/: the file with the bearer token: it cannot be read: No such"),
+        "{error}"
+    );
     server.end().await;
 }
 
@@ -257,5 +260,5 @@ async fn files_are_bounded_too() {
     let path = file.path().display();
     assert_eq!(error().await, format!("{path}: it is larger than 524288 bytes"));
     std::fs::remove_file(file.path()).unwrap();
-    assert!(error().await.starts_with(&format!("{path}: cannot read the file: No such file")));
+    assert!(error().await.starts_with(&format!("{path}: it cannot be read: No such file")));
 }
