@@ -43,8 +43,8 @@ use uuid::Uuid;
 /// The longest request ID of a caller that is recorded, in characters.
 const CALLER_REQUEST_ID_MAX: usize = 64;
 
-/// The status in logs and metrics of a request whose client left before anything was decided, so
-/// that nobody receives an answer: nginx's number for it.
+/// The status that logs and metrics give a request whose client left before anything was decided.
+/// Nobody receives it; the number is nginx's.
 const CLIENT_LEFT: u16 = 499;
 
 /// A request as the server hands it over.
@@ -56,7 +56,7 @@ pub struct Arrival {
     pub peer: Peer,
     /// Why it is to be refused whatever it asks for; `head` is then not to be trusted.
     pub fault: Option<HeadFault>,
-    /// What follows the head; nothing but for a batch.
+    /// The body, which only a batch delete has.
     pub body: Body,
 }
 
@@ -87,7 +87,7 @@ pub(crate) enum Asked {
 pub(crate) struct Batch {
     pub(crate) project_id: String,
     pub(crate) jobs: Vec<batch::Item>,
-    /// What the jobs were read from; it is what a signature covers.
+    /// The bytes that the jobs were read from, which the caller's signature covers.
     pub(crate) body: Bytes,
 }
 
@@ -140,7 +140,8 @@ pub(crate) trait Middle: Send + Sync + 'static {
 
     fn desk(&self) -> &Desk;
 
-    /// Who asks for what, and may it be? Nothing has happened yet when this is cancelled.
+    /// Finds out who asks for what, and whether it may be done. If this is cancelled, nothing has
+    /// happened yet.
     fn judge(
         &self,
         exchange: &mut Exchange,
@@ -148,7 +149,7 @@ pub(crate) trait Middle: Send + Sync + 'static {
         asked: Asked,
     ) -> impl Future<Output = Result<Self::Work, Refusal>> + Send;
 
-    /// Does it. No client cancels this, only the end of a drain.
+    /// Does it. Only the end of a drain cancels this; a client that leaves does not.
     fn carry_out(
         &self,
         exchange: &mut Exchange,
@@ -238,7 +239,7 @@ pub(crate) struct Exchange {
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) principal: Option<String>,
-    /// Why the caller is not known, and whom it said it was.
+    /// Why the caller's identity is not known, and who it claimed to be.
     pub(crate) stranger: Option<(IdentityFault, Claimed)>,
     pub(crate) job: Option<Arc<Job>>,
     /// The keys that left it undecided for good, separated by commas.
@@ -274,25 +275,15 @@ impl Exchange {
         if let Some(fault) = arrival.fault {
             return Err(fault.into());
         }
-        // Before the target is read: whoever is one too many costs as little as can be.
+        // The slot before the parse: a request beyond the limit must cost as little as possible.
         let slot = Arc::clone(&desk.slots).try_acquire_owned();
         self.slot = Some(slot.map_err(|_| Refusal::Overloaded)?);
         let parse = || route::parse(&arrival.head.method, &arrival.target(), desk.job_ids);
         match self.trace.within(Stage::Parse, parse)? {
-            Operation::Delete(job) => {
-                body::end(arrival).await?;
-                let job = Arc::new(job);
-                self.facts.job = Some(Arc::clone(&job));
-                Ok(Asked::Delete(job))
-            }
-            Operation::Get(job) => {
-                body::end(arrival).await?;
-                let job = Arc::new(job);
-                self.facts.job = Some(Arc::clone(&job));
-                Ok(Asked::Get(job))
-            }
-            Operation::BatchDelete { project_id } => {
-                // Before it is known who asks, because the signature is over it.
+            Operation::Delete(job) => Ok(Asked::Delete(self.about(job, arrival).await?)),
+            Operation::Get(job) => Ok(Asked::Get(self.about(job, arrival).await?)),
+            Operation::BatchDelete(project_id) => {
+                // Before it is known who asks, because the caller's signature covers the body.
                 let body = body::read(arrival).await?;
                 let jobs = batch::parse(&project_id, &body, desk.job_ids);
                 let jobs = jobs.map_err(BodyFault::Jobs)?;
@@ -301,7 +292,15 @@ impl Exchange {
         }
     }
 
-    /// Notes what was decided. Of several decisions, one that is no allow is told.
+    /// Notes the one job that `arrival`, which must have no body, is about.
+    async fn about(&mut self, job: Job, arrival: &mut Arrival) -> Result<Arc<Job>, Refusal> {
+        body::end(arrival).await?;
+        let job = Arc::new(job);
+        self.facts.job = Some(Arc::clone(&job));
+        Ok(job)
+    }
+
+    /// Notes what was decided. Of several decisions, one that is not an allow is shown.
     pub(crate) fn decided(&self, decision: Decision, statement: Option<String>) {
         let mut decided = lock(&self.decided);
         if decision != Decision::Allow || decided.is_none() {
@@ -339,7 +338,7 @@ impl Exchange {
         self.for_once(refused(refusal, self.id))
     }
 
-    /// What a look was answered is nobody else's, and soon not true any more.
+    /// The answer to a look is for its caller alone, and soon out of date.
     fn for_once(&self, mut response: Response<Body>) -> Response<Body> {
         if self.method == Method::GET {
             let no_store = HeaderValue::from_static("no-store");

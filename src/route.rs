@@ -40,11 +40,8 @@ const BATCH_PATH: &[u8] = b"/training-jobs/batch-delete";
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// The deletion of the jobs that the body lists.
-    BatchDelete {
-        /// 1–64 letters, digits and hyphens.
-        project_id: String,
-    },
+    /// The deletion of the jobs that the body lists, in the project with this ID.
+    BatchDelete(String),
     /// The deletion of one job.
     Delete(Job),
     /// A look at one job.
@@ -186,7 +183,7 @@ pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Operation
         return Err(Error::ProjectId);
     }
     if is_batch {
-        return Ok(Operation::BatchDelete { project_id: project_id.to_owned() });
+        return Ok(Operation::BatchDelete(project_id.to_owned()));
     }
     job_ids.check(training_job_id).map_err(Error::JobId)?;
     let job = Job::new(project_id, training_job_id);
@@ -200,7 +197,7 @@ pub fn parse(method: &Method, target: &str, job_ids: JobIds) -> Result<Operation
 pub fn job(target: &str, job_ids: JobIds) -> Result<Job, Error> {
     match parse(&Method::DELETE, target, job_ids)? {
         Operation::Delete(job) | Operation::Get(job) => Ok(job),
-        Operation::BatchDelete { .. } => Err(Error::BatchMethod),
+        Operation::BatchDelete(_) => Err(Error::BatchMethod),
     }
 }
 
@@ -388,7 +385,7 @@ mod tests {
             assert_eq!(takes_body(method.as_bytes(), target.as_bytes()), expected, "{target}");
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             let parsed = parse(&method, target, JobIds::Uuid);
-            assert_eq!(matches!(parsed, Ok(Operation::BatchDelete { .. })), expected, "{target}");
+            assert_eq!(matches!(parsed, Ok(Operation::BatchDelete(_))), expected, "{target}");
         }
     }
 

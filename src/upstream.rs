@@ -36,14 +36,11 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// What the gate calls itself towards the cloud.
-pub const USER_AGENT: &str = concat!("lychgate/", env!("CARGO_PKG_VERSION"));
-
 /// An idle connection is given up after this time: shorter than the cloud's own limit, so that a
 /// delete does not meet a connection that is just being closed.
 pub const IDLE: Duration = Duration::from_secs(4);
 
-/// How often one call is tried: once more when the first provably did not leave.
+/// How often one call is tried: once more when it is certain that the first did not leave.
 const ATTEMPTS_MAX: usize = 2;
 
 /// One cloud endpoint with its connections and its credential.
@@ -66,11 +63,11 @@ struct Call<'a> {
     path: String,
     /// Of `path` at the upstream.
     url: Option<Uri>,
-    project_id: &'a str,
+    job: &'a Job,
     traceparent: Option<HeaderValue>,
 }
 
-/// What is told of a call that is over.
+/// How a call ended, for traces.
 struct Ended<'a> {
     status: Option<StatusCode>,
     request_id: Option<&'a str>,
@@ -82,8 +79,8 @@ struct Ended<'a> {
 pub enum LookedUp {
     /// A 200, with its body.
     Found(Box<Answer>),
-    /// There is nothing; this is what the cloud said. Only [`Answer::is_no_such_job`] tells whether
-    /// that is the job.
+    /// What was asked for does not exist, in the cloud's words. Only [`Answer::is_no_such_job`]
+    /// tells whether it is the job that does not exist.
     NotFound(Box<Answer>),
 }
 
@@ -98,7 +95,7 @@ impl Upstream {
         Self { config, host, client, key, clock, metrics, slots, skewed }
     }
 
-    /// What it was made from.
+    /// Its configuration.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
@@ -141,14 +138,12 @@ impl Upstream {
 
     async fn look_up(
         &self,
-        Job { project_id, .. }: &Job,
+        job: &Job,
         (operation, path): (Operation, String),
         running: Running,
     ) -> (Result<LookedUp, LookUpError>, Done) {
         let started = Instant::now();
-        let traceparent = Some(running.traceparent());
-        let url = self.url(&path);
-        let call = Call { method: Method::GET, path, url, project_id, traceparent };
+        let call = self.call(Method::GET, job, path, Some(running.traceparent()));
         let limit = self.config.lookup;
         let result = timeout(limit, self.ask(&call)).await;
         let result =
@@ -219,9 +214,9 @@ impl Upstream {
         }
     }
 
-    /// Deletes the job that `permit` is for; there is no way to without a permit and a recorded
-    /// decision. Tells `entry` before the first byte leaves. Nothing is sent after `fresh_until`,
-    /// when what was looked up becomes too old to act on.
+    /// Deletes the job that `permit` is for; there is no way to do it without a permit and a
+    /// recorded decision. Marks `entry` as sent before the first byte leaves. Nothing is sent after
+    /// `fresh_until`, when what was looked up becomes too old to act on.
     ///
     /// # Errors
     /// Says for certain when nothing was sent; [`DeleteError::Unanswered`] when that is not certain.
@@ -240,11 +235,9 @@ impl Upstream {
             .map_err(|_| limits.why_not_left())??;
         let running = trace.start(Stage::Forward);
         let traceparent = Some(running.traceparent());
-        let (path, project_id) = (job.path(), &job.project_id);
-        let url = self.url(&path);
-        let call = Call { method: Method::DELETE, path, url, project_id, traceparent };
+        let call = self.call(Method::DELETE, &job, job.path(), traceparent);
         let (status, answer) = match self.send((&call, &pass), entry, trace, limits).await {
-            // A status is there: the cloud has answered, and just a part of the body can be missing.
+            // There is a status, so the cloud has answered; only a part of the body can be missing.
             Ok(response) => {
                 let status = response.status();
                 let reading = self.read(response, &call, &mut pass);
@@ -270,7 +263,8 @@ impl Upstream {
         }
     }
 
-    /// Reads an answer that is no found job, and notes what it says about the key.
+    /// Reads an answer other than that of a job that was found, and notes what it says about the
+    /// key.
     async fn read(
         &self,
         response: Response<Incoming>,
@@ -279,7 +273,7 @@ impl Upstream {
     ) -> Result<Answer, Unusable> {
         // A 401 counts against the key until its code says something else, even if that never comes.
         if response.status() == StatusCode::UNAUTHORIZED {
-            pass.refused(&self.config.name, call.project_id);
+            pass.refused(&self.config.name, call.job);
         }
         let skew = skew::skew(response.headers(), self.clock.now());
         let answer = Answer::read(response, &secrets(&pass.credential)).await;
@@ -296,7 +290,7 @@ impl Upstream {
         answer
     }
 
-    /// Sends once, and once more when the first provably did not leave.
+    /// Sends once, and once more when it is certain that the first did not leave.
     async fn send(
         &self,
         (call, pass): (&Call<'_>, &Pass),
@@ -338,8 +332,8 @@ impl Upstream {
             method: &call.method,
             target: &call.path,
             host: &self.host,
-            project_id: call.project_id,
-            user_agent: USER_AGENT,
+            project_id: &call.job.project_id,
+            user_agent: client::USER_AGENT,
         };
         let now = self.clock.now();
         let headers = sign::sign(&unsigned, credential, &self.config.algorithm, now)?;
@@ -353,8 +347,16 @@ impl Upstream {
         Ok(request)
     }
 
-    fn url(&self, path: &str) -> Option<Uri> {
-        client::url(&self.config.endpoint, path)
+    /// A call about `job`, to a path of it.
+    fn call<'a>(
+        &self,
+        method: Method,
+        job: &'a Job,
+        path: String,
+        traceparent: Option<HeaderValue>,
+    ) -> Call<'a> {
+        let url = client::url(&self.config.endpoint, &path);
+        Call { method, path, url, job, traceparent }
     }
 }
 

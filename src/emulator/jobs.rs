@@ -30,13 +30,22 @@ impl Jobs {
         self.0.values().map(|it| &it.job)
     }
 
-    pub(super) fn of_project(&self, project_id: &str, id: &str) -> Option<&Job> {
-        self.get(id).filter(|it| it.project_id == project_id)
+    pub(super) fn of_project(&self, project: &str) -> impl Iterator<Item = &Job> {
+        self.all().filter(move |it| it.project_id == project)
+    }
+
+    /// A job by its ID, if it is one of `project`.
+    pub(super) fn find(&self, project: &str, id: &str) -> Option<&Job> {
+        self.get(id).filter(|it| it.project_id == project)
+    }
+
+    fn find_mut(&mut self, project: &str, id: &str) -> Option<&mut Stored> {
+        self.0.get_mut(id).filter(|it| it.job.project_id == project)
     }
 
     /// The details; a look-up, of which a deleted job answers a limited number.
-    pub(super) fn look_up(&mut self, project_id: &str, id: &str) -> Option<Value> {
-        let stored = self.0.get_mut(id).filter(|it| it.job.project_id == project_id)?;
+    pub(super) fn look_up(&mut self, project: &str, id: &str) -> Option<Value> {
+        let stored = self.find_mut(project, id)?;
         match &mut stored.look_ups_left {
             Some(0) => {
                 self.0.remove(id);
@@ -52,10 +61,8 @@ impl Jobs {
     ///
     /// One that is being deleted stays as it is and is accepted again: what the service does is
     /// not documented, and this is what a client that repeats a delete hopes for.
-    pub(super) fn delete(&mut self, project_id: &str, id: &str, look_ups: u32) -> bool {
-        let Some(stored) = self.0.get_mut(id).filter(|it| it.job.project_id == project_id) else {
-            return false;
-        };
+    pub(super) fn delete(&mut self, project: &str, id: &str, look_ups: u32) -> bool {
+        let Some(stored) = self.find_mut(project, id) else { return false };
         if stored.look_ups_left.is_some() {
             return true;
         }

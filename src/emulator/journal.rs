@@ -10,21 +10,21 @@ use tokio::time::Instant;
 /// How many requests are kept; older ones are forgotten but stay counted.
 pub const REQUESTS_MAX: usize = 100_000;
 
-/// What a request asks for.
+/// What a request asks for; the paths are in the table of [the emulator](super).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// `POST /v2/{project_id}/training-jobs/batch-delete`
+    /// The deletion of several jobs.
     BatchDelete,
-    /// `DELETE /v2/{project_id}/training-jobs/{training_job_id}`
+    /// The deletion of one job.
     Delete,
-    /// `GET /v2/{project_id}/training-jobs/{training_job_id}`
+    /// The details of a job.
     Details,
-    /// `POST /v2/{project_id}/training-job-searches`
+    /// One page of a project's jobs.
     List,
     /// None of these.
     Other,
-    /// `GET /v2/{project_id}/modelarts-training-job/{training_job_id}/tags`
+    /// The tags of a job.
     Tags,
 }
 

@@ -1,4 +1,4 @@
-//! The list of jobs: `POST /v2/{project_id}/training-job-searches`.
+//! The list of a project's jobs, a page at a time.
 
 use super::answer::Answer;
 use super::job::Job;
@@ -50,8 +50,8 @@ fn descending() -> String {
     "desc".to_owned()
 }
 
-/// Answers a search in `project_id`.
-pub(super) fn list(jobs: &Jobs, project_id: &str, body: &[u8]) -> Answer {
+/// Answers a search in `project`.
+pub(super) fn list(jobs: &Jobs, project: &str, body: &[u8]) -> Answer {
     let search: Search = match serde_json::from_slice(body) {
         Ok(search) => search,
         Err(error) => return Answer::bad_parameter(&error.to_string()),
@@ -66,7 +66,7 @@ pub(super) fn list(jobs: &Jobs, project_id: &str, body: &[u8]) -> Answer {
         return Answer::bad_parameter("sort_by");
     };
     let workspace = search.workspace_id.as_deref();
-    let of_project: Vec<&Job> = jobs.all().filter(|it| it.project_id == project_id).collect();
+    let of_project: Vec<&Job> = jobs.of_project(project).collect();
     let mut found = Vec::new();
     for job in &of_project {
         let in_workspace =

@@ -82,7 +82,7 @@ impl State {
             },
             Operation::List => list::list(&self.jobs, project, request.body),
             Operation::Other => Answer::wrong_method(),
-            Operation::Tags => match self.jobs.of_project(project, id) {
+            Operation::Tags => match self.jobs.find(project, id) {
                 Some(job) => Answer::json(StatusCode::OK, &json!({"tags": job.tags})),
                 None => Answer::no_such_job(id),
             },
@@ -116,7 +116,7 @@ impl State {
         };
         let mut workspaces = Vec::new();
         for id in &ids {
-            match self.jobs.of_project(project, id) {
+            match self.jobs.find(project, id) {
                 Some(job) => workspaces.push(job.at("/metadata/workspace_id")),
                 None => return Answer::no_such_job(id),
             }

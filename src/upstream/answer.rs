@@ -23,9 +23,8 @@ const ACCEPTED_BODY: Duration = Duration::from_secs(1);
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Front-gateway codes that speak of the key, the token or the clock (API Gateway user guide, error
-/// codes). The prefix is
-/// `APIG` or `APIGW`.
+/// Front-gateway codes that speak of the key, the token or the clock, after the prefix `APIG` or
+/// `APIGW` (API Gateway user guide, error codes).
 const FRONT_KEY_CODES: &[&str] = &["0301", "0303", "0305", "0307"];
 
 /// ModelArts codes that speak of the key or the token, with 401 (API reference, error codes).
@@ -153,8 +152,8 @@ impl Answer {
             && self.code.as_deref() == Some(NO_SUCH_JOB)
     }
 
-    /// The job is not there, or what is asked about it is not: to be told to whoever may know,
-    /// instead of a decision.
+    /// The job does not exist, or what is asked about it does not. A caller who may know it gets
+    /// this answer instead of a decision.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.status == StatusCode::NOT_FOUND || self.is_no_such_job()

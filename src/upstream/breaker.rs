@@ -1,11 +1,14 @@
 //! The key with which an upstream is called, and its breaker: five failed verifications in a row
-//! lock a key in the cloud for five minutes (API Gateway user guide, IAM authentication), and every replica shares that key.
+//! lock a key in the cloud for five minutes (API Gateway user guide, IAM authentication), and every
+//! replica shares that key.
 //!
 //! The breaker opens at the first answer that refuses the key. What was sent before that answer
-//! came could fail as well, so a key goes alone until the cloud has accepted it: one call at a time
-//! while the key is new, and again when nothing was accepted for [`TRUSTED`]. Only a key that stops
-//! being valid under load can fail more often than once: as often as calls are in flight then.
+//! came could fail as well, so until the cloud has accepted a key, its calls go alone, one at a
+//! time: while the key is new, and again when nothing was accepted for [`TRUSTED`]. Only a key that
+//! stops being valid under load can fail more often than once: as often as calls are in flight
+//! then.
 
+use crate::policy::Job;
 use crate::sign::Credential;
 use crate::trouble::Trouble;
 
@@ -31,6 +34,8 @@ pub(super) const FIRST_PROBE_SPREAD: Duration = Duration::from_mins(1);
 
 /// When an open breaker is probed again.
 pub(super) const NEXT_PROBE: Duration = Duration::from_mins(10);
+
+const NO_JOB: &str = "00000000-0000-4000-8000-000000000000";
 
 /// A cloud key; clones are the same key with one breaker.
 #[derive(Clone, Debug)]
@@ -70,8 +75,9 @@ enum Trust {
 pub(super) struct Refused {
     /// The upstream that refused, which is the one to ask again.
     pub(super) upstream: String,
-    /// The project of the call, which the probe asks about.
-    pub(super) project_id: String,
+    /// What the probe asks about: a job that nobody has, in the project of the refused call. A key
+    /// that the cloud accepts is told that there is no such job.
+    pub(super) probe: Job,
     /// When to ask again.
     pub(super) probe_at: Instant,
 }
@@ -98,12 +104,12 @@ pub(super) struct Pass {
 enum CallResult {
     Accepted,
     Nothing,
-    Refused { upstream: String, project_id: String },
+    Refused { upstream: String, probe: Job },
 }
 
 impl Key {
-    /// A key whose breaker closes when `credential` changes; `trouble` is that of its source, which
-    /// `refused` tells whether the breaker is open.
+    /// A key whose breaker closes when `credential` changes; `trouble` is that of its source, and
+    /// `refused` tells the source whether the breaker is open.
     #[must_use]
     pub fn new(
         credential: watch::Receiver<Option<Arc<Credential>>>,
@@ -148,7 +154,7 @@ impl Key {
         }
     }
 
-    /// Waits for leave to make a call: at most for as long as another goes alone.
+    /// Waits for leave to make a call, at most for as long as another call goes alone.
     ///
     /// # Errors
     /// When nothing may be sent.
@@ -221,10 +227,10 @@ impl Pass {
         self.found = CallResult::Accepted;
     }
 
-    /// The cloud refuses the key, or is about to.
-    pub(super) fn refused(&mut self, upstream: &str, project_id: &str) {
-        let (upstream, project_id) = (upstream.to_owned(), project_id.to_owned());
-        self.found = CallResult::Refused { upstream, project_id };
+    /// The cloud refuses the key in a call about `job`, or is about to refuse it.
+    pub(super) fn refused(&mut self, upstream: &str, job: &Job) {
+        let probe = Job::new(job.project_id.as_str(), NO_JOB);
+        self.found = CallResult::Refused { upstream: upstream.to_owned(), probe };
     }
 
     /// The answer says nothing about the key.
@@ -257,14 +263,14 @@ impl Drop for Pass {
             }
             (_, Trust::Refused(refused)) if self.probes => refused.probe_at = now + NEXT_PROBE,
             (CallResult::Refused { .. }, Trust::Refused(_)) => return,
-            (CallResult::Refused { upstream, project_id }, trust) => {
+            (CallResult::Refused { upstream, probe }, trust) => {
                 tracing::error!(
                     upstream,
                     access_key_id = self.credential.access_key_id(),
                     "the breaker is open: nothing is sent with this key until it changes or a probe is accepted",
                 );
                 let probe_at = now + first_probe();
-                *trust = Trust::Refused(Refused { upstream, project_id, probe_at });
+                *trust = Trust::Refused(Refused { upstream, probe, probe_at });
                 self.key.0.refused.send_replace(true);
             }
             (CallResult::Nothing, Trust::Unknown { alone }) if *alone == self.alone => {

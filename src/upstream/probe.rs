@@ -1,6 +1,6 @@
 //! The breaker's gauge, and the probe of an open breaker: one look-up of a job that nobody has.
 
-use super::{Call, Upstream};
+use super::Upstream;
 use crate::metrics::Operation;
 use crate::policy::Job;
 
@@ -9,9 +9,6 @@ use std::future::pending;
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-
-/// The job that is asked for. A key that the cloud accepts is told that there is none.
-const NO_JOB: &str = "00000000-0000-4000-8000-000000000000";
 
 impl Upstream {
     /// Shows whether the breaker is open, and probes an open one that this upstream has opened,
@@ -31,7 +28,7 @@ impl Upstream {
             };
             let renewed = async {
                 if credential.changed().await.is_err() {
-                    // It is one that never changes.
+                    // Whoever could change it is gone: a fixed credential.
                     pending::<()>().await;
                 }
             };
@@ -41,18 +38,16 @@ impl Upstream {
                 () = renewed => (),
                 () = due => {
                     if let Some(refused) = &mine {
-                        self.probe(&refused.project_id).await;
+                        self.probe(&refused.probe).await;
                     }
                 }
             }
         }
     }
 
-    async fn probe(&self, project_id: &str) {
+    async fn probe(&self, job: &Job) {
         let Some(mut pass) = self.key.probe() else { return };
-        let path = Job::new(project_id, NO_JOB).path();
-        let url = self.url(&path);
-        let call = Call { method: Method::GET, path, url, project_id, traceparent: None };
+        let call = self.call(Method::GET, job, job.path(), None);
         let started = Instant::now();
         let status = async {
             let request = self.request(&call, &pass.credential).ok()?;

@@ -9,7 +9,7 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::atomic::Ordering;
 
-/// A warning beyond this.
+/// A larger skew gets a warning.
 const WARNS: SignedDuration = SignedDuration::from_mins(5);
 
 /// Beyond this the cloud is about to refuse every signature; it does from 15 minutes on
@@ -24,12 +24,12 @@ enum Skew {
     Stops,
 }
 
-/// An answer has a `Date` that is no date that there can be; nothing follows from it.
+/// The `Date` of an answer cannot be read; it says nothing about the skew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Unreadable;
 
-/// How far ahead of `now` the `Date` of an answer is, where it has one. As exact as the answer was
-/// fast, and no more than a second.
+/// How far ahead of `now` the `Date` of an answer is, where it has one. It is off by as long as the
+/// answer took, and by up to a second.
 pub(super) fn skew(
     headers: &HeaderMap,
     now: Timestamp,
@@ -59,7 +59,7 @@ impl Upstream {
             tracing::warn!(upstream, seconds, "the upstream's clock differs from the gate's");
         }
         if meaning == Skew::Stops {
-            pass.refused(upstream, call.project_id);
+            pass.refused(upstream, call.job);
         }
     }
 }

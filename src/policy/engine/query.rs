@@ -45,15 +45,13 @@ impl Job {
     /// Its path in the ModelArts API, byte for byte what was parsed.
     #[must_use]
     pub fn path(&self) -> String {
-        let Self { project_id, training_job_id } = self;
-        format!(path!(), project_id = project_id, training_job_id = training_job_id)
+        format!(path!(), project_id = self.project_id, training_job_id = self.training_job_id)
     }
 
     /// The path of its tags.
     #[must_use]
     pub fn tags_path(&self) -> String {
-        let Self { project_id, training_job_id } = self;
-        format!(tags_path!(), project_id = project_id, training_job_id = training_job_id)
+        format!(tags_path!(), project_id = self.project_id, training_job_id = self.training_job_id)
     }
 }
 

@@ -16,7 +16,7 @@ fn key() -> (watch::Sender<Option<Arc<Credential>>>, Key) {
 }
 
 async fn refuse(key: &Key) {
-    key.admit().await.unwrap().refused("u", "p");
+    key.admit().await.unwrap().refused("u", &Job::new("p", "j"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,7 +51,7 @@ async fn the_first_refusal_turns_everybody_away() {
     let mut first = key.admit().await.unwrap();
     let mut waiting = Box::pin(key.admit());
     assert!((&mut waiting).now_or_never().is_none());
-    first.refused("u", "p");
+    first.refused("u", &Job::new("p", "j"));
     drop(first);
     assert_eq!(waiting.await.unwrap_err(), Shut::BreakerOpen);
     advance(FIRST_PROBE * 100).await;
@@ -94,7 +94,7 @@ async fn another_credential_closes_the_breaker_and_old_calls_say_nothing_about_i
     assert!(key.admit().now_or_never().is_none());
     first.accepted();
     drop(first);
-    old.refused("u", "p");
+    old.refused("u", &Job::new("p", "j"));
     drop(old);
     assert_eq!(key.refused(), None);
     // The same key under the same name is no change.
@@ -114,7 +114,7 @@ async fn only_a_probe_that_is_accepted_closes_the_breaker() {
     let refused = key.refused().unwrap();
     let wait = refused.probe_at - opened;
     assert!(FIRST_PROBE - FIRST_PROBE_SPREAD <= wait && wait <= FIRST_PROBE + FIRST_PROBE_SPREAD);
-    assert_eq!((refused.upstream.as_str(), refused.project_id.as_str()), ("u", "p"));
+    assert_eq!((refused.upstream.as_str(), &refused.probe), ("u", &Job::new("p", NO_JOB)));
 
     // Neither a call that was under way, nor a second refusal changes anything.
     under_way.accepted();
@@ -123,7 +123,7 @@ async fn only_a_probe_that_is_accepted_closes_the_breaker() {
     for found in [false, true] {
         let mut probe = key.probe().unwrap();
         if found {
-            probe.refused("u", "p");
+            probe.refused("u", &Job::new("p", "j"));
         }
         drop(probe);
         assert_eq!(key.refused().unwrap().probe_at, Instant::now() + NEXT_PROBE);
