@@ -53,7 +53,7 @@ use tokio::time::Instant;
 pub struct Settings {
     /// Denials name the deciding statement.
     pub named_denials: bool,
-    /// What whoever is denied is told to do.
+    /// What a caller who is denied is told to do.
     pub help: Option<String>,
     /// Whose `X-Forwarded-*` counts.
     pub trusted_proxies: Vec<IpNet>,
@@ -63,18 +63,18 @@ pub struct Settings {
     pub attributes_max_age: Duration,
     /// What `modelarts:poolType` is called.
     pub pool_words: PoolWords,
-    /// Of which jobs tombstones are written.
+    /// For which jobs tombstones are written.
     pub tombstones: Tombstones,
 }
 
-/// Of which accepted deletes is remembered what is lost with the job.
+/// For which accepted deletes the ledger keeps what is lost with the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tombstones {
-    /// Of all: the details are looked up for it where the policies did not ask for them.
+    /// For all; the details are looked up where the policies did not ask for them.
     Always,
-    /// Of those whose details the policies asked for.
+    /// For those whose details the policies asked for.
     LookedUp,
-    /// Of none.
+    /// For none.
     Off,
 }
 
@@ -87,7 +87,7 @@ pub struct Dependencies {
     pub authenticator: Authenticator,
     /// The policies in force.
     pub policies: Policies,
-    /// A candidate that is asked beside them.
+    /// A candidate that is evaluated beside them.
     pub shadow: Option<Shadow>,
     /// How much may be deleted.
     pub budgets: Budgets,
@@ -155,8 +155,8 @@ impl Gateway {
         }
     }
 
-    /// Writes decisions down as one group, in their order: what is permitted, and how the others
-    /// end.
+    /// Records decisions as one group, in their order, and says of each what it permits or how it
+    /// ends.
     async fn record(
         &self,
         exchange: &Exchange,
@@ -199,7 +199,7 @@ impl Gateway {
             }
             match error {
                 ledger::Error::Closed => Refusal::Stopping,
-                // The question fits, which was looked at before: it is the job.
+                // `judge` has checked that the question fits, so it is the job that is too large.
                 ledger::Error::TooLarge => Refusal::TooMuch,
                 _ => Refusal::Ledger,
             }
@@ -225,15 +225,12 @@ impl Gateway {
                 Some(spent) => Refusal::OverBudget { spent, named: self.settings.named_denials },
                 None => self.denied(exchange, &basis.question, denial),
             })),
-            Recorded::Undecided(open) => {
-                let help = self.help(exchange);
-                Ruling::Ended(undecided(open, basis).map_err(|it| it.with_help(help)))
-            }
+            Recorded::Undecided(open) => Ruling::Ended(self.undecided(exchange, open, basis)),
         });
         Ok(ruled.collect())
     }
 
-    /// Counts what was decided, and tells it to logs and spans.
+    /// Counts a decision, and hands it to logs and spans.
     fn note(&self, exchange: &Exchange, query: &Query, word: Word, decision: &Decision) {
         let action = match query.action {
             Action::Delete => metrics::Action::Delete,
@@ -268,6 +265,44 @@ impl Gateway {
             denial,
             help: self.help(exchange),
         }))
+    }
+
+    /// Ends a decision that stayed undecided. Only a caller who might have been allowed gets here,
+    /// so this caller may learn that the job does not exist.
+    fn undecided(
+        &self,
+        exchange: &Exchange,
+        open: Undecided,
+        basis: Basis,
+    ) -> Result<Reply, Refusal> {
+        let (status, request_id) = match &basis.unknown_because {
+            Some(Unknown::NotFound(answer)) => {
+                (Some(answer.status.as_u16()), answer.request_id().map(str::to_owned))
+            }
+            _ => (None, None),
+        };
+        open.close(status, request_id);
+        self.doubtful(exchange, basis)
+    }
+
+    /// The answer to a caller who might have been allowed.
+    fn doubtful(&self, exchange: &Exchange, basis: Basis) -> Result<Reply, Refusal> {
+        let Basis { question: Question { query, policies, .. }, attributes, .. } = basis;
+        Err(match basis.unknown_because {
+            Some(Unknown::NotFound(answer)) => return Ok(Reply::Answered(*answer)),
+            Some(Unknown::Failed(LookUpError::BreakerOpen | LookUpError::KeyRefused)) => {
+                Refusal::CloudRefusesKey
+            }
+            Some(Unknown::Failed(LookUpError::NoCredential)) => Refusal::NoCloudCredential,
+            Some(Unknown::Failed(_) | Unknown::Unreadable(_)) => Refusal::AttributesUnavailable,
+            // All look-ups were answered, and the answers do not hold what the policies ask for.
+            None => {
+                let keys = policies.undecided(&query, &attributes);
+                let listed = keys.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                tracing::warn!(undecided = listed, "undecided for good: no repeat can help");
+                Refusal::Undecidable { keys, help: self.help(exchange) }
+            }
+        })
     }
 
     fn help(&self, exchange: &Exchange) -> Option<String> {
@@ -317,8 +352,9 @@ impl Middle for Gateway {
         };
         desk.metrics.authentication(method, None);
         exchange.facts.principal = Some(principal.id().to_owned());
-        // Only now: a rate per name that anybody can claim would let strangers use up a person's.
-        // And before anything is looked up or written, which is what the rate is to spare.
+        // The rate after the identity: a rate per claimed name would let strangers use up somebody
+        // else's. And before anything is looked up or written, because that is the work that the
+        // rate limits.
         let count = asked.count();
         if !self.buckets.admit(principal.id(), count, Instant::now(), now) {
             return Err(Refusal::Rate);
@@ -346,7 +382,7 @@ impl Middle for Gateway {
                 secure_transport,
                 user_agent: source::user_agent(head),
             };
-            // Before the look-ups: what cannot be recorded is not worth a call to the cloud.
+            // `fits` before the look-ups: what cannot be recorded is not worth a call to the cloud.
             Ledger::fits(&query).map_err(|_| Refusal::Ledger)?;
             let (upstream, policies) = (Arc::clone(&upstream), Arc::clone(&policies));
             Ok(Question { query, upstream, policies, place })
@@ -393,7 +429,7 @@ fn action(asked: &Asked) -> Action {
 /// What was judged, and is to be carried out.
 #[derive(Debug)]
 pub(crate) enum Work {
-    /// A look, at which there is nothing left to do.
+    /// A look, which is answered already.
     Looked(Box<Reply>),
     /// Each job with the kind that the caller takes it for.
     BatchDelete {
@@ -423,41 +459,7 @@ struct Permitted {
     recorded_in: Duration,
 }
 
-/// The policies could not tell. Only who might have been allowed gets here, so that the job does
-/// not exist may be told.
-fn undecided(open: Undecided, basis: Basis) -> Result<Reply, Refusal> {
-    let (status, request_id) = match &basis.unknown_because {
-        Some(Unknown::NotFound(answer)) => {
-            (Some(answer.status.as_u16()), answer.request_id().map(str::to_owned))
-        }
-        _ => (None, None),
-    };
-    open.close(status, request_id);
-    doubtful(basis)
-}
-
-/// What whoever might have been allowed is told.
-fn doubtful(basis: Basis) -> Result<Reply, Refusal> {
-    let Basis { question: Question { query, policies, .. }, attributes, unknown_because, .. } =
-        basis;
-    Err(match unknown_because {
-        Some(Unknown::NotFound(answer)) => return Ok(Reply::Answered(*answer)),
-        Some(Unknown::Failed(LookUpError::BreakerOpen | LookUpError::KeyRefused)) => {
-            Refusal::CloudRefusesKey
-        }
-        Some(Unknown::Failed(LookUpError::NoCredential)) => Refusal::NoCloudCredential,
-        Some(Unknown::Failed(_) | Unknown::Unreadable(_)) => Refusal::AttributesUnavailable,
-        // Everything that was asked was answered, and still does not say it.
-        None => {
-            let keys = policies.undecided(&query, &attributes);
-            let listed = keys.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-            tracing::warn!(undecided = listed, "undecided for good: no repeat can help");
-            Refusal::Undecidable { keys, help: None }
-        }
-    })
-}
-
-/// By which method the caller is known, or tried to be.
+/// The method by which the caller proved who it is, or tried to.
 fn auth_method(authenticated: &Result<Arc<Principal>, authn::Error>, head: &Parts) -> AuthMethod {
     let presented = || head.headers.get(http::header::AUTHORIZATION)?.to_str().ok();
     match authenticated {

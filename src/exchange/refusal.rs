@@ -38,7 +38,7 @@ pub enum Refusal {
         "the job's attributes could change the answer and cannot be looked up now; nothing was sent"
     )]
     AttributesUnavailable,
-    /// A batch, as a whole: `jobs` says what is wrong with which.
+    /// A batch that is refused as a whole; `jobs` says what is wrong with which job.
     #[error("{text}")]
     Batch {
         /// The code of the answer.
@@ -47,7 +47,7 @@ pub enum Refusal {
         text: String,
         /// The jobs that it is about, by their place.
         jobs: Vec<JobFault>,
-        /// In how many seconds it is of use to ask again, where that is known.
+        /// In how many seconds it makes sense to ask again, where that is known.
         retry_after: Option<u64>,
     },
     /// The database of the budgets is away or slow.
@@ -68,7 +68,7 @@ pub enum Refusal {
     /// A forwarder has no answer of the central gate.
     #[error(transparent)]
     Forward(#[from] ForwardFault),
-    /// The bytes of the request head.
+    /// What is wrong with the request head.
     #[error(transparent)]
     Head(#[from] HeadFault),
     /// No principal.
@@ -80,9 +80,9 @@ pub enum Refusal {
     /// The decision could not be written down.
     #[error("the decision cannot be recorded now; nothing was sent")]
     Ledger,
-    /// Recording took longer than what was looked up may be old.
+    /// Recording took so long that what was looked up became too old (`attributes.max_age`).
     #[error(
-        "recording the decision took longer than what it relies on may be old (`attributes.max_age`): the ledger's disk is too slow; nothing was sent"
+        "the decision was recorded too late: the job's attributes were older than `attributes.max_age` by then, because the ledger's disk is too slow; nothing was sent"
     )]
     LedgerSlow,
     /// No credential for the cloud yet.
@@ -129,7 +129,7 @@ pub enum Refusal {
     TooMuch,
     /// The policies ask for what the request or its job does not say, however often it is asked.
     #[error(
-        "the policies ask for {}, which this job or request does not say in a way that can be read: asking again cannot help; nothing was sent{}",
+        "the policies ask for {}, which cannot be read from this job or request: asking again cannot help; nothing was sent{}",
         listed(keys),
         sentence(help.as_deref())
     )]
@@ -167,8 +167,8 @@ pub enum ForwardFault {
     /// A look without an answer.
     #[error("no answer came about the job; ask again")]
     Unseen,
-    /// What answered is no gate, or its answer is malformed.
-    #[error("what this forwarder took for the gate gave an answer that cannot be passed on")]
+    /// What answered is not a gate, or its answer is malformed.
+    #[error("what answered this forwarder is not a gate, or its answer is malformed")]
     UnusableAnswer,
 }
 
@@ -178,7 +178,7 @@ pub enum BodyFault {
     /// It broke off.
     #[error("the body ends before the length that Content-Length says")]
     Incomplete,
-    /// It is no list of jobs.
+    /// It is not a list of jobs.
     #[error(transparent)]
     Jobs(#[from] route::batch::Fault),
     /// Longer than [`route::batch::BODY_BYTES_MAX`].
@@ -214,7 +214,7 @@ pub enum HeadFault {
     )]
     Body,
     /// A body that does not say beforehand how long it is.
-    #[error("the length of the body must be in Content-Length, and in no other way")]
+    #[error("the length of the body must be given in Content-Length, and in no other header")]
     BodyLength,
     /// A body that is longer than [`route::batch::BODY_BYTES_MAX`].
     #[error("{}", BodyFault::TooLarge)]
@@ -335,22 +335,13 @@ impl Refusal {
         }
     }
 
-    /// In how many seconds it is of use to ask again, where that is known.
+    /// In how many seconds it makes sense to ask again, where that is known.
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Self::OverBudget { spent, .. } => spent.seconds_to_room(),
             Self::Batch { retry_after, .. } => *retry_after,
             _ => None,
-        }
-    }
-
-    /// The same, with what can be done about it where that is told.
-    #[must_use]
-    pub fn with_help(self, help: Option<String>) -> Self {
-        match self {
-            Self::Undecidable { keys, .. } => Self::Undecidable { keys, help },
-            other => other,
         }
     }
 
@@ -439,7 +430,7 @@ fn budget(spent: &Spent, named: bool) -> Cow<'static, str> {
 fn room(spent: &Spent) -> Cow<'static, str> {
     match spent.room_at() {
         Some(room_at) => Cow::Owned(format!("there is room again at {room_at}")),
-        None => Cow::Borrowed("what is being deleted now takes the last of it"),
+        None => Cow::Borrowed("deletes that are in progress take the last of it"),
     }
 }
 

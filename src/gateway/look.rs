@@ -1,9 +1,9 @@
-//! A look at a job: judged by what is seen, where the policies ask for that, so that the answer that is
-//! passed on is the one that was judged. It changes nothing: no budget is charged for it, and it is not
+//! A look at a job. Where the policies ask for facts of the job, the answer of the cloud that they were
+//! read from is the answer that is passed on. A look changes nothing: it takes from no budget and is not
 //! recorded.
 
+use super::Gateway;
 use super::resolve::{self, Answered, Basis, Question};
-use super::{Gateway, doubtful};
 use crate::attributes::Unknown;
 use crate::exchange::{Exchange, Refusal, Reply};
 use crate::policy::{Attributes, Decision, Denial, Reason, Sources};
@@ -25,14 +25,11 @@ impl Gateway {
                 let denial = if basis.look_ups.is_empty() { denial } else { BLIND };
                 Err(self.denied(exchange, &basis.question, denial))
             }
-            Decision::Indeterminate(_) => {
-                let help = self.help(exchange);
-                doubtful(basis).map_err(|it| it.with_help(help))
-            }
+            Decision::Indeterminate(_) => self.doubtful(exchange, basis),
         }
     }
 
-    /// The details: those that were judged, or else as they are now.
+    /// The details that were judged; where none were needed, the details as they are now.
     async fn shown(&self, exchange: &Exchange, basis: Basis) -> Result<Reply, Refusal> {
         if let Some(seen) = basis.seen {
             return Ok(Reply::Answered(*seen.answer));
@@ -46,22 +43,22 @@ impl Gateway {
         if let Some(seen) = round.seen.take() {
             return Ok(Reply::Answered(*seen.answer));
         }
-        let error = match round.because() {
-            Some(Unknown::NotFound(answer)) => return Ok(Reply::Answered(*answer)),
-            Some(Unknown::Unreadable(_)) => return Err(Refusal::UnusableAnswer),
-            Some(Unknown::Failed(error)) => error,
-            None => return Err(Refusal::Unseen),
-        };
-        match error {
-            LookUpError::Refused(answer) => Ok(Reply::Answered(*answer)),
-            LookUpError::Status(_) => Err(Refusal::UnusableAnswer),
-            LookUpError::BreakerOpen | LookUpError::KeyRefused => Err(Refusal::CloudRefusesKey),
-            LookUpError::NoCredential => Err(Refusal::NoCloudCredential),
-            LookUpError::Failed(_) => Err(Refusal::Unseen),
-        }
+        Err(match round.because() {
+            Some(Unknown::NotFound(answer) | Unknown::Failed(LookUpError::Refused(answer))) => {
+                return Ok(Reply::Answered(*answer));
+            }
+            Some(Unknown::Unreadable(_) | Unknown::Failed(LookUpError::Status(_))) => {
+                Refusal::UnusableAnswer
+            }
+            Some(Unknown::Failed(LookUpError::BreakerOpen | LookUpError::KeyRefused)) => {
+                Refusal::CloudRefusesKey
+            }
+            Some(Unknown::Failed(LookUpError::NoCredential)) => Refusal::NoCloudCredential,
+            Some(Unknown::Failed(LookUpError::Failed(_))) | None => Refusal::Unseen,
+        })
     }
 }
 
-/// What is told of a no that depended on the job: which policy it was would tell of the job what its
-/// asker may not see.
+/// The denial that is shown when the job itself mattered: to name the policy would reveal things about
+/// the job that the caller may not see.
 const BLIND: Denial = Denial { reason: Reason::NothingAllows, statement: None };
