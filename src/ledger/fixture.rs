@@ -2,11 +2,12 @@
 
 pub(super) mod disk;
 
-use super::record::Body;
+use super::record::{Body, Context, Decision, Reason};
 use super::{Entry, Error, Judged, Ledger, Recorded};
 
 use crate::policy;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -74,6 +75,55 @@ pub(super) fn query(user_agent: &str) -> policy::Query {
         source_ip: policy::Attribute::Absent,
         secure_transport: policy::Attribute::Absent,
         user_agent: policy::Attribute::Value(user_agent.to_owned()),
+    }
+}
+
+/// A denied decision.
+pub(crate) fn decision() -> Decision<'static> {
+    Decision {
+        request_id: "1f3c1a0e-5a51-4d39-8a6e-000000000001".into(),
+        caller_request_id: None,
+        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
+        source: "corp".into(),
+        principal: "corp/alice".into(),
+        groups: vec!["corp/ml-research".to_owned()].into(),
+        tags: Cow::Owned(BTreeMap::from([("team".to_owned(), "vision".to_owned())])),
+        peer: Some([10, 0, 0, 1].into()),
+        source_ip: policy::Attribute::Value([10, 1, 2, 3].into()),
+        project: "0a1b2c".into(),
+        job: "3faf5c03-aaa1-4cbe-879d-24b05d997347".into(),
+        upstream: "bj4".into(),
+        action: policy::Action::Delete,
+        resource: "modelarts:cn-north-4:123:trainJob:3faf5c03-aaa1-4cbe-879d-24b05d997347".into(),
+        context: Context {
+            region: "cn-north-4".into(),
+            account: "123".into(),
+            now: "2026-01-15T12:00:00.123456789Z".parse().unwrap(),
+            auth_method: policy::Method::Jwt,
+            secure_transport: policy::Attribute::Value(true),
+            user_agent: Cow::Owned(policy::Attribute::Absent),
+        },
+        attributes: Cow::Owned(policy::Attributes {
+            pool_id: policy::Attribute::Value(vec!["pool-a".to_owned()]),
+            pool_type: policy::Attribute::Value(vec!["dedicated".to_owned()]),
+            phase: policy::Attribute::Value("Completed".to_owned()),
+            kind: policy::Attribute::Value("job".to_owned()),
+            name: policy::Attribute::Value("absent".to_owned()),
+            owner: policy::Attribute::Absent,
+            age: policy::Attribute::Value(86_400),
+            workspace_id: policy::Attribute::Unavailable,
+            tags: policy::Attribute::NotAsked,
+        }),
+        look_ups: [].as_slice().into(),
+        policy_digest: "00ff".into(),
+        result: policy::Answer::Deny,
+        reason: Some(Reason::ExplicitDeny),
+        statement: Some("guardrails/protect#NoProd".into()),
+        budget: None,
+        charges: [].as_slice().into(),
+        unit: None,
+        batch: None,
+        shadow: None,
     }
 }
 

@@ -2,58 +2,10 @@
 
 use super::*;
 
+use crate::ledger::fixture::decision;
 use crate::policy::{self, Answer, Attribute, Attributes, Method};
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
-
-fn decision() -> Decision<'static> {
-    Decision {
-        request_id: "1f3c1a0e-5a51-4d39-8a6e-000000000001".into(),
-        caller_request_id: None,
-        trace_id: "4bf92f3577b34da6a3ce929d0e0e4736".into(),
-        source: "corp".into(),
-        principal: "corp/alice".into(),
-        groups: vec!["corp/ml-research".to_owned()].into(),
-        tags: Cow::Owned(BTreeMap::from([("team".to_owned(), "vision".to_owned())])),
-        peer: Some(Ipv4Addr::new(10, 0, 0, 1).into()),
-        source_ip: Attribute::Value(Ipv4Addr::new(10, 1, 2, 3).into()),
-        project: "0a1b2c".into(),
-        job: "3faf5c03-aaa1-4cbe-879d-24b05d997347".into(),
-        upstream: "bj4".into(),
-        action: policy::Action::Delete,
-        resource: "modelarts:cn-north-4:123:trainJob:3faf5c03-aaa1-4cbe-879d-24b05d997347".into(),
-        context: Context {
-            region: "cn-north-4".into(),
-            account: "123".into(),
-            now: "2026-01-15T12:00:00.123456789Z".parse().unwrap(),
-            auth_method: Method::Jwt,
-            secure_transport: Attribute::Value(true),
-            user_agent: Cow::Owned(Attribute::Absent),
-        },
-        attributes: Cow::Owned(Attributes {
-            pool_id: Attribute::Value(vec!["pool-a".to_owned()]),
-            pool_type: Attribute::Value(vec!["dedicated".to_owned()]),
-            phase: Attribute::Value("Completed".to_owned()),
-            kind: Attribute::Value("job".to_owned()),
-            name: Attribute::Value("absent".to_owned()),
-            owner: Attribute::Absent,
-            age: Attribute::Value(86_400),
-            workspace_id: Attribute::Unavailable,
-            tags: Attribute::NotAsked,
-        }),
-        look_ups: [].as_slice().into(),
-        policy_digest: "00ff".into(),
-        result: Answer::Deny,
-        reason: Some(Reason::ExplicitDeny),
-        statement: Some("guardrails/protect#NoProd".into()),
-        budget: None,
-        charges: [].as_slice().into(),
-        unit: None,
-        batch: None,
-        shadow: None,
-    }
-}
 
 #[track_caller]
 fn check(body: &Body<'_>, expected: &str) {

@@ -9,7 +9,7 @@ mod batch;
 mod budgets;
 
 use crate::support::process::{self, Gate};
-use crate::support::world::{Issuer, PROJECT, World, delete_head, read_ledger};
+use crate::support::world::{Builder, Issuer, PROJECT, World, delete_head, read_ledger};
 
 use self::account::Figures;
 use lychgate::clock::Clock;
@@ -65,13 +65,8 @@ pub(super) fn setting(name: &str) -> Option<u64> {
 
 /// Kills the gate `rounds` times over one ledger, lets it settle what is open, and compares.
 async fn trial(rounds: u64, random: &mut Random, figures: &mut Figures) {
-    let cloud = World::builder()
-        .config(
-            "timeouts:",
-            "limits: {per_principal: {rate: 100000, burst: 100000}}\nsettle: {window: 1s}\ntimeouts:",
-        )
+    let cloud = builder()
         .config("{directory: ledger}", "{directory: ledger, segment: 1MiB}")
-        .config("{log: human}", "{log: json, level: info}")
         .prepare()
         .await;
     let directory = cloud.directory.path().to_owned();
@@ -102,16 +97,28 @@ async fn trial(rounds: u64, random: &mut Random, figures: &mut Figures) {
     let (told, untold) = clients.finish().await;
     let mut gate = Gate::start(&directory, &[]);
     gate.address().await;
+    settle(gate, &directory).await;
+    figures.untold += untold;
+    account::compare(&told, &cloud.emulator, &read_ledger(&directory), figures);
+}
+
+/// A gate for many requests at once and a quick settlement, with a log that can be read by a program.
+fn builder() -> Builder {
+    let limits =
+        "limits: {per_principal: {rate: 100000, burst: 100000}}\nsettle: {window: 1s}\ntimeouts:";
+    World::builder().config("timeouts:", limits).config("{log: human}", "{log: json, level: info}")
+}
+
+/// Waits until the gate has settled what the kills left open, stops it, and verifies its ledger.
+async fn settle(gate: Gate, directory: &Path) {
     let deadline = Instant::now() + SETTLED;
-    while account::has_open(&read_ledger(&directory)) {
+    while account::has_open(&read_ledger(directory)) {
         assert!(Instant::now() < deadline, "not settled: {}", gate.log());
         sleep(Duration::from_millis(250)).await;
     }
     assert_eq!(gate.stop().await, Some(0));
-    let verified = process::verify(&directory);
+    let verified = process::verify(directory);
     assert!(verified.status.success(), "{verified:?}");
-    figures.untold += untold;
-    account::compare(&told, &cloud.emulator, &read_ledger(&directory), figures);
 }
 
 fn segments(directory: &Path) -> Vec<std::path::PathBuf> {

@@ -2,9 +2,9 @@
 //! record and the first delete, between two deletes, before the answer. Each job has one end for each
 //! decision, and the same batch, sent again, finishes the rest.
 
-use super::{account, exchange, has_records};
+use super::{account, builder, exchange, has_records};
 use crate::support::process::{self, Gate};
-use crate::support::world::{PATIENCE, PROJECT, Prepared, World, read_ledger};
+use crate::support::world::{PATIENCE, PROJECT, Prepared, read_ledger};
 
 use lychgate::clock::Clock;
 use lychgate::emulator::{Effect, Fault, Job, Operation};
@@ -23,14 +23,7 @@ const CALL: Duration = Duration::from_millis(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_is_finished_after_a_kill_at_any_step() {
-    let cloud = World::builder()
-        .config(
-            "timeouts:",
-            "limits: {per_principal: {rate: 100000, burst: 100000}}\nsettle: {window: 1s}\ntimeouts:",
-        )
-        .config("{log: human}", "{log: json, level: info}")
-        .prepare()
-        .await;
+    let cloud = builder().prepare().await;
     let (mut answered, mut unfinished) = (0, 0);
     // After so many calls to the cloud: a look-up and a delete for each job. At the last step there
     // is nothing left but the answer.

@@ -2,9 +2,11 @@
 //! by its own count, and what the gate knows after each start, by a script that has only the ledger.
 
 use super::account::{self, Figures};
-use super::{Clients, ROUNDS_PER_LEDGER, Random, SETTLED, State, has_records, setting, windows};
+use super::{
+    Clients, ROUNDS_PER_LEDGER, Random, State, builder, has_records, setting, settle, windows,
+};
 use crate::support::process::{self, Gate};
-use crate::support::world::{World, read_ledger};
+use crate::support::world::read_ledger;
 
 use lychgate::clock::Clock;
 use serde_json::{Map, Value, json};
@@ -12,7 +14,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 /// How many deletes of one principal in how many seconds.
 const QUICK: (usize, u64) = (6, 1);
@@ -76,14 +78,9 @@ async fn trial(
 ",
         QUICK.0, QUICK.1, SLOW.0, SLOW.1
     );
-    let cloud = World::builder()
+    let cloud = builder()
         .file("policies/budgets.yaml", &budgets)
-        .config(
-            "timeouts:",
-            "limits: {per_principal: {rate: 100000, burst: 100000}}\nsettle: {window: 1s}\ntimeouts:",
-        )
         .config("{directory: ledger}", "{directory: ledger, segment: 1MiB}")
-        .config("{log: human}", "{log: json, level: info}")
         .prepare()
         .await;
     let directory = cloud.directory.path().to_owned();
@@ -116,13 +113,7 @@ async fn trial(
     let (told, untold) = clients.finish().await;
     let mut gate = time.start(&directory);
     gate.address().await;
-    let deadline = Instant::now() + SETTLED;
-    while account::has_open(&read_ledger(&directory)) {
-        assert!(Instant::now() < deadline, "not settled: {}", gate.log());
-        sleep(Duration::from_millis(250)).await;
-    }
-    assert_eq!(gate.stop().await, Some(0));
-    assert!(process::verify(&directory).status.success());
+    settle(gate, &directory).await;
     figures.untold += untold;
     match clocks {
         Clocks::Back => {
@@ -185,7 +176,7 @@ fn snapshot(directory: &Path, round: u64) -> Option<std::path::PathBuf> {
 fn compare_start(gate: &Gate, before: &Path) {
     let known = gate.log().lines().find_map(|it| {
         let line: Value = serde_json::from_str(it).ok()?;
-        (line["message"] == "the budgets know the past").then_some(line)
+        (line["message"] == "the budgets have counted the past").then_some(line)
     });
     let known = known.unwrap_or_else(|| panic!("it knows no past: {}", gate.log()));
     let at = &known["now"];
