@@ -48,23 +48,23 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What the last records and the last spans each get to reach the collector.
+/// How long the last records and the last spans each have to reach the collector.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// What the ledger gets to write and sync what is queued.
+/// How long the ledger has to write and sync what is queued.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// What work that is given up at the end of the drain gets to record its outcome.
+/// How long work that is given up at the end of the drain has to record its outcome.
 const GIVE_UP: Duration = Duration::from_secs(1);
 
-/// How often it is recorded how many requests were refused for their rate.
+/// How often the numbers of requests that were refused for their rate are recorded.
 const SUPPRESSED_EVERY: Duration = Duration::from_secs(60);
 
-/// Why the gate does not start.
+/// Why the process does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The identity sources.
-    #[error("cannot set up who is known")]
+    #[error("cannot set up the identity sources (`identity`)")]
     Authn(#[from] authn::StartError),
     /// The connection to an upstream.
     #[error("cannot set up the connection to the upstream `{name}`")]
@@ -244,7 +244,7 @@ impl App {
         self.admin_address
     }
 
-    /// The policies in force, and who follows them; a forwarder has none.
+    /// The policies in force, which follow their directory; a forwarder has none.
     #[must_use]
     pub fn policies(&self) -> Option<&Policies> {
         match &self.health.ready {
@@ -260,8 +260,8 @@ impl App {
     }
 
     /// Serves until `shutdown`, then drains: what is in flight finishes within the limit, and the
-    /// ledger is closed. A ledger that fails ends the process at once. Whether all
-    /// was well to the end.
+    /// ledger is closed. A ledger that fails ends the process at once. Returns whether all was well
+    /// to the end.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> bool {
         let admin_drain = CancellationToken::new();
         let admin_tracker = TaskTracker::new();
@@ -312,7 +312,7 @@ impl App {
         let drained = tokio::time::timeout(self.drain_limit, self.tracker.wait()).await.is_ok();
         if !drained {
             tracing::warn!("not everything in flight ended in time");
-            // What was sent and not answered is recorded as that.
+            // What was sent and has no answer is recorded as that.
             self.give_up.cancel();
             let _ = tokio::time::timeout(GIVE_UP, self.tracker.wait()).await;
         }
@@ -320,7 +320,7 @@ impl App {
             Some(Recording { gateway, thread, copying, budgets, .. }) => {
                 gateway.record_suppressed();
                 drop(gateway);
-                // What does not get there is compared with the ledger at the next start.
+                // What does not reach the database is compared with the ledger at the next start.
                 let _ = tokio::time::timeout(FLUSH, budgets.flush()).await;
                 let closed = close(thread).await;
                 copying.end(FLUSH).await;
@@ -334,8 +334,8 @@ impl App {
     }
 }
 
-/// Closes the ledger; whether all is on stable storage. A disk that does not answer holds up no stop:
-/// what it was not told is found missing at the next start.
+/// Closes the ledger, and returns whether everything is on stable storage. A disk that does not
+/// answer does not hold up the stop: the next start finds out what is missing.
 async fn close(thread: WriterThread) -> bool {
     let closed = tokio::time::timeout(CLOSE, thread.close()).await;
     if closed.is_err() {
@@ -411,7 +411,7 @@ async fn start_forwarder(
     Ok(Forwarder::new(desk, forward::Gate::new(config.gate, client, token, metrics)))
 }
 
-/// One record per principal and minute tells how many of its requests were refused for their rate.
+/// One record per principal and minute says how many of its requests were refused for their rate.
 async fn record_suppressed(gateway: Arc<Gateway>, stop: CancellationToken) {
     let mut minutes = tokio::time::interval(SUPPRESSED_EVERY);
     loop {

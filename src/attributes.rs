@@ -33,8 +33,8 @@ pub struct Resolver {
 pub struct Round {
     /// Each of them, for the record.
     pub look_ups: Vec<record::LookUp>,
-    /// Before the first was asked for: an answer is as old as its question, as it can lie in a buffer
-    /// for as long as this process stands still.
+    /// The moment before the first look-up was sent. An answer counts as old as its question,
+    /// because it can lie in a buffer for as long as this process stands still.
     pub asked: Option<Instant>,
     /// What did not become known, and why.
     pub unknown: Vec<(LookUp, Unknown)>,
@@ -50,8 +50,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// What is to be remembered of the job, of which `attributes` were read, when it is gone; without
-    /// its tags.
+    /// What the ledger keeps of the job when it is gone, but for its tags; `attributes` were read
+    /// from the same answer.
     #[must_use]
     pub fn remains(&self, attributes: &Attributes) -> record::Tombstone<'static> {
         remains::remains(&self.answer.body, attributes)
@@ -64,7 +64,7 @@ pub enum Unknown {
     /// No answer that could be used.
     #[error(transparent)]
     Failed(LookUpError),
-    /// The cloud's answer to a job, or a route, that it does not know.
+    /// The cloud's answer that it does not know the job, or the route.
     #[error("the cloud answered with status {}", .0.status)]
     NotFound(Box<Answer>),
     /// An answer came and cannot be read with certainty.
@@ -79,7 +79,7 @@ pub enum Presence {
     Gone(Box<Answer>),
     /// It is there.
     Present,
-    /// Nobody knows.
+    /// It is not known.
     Unknown,
 }
 
@@ -144,7 +144,7 @@ impl Resolver {
             Ok(LookedUp::NotFound(answer)) if answer.is_no_such_job() => Presence::Gone(answer),
             Ok(LookedUp::Found(answer)) => {
                 let id = &job.training_job_id;
-                // A 200 that does not tell of this job is no sign of it.
+                // A 200 that is not about this job does not show that it is there.
                 match details(&answer.body, id, self.clock.now(), &self.words) {
                     Ok(_) => Presence::Present,
                     Err(_) => Presence::Unknown,
@@ -220,7 +220,7 @@ impl Resolver {
                 (LookUpResult::Unavailable, record::LookUpResult::LookUpFailed)
             }
             Err(Unknown::Unreadable(error)) => {
-                tracing::warn!(source = source.as_str(), %error, "look-up cannot be read");
+                tracing::warn!(source = source.as_str(), %error, "the answer to a look-up cannot be read");
                 (LookUpResult::Unavailable, record::LookUpResult::Unreadable)
             }
         };

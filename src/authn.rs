@@ -52,8 +52,8 @@ pub struct Peer {
     pub certificate: Option<Result<Arc<Principal>, Error>>,
 }
 
-/// Whom a caller that is not known said it was, for those who look for the cause; nothing of it is
-/// true.
+/// Who a caller claimed to be whose identity is not known, for those who look for the cause.
+/// Nothing of it is verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claimed {
     /// The `iss` of its token.
@@ -140,7 +140,7 @@ impl Authenticator {
         has_none || has_keys || self.certificates || self.tokens.can_verify()
     }
 
-    /// The issuers whose keys could not be had when they were last looked at, and why.
+    /// The issuers whose keys could not be fetched the last time, and why.
     #[must_use]
     pub fn troubles(&self) -> Vec<String> {
         self.tokens.troubles()
@@ -183,7 +183,7 @@ impl Authenticator {
 
     fn moment(&self, now: Timestamp) -> Moment {
         let seconds = now.as_second();
-        // Mostly the second has been seen already, and reading it is cheaper than writing it.
+        // Most requests come in a second that was seen before, and reading is cheaper than writing.
         let mut latest = self.latest.load(Ordering::Relaxed);
         if latest < seconds {
             latest = self.latest.fetch_max(seconds, Ordering::Relaxed).max(seconds);

@@ -37,7 +37,7 @@ pub struct Budgets(Arc<Shared>);
 struct Shared {
     time: Time,
     state: Mutex<State>,
-    /// Counts in place of `state`, where several processes share.
+    /// Counts instead of `state` where several processes share the budgets.
     store: Option<Store>,
 }
 
@@ -56,7 +56,7 @@ pub struct Room {
     budgets: Arc<policy::Budgets>,
 }
 
-/// One delete that counts, while it is worked on. Dropped, it is given back.
+/// One delete that counts, while it is worked on. Dropping it gives the units back.
 #[derive(Debug)]
 #[must_use = "dropped, it is given back"]
 pub struct Unit {
@@ -71,7 +71,7 @@ enum Held {
     Row { id: Arc<str>, seq: Option<u64>, store: Store },
 }
 
-/// A counter that a unit was taken of.
+/// A counter from which a unit was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Charge {
     /// The budget's name.
@@ -87,7 +87,7 @@ pub struct Fullest {
     pub budget: Arc<str>,
     /// How many units count.
     pub used: u32,
-    /// How many fit in.
+    /// How many units fit in.
     pub limit: u32,
 }
 
@@ -115,9 +115,9 @@ pub struct Spent {
     pub limit: u32,
     /// How far the budget looks back.
     pub within: SignedDuration,
-    /// When there is room again; nothing if deletes that are being worked on fill it.
+    /// When there is room again; `None` while only deletes in progress fill it.
     pub room_at: Option<Timestamp>,
-    /// What it is now, by the clock that counts.
+    /// The present time, by the clock that counts.
     pub now: Timestamp,
 }
 
@@ -143,7 +143,7 @@ pub struct Past {
     pub query: Query,
     /// What was known of the job.
     pub attributes: Attributes,
-    /// What came of it.
+    /// How it ended.
     pub end: PastEnd,
 }
 
@@ -164,7 +164,7 @@ impl PastEnd {
     pub fn counts_from(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Kept(at) | Self::Unknown(at) => at,
-            // Where the sum is beyond all time, `now` is earlier.
+            // If the sum overflows, `now` is earlier.
             Self::Open(at) => at.checked_add(SENT_WITHIN).map_or(now, |it| it.min(now)),
         }
     }
@@ -177,7 +177,7 @@ impl Room {
         &self.budgets
     }
 
-    /// From when on the past matters to it; nothing if it has no budgets.
+    /// From when on the past matters to it; `None` if it has no budgets.
     #[must_use]
     pub fn since(&self, now: Timestamp) -> Option<Timestamp> {
         let within = self.budgets.within_max()?;
@@ -186,8 +186,8 @@ impl Room {
 }
 
 impl Spent {
-    /// When there is room again, in whole seconds, rounded up; nothing if deletes that are being
-    /// worked on fill it.
+    /// When there is room again, in whole seconds, rounded up; `None` while only deletes in
+    /// progress fill it.
     #[must_use]
     pub fn room_at(&self) -> Option<Timestamp> {
         let room_at = self.room_at?;
@@ -195,7 +195,7 @@ impl Spent {
         Timestamp::from_second(room_at.as_second() + up).ok()
     }
 
-    /// In how many seconds there is room again, rounded up.
+    /// The seconds until there is room again, rounded up.
     #[must_use]
     pub fn seconds_to_room(&self) -> Option<u64> {
         let wait = self.room_at?.duration_since(self.now);
@@ -217,14 +217,14 @@ impl fmt::Display for Spent {
 }
 
 impl Budgets {
-    /// Counts in memory from `now` on, by a clock of its own that nobody sets. At the start of a
-    /// process `now` should be the wall clock's time, but not before the last record's.
+    /// Counts in memory from `now` on, by a clock that nobody can set. At the start of a process
+    /// `now` should be the wall clock's time, but not before the last record's.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
         Self::with(now, Some(Instant::now()), None)
     }
 
-    /// Counts in memory as it was at `now`, where time stands still.
+    /// Counts in memory with the time standing still at `now`.
     #[must_use]
     pub fn standing(now: Timestamp) -> Self {
         Self::with(now, None, None)
@@ -233,7 +233,7 @@ impl Budgets {
     /// Counts in a database, together with all others that use it. `holder` is the ledger's ID.
     ///
     /// # Errors
-    /// The database cannot be used; that it is away is no error.
+    /// The database cannot be used. It is not an error that it is away.
     pub async fn shared(now: Timestamp, config: Config, holder: &str) -> Result<Self, ConfigError> {
         let store = Store::start(config, holder).await?;
         Ok(Self::with(now, Some(Instant::now()), Some(store)))
@@ -244,8 +244,8 @@ impl Budgets {
         Self(Arc::new(Shared { time, state: Mutex::default(), store }))
     }
 
-    /// Begins to count for a version of the policies, which nobody is judged by yet. Its counters
-    /// are empty but for what is taken from now on; [`Budgets::fill`] adds the past.
+    /// Begins to count for a version of the policies that is not in force yet. Its counters are
+    /// empty but for what is taken from now on; [`Budgets::fill`] adds the past.
     #[must_use]
     pub fn open(&self, budgets: &Arc<policy::Budgets>) -> Room {
         let id = self.lock().open(budgets);
@@ -276,7 +276,7 @@ impl Budgets {
 
     /// The past of `room` is complete. Rooms that were in force before are forgotten after a while:
     /// requests that were judged by their version may still be at work. Where a database counts,
-    /// nothing is taken until it knows it all; waits for that a little.
+    /// nothing is taken until it has the whole past; waits for that a little.
     pub async fn filled(&self, room: &Room) {
         let now = self.now();
         let first = self.lock().filled(room.id, now);
@@ -306,7 +306,7 @@ impl Budgets {
         Ok(Unit { charges, held: Some(Held::Counter { id, shared: Arc::clone(&self.0) }) })
     }
 
-    /// Whether units can be taken: the database, if one counts, has answered last time.
+    /// Whether units can be taken: the database, if one counts, answered the last time.
     #[must_use]
     pub fn is_there(&self) -> bool {
         self.0.store.as_ref().is_none_or(|it| !it.is_away())
@@ -319,8 +319,8 @@ impl Budgets {
         }
     }
 
-    /// How the delete ended whose decision has the number `seq` and that ended as
-    /// [`End::Unknown`], in this process or in an earlier one.
+    /// Says how a delete ended, in this process or an earlier one, that had ended as
+    /// [`End::Unknown`]; `seq` is the number of its decision.
     pub fn settle(&self, seq: u64, end: End) {
         match &self.0.store {
             Some(store) => store.settle(seq, end),

@@ -86,15 +86,15 @@ pub enum Role {
 /// A process that judges, records and signs.
 #[derive(Debug)]
 pub struct Gate {
-    /// Who is known.
+    /// The identity sources.
     pub identity: authn::Config,
     /// The policy directory.
     pub policies: PathBuf,
-    /// The directory of policies that are asked beside those and decide nothing.
+    /// The directory of policies that are evaluated beside those and decide nothing.
     pub shadow: Option<PathBuf>,
     /// Denials name the deciding statement.
     pub named_denials: bool,
-    /// What whoever is denied is told to do.
+    /// What a caller who is denied is told to do.
     pub help: Option<String>,
     /// The cloud endpoints; at least one.
     pub upstreams: Vec<Upstream>,
@@ -104,11 +104,11 @@ pub struct Gate {
     pub attributes_max_age: Duration,
     /// Where decisions are recorded.
     pub ledger: ledger::Config,
-    /// Of which jobs tombstones are written.
+    /// For which jobs tombstones are written.
     pub tombstones: Tombstones,
     /// How the budgets of the policies are shared.
     pub budgets: Budgets,
-    /// How long a job is looked at whose delete got no answer, before it counts as not deleted.
+    /// How long a job whose delete got no answer is looked up before it counts as not deleted.
     pub settle_window: Duration,
     /// How often one principal may ask.
     pub per_principal: Rate,
@@ -152,7 +152,7 @@ pub struct Listen {
 pub struct Tls {
     /// The files.
     pub files: tls::Files,
-    /// Line and column of each, so that a complaint about one can be told where it is named.
+    /// Line and column of each, so that a complaint about a file can point to where it is named.
     places: TlsPlaces,
 }
 
@@ -185,7 +185,7 @@ pub struct Telemetry {
     pub trace: TraceConfig,
     /// Who takes ledger records, where they are shipped.
     pub records: Option<Collector>,
-    /// Variables of the environment that are set and do nothing.
+    /// Variables of the environment that are set and have no effect.
     remarks: Vec<String>,
 }
 
@@ -232,7 +232,7 @@ impl Error {
         &self.complaints
     }
 
-    /// The policy directory that the file names all the same.
+    /// The policy directory, if the file names one nevertheless.
     #[must_use]
     pub fn policies(&self) -> Option<&Path> {
         self.policies.as_deref()
@@ -299,7 +299,7 @@ impl Config {
         }
     }
 
-    /// What does nothing although somebody may think that it does.
+    /// What has no effect although somebody may think that it has.
     #[must_use]
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = self.telemetry.remarks.clone();
@@ -348,7 +348,7 @@ impl Config {
         }
     }
 
-    /// What is wrong with the database of the budgets: it is connected to.
+    /// Connects to the database of the budgets, and says what is wrong with it.
     pub async fn check_budgets(&self) -> Option<Complaint> {
         let store = self.gate()?.budgets.store.as_ref()?;
         let error = store.check().await.err()?;
@@ -393,7 +393,7 @@ pub fn log_filter() -> Option<String> {
 
 /// What `OTEL_EXPORTER_OTLP_HEADERS` and its sister for one signal say, which wins: `name=value`
 /// pairs with commas between them, the values percent-encoded (OpenTelemetry specification, OTLP
-/// exporter). A pair that is no header counts as left out.
+/// exporter). A pair that is not a header counts as left out.
 fn otlp_headers(signal: &str) -> HeaderMap {
     let names =
         ["OTEL_EXPORTER_OTLP_HEADERS".to_owned(), format!("OTEL_EXPORTER_OTLP_{signal}_HEADERS")];
@@ -415,7 +415,7 @@ fn otlp_header(pair: &str) -> Option<(HeaderName, HeaderValue)> {
     Some((name.trim().parse().ok()?, value))
 }
 
-/// A variable of the environment; one that is empty or no text is as good as unset.
+/// A variable of the environment; one that is empty or not text counts as unset.
 #[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.is_empty())

@@ -55,7 +55,7 @@ pub struct Oidc {
     pub session: String,
     /// The file with the provider's token; read for every call.
     pub token: PathBuf,
-    /// How long a credential is asked for, in whole seconds.
+    /// How long a credential is to be valid, in whole seconds.
     pub duration: Duration,
 }
 
@@ -111,7 +111,7 @@ pub struct Parts {
     pub refused: watch::Receiver<bool>,
 }
 
-/// A credential and how long it is good for.
+/// A credential and how long it is valid.
 #[derive(Clone, Debug)]
 struct Issued {
     credential: Credential,

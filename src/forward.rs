@@ -66,7 +66,8 @@ impl Middle for Forwarder {
         (_, peer): (&Parts, &Peer),
         asked: Asked,
     ) -> Result<Asked, Refusal> {
-        // Its name is for logs and spans; to the central gate the caller is who the token says.
+        // Its name is for logs and spans; for the central gate the caller is whoever the token
+        // names.
         let principal = peer.principal.as_ref().ok_or(authn::Error::NoCredential)?;
         self.desk.metrics.authentication(AuthMethod::Local, None);
         exchange.facts.principal = Some(principal.id().to_owned());

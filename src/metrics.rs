@@ -210,7 +210,7 @@ impl Metrics {
         self.0.table.ledger_failures.get_or_create(&label::LedgerFaultLabels { what }).inc();
     }
 
-    /// The collector took `count` records and would not keep them.
+    /// The collector received `count` records and rejected them.
     pub fn ledger_rejected(&self, count: u64) {
         let labels = label::LedgerFaultLabels { what: LedgerFault::Rejected };
         self.0.table.ledger_failures.get_or_create(&labels).inc_by(count);

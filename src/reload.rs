@@ -29,17 +29,18 @@ use tokio_util::sync::CancellationToken;
 /// How long the directory must have been quiet before it is read again.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// A directory that is never quiet is read after this time nevertheless.
+/// A directory that is never quiet is read after this time all the same.
 const UNQUIET_MAX: Duration = Duration::from_secs(3);
 
-/// How soon the directory is read again without any notice of a change: some file systems give none.
+/// How soon the directory is read again without a notice of a change, as some file systems give
+/// none.
 const READ_AGAIN_MIN: Duration = Duration::from_secs(1);
 
-/// And how late at most.
+/// The latest time for that.
 const READ_AGAIN_MAX: Duration = Duration::from_secs(60);
 
-/// How many times as long as a reading took the next one waits, so that a directory of thousands of
-/// files costs no more than a small part of a core.
+/// The next reading waits this many times as long as the last one took, so that a directory of
+/// thousands of files costs only a small part of a core.
 const PAUSE_PER_READING: u32 = 50;
 
 /// The most changed files that a log line names.
@@ -64,7 +65,7 @@ pub struct State {
 /// A version in force.
 #[derive(Clone, Debug)]
 pub struct Version {
-    /// Judges.
+    /// The policies.
     pub set: Arc<Set>,
     /// When it came into force.
     pub loaded: Timestamp,
@@ -100,7 +101,7 @@ pub struct Follower {
 pub enum Role {
     /// They decide.
     InForce,
-    /// They are asked beside those, and decide nothing.
+    /// They are evaluated beside those, and decide nothing.
     Shadow,
 }
 
@@ -136,7 +137,7 @@ impl fmt::Debug for Prepare {
 
 impl Policies {
     /// Reads `directory` for the first time and begins to listen for changes. Policies that cannot
-    /// be read or do not compile are no error: then nothing is in force until they are mended.
+    /// be read or do not compile are not an error: nothing is in force then until they are mended.
     pub async fn open(
         (role, directory): (Role, PathBuf),
         limits: Limits,
@@ -150,7 +151,7 @@ impl Policies {
         let (sender, receiver) = watch::channel(State::default());
         let (notices, changes) = mpsc::channel(1);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading makes notices of its own.
+            // Reading the directory makes notices of its own.
             if !event.is_ok_and(|it| it.kind.is_access()) {
                 // One waiting notice is enough.
                 let _ = notices.try_send(());
@@ -163,7 +164,7 @@ impl Policies {
         let again = Arc::new(Notify::new());
         let mut follower =
             Follower { loader, watcher: watcher.ok(), changes, again: Arc::clone(&again) };
-        // First listen, then read: a change between the two is noticed.
+        // Listening before reading, so that a change between the two is noticed.
         follower.listen();
         follower.loader.load().await;
         (Self { state: receiver, again }, follower)
@@ -176,7 +177,7 @@ impl Policies {
         self.state.borrow().in_force.as_ref().map(|it| Arc::clone(&it.set))
     }
 
-    /// What the directory holds now, and not what it held before.
+    /// The policies that the directory holds now; never those that it held before.
     ///
     /// # Errors
     /// It cannot be used; the digest of what is there, if it could be read.
@@ -200,8 +201,8 @@ impl Policies {
         self.again.notify_one();
     }
 
-    /// Waits until [`Policies::state`] is another one than this handle has waited for before; for
-    /// ever once nobody follows the directory any more.
+    /// Waits until [`Policies::state`] differs from what this handle saw last; for ever once nobody
+    /// follows the directory any more.
     pub async fn changed(&mut self) {
         if self.state.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -230,7 +231,7 @@ impl Follower {
         }
     }
 
-    /// Where nothing is heard, the next reading finds the change.
+    /// Where no notice comes, the next reading finds the change.
     fn listen(&mut self) {
         let Some(watcher) = &mut self.watcher else {
             return;
@@ -267,13 +268,13 @@ enum Outcome {
 }
 
 impl Loader {
-    /// Takes over what the directory holds now; false if that is what it held before.
+    /// Takes over what the directory holds now; returns false if it held the same before.
     async fn load(&self) -> bool {
         let outcome = match self.read().await {
             Ok(it) => it,
             // Only a panic or the end of the runtime gets here; what is in force stays so.
             Err(error) => {
-                tracing::error!(%error, "reading policies was broken off");
+                tracing::error!(%error, "reading policies was aborted");
                 return false;
             }
         };
@@ -375,8 +376,8 @@ impl Loader {
                 Role::InForce => {
                     self.metrics.policies_refused();
                     let then = match has_policies {
-                        true => "those in force stay",
-                        false => "nothing is decided until there are good ones",
+                        true => "the ones in force stay",
+                        false => "nothing is decided until they are mended",
                     };
                     tracing::error!(digest, errors, first, "policies refused; {then}");
                 }

@@ -1,8 +1,8 @@
 //! Listeners: accept connections within limits, hand their requests to a [`Handler`], drain.
 //!
 //! `axum::serve` cannot set limits and hyper hides what arrived, so connections are built here with
-//! hyper's own builders behind a `guard`. A refused request
-//! arrives as a substitute, with the fault that its answer is to tell.
+//! hyper's own builders behind a `guard`. A refused request arrives as a substitute, with the fault
+//! that its answer has to name.
 
 pub mod admin;
 mod admission;
@@ -53,7 +53,8 @@ pub struct Limits {
     pub idle: Duration,
     /// How long a closing connection may take to send what it has to send.
     pub close: Duration,
-    /// How long a closed connection's other end may take to read its answer and close.
+    /// How long the other end of a connection that is being closed may take to read its answer and
+    /// close.
     pub linger: Duration,
     /// Between HTTP/2 pings, and for their answer.
     pub ping: Duration,
@@ -181,7 +182,7 @@ impl Listener {
             }
         }
         self.socket.unlink();
-        // These clients have been told by the system that they are connected.
+        // The system has told these clients already that they are connected.
         while let Some(Ok((stream, address))) = self.socket.accept().now_or_never() {
             self.spawn(stream, address, &shared, &mut told);
         }
@@ -219,7 +220,7 @@ impl Listener {
         shared.serving.tracker.clone().spawn(async move {
             match (stream, tls) {
                 (Stream::Tcp(stream), Some(tls)) => {
-                    // Large, and not to be paid for by those who do without.
+                    // In a box: it is large, and connections without TLS should not pay for that.
                     Box::pin(connection::serve_tls(stream, tls, peer, shared)).await;
                 }
                 (Stream::Tcp(stream), None) => connection::serve(stream, peer, None, shared).await,

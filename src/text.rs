@@ -53,8 +53,8 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(res)
 }
 
-/// JSON text with the deceptive characters that its strings hold as `\u` and four digits. Between strings JSON
-/// has no such character but line ends, and within them no line end.
+/// JSON text with the deceptive characters that its strings hold as `\u` and four digits. Between
+/// strings, JSON has no such character but line ends, and within them no line end.
 #[must_use]
 pub fn escaped_json(json: &str) -> Cow<'_, str> {
     let hides = |it: char| is_deceptive(it) && it != '\n';

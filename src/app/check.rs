@@ -1,5 +1,5 @@
-//! What `serve` would open, opened by the same code and let go again: what a check of a configuration
-//! finds beyond the file itself. Nothing is created, asked over the network or answered.
+//! What a check of a configuration finds beyond the file itself: the same code as in `serve` opens
+//! everything, and lets go of it again. Nothing is created, no request is sent or answered.
 
 use super::{Common, StartError, bind, upstreams};
 use crate::authn::Authenticator;
@@ -22,7 +22,7 @@ pub async fn check(config: &Config, clock: Clock) -> Vec<String> {
         Ok(tracer) => tracer,
         Err(error) => return vec![chain(&StartError::from(error))],
     };
-    // Every task ends at its first step: what serving would ask again and again is not asked.
+    // Every task ends at its first step, before it asks anything over the network.
     let drain = CancellationToken::new();
     drain.cancel();
     let common = Common {

@@ -72,8 +72,8 @@ pub(super) fn client(roots: Roots, connect: Duration) -> Result<Client, client::
         roots,
         connect,
         idle: upstream::IDLE,
-        // There are no more than requests at work, which `in_flight` limits. To close some of them
-        // between two requests would mean to connect anew for each.
+        // There are no more connections than requests at work, which `in_flight` limits. Closing
+        // some of them between two requests would only mean connecting again.
         idle_per_host: usize::MAX,
     })
 }

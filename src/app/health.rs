@@ -58,7 +58,8 @@ fn gate(gateway: &Gateway, ledger: &Ledger, policies: &Policies) -> Vec<Check> {
     });
     vec![
         Check { detail: in_force, ..check("policies", gateway.has_policies()) },
-        // What is in force goes on judging, so a version that is refused makes nobody unready.
+        // The version in force goes on judging, so a version that is refused does not make the gate
+        // unready.
         Check {
             counted: false,
             detail: refused.clone(),

@@ -1,5 +1,5 @@
-//! Finds out afterwards how deletes ended whose outcome nobody saw, by looking at their jobs, and
-//! records it as settlements. It says what was seen, never who caused it.
+//! Finds out afterwards how deletes ended whose outcome nobody saw: looks their jobs up, and
+//! records settlements, which say what was seen and never who caused it.
 //!
 //! It runs beside the requests and never holds them up: readiness does not wait for it, its
 //! look-ups are few, and what it has not settled when the gate stops the next start hands out again.
@@ -29,13 +29,15 @@ const PACE: Duration = Duration::from_millis(200);
 /// The same while none is.
 const PACE_ALONE: Duration = Duration::from_millis(40);
 
-/// The most look-ups at once: one cloud that answers slowly holds up no other for long.
+/// The most look-ups at once, so that one cloud that answers slowly does not hold up the others for
+/// long.
 const LOOK_UPS_MAX: usize = 32;
 
-/// When a job that is still there is looked at again; doubled each time.
+/// After how long a job that is still there is looked up again; doubled each time.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// The longest pause between two looks at a job, and the pause after a look that told nothing.
+/// The longest pause between two look-ups of a job, and the pause after a look-up that told
+/// nothing.
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// What settles decisions.
@@ -46,15 +48,15 @@ pub(super) struct Settler {
     pub(super) ledger: Ledger,
     pub(super) budgets: Budgets,
     pub(super) metrics: Metrics,
-    /// How long a job that is still there is looked at before it counts as not deleted.
+    /// How long a job that is still there is looked up before it counts as not deleted.
     pub(super) window: Duration,
 }
 
-/// How jobs are looked at.
+/// How jobs are looked up.
 #[derive(Debug)]
 pub(super) struct LookUp {
     pub(super) upstreams: Upstreams,
-    /// One without a collector: settlements are in the ledger, not in traces.
+    /// A tracer without a collector: settlements are in the ledger, not in traces.
     pub(super) tracer: Tracer,
     pub(super) resolver: Resolver,
     /// As many permits as requests may be worked on at once, and how many these are.
@@ -67,14 +69,14 @@ struct Open {
     since: Instant,
     /// How often the job was found there.
     present: u32,
-    /// The last look told nothing, which was logged.
+    /// The last look-up told nothing, which was logged.
     unseen: bool,
 }
 
-/// Decisions by when they are looked at next, and their numbers.
+/// Decisions by the time of their next look-up, and by their numbers.
 type Waiting = BTreeMap<(Instant, u64), Open>;
 
-/// What a look at a job told.
+/// What a look-up of a job told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
     /// There is no such job.
@@ -115,14 +117,14 @@ impl Settler {
                         waiting.insert((due, open.pending.seq), open);
                     }
                 }
-                // What does not fit in waits in the channel, and who hands it out waits too. But
+                // What does not fit in waits in the channel, and so does whoever hands it out. But
                 // what cannot be looked up gives way to what perhaps can.
                 handed = pending.recv(), if open < PENDING_MAX || spare.is_some() => {
                     // The ledger's thread has ended: nothing can be recorded any more.
                     let Some(pending) = handed else { return };
                     if let Some(given_up) = spare.and_then(|it| waiting.remove(&it)) {
                         let Pending { seq, request_id, .. } = given_up.pending;
-                        tracing::warn!(seq, request_id, "left to the next start to be settled");
+                        tracing::warn!(seq, request_id, "this decision is not settled yet; the next start goes on with it");
                         left += 1;
                     }
                     let since = Instant::now();
@@ -159,7 +161,7 @@ impl LookUp {
 
     async fn look(&self, pending: &Pending) -> Seen {
         let Pending { upstream, job, .. } = pending;
-        // Another upstream than the one that was asked to delete could know nothing of the job.
+        // Only the upstream that was asked to delete is sure to know the job.
         let upstream = self.upstreams.iter().find(|it| it.config().name == *upstream);
         // What an earlier run wrote was read from a disk, so it is parsed like a caller's.
         let (Some(upstream), Ok(_)) = (upstream, route::job(&job.path(), JobIds::Token)) else {
@@ -174,7 +176,7 @@ impl LookUp {
     }
 }
 
-/// Records the settlement of `open`, or says when to look again.
+/// Records the settlement of `open`, or says when to look it up again.
 fn conclude(
     mut open: Open,
     seen: Seen,
@@ -195,7 +197,11 @@ fn conclude(
         }
         Step::Look(pause) => {
             if seen == Seen::Nothing && !open.unseen {
-                tracing::warn!(seq, request_id, "cannot look up how a delete ended; asking on");
+                tracing::warn!(
+                    seq,
+                    request_id,
+                    "cannot look up how a delete ended; it is tried again"
+                );
             }
             open.unseen = seen == Seen::Nothing;
             open.present += u32::from(seen == Seen::Present);

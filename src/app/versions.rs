@@ -1,5 +1,5 @@
-//! What is done for each version of the policies: before it comes into force its budgets learn of the
-//! past, what the ledger tells and what was taken while it was read; and its text is recorded.
+//! What is done for each version of the policies: before it comes into force, its budgets count the
+//! past, from the ledger and from what was taken while that was read; and its text is recorded.
 
 use super::{Common, StartError};
 
@@ -21,10 +21,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How soon it is looked again whether what was taken is recorded. That takes as long as a sync.
+/// How soon to look again whether what was taken is recorded, which takes as long as a sync.
 const RECORDED: Duration = Duration::from_millis(5);
 
-/// How soon a ledger is read again that could not be read.
+/// How soon a ledger that could not be read is read again.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Follows the shadow policies, if there are some, within the limits of those in force: nothing waits
@@ -64,7 +64,7 @@ impl Past {
         })
     }
 
-    /// Counters for `budgets` that know the past, also what was taken while it was read.
+    /// Counters for `budgets` that hold the past, what was taken while it was read included.
     async fn count(&self, budgets: &Arc<policy::Budgets>) {
         loop {
             let room = self.budgets.open(budgets);
@@ -79,13 +79,13 @@ impl Past {
                 Ok(Ok(deletes)) => {
                     self.budgets.filled(&room).await;
                     let fullest = fullest(&self.budgets);
-                    tracing::info!(deletes, fullest, %now, "the budgets know the past");
+                    tracing::info!(deletes, fullest, %now, "the budgets have counted the past");
                     return;
                 }
                 Ok(Err(error)) => {
-                    tracing::error!(%error, "the ledger cannot be read, and budgets know no past");
+                    tracing::error!(%error, "the ledger cannot be read, so the budgets cannot count the past");
                 }
-                Err(error) => tracing::error!(%error, "reading the ledger was broken off"),
+                Err(error) => tracing::error!(%error, "reading the ledger was aborted"),
             }
             sleep(AGAIN).await;
         }
@@ -109,7 +109,8 @@ pub(super) async fn budgets(
     })
 }
 
-/// Each version that comes into force is in the ledger with its text, whether it judges or not.
+/// The ledger gets the text of each version that comes into force, whether anything is judged by it
+/// or not.
 pub(super) async fn record(mut policies: Policies, ledger: Ledger, stop: CancellationToken) {
     loop {
         if let Some(set) = policies.current() {
@@ -122,7 +123,7 @@ pub(super) async fn record(mut policies: Policies, ledger: Ledger, stop: Cancell
     }
 }
 
-/// Tells the metrics how full the budgets are.
+/// Shows in the metrics how full the budgets are.
 pub(super) fn measure(budgets: &Budgets, metrics: &Metrics) {
     let ratio = |it: Fullest| (it.budget, f64::from(it.used) / f64::from(it.limit));
     let fullest: Vec<_> = budgets.fullest().into_iter().map(ratio).collect();
@@ -136,7 +137,7 @@ fn fullest(budgets: &Budgets) -> String {
     fullest.collect::<Vec<_>>().join(", ")
 }
 
-/// Counts the past into `room`; how many deletes it had.
+/// Counts the past into `room`, and returns how many deletes it had.
 fn fill(budgets: &Budgets, room: &Room, directory: &Path, now: Timestamp) -> io::Result<usize> {
     let mut deletes = 0;
     if let Some(since) = room.since(now) {

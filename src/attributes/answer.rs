@@ -15,7 +15,7 @@ use std::str::Utf8Error;
 /// What `modelarts:poolType` is called. ModelArts documents only `public`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolWords {
-    /// For a pool of one's own.
+    /// For a dedicated pool.
     pub dedicated: String,
     /// For the shared pool.
     pub public: String,
@@ -33,7 +33,7 @@ pub enum Error {
     /// The same tag twice.
     #[error("the tag list names a key twice")]
     DuplicateTag,
-    /// The list says itself that it is not whole.
+    /// The list says that it is not complete.
     #[error("the tag list holds {held} of {total} tags")]
     NotWhole {
         /// In the answer.
@@ -41,13 +41,13 @@ pub enum Error {
         /// On the job.
         total: usize,
     },
-    /// Bytes that are no text.
+    /// Bytes that are not text.
     #[error("the answer is not UTF-8")]
     NotText(#[from] Utf8Error),
     /// Details of a job that was not asked for.
     #[error("the answer describes another job")]
     OtherJob,
-    /// No JSON, a wrong type, a duplicate key, an end in the middle.
+    /// Not JSON, a wrong type, a duplicate key, or an end in the middle.
     #[error("the answer is not the documented JSON")]
     Unreadable(#[from] serde_json::Error),
 }
@@ -57,7 +57,7 @@ pub enum Error {
 pub struct Known {
     /// The attributes; the tags are not among them.
     pub attributes: Attributes,
-    /// The job runs in one pool of a group, and there is no telling which.
+    /// The job runs in one pool of a group, and the answer does not say in which.
     pub in_pool_group: bool,
 }
 
@@ -169,7 +169,7 @@ struct Resource {
 }
 
 impl Resource {
-    /// One pool of a federation, and no telling which.
+    /// One pool of a federation, and the answer does not say which.
     fn is_in_group(&self) -> bool {
         let is_there = |it: &Option<String>| it.as_ref().is_some_and(|it| !it.is_empty());
         is_there(&self.pool_group_id) && !is_there(&self.pool_id)
@@ -226,7 +226,7 @@ fn pools(
         types.push(words.public.clone());
     }
     match (ids.is_empty(), types.is_empty()) {
-        // Nothing says where the job runs, so nothing says that it has no pool either.
+        // The answer does not say where the job runs, so it may run in a pool.
         (true, true) => (Attribute::Unavailable, Attribute::Unavailable),
         (true, false) => (Attribute::Absent, Attribute::Value(types)),
         (false, _) => (Attribute::Value(ids.into_iter().collect()), Attribute::Value(types)),

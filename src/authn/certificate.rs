@@ -43,7 +43,7 @@ pub fn named_by(certificate: &CertificateDer<'_>) -> Result<Arc<Principal>, Erro
         )
     })?;
     if name.contains('*') {
-        return Err(fault("its first DNS name has a `*` and so is no name of one caller"));
+        return Err(fault("its first DNS name has a `*`, so it does not name one caller"));
     }
     name::check(name).map_err(|it| Error::Certificate(format!("its name {it}")))?;
     Ok(Arc::new(Principal::new(SOURCE, name, [], BTreeMap::new(), Method::Mtls)))

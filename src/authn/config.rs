@@ -19,13 +19,14 @@ pub const SOURCE_NAME_MAX: usize = 32;
 /// The most steps of a [`ClaimPath`].
 pub const CLAIM_DEPTH_MAX: usize = 8;
 
-/// The longest that a token of an issuer may be good, unless set otherwise.
+/// The longest time that a token of an issuer may be valid, unless set otherwise.
 pub const MAX_LIFETIME: Duration = Duration::from_hours(24);
 
-/// How long a token issuer's keys stay in use after the last good look, unless set otherwise.
+/// How long a token issuer's keys stay in use after the last good fetch, unless set otherwise.
 pub const STALE_KEYS: Duration = Duration::from_secs(3600);
 
-/// The least good value for [`Remote::stale`]: shorter, and one slow look would stop the gate.
+/// The lowest value for [`Remote::stale`]: with a lower one, a single slow fetch would stop the
+/// gate.
 pub const STALE_KEYS_MIN: Duration = Duration::from_secs(10);
 
 /// The identity sources of a gate. A gate may have none: then only listeners with a fixed
@@ -48,8 +49,8 @@ pub struct Issuer {
     pub audience: Vec<String>,
     /// Asymmetric signature algorithms that this issuer may use.
     pub algorithms: Vec<Algorithm>,
-    /// How long a token may be good, from `iat` to `exp`: for so long it outlives the account that
-    /// it was issued to. More than zero; [`MAX_LIFETIME`] is a good value.
+    /// How long a token may be valid, from `iat` to `exp`: it can outlive the account that it was
+    /// issued to for that long. More than zero; [`MAX_LIFETIME`] is a good value.
     pub max_lifetime: Duration,
     /// Where its public keys are.
     pub jwks: Jwks,
@@ -238,7 +239,7 @@ impl Jwks {
     }
 }
 
-/// Keys that arrive over plain HTTP are whoever's is on the way, unless there is no way.
+/// Anybody on the way can replace keys that come over plain HTTP; to loopback there is no way.
 pub(super) fn is_safe(uri: &Uri) -> bool {
     let Some(host) = uri.host() else { return false };
     let is_loopback = || {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// 4018.
-    #[error("the signature is over another body than the one that arrived")]
+    #[error("the signature covers another body than the one that arrived")]
     BodyHash,
     /// 4015.
     #[error("the token is not meant for this gate: its audience does not fit")]

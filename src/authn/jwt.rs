@@ -42,7 +42,7 @@ pub(super) fn claimed(issuers: &[config::Issuer], token: &str) -> Result<Princip
     let token = Token::parse(token.trim())?;
     let issuer = token.payload.get("iss").and_then(Value::as_str).unwrap_or_default();
     let issuer = issuers.iter().find(|it| it.issuer == issuer);
-    let issuer = issuer.ok_or("its issuer (iss) is none of the configuration")?;
+    let issuer = issuer.ok_or("its issuer (iss) is not in the configuration")?;
     claims::principal(&token.payload, issuer).map_err(|error| error.to_string())
 }
 
@@ -94,7 +94,7 @@ impl Tokens {
         self.issuers.iter().any(|it| it.version().is_some())
     }
 
-    /// The issuers whose keys could not be had when they were last looked at, and why.
+    /// The issuers whose keys could not be fetched the last time, and why.
     pub(super) fn troubles(&self) -> Vec<String> {
         let trouble = |it: &Arc<Issuer>| Some(format!("{}: {}", it.config.name, it.trouble()?));
         self.issuers.iter().filter_map(trouble).collect()

@@ -107,9 +107,9 @@ impl Keys {
     }
 }
 
-/// The hash of the body that must be signed. A client can name another value in its place, which
-/// says what it says only if it is the hash of these very bytes; that the bytes are not signed at all
-/// can be said where nobody on the way could have changed them.
+/// The hash of the body that must be signed. A client can name another value in its place: only the
+/// hash of these very bytes counts, or, where nobody on the way could have changed them, the word
+/// that they are not signed.
 fn payload(
     authorization: &sign::Authorization<'_>,
     head: &Parts,

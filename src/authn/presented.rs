@@ -18,7 +18,7 @@ pub(super) enum Presented<'a> {
 }
 
 impl<'a> Presented<'a> {
-    /// Looks at `Authorization` and `X-Auth-Token`; everything else in `headers` is no credential.
+    /// Looks at `Authorization` and `X-Auth-Token`; nothing else in `headers` is a credential.
     pub(super) fn new(headers: &'a HeaderMap) -> Result<Self, Error> {
         let authorization = headers.get_all(header::AUTHORIZATION).iter().map(Self::authorization);
         let token = headers.get_all(X_AUTH_TOKEN).iter().map(Self::x_auth_token);

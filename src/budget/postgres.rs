@@ -31,16 +31,16 @@ use tokio_postgres::Error;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-/// The most that a request waits for the database; beyond it counts as away.
+/// The longest that a request waits for the database; after that the database counts as away.
 const TAKE: Duration = Duration::from_secs(5);
 
-/// The most that what nobody waits for may take.
+/// The longest that work may take that no request waits for.
 const KEEP: Duration = Duration::from_secs(10);
 
 /// How long a version waits for the database before it comes into force, and nothing is taken yet.
 const COMPARED: Duration = Duration::from_secs(2);
 
-/// How soon what failed is tried again.
+/// How soon something that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// The counters in a database; clones use the same connections.
@@ -49,7 +49,7 @@ pub(super) struct Store(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Another one when the connection string has changed.
+    /// Replaced when the connection string changes.
     pool: RwLock<Pool>,
     /// Whose rows these are: the ledger's ID.
     holder: String,
@@ -57,7 +57,7 @@ struct Shared {
     away: watch::Sender<bool>,
     /// How many comparisons with the ledger are not done yet.
     comparing: AtomicUsize,
-    /// Rows that count and may be given back yet, by the decision's number.
+    /// Rows that count and can still be given back, by the decision's number.
     unsettled: Mutex<HashMap<u64, Arc<str>>>,
     /// The past of the version that comes into force, while it is read.
     past: Mutex<Vec<Row>>,
@@ -65,7 +65,8 @@ struct Shared {
 }
 
 impl Store {
-    /// Uses the database that `config` names, for the ledger `holder`. That it is away is no error.
+    /// Uses the database that `config` names, for the ledger `holder`. It is not an error that it
+    /// is away.
     ///
     /// # Errors
     /// The connection string or the roots cannot be used.
@@ -84,7 +85,7 @@ impl Store {
             uses: Mutex::default(),
         };
         let store = Self(Arc::new(shared));
-        // Nobody waits for these to end: `flush` is what an end waits for.
+        // Nothing waits for these tasks: `flush` waits for their work.
         let tasks = TaskTracker::new();
         tasks.spawn(Keeper { store: store.clone(), inbox }.run());
         let follower = store.clone();
@@ -97,7 +98,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The last thing that was asked of the database failed, or it does not know the past yet.
+    /// The last request to the database failed, or it does not have the past yet.
     pub(super) fn is_away(&self) -> bool {
         self.is_comparing() || *self.0.away.borrow()
     }
@@ -125,7 +126,7 @@ impl Store {
                 Ok(Ok(())) => (),
                 Ok(Err(spent)) => return Err(Refused::Spent(spent)),
                 Err(Away) => {
-                    // Perhaps it was taken, and only the answer is missing.
+                    // The unit may have been taken, and only the answer be missing.
                     self.send(Message::End(unit, End::GivenBack));
                     return Err(Refused::Away);
                 }
@@ -138,7 +139,7 @@ impl Store {
         Ok((unit, charges.iter().map(charge).collect()))
     }
 
-    /// The work of `unit` has ended; of what is not known the decision's number is kept.
+    /// The work of `unit` has ended. If it is not known how, the decision's number is kept.
     pub(super) fn ended(&self, unit: Arc<str>, seq: Option<u64>, end: End) {
         if end == End::Unknown
             && let Some(seq) = seq
@@ -178,9 +179,9 @@ impl Store {
         noted.extend(rows);
     }
 
-    /// Has the noted past compared with the rows: what it does not know is removed, if nothing is at
-    /// work because the process is `starting`, and what is missing is added. Nothing is taken before
-    /// that is done; waits for it a little.
+    /// Has the rows compared with the noted past: rows that it does not have are removed, if the
+    /// process is `starting` and so nothing is at work, and missing rows are added. Nothing is
+    /// taken before that is done; waits for it a little.
     pub(super) async fn filled(&self, room: &Room, starting: bool) {
         let rows = mem::take(&mut *self.0.past.lock().unwrap_or_else(PoisonError::into_inner));
         let budgets = Arc::clone(&room.budgets);
@@ -190,7 +191,7 @@ impl Store {
         let _ = timeout(COMPARED, compared).await;
     }
 
-    /// How much of each budget is used, as far as was asked last.
+    /// How much of each budget is used, as of the last query.
     pub(super) fn uses(&self) -> Uses {
         self.0.uses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -202,8 +203,8 @@ impl Store {
         let _ = flushed.await;
     }
 
-    /// Runs `work` on a connection, which is closed if that fails or takes longer than `limit`:
-    /// nobody knows then in which state it is.
+    /// Runs `work` on a connection. If that fails or takes longer than `limit`, the connection is
+    /// closed, because its state is not known then.
     async fn run<T>(
         &self,
         limit: Duration,
@@ -230,7 +231,7 @@ impl Store {
         done.map_err(|_| Away)
     }
 
-    /// Says once that the database is away, and once that it is back.
+    /// Logs once that the database is away, and once that it is back.
     fn note(&self, error: Option<&String>) {
         let changed = self.0.away.send_if_modified(|away| {
             let was = mem::replace(away, error.is_some());
@@ -241,7 +242,7 @@ impl Store {
                 tracing::error!(error, "the database of the budgets is away; nothing is deleted");
             }
             Some(error) => tracing::debug!(error, "the database of the budgets is away"),
-            None if changed => tracing::info!("the database of the budgets answers"),
+            None if changed => tracing::info!("the database of the budgets answers again"),
             None => (),
         }
     }

@@ -48,10 +48,11 @@ const REQUEST_MAX: Duration = Duration::from_secs(4 * 60);
 /// The smallest `ledger.segment`, in bytes.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 
-/// The least `attributes.max_age`: less, and no delete that depends on a look-up would leave in time.
+/// The least `attributes.max_age`: with less, no delete that depends on a look-up would leave in
+/// time.
 const ATTRIBUTES_AGE_MIN: Duration = Duration::from_millis(100);
 
-/// The most: more, and what a decision relies on need not be so any more.
+/// The most `attributes.max_age`: with more, what a decision relies on might have changed.
 const ATTRIBUTES_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// The longest `policies.help`, in characters.
@@ -122,7 +123,7 @@ impl Checker<'_> {
         })
     }
 
-    /// `listeners` is where those of `listen` stand.
+    /// `listeners` is where the listeners of `listen` are in the file.
     fn gate(&mut self, file: File, listen: &[Listen], listeners: &Spanned<()>) -> Option<Gate> {
         let nobody = || Spanned { value: file::Identity::default(), place: listeners.place };
         let identity = self.identity(file.identity.unwrap_or_else(nobody), listen);
@@ -174,7 +175,7 @@ impl Checker<'_> {
         if !(ATTRIBUTES_AGE_MIN..=ATTRIBUTES_AGE_MAX).contains(&age) {
             self.complain(
                 written,
-                "`max_age` is 100ms to 60s: look-ups and the ledger take their time, and a job changes",
+                "`max_age` must be 100ms to 60s: look-ups and the ledger need time, and jobs change",
             );
         }
         age
@@ -187,7 +188,7 @@ impl Checker<'_> {
             self.complain(
                 &written,
                 format!(
-                    "`help` is one line of visible text, at most {HELP_CHARACTERS_MAX} characters"
+                    "`help` must be one line of visible text, of at most {HELP_CHARACTERS_MAX} characters"
                 ),
             );
         }
@@ -212,7 +213,7 @@ impl Checker<'_> {
         let address = written.value.parse().ok();
         if address.is_none() {
             let message =
-                format!("`{}` is no address: write it as `127.0.0.1:8480`", written.value);
+                format!("`{}` is not an address: write it as `127.0.0.1:8480`", written.value);
             self.complain(written, message);
         }
         address
@@ -230,7 +231,7 @@ impl Checker<'_> {
                 None
             }
             None => {
-                self.complain(written, format!("`{text}` is no address and no network"));
+                self.complain(written, format!("`{text}` is neither an address nor a network"));
                 None
             }
         }
@@ -240,11 +241,11 @@ impl Checker<'_> {
         let file::Timeouts { connect, lookup, request, drain } = written;
         for timeout in [connect, lookup, request, drain] {
             if timeout.value.0.is_zero() {
-                self.complain(timeout, "a time-out is longer than nothing");
+                self.complain(timeout, "a time-out must be longer than 0");
             }
         }
         if REQUEST_MAX < request.value.0 {
-            self.complain(request, "a delete that takes longer than 4m is given up");
+            self.complain(request, "the gate gives up a delete after 4m: write at most `4m`");
         }
     }
 
@@ -270,7 +271,7 @@ impl Checker<'_> {
         let uri = written.value.parse::<Uri>().ok();
         let uri = uri.filter(|it| it.host().is_some() && it.scheme().is_some());
         let Some(uri) = uri else {
-            let message = format!("`{}` is no URL such as `https://host`", written.value);
+            let message = format!("`{}` is not a URL such as `https://host`", written.value);
             self.complain(written, message);
             return None;
         };
@@ -280,11 +281,11 @@ impl Checker<'_> {
             _ => self.complain(written, "use https; http is for loopback addresses only"),
         }
         if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
-            self.complain(written, "a URL here takes no user name");
+            self.complain(written, "a URL here must not hold a user name");
         }
         // `Uri` drops it.
         if written.value.contains('#') {
-            self.complain(written, "a URL here takes no `#`");
+            self.complain(written, "a URL here must not hold a `#`");
         }
         Some(uri)
     }
@@ -302,7 +303,7 @@ impl Checker<'_> {
         if let Some(written) = segment
             && written.value.0 < SEGMENT_BYTES_MIN
         {
-            self.complain(written, "a segment is at least 1MiB");
+            self.complain(written, "a segment must be at least 1MiB");
         }
         ledger::Config {
             directory: self.path(&written.directory),
@@ -336,11 +337,11 @@ impl Checker<'_> {
             }
             (Some(_), Some(store)) => self.complain(
                 store,
-                "`replicas` gives each gate a part, `store` counts for all: write one of them",
+                "`replicas` gives each gate a part, `store` counts for all of them: write one of the two",
             ),
             (None, None) => self.complain(
                 &written,
-                "write `replicas` or `store`; a gate that is alone needs no `budgets`",
+                "write `replicas` or `store`; a single gate needs no `budgets`",
             ),
         }
         res
@@ -353,7 +354,7 @@ impl Checker<'_> {
             self.complain(written, "`checkpoint_records` must be at least 1");
         }
         if let Some(written) = interval.filter(|it| it.value.0.is_zero()) {
-            self.complain(written, "`checkpoint_interval` is longer than nothing");
+            self.complain(written, "`checkpoint_interval` must be longer than 0");
         }
         let Some(key) = &written.checkpoint_key else {
             const NO_KEY: &str = "without `checkpoint_key` nothing is signed";

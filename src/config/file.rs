@@ -33,7 +33,8 @@ pub(super) struct File {
     /// The route.
     #[serde(default)]
     pub(super) route: Route,
-    /// Who is known. A forwarder has none, nor any other section up to `settle` but `upstreams`.
+    /// The identity sources. Of the sections from here to `settle`, a forwarder has `upstreams`
+    /// only.
     pub(super) identity: Option<Spanned<Identity>>,
     /// The policies; a gate needs them.
     pub(super) policies: Option<Spanned<Policies>>,
@@ -66,9 +67,9 @@ pub(super) struct Listen {
     pub(super) address: Option<Spanned<String>>,
     /// The path of a Unix socket that the gate makes; only its own user can open it (mode 0600).
     pub(super) socket: Option<Spanned<PathBuf>>,
-    /// Demanded beyond loopback; a Unix socket has none.
+    /// Required beyond loopback; a Unix socket has none.
     pub(super) tls: Option<Spanned<Tls>>,
-    /// Every caller is this one; for loopback addresses, and demanded for Unix sockets.
+    /// Every caller is this principal; for loopback addresses, and required for Unix sockets.
     pub(super) principal: Option<Spanned<FixedPrincipal>>,
 }
 
@@ -119,7 +120,7 @@ pub(super) struct Admin {
     pub(super) address: Spanned<String>,
 }
 
-/// What the one route accepts.
+/// What the routes accept.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Route {
@@ -138,7 +139,8 @@ pub(super) enum JobIds {
     Uuid,
 }
 
-/// Who is known. At least one issuer, a key file, or a listener with a principal or a `client_ca`.
+/// The identity sources: at least one issuer, a key file, or a listener with a principal or a
+/// `client_ca`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Identity {
@@ -162,7 +164,7 @@ pub(super) struct Issuer {
     pub(super) jwks: Spanned<Jwks>,
     /// The accepted signature algorithms, asymmetric ones only.
     pub(super) algorithms: Spanned<Vec<Spanned<String>>>,
-    /// How long a token may be good, from `iat` to `exp`. Default: `24h`.
+    /// How long a token may be valid, from `iat` to `exp`. Default: `24h`.
     pub(super) max_lifetime: Option<Spanned<Span>>,
     /// What is taken from a token.
     #[serde(default)]
@@ -220,12 +222,12 @@ pub(super) struct Keys {
     pub(super) file: PathBuf,
 }
 
-/// How several gates with the same policies share their budgets: one of these. A gate that is alone
-/// has neither.
+/// How several gates with the same policies share their budgets: one of these. A single gate has
+/// neither.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Budgets {
-    /// Each of so many gates has an equal part of every budget, rounded down. Default: `1`.
+    /// Each of this many gates has an equal part of every budget, rounded down. Default: `1`.
     pub(super) replicas: Option<Spanned<u32>>,
     /// All of them count together in a database.
     pub(super) store: Option<Spanned<Store>>,
@@ -372,11 +374,11 @@ pub(super) struct PoolTypes {
     pub(super) public: String,
 }
 
-/// Deletes that got no answer: the job is looked at until it is gone.
+/// Deletes that got no answer: the job is looked up until it is gone.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Settle {
-    /// How long it is looked at. Default: `15m`.
+    /// For how long it is looked up. Default: `15m`.
     pub(super) window: Span,
 }
 
@@ -390,8 +392,8 @@ pub(super) struct Limits {
     pub(super) per_principal: Spanned<PerPrincipal>,
     /// Connections of all data listeners together. Default: `4096`.
     pub(super) connections: Spanned<usize>,
-    /// Connections of one address (in IPv6: of one /64), but for trusted proxies and loopback.
-    /// Default: `512`.
+    /// Connections of one address (in IPv6: of one /64), except those of trusted proxies and
+    /// loopback. Default: `512`.
     pub(super) connections_per_peer: Spanned<usize>,
 }
 

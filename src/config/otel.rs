@@ -1,6 +1,6 @@
-//! What the `OTEL_*` variables say (OpenTelemetry specification, "Environment Variable Specification"
-//! and "OTLP Exporter Configuration"). Those that make sense here win over the file; each other one
-//! that is set is remarked on, because whoever set it believes that it counts.
+//! What the `OTEL_*` variables say (OpenTelemetry specification, "Environment Variable
+//! Specification" and "OTLP Exporter Configuration"). Those that make sense here win over the file;
+//! every other one that is set gets a warning, because whoever set it believes that it counts.
 
 use super::variables;
 
@@ -47,16 +47,16 @@ impl Otel {
             variables.remove(name);
         }
         if let Some(value) = variables.remove(DISABLED) {
-            // Whatever is not `true` is false, and to be warned of if it is not `false` either.
+            // Whatever is not `true` is false, and gets a warning if it is not `false` either.
             res.disabled = value.eq_ignore_ascii_case("true");
             if !res.disabled && !value.eq_ignore_ascii_case("false") {
-                res.without_effect(DISABLED, "it is `true` or `false`");
+                res.without_effect(DISABLED, "it must be `true` or `false`");
             }
         }
         match variables.remove(EXPORTER).as_deref() {
             None | Some("otlp") => (),
             Some("none") => res.disabled = true,
-            Some(_) => res.without_effect(EXPORTER, "it is `otlp` or `none` here"),
+            Some(_) => res.without_effect(EXPORTER, "it must be `otlp` or `none` here"),
         }
         for name in PROTOCOLS {
             if variables.remove(name).is_some_and(|it| it != "http/protobuf") {
@@ -67,7 +67,7 @@ impl Otel {
         if let Some(sampler) = variables.remove(SAMPLER) {
             res.sampler(&sampler, argument.as_deref());
         } else if argument.is_some() {
-            res.without_effect(SAMPLER_ARG, "there is no OTEL_TRACES_SAMPLER");
+            res.without_effect(SAMPLER_ARG, "OTEL_TRACES_SAMPLER is not set");
         }
         for name in variables.keys() {
             res.without_effect(name, "see docs/configuration.md for those that have one");
@@ -82,7 +82,7 @@ impl Otel {
             ("parentbased_traceidratio", Some(argument)) => {
                 let ratio = argument.parse().ok().filter(|it| (0.0..=1.0).contains(it));
                 if ratio.is_none() {
-                    self.without_effect(SAMPLER_ARG, "it is a share, 0 to 1");
+                    self.without_effect(SAMPLER_ARG, "it must be a share, 0 to 1");
                 }
                 ratio
             }

@@ -23,7 +23,7 @@ impl<'de> Deserialize<'de> for Span {
         let text = String::deserialize(deserializer)?;
         let millis = parse(&text, DURATIONS).ok_or_else(|| {
             D::Error::custom(format!(
-                "`{text}` is no duration: write a whole number and ms, s, m, h or d, such as `2s`"
+                "`{text}` is not a duration: write a whole number and ms, s, m, h or d, such as `2s`"
             ))
         })?;
         Ok(Self(Duration::from_millis(millis)))
@@ -35,7 +35,7 @@ impl<'de> Deserialize<'de> for Size {
         let text = String::deserialize(deserializer)?;
         parse(&text, SIZES).map(Self).ok_or_else(|| {
             D::Error::custom(format!(
-                "`{text}` is no size: write a whole number and B, KiB, MiB, GiB or TiB, such as `64MiB`"
+                "`{text}` is not a size: write a whole number and B, KiB, MiB, GiB or TiB, such as `64MiB`"
             ))
         })
     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// The largest credential file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Why a file is no credential. The messages never hold a part of the file.
+/// Why a file cannot be used as a credential. The messages never hold a part of the file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// AK, SK or token have characters that they cannot have.

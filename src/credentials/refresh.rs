@@ -1,5 +1,5 @@
-//! Keeps a temporary credential fresh: asked for ahead of its end, by one task, and the old one
-//! kept for as long as it is valid.
+//! Keeps a temporary credential fresh: one task asks for a new one ahead of its end, and keeps the
+//! old one for as long as that is valid.
 
 use super::Publisher;
 use super::provider::Provider;
@@ -10,11 +10,11 @@ use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A credential is replaced so long before its end, as the SDKs do; half of what is left when it
-/// came, if that is less.
+/// How long before its end a credential is replaced, as the SDKs do; half of the time that was left
+/// when it came, if that is less.
 const AHEAD: SignedDuration = SignedDuration::from_mins(40);
 
-/// The part of the time ahead that is drawn, so that replicas do not ask together: one in so many.
+/// The time ahead is drawn, so that replicas do not ask together: by up to one part in this many.
 const JITTER: i32 = 10;
 
 /// The shortest time between two calls.
@@ -23,14 +23,15 @@ const PAUSE_MIN: SignedDuration = SignedDuration::from_secs(1);
 /// The longest time between two calls while they fail.
 const PAUSE_MAX: SignedDuration = SignedDuration::from_mins(1);
 
-/// How soon after the last call another one follows while the cloud refuses what that one brought.
+/// How soon after the last call another one follows while the cloud refuses the credential that it
+/// brought.
 const PAUSE_REFUSED: SignedDuration = SignedDuration::from_mins(1);
 
-/// The clock is looked at this often, as it may be set, or stand still with its machine.
+/// How often the clock is read, because it may be set, or stand still with its machine.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// Asks for credentials and publishes them, for ever. While the cloud has `refused` the last one, it
-/// asks once a minute: whoever issues credentials may have taken it back.
+/// Asks for credentials and publishes them, for ever. While the cloud has `refused` the last one,
+/// it asks once a minute: the issuer may have taken it back.
 pub(super) async fn keep(
     mut provider: Provider,
     publisher: Publisher,

@@ -56,7 +56,7 @@ impl Answer {
         Self::refusal(StatusCode::UNAUTHORIZED, "APIG.0301", &message)
     }
 
-    /// 401 `ModelArts.0112`: a good key that may not.
+    /// 401 `ModelArts.0112`: a good key without the permission.
     pub(super) fn permission_refused() -> Self {
         let message = "Authentication failed. The policy or workspace does not permit it.";
         Self::refusal(StatusCode::UNAUTHORIZED, "ModelArts.0112", message)

@@ -69,9 +69,9 @@ pub enum Effect {
     Internal,
     /// 401 `APIG.0301`: the key, its token or the clock is wrong.
     KeyRefused,
-    /// 401 `ModelArts.0112`: the key is right and may not.
+    /// 401 `ModelArts.0112`: the key is right and lacks the permission.
     PermissionRefused,
-    /// These bytes and the end of the connection: for answers that are no HTTP.
+    /// These bytes and the end of the connection: for answers that are not HTTP.
     Raw {
         /// Sent as they are.
         text: String,
@@ -203,7 +203,7 @@ impl Effect {
     }
 }
 
-/// The job that [`Effect::OtherJob`] tells of.
+/// The job that [`Effect::OtherJob`] describes.
 const OTHER_JOB: &str = "ffffffff-ffff-4fff-bfff-ffffffffffff";
 
 /// A status, header name or header value that HTTP does not allow is a bad fault, which a test

@@ -12,10 +12,10 @@ use std::fmt;
 /// How far `X-Sdk-Date` may be from the service's clock; exactly this far still passes.
 pub const SKEW_MAX: SignedDuration = SignedDuration::from_mins(15);
 
-/// So many failed verifications in a row lock a key.
+/// How many failed verifications in a row lock a key.
 pub const FAILURES_MAX: u32 = 5;
 
-/// For so long.
+/// How long a lock lasts.
 pub const LOCK: SignedDuration = SignedDuration::from_mins(5);
 
 /// An access key of the cloud.

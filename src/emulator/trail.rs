@@ -1,12 +1,12 @@
 //! The audit trail of the emulated cloud, with what the real one does to its readers: fields in
-//! several forms, nulls, calls that are told twice, records that come late.
+//! several forms, nulls, calls that are recorded twice, records that come late.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// How long after an asynchronous call its end is told, in a record of its own.
+/// How long after an asynchronous call its end is recorded, in a record of its own.
 const TWIN_AFTER: SignedDuration = SignedDuration::from_secs(2);
 
 /// A way to delete a job without a request to the emulated API.

@@ -43,7 +43,7 @@ async fn take(arrival: &mut Arrival) -> Result<Bytes, BodyFault> {
     }
 }
 
-/// `application/json`, in UTF-8 if it says so, as it is.
+/// `application/json`, in UTF-8 if a charset is named, and without a content encoding.
 fn is_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return false };

@@ -26,7 +26,7 @@ struct ErrorBody<'a> {
     error_code: String,
     error_msg: &'a str,
     request_id: &'a str,
-    /// Those of a batch that it is about.
+    /// The jobs of a batch that it is about.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     jobs: &'a [JobFault],
 }

@@ -26,7 +26,7 @@ pub struct Token {
 pub(super) enum Error {
     #[error("it is empty")]
     Empty,
-    #[error("it is no JSON Web Token: one line of three parts, with dots between them")]
+    #[error("it is not a JSON Web Token: one line of three parts, with dots between them")]
     Form,
     #[error(transparent)]
     Read(#[from] ReadError),

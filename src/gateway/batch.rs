@@ -1,6 +1,6 @@
 //! A batch: each job is judged, recorded and deleted as if it had been asked for alone, but all of
-//! them or none. The cloud's own batch call is not used: it checks no single job and tells no single
-//! outcome.
+//! them or none. The cloud's own batch call is not used: it does not check the single jobs, nor
+//! does it tell how each of them ended.
 
 use super::resolve::{Answered, Question};
 use super::{Gateway, Permitted, Ruling};
@@ -23,8 +23,8 @@ const JUDGED_WITHIN: Duration = Duration::from_secs(10);
 /// How many jobs the text of an answer names; its list names all.
 const NAMED_MAX: usize = 3;
 
-/// Which status a batch gets whose jobs would get several, the first of them: what is certain before
-/// what may pass.
+/// Where the jobs of a batch would get different statuses, the batch gets the first of these: what
+/// is certain before what may pass.
 const STATUSES: [u16; 5] = [403, 429, 400, 409, 503];
 
 impl Gateway {
@@ -39,8 +39,8 @@ impl Gateway {
         judged.map_err(|_| Refusal::AttributesUnavailable)
     }
 
-    /// Deletes all of `judged` if all may be deleted, and none of them otherwise. A job that is gone
-    /// already is no hindrance, so that a batch can be repeated.
+    /// Deletes all of `judged` if all may be deleted, and none of them otherwise. A job that is
+    /// gone already does not count as a failure, so that a batch can be repeated.
     pub(super) async fn delete_all(
         &self,
         exchange: &Exchange,
@@ -84,8 +84,7 @@ impl Gateway {
     }
 }
 
-/// The caller takes the job for one of another kind than the cloud does. Only told to who may delete
-/// the job.
+/// The `kind` that the caller gave is not the job's. Only a caller who may delete the job is told.
 fn is_mistaken(judged: &Answered, kind: &str) -> bool {
     let known = judged.basis.attributes.kind.value();
     matches!(judged.decision, Decision::Allow(_)) && known.is_some_and(|it| it != kind)
@@ -93,11 +92,11 @@ fn is_mistaken(judged: &Answered, kind: &str) -> bool {
 
 /// Why a job is not accepted for deletion.
 struct Fate {
-    /// As it would be the gate's own.
+    /// Its code as an answer of the gate.
     code: u16,
     error_code: String,
     text: String,
-    /// In how many seconds it is of use to ask again, where that is known.
+    /// In how many seconds it makes sense to ask again, where that is known.
     retry_after: Option<u64>,
 }
 
@@ -133,7 +132,7 @@ impl Fate {
     }
 }
 
-/// The answer of a batch that is not done, about the jobs that `faults` names by their place.
+/// The answer to a batch that failed, about the jobs that `faults` names by their place.
 fn answer(code: u16, text: &str, jobs: &[Arc<Job>], faults: Vec<(usize, Fate)>) -> Refusal {
     let retry_after = faults.iter().filter_map(|(_, it)| it.retry_after).max();
     let faults = faults.into_iter().filter_map(|(index, Fate { error_code, text, .. })| {

@@ -8,11 +8,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The most principals that are told apart at once; the others share one bucket. Names are at most
-/// 256 bytes and their source, so this is a few MiB.
+/// The most principals that are told apart at once; the others share one bucket. A name has at most
+/// 256 bytes beside its source, so these take a few MiB.
 pub const PRINCIPALS_MAX: usize = 16 * 1024;
 
-/// Under which name the requests of the others are counted. No source is called so.
+/// The name under which the requests of the others are counted. No identity source can be called
+/// this.
 pub const OTHERS: &str = "*";
 
 /// How often a principal may ask.
@@ -46,7 +47,8 @@ pub(super) struct Buckets {
 struct State {
     buckets: HashMap<String, Bucket>,
     others: Bucket,
-    /// Looking for buckets that can be given up is dear, and done again no sooner than this.
+    /// A sweep for buckets that can be dropped is expensive; the next one comes no sooner than
+    /// this.
     next_sweep: Option<Instant>,
 }
 
@@ -72,8 +74,8 @@ impl Buckets {
         Self { cost, credit, principals_max, state: Mutex::default() }
     }
 
-    /// Whether `principal` may ask now for `count` deletes; if not, that it did is counted. More than
-    /// a burst is admitted when nothing is owed.
+    /// Whether `principal` may ask now for `count` deletes; a refusal is counted. More than a burst
+    /// is admitted when nothing is owed.
     pub(super) fn admit(&self, principal: &str, count: u32, now: Instant, time: Timestamp) -> bool {
         let mut state = self.lock();
         if !state.buckets.contains_key(principal) && self.principals_max <= state.buckets.len() {
@@ -97,7 +99,7 @@ impl Buckets {
         false
     }
 
-    /// Who was refused since the last call, and gives up the buckets that are full.
+    /// The refusals since the last call. Drops the buckets that are full.
     pub(super) fn take_refused(&self, now: Instant) -> Vec<(String, Refused)> {
         let mut state = self.lock();
         let others = mem::take(&mut state.others.refused).map(|it| (OTHERS.to_owned(), it));
@@ -123,7 +125,7 @@ impl State {
         }
     }
 
-    /// Gives up the buckets that a new one would be no different from.
+    /// Drops the buckets that are full: a new one would be no different.
     fn sweep(&mut self, now: Instant) {
         self.buckets.retain(|_, it| it.refused.is_some() || it.full_at.is_some_and(|it| now < it));
     }
@@ -157,9 +159,9 @@ mod tests {
         );
         check(1, 1, &[(0, 2, 1), (999, 1, 0), (1000, 2, 1), (5000, 2, 1)]);
         check(1000, 1, &[(0, 5, 1), (1, 5, 1), (2, 5, 1)]);
-        // Who keeps asking is refused no longer for it.
+        // Whoever keeps asking is not refused for longer because of that.
         check(10, 2, &[(0, 1000, 2), (100, 1000, 1), (200, 1000, 1), (400, 1000, 2)]);
-        // A setting that the configuration refuses is not a division by zero.
+        // Even a setting that the configuration refuses divides nothing by zero.
         check(0, 0, &[(0, 3, 1), (1000, 3, 1)]);
     }
 
@@ -172,7 +174,7 @@ mod tests {
             (0, 21, false),
             (0, 20, true),
             (0, 1, false),
-            // More than a burst: only to whom nothing is owed, who then owes it.
+            // More than a burst is admitted only while nothing is owed, and is owed then.
             (4900, 100, false),
             (5000, 100, true),
             (14_900, 50, false),
@@ -226,7 +228,7 @@ mod tests {
         // Two seconds later every bucket is full again and given up for the new ones.
         assert!(admit("corp/g", 2));
         assert_eq!(known(), 1);
-        // Whose refusals are not told yet is not forgotten.
+        // A principal whose refusals are not recorded yet is not forgotten.
         assert!(admit("corp/g", 2) && !admit("corp/g", 2));
         assert_eq!(buckets.take_refused(now + Duration::from_secs(9)).len(), 1);
         assert_eq!(known(), 0);

@@ -18,7 +18,7 @@ pub(super) struct Question {
     pub(super) query: Query,
     pub(super) upstream: Arc<Upstream>,
     pub(super) policies: Arc<Set>,
-    /// The place among the jobs of a batch, and how many those are.
+    /// The job's place in its batch, and how many jobs the batch has.
     pub(super) place: Option<(u32, u32)>,
 }
 
@@ -35,10 +35,10 @@ pub(super) struct Basis {
     pub(super) question: Question,
     pub(super) attributes: Attributes,
     pub(super) look_ups: Vec<record::LookUp>,
-    /// Before the first look-up was asked for; `None` without one.
+    /// The moment before the first look-up was sent; `None` without one.
     pub(super) known_since: Option<Instant>,
     pub(super) unknown_because: Option<Unknown>,
-    /// The job, as the cloud described it to who may look.
+    /// The job as the cloud describes it, for a look.
     pub(super) seen: Option<Seen>,
     /// What to remember of it where it may be deleted.
     pub(super) tombstone: Option<Box<record::Tombstone<'static>>>,
@@ -78,7 +78,7 @@ impl Gateway {
         let remembers = matches!(decision, Decision::Allow(_)) && query.action.is_delete();
         let tombstone = match self.settings.tombstones {
             Tombstones::Always if remembers && !asked.details => {
-                // The decision stands; what is found here is no part of what it was based on.
+                // The decision stands; what is found here is not part of its basis.
                 let details = Sources { details: true, tags: false };
                 let mut aside = Attributes::default();
                 let looking = self.resolver.look_up(upstream, (query, details), trace, &mut aside);
@@ -97,7 +97,7 @@ impl Gateway {
     }
 }
 
-/// The metrics' word for `decision`, which came after `look_ups`.
+/// What metrics call `decision`, which came after `look_ups`.
 pub(super) fn word(decision: &Decision, look_ups: &[record::LookUp]) -> metrics::Decision {
     use metrics::Decision as Word;
     let because = |it| match it {

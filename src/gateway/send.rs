@@ -67,8 +67,8 @@ impl Gateway {
         Refusal::LedgerSlow
     }
 
-    /// Sent, and no answer: one look tells whether the job is gone. It says what was seen, never who
-    /// caused it.
+    /// Sent, and no answer: one look-up tells whether the job is gone. What is recorded is what was
+    /// seen, never who caused it.
     async fn settle(
         &self,
         exchange: &Exchange,
@@ -94,7 +94,7 @@ impl Gateway {
         }
     }
 
-    /// Writes down what is lost with the job of the decision number `of`.
+    /// Records what is lost with the job; `of` is the number of its decision.
     fn remember(&self, of: u64, tombstone: Option<Box<Tombstone<'static>>>) {
         if let Some(tombstone) = tombstone {
             self.parts.ledger.tombstone(Tombstone { of, ..*tombstone });

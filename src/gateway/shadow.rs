@@ -11,7 +11,8 @@ use crate::replay::{Class, Said};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-/// So many kinds of differences are told at their first sighting; the ledger has all of them.
+/// How many kinds of differences are logged, each when it is first seen; the ledger has all of
+/// them.
 const SIGHTINGS_MAX: usize = 1024;
 
 /// The candidate.
@@ -19,7 +20,7 @@ const SIGHTINGS_MAX: usize = 1024;
 pub struct Shadow {
     policies: Policies,
     metrics: Metrics,
-    /// What was told already.
+    /// What was logged already.
     seen: Mutex<BTreeSet<(Class, String)>>,
 }
 
@@ -43,8 +44,8 @@ impl Shadow {
         Self { policies, metrics, seen: Mutex::default() }
     }
 
-    /// What the candidate says to `query`, to which those in force say `live`: for the record, counted,
-    /// and told if it is a difference of a new kind.
+    /// What the candidate says to `query`, to which the policies in force say `live`. It is
+    /// counted, and logged if it is a difference of a new kind.
     pub fn judge(&self, live: &Decision, query: &Query, attributes: &Attributes) -> record::Shadow {
         let candidate = self.policies.latest();
         let decision = candidate.as_ref().map(|it| it.evaluate(query, attributes));
@@ -88,7 +89,7 @@ impl Shadow {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() < SIGHTINGS_MAX && seen.insert((class, statement.to_owned())) {
             let class = class.as_str();
-            tracing::warn!(class, statement, "the shadow policies would answer otherwise");
+            tracing::warn!(class, statement, "the shadow policies would answer differently");
         }
     }
 }

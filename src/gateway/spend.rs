@@ -13,8 +13,8 @@ impl Gateway {
         self.parts.budgets.is_there()
     }
 
-    /// Takes of the budgets for a decision that allows; without room it becomes a no. What was taken
-    /// is given back when it is dropped.
+    /// Takes units of the budgets for a decision that allows. Without room, the decision becomes a
+    /// no. What was taken is given back when it is dropped.
     pub(super) async fn spend(
         &self,
         mut judged: Answered,

@@ -69,7 +69,7 @@ words! {
         Audience = "audience",
         /// The client certificate names nobody.
         Certificate = "certificate",
-        /// A claim is missing, of a wrong type, or says something that cannot be.
+        /// A claim is missing, of a wrong type, or has an impossible value.
         Claim = "claim",
         /// The request was signed too long ago, or in the future.
         ClockSkew = "clock_skew",
@@ -81,13 +81,13 @@ words! {
         Issuer = "issuer",
         /// The token's key is not one of its issuer's.
         KeyId = "key_id",
-        /// The issuer's keys could not be had.
+        /// The issuer's keys could not be fetched.
         KeysUnavailable = "keys_unavailable",
         /// No credential.
         None = "no_credential",
         /// The request is signed for another project.
         Project = "project",
-        /// A way to prove who one is that this gate does not have.
+        /// A way to prove an identity that this gate does not support.
         Scheme = "scheme",
         /// More than one credential.
         Several = "several_credentials",
@@ -105,7 +105,7 @@ words! {
         Queue = "queue",
         /// A record longer than its limit.
         RecordSize = "record_size",
-        /// A record that the collector took and would not keep.
+        /// A record that the collector rejected.
         Rejected = "rejected",
         /// Free space is below the reserve.
         Reserve = "reserve",
@@ -288,7 +288,8 @@ impl Decision {
         }
     }
 
-    /// Why it is no allow; `none` where it is one, and where the request or the job does not say enough.
+    /// Why it is not an allow; `none` where it is one, and where the request or the job does not
+    /// say enough.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {

@@ -144,7 +144,7 @@ table! {
         "Deletes that the policies allow and for which the budget had no room";
     budget_used: Family<label::BudgetLabels, Gauge<f64, AtomicU64>> = Family::default(),
         Gauge "lychgate_budget_used_ratio" ["budget"]
-        "How full the fullest counter of the budget is: 1 has no room, more is there after a limit was lowered";
+        "How full the fullest counter of the budget is: at 1 there is no room; it is above 1 after a limit was lowered";
     budget_store_up: Gauge = Gauge::default(),
         Gauge "lychgate_budget_store_up" []
         "1 while units can be taken; 0 while the database of the budgets does not answer";
@@ -168,7 +168,7 @@ table! {
         "How far the upstream's clock is ahead of the gate's, by its latest answer";
     upstream_unreadable_dates: Family<label::UpstreamLabels, Counter> = Family::default(),
         Counter "lychgate_upstream_unreadable_dates_total" ["upstream"]
-        "Answers of an upstream whose Date is no date: its clock is not judged by them";
+        "Answers of an upstream whose Date cannot be read, so that they say nothing about its clock";
     credential_expiry_timestamp: Family<label::UpstreamLabels, Gauge> = Family::default(),
         Gauge "lychgate_credential_expiry_timestamp_seconds" ["upstream"]
         "Unix time at which the cloud credential in use expires; absent for one that does not expire";

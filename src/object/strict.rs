@@ -12,7 +12,7 @@ use std::fmt;
 pub fn parse(bytes: &[u8]) -> serde_json::Result<Map<String, Value>> {
     match serde_json::from_slice(bytes)? {
         Strict(Value::Object(object)) => Ok(object),
-        Strict(_) => Err(serde_json::Error::custom("it is no object")),
+        Strict(_) => Err(serde_json::Error::custom("it is not an object")),
     }
 }
 

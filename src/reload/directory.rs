@@ -51,9 +51,10 @@ pub enum Error {
 }
 
 /// Reads a policy directory: twice, until it is the same twice in a row, because files may be
-/// replaced meanwhile. Names that start with a dot or end in `~` and `README.md` are left out. What else has no
-/// place in a policy directory is in the image, so that compiling reports it; there a directory or
-/// anything that is no file is an empty file whose path ends in `/`. Blocks.
+/// replaced meanwhile. Names that start with a dot or end in `~` and `README.md` are left out. What
+/// else has no place in a policy directory is in the image, so that compiling reports it; a
+/// directory there, or anything else that is not a file, is an empty file whose path ends in `/`.
+/// Blocks.
 ///
 /// # Errors
 /// [`Error`]; nothing is left out silently.

@@ -113,7 +113,7 @@ struct Written {
 }
 
 const UNKNOWN: &str = "a member that is not documented";
-const REPEATED: &str = "a member that stands there twice";
+const REPEATED: &str = "a member that is there twice";
 
 /// `{"jobs": […]}`.
 struct Body;
@@ -302,7 +302,7 @@ mod tests {
             (r#"{"jobs":[{"kind":null,"metadata":{"id":"JOB"}}]}"#, "a string"),
             (
                 r#"{"jobs":[{"kind":"job","kind":"job","metadata":{"id":"JOB"}}]}"#,
-                "jobs[0]: a member that stands there twice",
+                "jobs[0]: a member that is there twice",
             ),
             (r#"{"jobs":[{"kind":"job","metadata":{"id":"JOB","id":"OTHER"}}]}"#, "twice"),
             (r#"{"jobs":[{"kind":"job","metadata":{"id":"JOB","name":"x"}}]}"#, "not documented"),

@@ -1,5 +1,5 @@
-//! The admin listener's router: `/livez`, `/readyz`, `/metrics`, to be read and not to be told
-//! anything. No names and no policy text are in the answers.
+//! The admin listener's router: `/livez`, `/readyz`, `/metrics`. It can only be read; nothing can
+//! be changed through it. No names and no policy text are in the answers.
 
 use crate::exchange::{Arrival, Handler, Refusal};
 use crate::metrics;
@@ -17,7 +17,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
-/// Whoever reads an answer waits no longer for it: a probe or a collector has come again by then.
+/// No answer may take longer: a probe or a collector has asked again by then.
 const TIME_OUT: Duration = Duration::from_secs(10);
 
 /// One condition of readiness.
@@ -27,10 +27,10 @@ pub struct Check {
     pub name: &'static str,
     /// It holds.
     pub ok: bool,
-    /// The gate is not ready while it does not hold; otherwise it is only shown.
+    /// The gate is not ready while it does not hold; without this, it is only shown.
     pub counted: bool,
-    /// What there is to know beside it, such as which version, or what last went wrong at which
-    /// source; never a principal or the text of a policy.
+    /// What else there is to know, such as the version, or what last went wrong at which source;
+    /// never a principal or the text of a policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }

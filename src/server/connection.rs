@@ -115,7 +115,7 @@ pub(super) async fn serve<IO, H>(
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
-    // Asking a token takes its lock: each connection has its own.
+    // Polling a token takes its lock, so each connection has a token of its own.
     shared.serving.drain = shared.serving.drain.child_token();
     let limits = shared.limits;
     let scan = if limits.http1_0 { Scan::with_http1_0() } else { Scan::default() };

@@ -24,8 +24,8 @@ use tokio::time::{Instant, Sleep};
 #[cfg(test)]
 mod tests;
 
-/// What hyper reads instead of a refused head. Nothing of the refused head is in it, and by itself it
-/// is no operation of the gate.
+/// What hyper reads instead of a refused head. Nothing of the refused head is in it, and it is not
+/// a request that the gate would carry out.
 pub(super) const SUBSTITUTE: &[u8] =
     b"GET / HTTP/1.1\r\nHost: refused.invalid\r\nConnection: close\r\n\r\n";
 
@@ -70,15 +70,16 @@ pub(super) struct Guard<IO> {
     refused: Refused,
     /// Runs from the first byte of a head to its last, and while the guard lingers.
     timer: Option<Pin<Box<Sleep>>>,
-    /// The other end has said its last.
+    /// The other end has sent all that it will send.
     ended: bool,
     /// What may still be discarded; `None` until the write side is shut down.
     linger: Option<usize>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Guard<IO> {
-    /// Guards `io`, each head from where `fresh` stands: a head has `head_timeout` from its first byte, and closing waits up to
-    /// `linger_timeout` for the other end to have read its answer.
+    /// Guards `io`; the judging of each head begins as `fresh`. A head has `head_timeout` from its
+    /// first byte, and closing waits up to `linger_timeout` for the other end to have read its
+    /// answer.
     pub(super) fn new(
         io: IO,
         fresh: Scan,
@@ -130,7 +131,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Guard<IO> {
         Poll::Ready(Ok(self.protocol))
     }
 
-    /// Reads more into `held`; zero means the other end has said its last.
+    /// Reads more into `held`; zero means that the other end sends no more.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut scratch = [MaybeUninit::uninit(); READ_BYTES];
         let mut scratch = ReadBuf::uninit(&mut scratch);
@@ -229,7 +230,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<IO> {
             }
         }
         if this.cleared == 0 && this.body != 0 {
-            // Whoever reads the body has its time-out. An end within it is an end for hyper, too.
+            // The time-out of a body is its reader's. If the connection ends within the body, hyper
+            // sees that end, too.
             if this.held.is_empty() && ready!(this.poll_fill(cx))? == 0 {
                 return Poll::Ready(Ok(()));
             }

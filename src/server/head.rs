@@ -110,7 +110,7 @@ impl Scan {
         }
     }
 
-    /// Of a listener that answers HTTP/1.0 as well, as probes of load balancers speak it.
+    /// For a listener that answers HTTP/1.0 as well, which probes of load balancers speak.
     pub(super) fn with_http1_0() -> Self {
         Self { http1_0: true, ..Self::default() }
     }
@@ -175,7 +175,7 @@ impl Scan {
     }
 }
 
-/// The fault of a field that is too long, by its name: those that are long where they are wanted.
+/// The fault of a field that is too long. Only fields that are often long are named.
 pub(super) fn field_too_long(line: &[u8]) -> HeadFault {
     let long = ["Authorization", "Cookie", "X-Auth-Token", "X-Forwarded-For"];
     let name = line.split(|it| *it == b':').next().unwrap_or_default();

@@ -34,7 +34,7 @@ pub(super) fn check(parts: &Parts, ended: bool) -> Result<(), HeadFault> {
     authority(parts)?;
     let takes_body = route::takes_body(parts.method.as_str().as_bytes(), target.as_bytes());
     fields(parts, takes_body)?;
-    // That it has the length that it tells is judged by `h2`.
+    // `h2` checks that the body is as long as announced.
     match ended || parts.headers.contains_key(header::CONTENT_LENGTH) {
         true => Ok(()),
         false => Err(head::unmeasured(takes_body)),

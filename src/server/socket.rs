@@ -97,7 +97,7 @@ impl Socket {
         })
     }
 
-    /// Nobody finds the way in any more; who has knocked can still be let in.
+    /// From now on nobody new can connect; those who have connected can still be accepted.
     pub(super) fn unlink(&self) {
         if let Self::Unix(_, file) = self {
             file.remove();
@@ -133,7 +133,7 @@ impl Drop for File {
     }
 }
 
-/// Removes what a gate left behind that was killed; anything else at `path` stays.
+/// Removes the file that a killed gate left behind; anything else at `path` stays.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
@@ -141,7 +141,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if !metadata.file_type().is_socket() {
-        let message = "there is a file of that name which is no socket";
+        let message = "there is a file of that name that is not a socket";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
     }
     match StdUnixStream::connect(path) {

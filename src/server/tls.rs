@@ -33,7 +33,7 @@ const HTTP1: &[u8] = b"http/1.1";
 /// The largest of the files, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// How often it is said that a certificate is about to expire.
+/// How often the log says that a certificate is about to expire.
 const REMIND_EVERY: Duration = Duration::from_secs(3600);
 
 /// The files of a listener's TLS, all PEM.
@@ -59,7 +59,7 @@ pub enum Setting {
     ClientCa,
 }
 
-/// Why files are no TLS. The messages never hold a part of a file.
+/// Why files cannot be used for TLS. The messages never hold a part of a file.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {fault}", path = path.display())]
 pub struct Error {
@@ -85,11 +85,11 @@ pub enum Fault {
         "the key is encrypted, and the gate has no password: store it without one (`openssl pkey -in OLD -out NEW`)"
     )]
     Encrypted,
-    /// The certificate and the key do not fit together, or are of a kind that is not supported.
+    /// The certificate and the key do not belong together, or are of a kind that is not supported.
     #[error("the certificate and its key cannot be used together: {0}")]
     Pair(rustls::Error),
     /// Not PEM.
-    #[error("it is no PEM: {0}")]
+    #[error("it is not PEM: {0}")]
     Pem(#[from] pem::Error),
     /// It cannot be read.
     #[error(transparent)]
@@ -193,7 +193,7 @@ impl Files {
     }
 }
 
-/// What a content of the files makes.
+/// The TLS that one content of the files makes.
 struct Made {
     config: Arc<ServerConfig>,
     validity: Option<Validity>,
@@ -283,7 +283,8 @@ impl Tls {
     }
 }
 
-/// Measures until when the certificate is good, and says in time that it has to be replaced.
+/// Shows in the metrics until when the certificate is valid, and warns in time that it has to be
+/// replaced.
 async fn watch_validity(
     mut current: watch::Receiver<Version>,
     listener: &str,

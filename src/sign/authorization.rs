@@ -125,7 +125,7 @@ impl<'a> Authorization<'a> {
     /// for `host`.
     ///
     /// # Errors
-    /// When a signed header was not sent, was sent more than once, or is no text.
+    /// When a signed header was not sent, was sent more than once, or is not text.
     pub fn canonical_request(
         &self,
         head: &Parts,

@@ -63,7 +63,7 @@ impl Credential {
         Self::new(access_key_id, secret_access_key, security_token)
     }
 
-    /// The credential as a client may have read it by mistake, with what the mistake is.
+    /// The credential as a client may have read it by mistake, together with the mistake.
     pub(super) fn misread(&self) -> Vec<(&'static str, Self)> {
         let secret = self.secret_access_key.expose();
         let mistakes = [

@@ -86,7 +86,7 @@ impl Difference {
 /// Signs `head` and `body` with `credential`, and compares with `authorization` if there is one.
 ///
 /// # Errors
-/// When the request cannot be signed: a header stands in it twice, or is no text.
+/// When the request cannot be signed: a header is in it twice, or is not text.
 pub fn explain(
     head: &Parts,
     body: &[u8],

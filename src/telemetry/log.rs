@@ -57,7 +57,8 @@ fn filter(text: &str) -> Result<EnvFilter, Error> {
     let error = || Error::Filter(text.to_owned());
     let directives = match level(text) {
         Some(level) => format!("{},lychgate={level}", level.min(LevelFilter::WARN)),
-        // A misspelt level would be taken for a target of which everything is wanted.
+        // The parser would take a misspelt level for the name of a target, and log everything of
+        // that.
         None if text.split(',').any(|it| !it.contains('=') && level(it).is_none()) => {
             return Err(error());
         }

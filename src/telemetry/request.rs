@@ -1,5 +1,5 @@
-//! What is told about a finished request, in its log line and on its span: who asked for what, what
-//! was decided, how it ended. No groups, claims, tags, job names or tokens.
+//! What the log line and the span of a finished request say about it: who asked for what, what was
+//! decided, how it ended. No groups, claims, tags, job names or tokens.
 
 use crate::metrics::{Decision, IdentityFault, Origin};
 use crate::policy::Job;
@@ -28,7 +28,7 @@ pub struct Summary<'a> {
     pub origin: Origin,
     /// Who asked, such as `corp/alice`; `None` before authentication.
     pub principal: Option<&'a str>,
-    /// Who was not known.
+    /// A caller whose identity is not known.
     pub stranger: Option<Stranger<'a>>,
     /// The training job, once the target is parsed.
     pub job: Option<&'a Job>,
@@ -46,7 +46,8 @@ pub struct Summary<'a> {
     pub error: Option<&'a (dyn Error + 'static)>,
 }
 
-/// A caller that is not known: why, from where, and whom it said it was, of which nothing is true.
+/// A caller whose identity is not known: why, from where, and who it claimed to be. None of that is
+/// verified.
 #[derive(Clone, Copy, Debug)]
 pub struct Stranger<'a> {
     /// Why.
@@ -103,7 +104,7 @@ pub fn span(request_id: &str, trace_id: &str) -> Span {
     tracing::info_span!(target: "lychgate::request", "request", request_id, trace_id)
 }
 
-/// The closing line of a request. What the gate itself could not do is a warning.
+/// The closing line of a request. It is a warning where the gate itself could not do something.
 pub(super) fn log(summary: &Summary<'_>, trace_id: &str, took: Duration) {
     macro_rules! line {
         ($level:ident) => {

@@ -63,7 +63,7 @@ fn spans(trace: &Trace, summary: &Summary<'_>, ended: Instant) -> Vec<SpanData> 
         span_kind: SpanKind::Server,
         name: server_name(summary),
         attributes: server_attributes(summary),
-        // For a server, only its own failures are errors: a denial is none.
+        // For a server, only its own failures are errors; a denial is not one.
         status: match summary.status.is_server_error() {
             true => Status::error(""),
             false => Status::Unset,
@@ -93,7 +93,7 @@ fn spans(trace: &Trace, summary: &Summary<'_>, ended: Instant) -> Vec<SpanData> 
 }
 
 fn server_name(summary: &Summary<'_>) -> Cow<'static, str> {
-    // Only what is the one route is named after it.
+    // Only a request that is a delete of a job is named after that route.
     match method(summary.method) {
         Some("DELETE") if summary.job.is_some() => Cow::Owned(format!("DELETE {}", Job::PATH)),
         Some(method) => Cow::Borrowed(method),

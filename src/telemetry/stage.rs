@@ -33,7 +33,7 @@ pub enum Stage {
 #[must_use = "a stage that is not ended is not seen"]
 pub struct Running {
     pub(super) stage: Stage,
-    /// Where it stands: what it sends along, and its own span.
+    /// Its place in the trace: what it sends along, and its own span.
     pub(super) here: Traceparent,
     /// Nothing when the request is not sampled.
     pub(super) started: Option<Instant>,

@@ -45,7 +45,7 @@ pub struct Tracer(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     exporter: Option<Exporter>,
-    /// Of 2^63 trace IDs, as many are sampled.
+    /// How many of 2^63 trace IDs are sampled.
     sampled_ids: u64,
     per_second: u32,
     /// The second that is counted (upper half) and the traces sampled in it.
@@ -58,13 +58,13 @@ impl Tracer {
     ///
     /// # Errors
     /// When the collector's URL, its certificates or the `OTEL_EXPORTER_OTLP_*` variables are
-    /// unusable. That nobody listens there is no error.
+    /// unusable. It is not an error that nobody listens there.
     pub fn new(config: &Config, metrics: &Metrics, runtime: &Handle) -> Result<Self, Error> {
         let exporter = match &config.collector {
             Some(collector) => Some(Exporter::new(collector, metrics, runtime)?),
             None => None,
         };
-        // A share of 2^63; the cast saturates, and what is no number counts as 0.
+        // A share of 2^63; the cast saturates, and what is not a number counts as 0.
         let sampled_ids = (config.ratio.clamp(0.0, 1.0) * (1_u64 << 63) as f64) as u64;
         Ok(Self(Arc::new(Inner {
             exporter,
@@ -86,7 +86,8 @@ impl Tracer {
         };
         let sampled = self.0.exporter.is_some() && wanted && self.0.admits(now);
         let span_id = match caller {
-            // Nobody will see a span of ours: what comes after hangs below the caller's.
+            // There will be no spans of ours, so the spans of the upstream become children of the
+            // caller's.
             Some(caller) if !sampled => caller.span_id,
             _ => self.0.ids.new_span_id(),
         };

@@ -48,11 +48,11 @@
 {{- end }}
 {{- $parts := dig "budgets" "replicas" .Values.replicas .Values.config }}
 {{- if lt (int64 $parts) (int64 .Values.replicas) }}
-{{- fail (printf "config.budgets.replicas: %v gates with a part for %v each would delete more than the budgets allow; leave it away to have it follow replicas" .Values.replicas $parts) }}
+{{- fail (printf "config.budgets.replicas: %v gates with a part for %v each would delete more than the budgets allow; leave it out, and it follows replicas" .Values.replicas $parts) }}
 {{- end }}
 {{- $shadow := dig "policies" "shadow" "directory" "" .Values.config }}
 {{- if and $shadow (not (include "lychgate.hasShadow" .)) }}
-{{- fail "shadow.files, shadow.configMaps: config.policies.shadow asks policies that are not there" }}
+{{- fail "shadow.files, shadow.configMaps: config.policies.shadow needs policies: put them here, or leave it out" }}
 {{- end }}
 {{- if and (include "lychgate.hasShadow" .) (ne (clean $shadow) "/etc/lychgate/shadow") }}
 {{- fail (printf "config.policies.shadow.directory: the volume is mounted at /etc/lychgate/shadow, not at %q" $shadow) }}

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most that the tokens of each of the two halves are long together, in bytes. What is remembered
-/// of a token is at most some ten times as long, with very many very short groups.
+/// The most bytes of tokens in each of the two halves. What is remembered of a token is at most
+/// about ten times as long as the token, if that has very many very short groups.
 const HALF_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// SHA-256 of a token.
@@ -37,7 +37,7 @@ pub(super) struct Cache(Mutex<Halves>);
 #[derive(Debug, Default)]
 struct Halves {
     newer: HashMap<Digest, Verified>,
-    /// How long the newer tokens are together.
+    /// The length of all newer tokens together.
     bytes: usize,
     older: HashMap<Digest, Verified>,
 }

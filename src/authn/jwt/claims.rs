@@ -73,23 +73,23 @@ fn check_times(
     let expires = time(payload, "exp")?.ok_or_else(|| invalid("`exp` is missing"))?;
     let (from, issued) = (time(payload, "nbf")?, time(payload, "iat")?);
     let not_before = from.max(issued).unwrap_or(Timestamp::MIN);
-    // Measured from the latest time seen: a clock that is set back revives no token.
+    // Measured from the latest time seen: setting the clock back must not revive a token.
     if expires.duration_since(latest) <= -LEEWAY {
         return Err(Error::Expired(format!(
-            "it was good until {expires}, and the gate's clock says {latest}"
+            "it was valid until {expires}, and the gate's clock says {latest}"
         )));
     }
     if LEEWAY < not_before.duration_since(now) {
         return Err(Error::Expired(format!(
-            "it is good from {not_before}, and the gate's clock says {now}"
+            "it is valid from {not_before}, and the gate's clock says {now}"
         )));
     }
-    // A token that does not say since when it is good has at most that time left.
+    // Without `iat` and `nbf` it counts from now: the token has at most that time left.
     let lifetime = expires.duration_since(issued.or(from).unwrap_or(now));
     let max = SignedDuration::try_from(max_lifetime).unwrap_or(SignedDuration::MAX);
     if max < lifetime {
         return Err(invalid(&format!(
-            "it is good for {lifetime:#}, and this gate takes none that is good for more than {max:#}"
+            "it is valid for {lifetime:#}, and this gate takes none that is valid for more than {max:#}"
         )));
     }
     Ok(Validity { not_before, expires })
@@ -112,7 +112,12 @@ pub(super) fn principal(payload: &Map<String, Value>, issuer: &Issuer) -> Result
     let name = match find(payload, &claims.name) {
         Some(Value::String(it)) => it,
         Some(_) => return Err(about(&claims.name, "is not a text")),
-        None => return Err(about(&claims.name, "is missing, and the principal's name is there")),
+        None => {
+            return Err(about(
+                &claims.name,
+                "is missing, and the principal's name is read from it",
+            ));
+        }
     };
     name::check(name).map_err(|message| about(&claims.name, message))?;
     let unverified = payload.get("email_verified").is_some_and(|it| *it != Value::Bool(true));
@@ -159,7 +164,7 @@ fn groups(payload: &Map<String, Value>, path: &ClaimPath) -> Result<Vec<String>,
         .collect()
 }
 
-/// A null is no claim.
+/// A null counts as no claim.
 fn find<'a>(payload: &'a Map<String, Value>, path: &ClaimPath) -> Option<&'a Value> {
     let (first, rest) = path.as_slice().split_first()?;
     let found = rest.iter().try_fold(payload.get(first)?, |value, step| value.get(step))?;

@@ -1,4 +1,4 @@
-//! An issuer at work: its keys, kept fresh in the background, and looked at once more when a token
+//! An issuer at work: its keys, kept fresh in the background, and fetched once more when a token
 //! names a key that is not there.
 
 use super::fetch;
@@ -18,19 +18,19 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
-/// The most requests that wait for a look at the keys of one issuer.
+/// The most requests that wait for a fetch of one issuer's keys.
 const WAITERS_MAX: usize = 64;
 
-/// How often the keys are looked at.
+/// How often the keys are fetched.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
-    /// After a good look.
+    /// After a good fetch.
     refresh: Duration,
     /// After a failed one.
     retry: Duration,
-    /// The least time between two looks that tokens with unknown keys caused.
+    /// The least time between two fetches that tokens with unknown keys caused.
     cool_down: Duration,
-    /// After this time without a good look, the keys are not used any more.
+    /// After this time without a good fetch, the keys are not used any more.
     stale: Duration,
 }
 
@@ -38,7 +38,7 @@ impl Pace {
     fn new(jwks: &Jwks) -> Self {
         match jwks {
             Jwks::Discovery(remote) | Jwks::Url(_, remote) => {
-                // Keys must not become stale between two good looks, however short `stale` is.
+                // Keys must not become stale between two good fetches, however short `stale` is.
                 let soon = remote.stale / 3;
                 Self {
                     refresh: soon.min(Duration::from_secs(300)),
@@ -49,7 +49,7 @@ impl Pace {
             }
             Jwks::File(_) => {
                 let second = Duration::from_secs(1);
-                // Looking at a file costs no one else anything.
+                // Reading a file costs nobody else anything.
                 let cool_down = Duration::ZERO;
                 Self { refresh: second, retry: second, cool_down, stale: STALE_KEYS }
             }
@@ -67,11 +67,11 @@ pub(super) struct Snapshot {
 #[derive(Debug, Default)]
 struct State {
     snapshot: Option<Snapshot>,
-    /// When the last good look began.
+    /// When the last good fetch began.
     good: Option<Instant>,
-    /// When the last look began, and whether it was good.
+    /// When the last fetch began, and whether it was good.
     last: Option<(Instant, bool)>,
-    /// When the last look began that a token caused.
+    /// When the last fetch began that a token caused.
     asked: Option<Instant>,
 }
 
@@ -109,17 +109,17 @@ impl Issuer {
         self.usable(&state).map(|it| it.version)
     }
 
-    /// Why the last look at the keys failed.
+    /// Why the last fetch of the keys failed.
     pub(super) fn trouble(&self) -> Option<String> {
         self.trouble.text()
     }
 
     /// The keys in which to look for the one that signed `token`.
     ///
-    /// A key ID that is not there may be new: then the keys are looked at again, but only once per
-    /// cool-down, and by a task of the gate's own, so that nobody can spoil the look by hanging
-    /// up. A look that began after the token had come says whether there is such a key, and so does
-    /// a good one within the cool-down; else it is not known.
+    /// A key ID that is not there may be new: then the keys are fetched again, but only once per
+    /// cool-down, and by a task of the gate's own, so that nobody can spoil the fetch by hanging
+    /// up. A fetch that began after the token had come says whether there is such a key, and so
+    /// does a good one within the cool-down; otherwise it is not known.
     ///
     /// # Errors
     /// [`Error::Token`] when there is no such key, [`Error::KeysUnavailable`] when that cannot be
@@ -143,7 +143,7 @@ impl Issuer {
                 }
             }
         };
-        // A look may have to wait for the end of another one.
+        // A fetch may have to wait for the end of another one.
         tokio::time::timeout(2 * FETCH_MAX, wait).await.unwrap_or(Err(Error::KeysUnavailable))
     }
 
@@ -168,7 +168,7 @@ impl Issuer {
         if !self.is_cooling(state) {
             return None;
         }
-        // The keys were had a moment ago: whoever holds a newer one comes again.
+        // The keys were fetched a moment ago: a caller with a newer key has to come again.
         let is_known = self.usable(state).is_some() && state.last.is_some_and(|(_, good)| good);
         Some(Err(if is_known { unknown() } else { Error::KeysUnavailable }))
     }
@@ -182,7 +182,7 @@ impl Issuer {
         state.asked.is_some_and(|it| it.elapsed() < self.pace.cool_down)
     }
 
-    /// Looks at the keys from time to time, and when [`Issuer::keys_for`] asks. Never ends.
+    /// Fetches the keys from time to time, and when [`Issuer::keys_for`] asks. Never ends.
     pub(super) async fn follow(&self, fetcher: &Fetcher) {
         let mut asked = false;
         let mut complaint = String::new();
@@ -211,10 +211,10 @@ impl Issuer {
         }
     }
 
-    /// Looks at the keys once; on failure they stay as they are.
+    /// Fetches the keys once; on failure they stay as they are.
     ///
     /// # Errors
-    /// Why they could not be had.
+    /// Why they could not be fetched.
     pub(super) async fn look(&self, fetcher: &Fetcher, asked: bool) -> Result<(), fetch::Error> {
         let began = Instant::now();
         let keys = match fetcher.fetch().await {
@@ -234,7 +234,7 @@ impl Issuer {
                 (None, Err(error))
             }
         };
-        // Whoever asked during the look will ask again if it does not answer them.
+        // A caller who asked during this fetch asks again if it has no answer for it.
         let _ = self.wanted.notified().now_or_never();
         self.state.send_modify(|state| {
             state.last = Some((began, keys.is_some()));
@@ -252,17 +252,17 @@ impl Issuer {
         result
     }
 
-    /// Says what is wrong when it begins, and when it changes.
+    /// Logs what is wrong when it begins, and when it changes.
     fn report(&self, error: &fetch::Error, complaint: &mut String) {
         let text = text::chain(error);
         if *complaint != text {
             let (source, error) = (&self.config.name, &text);
             match self.version() {
                 Some(_) => {
-                    tracing::warn!(%source, %error, "the issuer's keys cannot be had; the last ones stay");
+                    tracing::warn!(%source, %error, "the issuer's keys cannot be fetched; the last ones stay in use");
                 }
                 None => {
-                    tracing::warn!(%source, %error, "the issuer's keys cannot be had: its tokens are refused")
+                    tracing::warn!(%source, %error, "the issuer's keys cannot be fetched: its tokens are refused")
                 }
             }
         }

@@ -13,10 +13,10 @@ use std::fmt;
 /// The most keys of a set.
 const KEYS_MAX: usize = 100;
 
-/// Of so many keys it is told why they are left out.
+/// For how many keys the message says why they are left out.
 const TOLD_MAX: usize = 5;
 
-/// How much of a key's ID is told, in characters.
+/// How much of a key's ID is shown, in characters.
 const NAME_CHARS_MAX: usize = 64;
 
 /// The shortest RSA modulus that is trusted, in bits (RFC 7518 §3.3).
@@ -34,7 +34,7 @@ const RSA: &[Algorithm] = &[
     Algorithm::PS512,
 ];
 
-/// Why an answer is no key set to work with.
+/// Why an answer cannot be used as a key set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
     #[error("it is not a JSON object with a list of `keys`")]
@@ -70,7 +70,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What a token's header finds in a set.
+/// What a set holds for a token's header.
 #[derive(Debug)]
 pub(super) enum KeyLookup<'a> {
     /// No ID given, and several keys would fit.
@@ -191,7 +191,7 @@ fn material(
         let uncompressed = [[4].as_slice(), &x, &y].concat();
         match ParsedPublicKey::new(curve, uncompressed) {
             Ok(_) => Ok((BASE64URL_NOPAD.encode(&x), BASE64URL_NOPAD.encode(&y))),
-            Err(_) => Err("a key is no point of its curve"),
+            Err(_) => Err("a key is not a point of its curve"),
         }
     };
     let curve = member(published, "crv")?;

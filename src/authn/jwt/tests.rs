@@ -233,8 +233,8 @@ async fn a_token_is_good_for_a_limited_time() {
     let signer = Signer::p256("a");
     for (hours, changes, refusal) in [
         (24, json!({"exp": NOW + DAY}), ""),
-        (24, json!({"exp": NOW + DAY + 1}), "good for 24h 1s, and"),
-        (24, json!({"exp": NOW + 365 * DAY}), "good for 8760h, and"),
+        (24, json!({"exp": NOW + DAY + 1}), "valid for 24h 1s, and"),
+        (24, json!({"exp": NOW + 365 * DAY}), "valid for 8760h, and"),
         (8760, json!({"exp": NOW + 365 * DAY}), ""),
         (1, json!({"exp": NOW + 3601}), "more than 1h"),
         // It counts from the issue, however much of the time is over.

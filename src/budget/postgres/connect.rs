@@ -36,10 +36,10 @@ pub enum ConfigError {
     /// Its file.
     #[error("the connection string of the budgets' database cannot be read: {0}")]
     Read(#[from] ReadError),
-    /// It does not answer, or not as it should.
+    /// It does not answer, or not as expected.
     #[error("the database of the budgets cannot be used: {0}")]
     Away(String),
-    /// What stands in it. The text is a secret and is not told.
+    /// What is wrong in the connection string. The string is a secret and is not shown.
     #[error("{0}")]
     Text(String),
     /// Whom to trust.
@@ -56,7 +56,7 @@ impl Config {
         }
     }
 
-    /// Reads the connection string, and makes a pool of it that connects when it is asked to.
+    /// Reads the connection string, and makes a pool from it that connects on demand.
     pub(super) async fn read(&self) -> Result<(Vec<u8>, Pool), ConfigError> {
         let file = self.file();
         let text = file.read().await?;
@@ -76,7 +76,7 @@ impl Config {
         prepared.map_err(|error| ConfigError::Away(super::sql::text(&error)))
     }
 
-    /// Hands over another pool whenever another string is in the file.
+    /// Hands over a new pool whenever the string in the file changes.
     pub(super) async fn follow(self, text: Vec<u8>, set: impl Fn(Pool)) {
         self.file().follow(Some(text), |text| self.pool(text).map(&set)).await;
     }
@@ -103,7 +103,7 @@ impl Config {
 fn database(text: &[u8]) -> Result<tokio_postgres::Config, String> {
     let text = str::from_utf8(text).map_err(|_| "the connection string is not UTF-8".to_owned())?;
     let mut res = tokio_postgres::Config::from_str(text.trim()).map_err(|error| {
-        format!("this is no connection string of PostgreSQL: {}", cause(&error))
+        format!("this is not a PostgreSQL connection string: {}", cause(&error))
     })?;
     if res.get_hosts().is_empty() {
         return Err("the connection string names no host".to_owned());
@@ -117,7 +117,7 @@ fn database(text: &[u8]) -> Result<tokio_postgres::Config, String> {
                 .to_owned());
         }
         (false, _) => res.ssl_mode(SslMode::Require),
-        // What would be tried without an assurance is left.
+        // Only what has no assurance yet is left.
         (true, SslMode::Prefer) => res.ssl_mode(SslMode::Disable),
         (true, _) => &mut res,
     };
@@ -139,7 +139,7 @@ fn is_here(host: &Host) -> bool {
     }
 }
 
-/// What is the matter, without the values of the string.
+/// What is wrong, without the values of the string.
 fn cause(error: &tokio_postgres::Error) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
@@ -178,7 +178,7 @@ mod tests {
         ] {
             let mode = database(text.as_bytes()).map(|it| it.get_ssl_mode());
             assert_eq!(mode.as_ref().ok(), expected.as_ref(), "{text}");
-            // A complaint does not tell the password.
+            // A complaint does not show the password.
             assert!(!mode.is_err_and(|it| it.contains("secret")), "{text}");
         }
         assert!(database(b"\xff").is_err());

@@ -13,10 +13,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-/// How often it is looked whether the database is there, and how much of the budgets is used.
+/// How often to look whether the database is there, and how much of the budgets is used.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// One look in so many also removes what has left every window.
+/// One look in this many also removes what has left every window.
 const PURGE: u32 = 12;
 
 /// The most ends of units in one transaction.

@@ -1,4 +1,4 @@
-//! What is said to the database.
+//! The statements for the database.
 
 use crate::budget::{SENT_WITHIN, Spent, Use, Uses};
 use crate::policy::{self, Budget, Charge};
@@ -38,7 +38,7 @@ COMMIT;";
 /// Whether the table is there. Who made it need not be who uses it.
 const EXISTS: &str = "SELECT to_regclass('lychgate.budget_units') IS NOT NULL";
 
-/// Does nothing, which needs every right that there is need of.
+/// Changes nothing, but needs every right that the statements below need.
 const PROBE: &str = "
 SELECT unit FROM lychgate.budget_units WHERE false;
 INSERT INTO lychgate.budget_units SELECT * FROM lychgate.budget_units WHERE false;
@@ -130,7 +130,7 @@ pub(super) async fn take(
     unit: &str,
     charges: &[Charge<'_>],
 ) -> Result<Result<(), Spent>, Error> {
-    // Who is refused anyway need not wait for those who are not.
+    // A request that is refused anyway need not wait for the others.
     if let Some(spent) = spent(client, charges).await? {
         return Ok(Err(spent));
     }
@@ -182,7 +182,7 @@ async fn spent(client: &ClientWrapper, charges: &[Charge<'_>]) -> Result<Option<
                 key: Arc::from(key),
                 limit: budget.share(),
                 within: budget.within(),
-                // A row of the future is at work.
+                // A row whose time is in the future is at work.
                 room_at: (counts_from <= now)
                     .then(|| counts_from.checked_add(budget.within()).ok())
                     .flatten(),

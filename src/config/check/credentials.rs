@@ -75,7 +75,7 @@ impl Checker<'_> {
         written: &Spanned<file::Credentials>,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Option<Source> {
-        // What is missing here may be there where the gate runs: only a start needs it.
+        // What is missing on this machine may be there where the gate runs: only a start needs it.
         let (Some(ak), Some(sk)) = (environment(AK), environment(SK)) else {
             return Some(Source::Environment(None));
         };
@@ -109,7 +109,7 @@ impl Checker<'_> {
         written: &file::PodIdentity,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Option<Source> {
-        // What is missing here may be there where the gate runs: only a start needs it.
+        // What is missing on this machine may be there where the gate runs: only a start needs it.
         let (Some(uri), Some(token)) = (environment(POD_URI), environment(POD_TOKEN_FILE)) else {
             return Some(Source::PodIdentity(None));
         };
@@ -131,7 +131,7 @@ impl Checker<'_> {
         let endpoint = self.endpoint(&written.endpoint)?;
         let duration = written.duration.as_ref();
         if let Some(written) = duration.filter(|it| !DURATIONS.contains(&it.value.0)) {
-            self.complain(written, "a credential lasts 15m to 12h");
+            self.complain(written, "a credential must last 15m to 12h");
         }
         Some(Source::Oidc(Oidc {
             roots: self.roots(written.ca.as_ref(), &endpoint),

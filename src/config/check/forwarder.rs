@@ -11,7 +11,8 @@ use crate::yaml::{Place, Spanned};
 const EVERY_PROJECT: &str = "*";
 
 impl Checker<'_> {
-    /// Who calls is who reaches the listener, and the central gate knows the forwarder by its token.
+    /// Whoever reaches the listener is its principal, and the central gate knows the forwarder by
+    /// its token.
     pub(super) fn forwarding_listeners(&mut self, written: &[file::Listen]) {
         for listen in written {
             let Some(principal) = &listen.principal else {

@@ -59,7 +59,7 @@ impl Checker<'_> {
                 Err(_) => self.complain(
                     name,
                     format!(
-                        "`{}` is no algorithm: use RS256, PS256, ES256, EdDSA or the like",
+                        "`{}` is not an algorithm that is known here: use RS256, PS256, ES256, EdDSA or the like",
                         name.value
                     ),
                 ),

@@ -49,7 +49,7 @@ impl Checker<'_> {
             if let Some(principal) = &principal {
                 self.complain(
                     principal,
-                    "a fixed principal is for loopback addresses and Unix sockets only: everybody who reaches this address would be it",
+                    "a fixed principal is for loopback addresses and Unix sockets only: everybody who reaches this address would be that principal",
                 );
             }
         }
@@ -69,18 +69,19 @@ impl Checker<'_> {
     ) -> Place {
         let path = self.path(&written.value);
         if SOCKET_PATH_BYTES_MAX < path.as_os_str().len() {
-            let message =
-                format!("the path of a Unix socket has at most {SOCKET_PATH_BYTES_MAX} bytes");
+            let message = format!(
+                "the path of a Unix socket must have at most {SOCKET_PATH_BYTES_MAX} bytes"
+            );
             self.complain(written, message);
         }
         if !has_principal {
             self.complain(
                 written,
-                "a Unix socket needs a `principal`: who can open it is that one",
+                "a Unix socket needs a `principal`: whoever can open the socket is that principal",
             );
         }
         if let Some(tls) = tls.filter(|it| matches!(it.value, file::Tls::Files(_))) {
-            self.complain(tls, "a Unix socket has no TLS: nobody is between its two ends");
+            self.complain(tls, "a Unix socket takes no `tls`: nobody is between its two ends");
         }
         Place::Unix(path)
     }
@@ -91,7 +92,7 @@ impl Checker<'_> {
         if let Some(client_ca) = client_ca.as_ref().filter(|_| has_principal) {
             self.complain(
                 client_ca,
-                "this listener has a fixed principal, so a client certificate would say nothing",
+                "this listener has a fixed principal, so its `client_ca` would have no effect",
             );
         }
         let place = |it: &Spanned<PathBuf>| (it.place.line, it.place.column);

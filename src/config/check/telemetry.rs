@@ -15,7 +15,7 @@ impl Checker<'_> {
     pub(super) fn telemetry(&mut self, written: &file::Telemetry) -> Telemetry {
         let default = TraceConfig::default();
         if let Some(ratio) = written.ratio.as_ref().filter(|it| !(0.0..=1.0).contains(&it.value)) {
-            self.complain(ratio, "a share is 0 to 1");
+            self.complain(ratio, "a share must be 0 to 1");
         }
         let otel = Otel::of_environment();
         let records = self.collector(written, otel.endpoint);

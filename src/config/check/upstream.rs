@@ -10,7 +10,7 @@ use crate::yaml::Spanned;
 use http::Uri;
 use std::collections::BTreeSet;
 
-/// The default of `in_flight`: a cloud that hangs does not take every slot of the gate.
+/// The default of `in_flight`: a cloud that hangs must not take every slot of the gate.
 const IN_FLIGHT: usize = 256;
 
 /// The service that a V11 key is derived for.
@@ -33,7 +33,7 @@ impl Checker<'_> {
             let name = &upstream.name;
             self.upstream_name(name);
             if !names.insert(name.value.clone()) {
-                self.complain(name, format!("a second upstream `{}`", name.value));
+                self.complain(name, format!("another upstream is called `{}` already", name.value));
             }
             for project in upstream.projects.iter().flat_map(|it| &it.value) {
                 if !claims.insert(project.value.clone()) {
@@ -48,7 +48,7 @@ impl Checker<'_> {
 
     pub(super) fn upstream_name(&mut self, name: &Spanned<String>) {
         if !is_name(&name.value) {
-            self.complain(name, "a name is 1 to 64 lower-case letters, digits and hyphens");
+            self.complain(name, "a name must be 1 to 64 lower-case letters, digits and hyphens");
         }
     }
 
@@ -62,18 +62,18 @@ impl Checker<'_> {
             if !valid || project.value.is_empty() || PROJECT_ID_MAX < text.len() {
                 self.complain(
                     project,
-                    "a project is 1 to 64 letters, digits and hyphens, with at most one `*`, at the end",
+                    "a project must be 1 to 64 letters, digits and hyphens, with at most one `*`, at the end",
                 );
             }
         }
         written.value.into_iter().map(|it| it.value).collect()
     }
 
-    /// Scheme and authority of what is called.
+    /// Scheme and authority of the endpoint.
     pub(super) fn upstream_endpoint(&mut self, written: &Spanned<String>) -> Option<Uri> {
         let endpoint = self.endpoint(written)?;
         if !matches!(endpoint.path(), "" | "/") || endpoint.query().is_some() {
-            self.complain(written, "an endpoint has no path and no query");
+            self.complain(written, "an endpoint must not have a path or a query");
         }
         Some(endpoint)
     }
@@ -95,8 +95,7 @@ impl Checker<'_> {
         for part in [&region, &account].into_iter().flatten() {
             let valid = |it: u8| it.is_ascii_alphanumeric() || it == b'-' || it == b'_';
             if part.value.is_empty() || !part.value.bytes().all(valid) {
-                let message =
-                    "it stands in URNs: letters, digits, `-` and `_`, and nothing is filled in";
+                let message = "it is a part of URNs, so it must be letters, digits, `-` and `_`; nothing is substituted in it";
                 self.complain(part, message);
             }
         }

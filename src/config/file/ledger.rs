@@ -22,12 +22,13 @@ pub(in crate::config) struct Ledger {
     /// An Ed25519 key, PKCS#8 in PEM, that signs where the ledger stands; without one nothing is
     /// signed.
     pub(in crate::config) checkpoint_key: Option<PathBuf>,
-    /// A checkpoint follows after so many records. Default: `1000`.
+    /// A checkpoint is written after this many records. Default: `1000`.
     pub(in crate::config) checkpoint_records: Option<Spanned<u64>>,
-    /// … or so long after the last one. Default: `1m`.
+    /// … or this long after the last one. Default: `1m`.
     pub(in crate::config) checkpoint_interval: Option<Spanned<Span>>,
-    /// Of which accepted deletes is recorded what is lost with the job: name, owner, times, places of
-    /// output and logs, never environment variables, parameters or commands. Default: `details`.
+    /// For which accepted deletes the ledger keeps what is lost with the job: name, owner, times,
+    /// places of output and logs, never environment variables, parameters or commands. Default:
+    /// `details`.
     #[serde(default)]
     pub(in crate::config) tombstones: Tombstones,
     /// Send every record to the collector of `telemetry.otlp` as well (OTLP logs), at least once.
@@ -38,11 +39,11 @@ pub(in crate::config) struct Ledger {
     pub(in crate::config) echo: bool,
 }
 
-/// Which jobs are remembered.
+/// Which deleted jobs the ledger describes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Tombstones {
-    /// All: details that no policy asks for are looked up for it.
+    /// All; details that no policy asks for are looked up.
     Always,
     /// Those whose details a policy asked for.
     #[default]

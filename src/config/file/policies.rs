@@ -12,13 +12,13 @@ pub(in crate::config) struct Policies {
     /// `guardrails/`, `identity/`, `attachments.yaml` and `tests/`. A change takes effect by
     /// itself.
     pub(in crate::config) directory: PathBuf,
-    /// What a denial tells. Default: `full`.
+    /// What a denial says. Default: `full`.
     #[serde(default)]
     pub(in crate::config) denials: Denials,
-    /// What whoever is denied can do, such as whom to ask: one line of at most 256 characters, told
-    /// at the end of each denial with the request ID.
+    /// What a caller who is denied can do, such as whom to ask: one line of at most 256 characters,
+    /// added to each denial with the request ID.
     pub(in crate::config) help: Option<Spanned<String>>,
-    /// A candidate that is asked beside the policies in force and decides nothing.
+    /// A candidate that is evaluated beside the policies in force and decides nothing.
     pub(in crate::config) shadow: Option<Shadow>,
 }
 
@@ -30,7 +30,7 @@ pub(in crate::config) struct Shadow {
     pub(in crate::config) directory: PathBuf,
 }
 
-/// What a denial tells the caller.
+/// What a denial says to the caller.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum Denials {

@@ -1,4 +1,4 @@
-//! From when until when a certificate is good, and when to say that it soon is not.
+//! From when until when a certificate is valid, and when to warn that it is about to expire.
 
 use super::Fault;
 
@@ -8,8 +8,8 @@ use std::time::Duration;
 use x509_cert::certificate::Version;
 use x509_cert::der::Decode;
 
-/// The longest time before its end that a certificate is warned of. One for hours, as some issuers
-/// make them, is warned of in the last fifth of its life.
+/// The longest time before its end that a warning begins. For a certificate of a few hours, as some
+/// issuers make them, it begins in the last fifth of its life.
 const SOON_MAX: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// When a certificate may be used.
@@ -20,7 +20,7 @@ pub(super) struct Validity {
 }
 
 impl Validity {
-    /// Reads a certificate; nothing where it cannot be read, which is for TLS itself to tell.
+    /// Reads a certificate; nothing where it cannot be read, which TLS itself reports.
     ///
     /// # Errors
     /// [`Fault::Version`] for a certificate without extensions, which nobody accepts.
@@ -46,7 +46,7 @@ impl Validity {
             _ if now < from => Some(format!("the certificate is not valid before {from}")),
             _ if until <= now => Some(format!("the certificate expired at {until}")),
             _ if until.duration_since(now) <= soon => {
-                Some(format!("the certificate expires at {until}: put another one in its place"))
+                Some(format!("the certificate expires at {until}: replace it"))
             }
             _ => None,
         }

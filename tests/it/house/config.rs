@@ -89,13 +89,13 @@ fn a_mistake_is_told_where_it_is() {
             "`{it}` is reachable from outside: give it `tls: {{certificate: …, key: …}}`, or write `tls: off` if something in front of it does TLS"
         )
     };
-    let fixed = "a fixed principal is for loopback addresses and Unix sockets only: everybody who reaches this address would be it";
+    let fixed = "a fixed principal is for loopback addresses and Unix sockets only: everybody who reaches this address would be that principal";
     let project =
-        "a project is 1 to 64 letters, digits and hyphens, with at most one `*`, at the end";
+        "a project must be 1 to 64 letters, digits and hyphens, with at most one `*`, at the end";
     check(
         "address: 127.0.0.1:8481",
         "address: localhost:8481",
-        &[("localhost:8481", "`localhost:8481` is no address: write it as `127.0.0.1:8480`")],
+        &[("localhost:8481", "`localhost:8481` is not an address: write it as `127.0.0.1:8480`")],
     );
     check("    tls: off\n", "", &[("0.0.0.0:8480", &outside("0.0.0.0:8480"))]);
     check(
@@ -108,7 +108,7 @@ fn a_mistake_is_told_where_it_is() {
         "[10.0.0.1/8, x]",
         &[
             ("10.0.0.1/8", "`10.0.0.1/8` has host bits set: write `10.0.0.0/8`"),
-            ("x]", "`x` is no address and no network"),
+            ("x]", "`x` is neither an address nor a network"),
         ],
     );
     check(
@@ -130,7 +130,10 @@ fn a_mistake_is_told_where_it_is() {
     check(
         "[RS256, ES256, EdDSA]",
         "[RS256, none]",
-        &[("none]", "`none` is no algorithm: use RS256, PS256, ES256, EdDSA or the like")],
+        &[(
+            "none]",
+            "`none` is not an algorithm that is known here: use RS256, PS256, ES256, EdDSA or the like",
+        )],
     );
     check(
         "max_lifetime: 24h",
@@ -142,7 +145,7 @@ fn a_mistake_is_told_where_it_is() {
         "file: a\n        discovery: true",
         &[("file: a\n", "write exactly one of `discovery: true`, `file` and `url`")],
     );
-    check("ratio: 1.0", "ratio: 2", &[("2\n  # The most traces", "a share is 0 to 1")]);
+    check("ratio: 1.0", "ratio: 2", &[("2\n  # The most traces", "a share must be 0 to 1")]);
 }
 
 #[test]
@@ -163,23 +166,26 @@ fn listeners_are_checked() {
     check(
         principal,
         "",
-        &[("run/lychgate.sock", "a Unix socket needs a `principal`: who can open it is that one")],
+        &[(
+            "run/lychgate.sock",
+            "a Unix socket needs a `principal`: whoever can open the socket is that principal",
+        )],
     );
     check(
         socket,
         "  - socket: run/lychgate.sock\n    tls: {certificate: a, key: b}\n",
-        &[("{certificate: a", "a Unix socket has no TLS: nobody is between its two ends")],
+        &[("{certificate: a", "a Unix socket takes no `tls`: nobody is between its two ends")],
     );
     let long = "s".repeat(108);
     check(
         "run/lychgate.sock",
         &long,
-        &[(&long, "the path of a Unix socket has at most 107 bytes")],
+        &[(&long, "the path of a Unix socket must have at most 107 bytes")],
     );
     check(
         "  - address: 127.0.0.1:8482\n",
         "  - address: 127.0.0.1:8482\n    tls: {certificate: a, key: b, client_ca: c}\n",
-        &[("c}", "this listener has a fixed principal, so a client certificate would say nothing")],
+        &[("c}", "this listener has a fixed principal, so its `client_ca` would have no effect")],
     );
 }
 
@@ -239,7 +245,7 @@ fn what_cannot_be_meant_is_refused() {
             &format!("max_age: {age}"),
             &[(
                 &format!("{age}\n"),
-                "`max_age` is 100ms to 60s: look-ups and the ledger take their time, and a job changes",
+                "`max_age` must be 100ms to 60s: look-ups and the ledger need time, and jobs change",
             )],
         );
     }
@@ -248,8 +254,8 @@ fn what_cannot_be_meant_is_refused() {
     }
     let endpoint = "https://modelarts.cn-north-4.myhuaweicloud.com";
     let fragment = format!("'{endpoint}#x'");
-    check(endpoint, &fragment, &[(&fragment, "a URL here takes no `#`")]);
-    let urn = "it stands in URNs: letters, digits, `-` and `_`, and nothing is filled in";
+    check(endpoint, &fragment, &[(&fragment, "a URL here must not hold a `#`")]);
+    let urn = "it is a part of URNs, so it must be letters, digits, `-` and `_`; nothing is substituted in it";
     for text in ["'${REGION}'", "' '", "'cn north'", "'cn-north-4 '", "'a:b'", "'*'", "'ü'"] {
         check("region: cn-north-4", &format!("region: {text}"), &[(text, urn)]);
     }
@@ -295,7 +301,7 @@ fn limits_and_checkpoints_are_checked() {
         "checkpoint_records: 0\n  checkpoint_interval: 0s",
         &[
             ("0\n  checkpoint_i", "`checkpoint_records` must be at least 1"),
-            ("0s\n", "`checkpoint_interval` is longer than nothing"),
+            ("0s\n", "`checkpoint_interval` must be longer than 0"),
         ],
     );
     let unsigned = "without `checkpoint_key` nothing is signed";
@@ -395,7 +401,7 @@ fn a_forwarder_has_one_gate_and_a_token_for_it() {
         "projects: ['a*b']",
         &[(
             "'a*b'",
-            "a project is 1 to 64 letters, digits and hyphens, with at most one `*`, at the end",
+            "a project must be 1 to 64 letters, digits and hyphens, with at most one `*`, at the end",
         )],
     );
 }
@@ -460,8 +466,8 @@ fn temporary_credentials_are_checked() {
         (ecs("{endpoint: 'https://169.254.169.254'}"), "'https://169", near),
         (ecs("{endpoint: 'http://10.0.0.1'}"), "'http://10.", near),
         (ecs("{endpoint: 'x'}"), "'x'", near),
-        (oidc("https://sts.example", "14m"), "14m", "a credential lasts 15m to 12h"),
-        (oidc("https://sts.example", "13h"), "13h", "a credential lasts 15m to 12h"),
+        (oidc("https://sts.example", "14m"), "14m", "a credential must last 15m to 12h"),
+        (oidc("https://sts.example", "13h"), "13h", "a credential must last 15m to 12h"),
         (oidc("http://sts.example", "1h"), "'http://sts", https),
         (format!("{file}\n      environment: true"), "file: secrets/cloud.yaml\n      env", one),
         (format!("{file}\n      {}", ecs("{}")), "file: secrets/cloud.yaml\n      shared", one),

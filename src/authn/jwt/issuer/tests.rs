@@ -1,4 +1,4 @@
-//! The pace of looks at an issuer's keys, in paused time, and what callers are told meanwhile.
+//! The pace of fetches of an issuer's keys, in paused time, and what callers are told meanwhile.
 
 use super::*;
 use crate::authn::config::{Remote, STALE_KEYS_MIN};
@@ -21,7 +21,7 @@ struct World {
 }
 
 impl World {
-    /// An issuer that publishes `set`; each look takes `takes`.
+    /// An issuer that publishes `set`; each fetch takes `takes`.
     fn new(set: Option<String>, takes: Duration) -> Self {
         Self::with_stale(set, takes, STALE)
     }
@@ -102,7 +102,7 @@ async fn unknown_keys_cause_one_look_per_cool_down() {
     assert_eq!(world.ask("a").await, Ok(0), "others do not notice");
     assert_eq!(world.looks(), 2);
 
-    // A key that is published right after the look is not refused for good.
+    // A key that is published right after a fetch is not refused for good.
     world.publish(Some(support::set(&[&a, &b])));
     assert!(is_unknown(&world.ask("b").await));
     pass(10).await;
@@ -135,7 +135,7 @@ async fn callers_share_a_look() {
     world.end().await;
 }
 
-/// Hanging up does not spoil the look for others.
+/// Hanging up does not spoil the fetch for others.
 #[tokio::test(start_paused = true)]
 async fn a_look_survives_who_asked_for_it() {
     let (a, b) = (Signer::p256("a"), Signer::p256("b"));
