@@ -2,7 +2,7 @@
 
 use super::{Fault, Kind, Node, Place, Spanned, Texts, What};
 
-use serde::de::value::StrDeserializer;
+use serde::de::value::{SeqDeserializer, StrDeserializer};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess,
     Unexpected, Visitor,
@@ -119,7 +119,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match name {
-            SPANNED => visitor.visit_seq(Placed { reader: self, told: 0 }),
+            SPANNED => visitor.visit_seq(Placed { reader: self, is_told: false }),
             _ => visitor.visit_newtype_struct(self),
         }
     }
@@ -245,10 +245,10 @@ impl<'de> MapAccess<'de> for Fields<'_> {
     }
 }
 
-/// A place, number by number, and then the value.
+/// A place, and then the value.
 struct Placed<'a> {
     reader: Reader<'a>,
-    told: usize,
+    is_told: bool,
 }
 
 impl<'de> SeqAccess<'de> for Placed<'_> {
@@ -258,16 +258,13 @@ impl<'de> SeqAccess<'de> for Placed<'_> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Fault> {
-        let Place { start, end, line, column } = self.reader.node.place;
-        let number = |it: usize| u64::try_from(it).unwrap_or(u64::MAX);
-        let numbers = [number(start), number(end), line, column];
-        let next = numbers.get(self.told).copied();
-        self.told += 1;
-        match next {
-            Some(it) => seed.deserialize(it.into_deserializer()),
-            None => seed.deserialize(self.reader),
+        if self.is_told {
+            return seed.deserialize(self.reader).map(Some);
         }
-        .map(Some)
+        self.is_told = true;
+        let Place { start, end, line, column } = self.reader.node.place;
+        let numbers = [start as u64, end as u64, line, column];
+        seed.deserialize(SeqDeserializer::new(numbers.into_iter())).map(Some)
     }
 }
 
@@ -287,16 +284,12 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for SpannedVisitor<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Spanned<T>, A::Error> {
-        let mut number = || {
-            let it: Option<u64> = list.next_element()?;
-            it.ok_or_else(|| de::Error::custom("a place has four numbers"))
+        let (Some((start, end, line, column)), Some(value)) =
+            (list.next_element()?, list.next_element()?)
+        else {
+            return Err(de::Error::custom("a place and its value are needed here"));
         };
-        let (start, end, line, column) = (number()?, number()?, number()?, number()?);
-        let byte = |it| usize::try_from(it).unwrap_or(usize::MAX);
-        let place = Place { start: byte(start), end: byte(end), line, column };
-        let value = list.next_element()?;
-        let value = value.ok_or_else(|| de::Error::custom("a value follows its place"))?;
-        Ok(Spanned { value, place })
+        Ok(Spanned { value, place: Place { start, end, line, column } })
     }
 }
 
