@@ -4,26 +4,35 @@
 //! variables of a template make them.
 #![no_main]
 
-#[path = "../../src/policy/language/pattern.rs"]
-mod pattern;
-
 use libfuzzer_sys::fuzz_target;
-use pattern::Piece;
+
+/// The matcher as it stands in the library, where only the module `policy` can use it.
+#[path = "."]
+mod policy {
+    #[path = "../../src/policy/language/pattern.rs"]
+    mod pattern;
+
+    use pattern::Piece;
+
+    pub fn matches(written: &str, text: &str) -> bool {
+        let mut pieces = Vec::new();
+        for (at, part) in written.split('\t').enumerate() {
+            if at > 0 {
+                pieces.push(Piece::Text("".into()));
+            }
+            pieces.extend(pattern::parse(part));
+        }
+        pattern::matches(&pieces, text)
+    }
+}
 
 fuzz_target!(|input: &str| {
     let Some((written, text)) = input.split_once('\n') else {
         return;
     };
-    let mut pieces = Vec::new();
-    for (at, part) in written.split('\t').enumerate() {
-        if at > 0 {
-            pieces.push(Piece::Text("".into()));
-        }
-        pieces.extend(pattern::parse(part));
-    }
     let symbols: Vec<char> = written.chars().filter(|it| *it != '\t').collect();
     let text_symbols: Vec<char> = text.chars().collect();
-    assert_eq!(pattern::matches(&pieces, text), matches(&symbols, &text_symbols));
+    assert_eq!(policy::matches(written, text), matches(&symbols, &text_symbols));
 });
 
 /// The definition, one row per character of the pattern: whether what has been read of it matches
