@@ -1,9 +1,9 @@
-//! The record of what the gate decided and did. Nothing is ever taken from it.
+//! The record of what the gate decided and did. Records are only added.
 //!
 //! Append-only lines of JSON, each chained to the one before it, in a directory that one process
 //! holds. [`Ledger::record`] returns once a decision is on stable storage, and nothing is sent
-//! before. Each decision's [`Entry`] gets exactly one outcome. What a crash leaves open is found at
-//! the next start and handed out as [`Pending`].
+//! before. Each decision's [`Entry`] gets exactly one outcome. Decisions that a crash leaves open
+//! are found at the next start and handed out as [`Pending`].
 
 pub mod record;
 
@@ -55,11 +55,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// How many decisions may wait to be settled in this process; the next start finds the others.
 pub const PENDING_MAX: usize = 1024;
 
-/// The longest texts of a question, in bytes as written: what the principal, its groups and tags
-/// and the user agent may take. The rest of a record is the job's attributes and names.
+/// The most bytes, as written, that the principal, its groups and tags and the user agent may take
+/// together. The rest of a record is for the job's attributes and names.
 pub const QUERY_BYTES_MAX: usize = 40 * 1024;
 
-/// How soon it is looked again whether everything is on stable storage.
+/// How long [`Ledger::flushed`] waits before it checks again.
 const FLUSH_AGAIN: Duration = Duration::from_millis(100);
 
 /// The settings of a ledger.
@@ -75,9 +75,9 @@ pub struct Config {
     pub retain: SignedDuration,
     /// Whether and when checkpoints are signed.
     pub checkpoints: Option<Checkpoints>,
-    /// Somebody ships the records, and those that are not shipped are kept.
+    /// The records are shipped elsewhere, and segments are kept until they were.
     pub ship: bool,
-    /// Somebody echoes the records.
+    /// The records of this run are echoed.
     pub echo: bool,
 }
 
@@ -101,11 +101,11 @@ pub struct Opened {
     /// For the end of the process.
     pub thread: WriterThread,
     /// Decisions whose effect is not known: left open by an earlier run, or ended as `unknown` in
-    /// this one. Who looks them up records the result with [`Ledger::settle`].
+    /// this one. Whoever looks up what happened records it with [`Ledger::settle`].
     pub pending: mpsc::Receiver<Pending>,
-    /// For who ships, if [`Config::ship`] says so.
+    /// For whoever ships the records, if [`Config::ship`] is set.
     pub unshipped: Option<Unshipped>,
-    /// For who echoes the records of this run, if [`Config::echo`] says so.
+    /// For whoever echoes the records of this run, if [`Config::echo`] is set.
     pub echo: Option<Tail>,
 }
 
@@ -120,17 +120,17 @@ pub struct WriterThread {
 /// Whether decisions can be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Ended in good order.
+    /// Closed in good order.
     Closed,
     /// A sync failed: final for this process, which should exit.
     Failed,
     /// Free space is under the reserve.
     Full,
-    /// A write or sync takes so long that the disk seems not to answer.
+    /// A write or sync takes so long that the disk seems to hang.
     Stalled,
-    /// The last write failed; it is tried again.
+    /// The last write failed; writing is tried again.
     Unwritable,
-    /// They can.
+    /// Decisions can be recorded.
     Writable,
 }
 
@@ -160,7 +160,7 @@ pub enum Error {
 /// Why a ledger was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It is not what a crash of the gate can leave; it is left as it is.
+    /// A crash of the gate cannot have left it like this; it is not touched.
     #[error(
         "the ledger in {path} is damaged; keep it for those who audit it, and start with an empty directory"
     )]
@@ -189,7 +189,7 @@ pub enum OpenError {
         #[source]
         source: KeyError,
     },
-    /// Another process has it.
+    /// Another process holds the directory.
     #[error("the ledger directory {0} is in use by another process")]
     Locked(PathBuf),
 }
@@ -197,7 +197,8 @@ pub enum OpenError {
 /// Opens the ledger in `config.directory` and starts its thread.
 ///
 /// # Errors
-/// The directory or the key cannot be used, another process has it, or the ledger in it is damaged.
+/// The directory or the key cannot be used, another process holds the directory, or the ledger in
+/// it is damaged.
 pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Opened, OpenError> {
     let signer = config.checkpoints.as_ref().map(|it| {
         Signer::read(it).map_err(|source| OpenError::Key { path: it.key.clone(), source })
@@ -253,7 +254,7 @@ pub fn check(config: &Config) -> Result<(), OpenError> {
     })
 }
 
-/// Starts the thread that continues the chain `at`. The sender is for what earlier runs left open.
+/// Starts the thread that continues the chain `at`. The sender takes what earlier runs left open.
 fn start(
     at: (LedgerId, Head),
     clock: Clock,
@@ -297,8 +298,8 @@ impl Ledger {
         &self.id
     }
 
-    /// Whether the record of `query` will be short enough, whatever the job's attributes. To be
-    /// asked before they are looked up.
+    /// Checks that the record of `query` will be short enough, whatever the job's attributes are.
+    /// Call it before they are looked up.
     ///
     /// # Errors
     /// [`Error::TooLarge`].
@@ -309,9 +310,9 @@ impl Ledger {
             .chain(principal.tags().iter().flat_map(|(key, value)| [key.as_str(), value]))
             .chain([principal.id(), principal.source()])
             .chain(query.user_agent.value().map(String::as_str));
-        // Quotes, a comma or colon.
+        // Quotes and a comma or colon around each.
         let bytes = |of: fn(&str) -> usize| texts.clone().map(|it| 4 + of(it)).sum::<usize>();
-        // No byte becomes more than six: texts that are short need not be read.
+        // A byte takes at most six as written, so that short texts need not be read.
         let fits = bytes(|it| 6 * it.len()) <= QUERY_BYTES_MAX
             || bytes(|it| it.chars().map(written_len).sum()) <= QUERY_BYTES_MAX;
         if fits { Ok(()) } else { Err(Error::TooLarge) }
@@ -342,8 +343,8 @@ impl Ledger {
             Error::TooLarge => self.metrics.ledger_failed(LedgerFault::RecordSize),
             Error::Closed | Error::Failed | Error::Full | Error::Write(_) => (),
         })?;
-        // Requests that are ready to be worked on come first: their decisions share this one's
-        // group. Where there are none this takes no time.
+        // Let requests that are ready run first: their decisions then share this one's group. Where
+        // there are none this takes no time.
         tokio::task::yield_now().await;
         drop(submitted);
         let mut recorded = Vec::with_capacity(judged.len());
@@ -354,13 +355,13 @@ impl Ledger {
         Ok(recorded)
     }
 
-    /// Notes a policy version that came into force, with its text. Not awaited; each segment holds
-    /// the text of every version that judged in it in any case.
+    /// Records a policy version that came into force, with its text. Not awaited: each segment gets
+    /// the text of every version that judged in it anyway.
     pub fn loaded(&self, policies: &Arc<policy::Set>) {
         self.queue.add(Item::Policies(Arc::clone(policies)));
     }
 
-    /// Records how the decision number `of` ended, as was found out afterwards. Not awaited: if it
+    /// Records how the decision number `of` ended, once that is known. Not awaited: if the record
     /// is lost, the next start hands the decision out again.
     pub fn settle(&self, of: u64, result: Ending) {
         match record::to_members(&Body::Settlement(record::Settlement { of, result })) {
@@ -372,7 +373,7 @@ impl Ledger {
         }
     }
 
-    /// Records that since `since` `count` requests of `principal` were refused for their rate. Not
+    /// Records that `count` requests of `principal` since `since` were refused for their rate. Not
     /// awaited, and lost if the process dies.
     pub fn suppressed(&self, principal: &str, since: Timestamp, count: u64) {
         let body = record::Suppressed { principal: principal.into(), since, count };
@@ -423,17 +424,17 @@ impl Ledger {
         }
     }
 
-    /// How many records a restart would ship; 0 if nobody ships.
+    /// How many records a restart would have to ship; 0 if records are not shipped.
     #[must_use]
     pub fn unshipped(&self) -> u64 {
         self.committed.borrow().saturating_sub(self.shipped.seq())
     }
 
-    /// Returns when the ledger has failed for good. The process should then exit; what is queued is
-    /// lost, and nothing of it was acted upon.
+    /// Returns when the ledger has failed for good. The process should then exit: what is queued is
+    /// lost, and nothing was sent because of it.
     pub async fn failed(&self) {
         let mut status = self.status.clone();
-        // The writer says `Failed` or `Closed` before it is gone.
+        // The writer sets `Failed` or `Closed` before it ends.
         if status.wait_for(|it| *it == Status::Failed).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -442,8 +443,8 @@ impl Ledger {
 
 impl WriterThread {
     /// Refuses new decisions, waits until all that is queued is on stable storage, and ends the
-    /// thread. To be called when no request is at work any more: an outcome that comes later is
-    /// found missing at the next start.
+    /// thread. Call it when no request is at work any more: an outcome that comes later is lost,
+    /// and the next start settles its decision.
     ///
     /// # Errors
     /// [`Error::Failed`] if the ledger failed before.
@@ -451,7 +452,7 @@ impl WriterThread {
         self.queue.close();
         let end = self.status.wait_for(|it| matches!(it, Status::Closed | Status::Failed)).await;
         let closed = end.is_ok_and(|it| *it == Status::Closed);
-        // It has nothing left to do but to free what it holds.
+        // The thread has nothing left to do but to free what it holds.
         let joined = self.thread.join();
         if closed && joined.is_ok() { Ok(()) } else { Err(Error::Failed) }
     }

@@ -1,8 +1,8 @@
 //! Signed checkpoints: an Ed25519 signature over everything before it, now and then.
 //!
-//! The chain alone shows that records were changed by someone who did not change all that follow.
-//! A checkpoint holds against someone who did: without the key nobody can sign another past. And
-//! who keeps one, from the log or by other ways, sees that the ledger's end was cut off.
+//! The chain alone shows a change only if the records after it were not changed to match. A
+//! checkpoint shows that too: nobody can sign another past without the key. And whoever keeps a
+//! checkpoint, from the log or elsewhere, can tell that the ledger's end was cut off.
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +28,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// The length of an Ed25519 public key, in bytes.
 const PUBLIC_KEY_BYTES: usize = 32;
 
-/// What stands before the key in an Ed25519 SubjectPublicKeyInfo (RFC 8410 §4).
+/// The bytes before the key in an Ed25519 SubjectPublicKeyInfo (RFC 8410 §4).
 const SPKI_PREFIX: [u8; 12] =
     [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
@@ -37,24 +37,24 @@ const SPKI_PREFIX: [u8; 12] =
 pub struct Checkpoints {
     /// The Ed25519 private key: PKCS#8 in PEM, as `openssl genpkey -algorithm ED25519` makes it.
     pub key: PathBuf,
-    /// One follows after at most so many records, and the rest of their group.
+    /// The most records between two checkpoints, but for the rest of the last group.
     pub records: u64,
-    /// And so long after the last one, if there are new records.
+    /// The longest time between two checkpoints, if there are new records.
     pub interval: Duration,
 }
 
-/// Why there is no key.
+/// Why a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read.
     #[error("cannot read it")]
     Io(#[from] io::Error),
-    /// It holds something else.
+    /// The file holds something else.
     #[error("not an Ed25519 {0} key in PEM")]
     Malformed(&'static str),
 }
 
-/// What signs checkpoints.
+/// Signs checkpoints.
 #[derive(Debug)]
 pub(super) struct Signer {
     pair: Ed25519KeyPair,
@@ -68,7 +68,7 @@ impl Signer {
     /// Reads the key.
     ///
     /// # Errors
-    /// It cannot be read, or is none.
+    /// The file cannot be read, or is not such a key.
     pub(super) fn read(checkpoints: &Checkpoints) -> Result<Self, KeyError> {
         let pem = read(&checkpoints.key)?;
         mounted::warn_of_others(&checkpoints.key, "the key that signs checkpoints");
@@ -105,11 +105,12 @@ impl Signer {
     }
 }
 
-/// The members of a checkpoint's line; there are no others.
+/// All members of a checkpoint's line.
 const MEMBERS: [&str; 9] =
     ["v", "ledger_id", "seq", "time", "kind", "key", "signature", "prev", "sum"];
 
-/// What is signed: where the checkpoint stands in which ledger, and through `prev` all before it.
+/// What is signed: the place of the checkpoint in its ledger and, through `prev`, all records
+/// before it.
 fn signed_text(ledger_id: &str, seq: u64, time: &str, prev: &str) -> String {
     format!("lychgate checkpoint 1\n{ledger_id}\n{seq}\n{time}\n{prev}\n")
 }
@@ -144,7 +145,7 @@ impl PublicKey {
 /// [`Fault::UnknownKey`] if it names none of `keys`, [`Fault::Signature`] if it is not its signature.
 pub(super) fn check(id: &LedgerId, seq: u64, line: &[u8], keys: &[PublicKey]) -> Result<(), Fault> {
     let malformed = |error: serde_json::Error| Fault::Malformed(error.to_string());
-    // The signature covers no other member.
+    // The signature would not cover another member.
     let members = object::parse(line).map_err(malformed)?;
     if let Some((name, _)) = members.iter().find(|(name, _)| !MEMBERS.contains(&name.as_str())) {
         return Err(Fault::Malformed(format!("a checkpoint has no `{name}`")));

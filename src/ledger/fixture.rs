@@ -51,7 +51,7 @@ pub(super) async fn record_by(
     }
 }
 
-/// What a policy that allows everything to everybody says.
+/// The decision of a policy that allows everything to everybody.
 pub(super) fn allowed(query: &policy::Query) -> policy::Decision {
     let all = r#"{"Version":"5.0","Statement":[{"Effect":"Allow","Action":["modelarts:trainJob:delete"]}]}"#;
     let files = policy::Files::from_iter([

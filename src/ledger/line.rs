@@ -2,9 +2,9 @@
 //!
 //! `{"v":2,"ledger_id":…,"seq":…,"time":…,` the record's own members `,"prev":…,"sum":…}` and LF.
 //! `prev` is the SHA-256 of the line before, without its LF, in hex; in the first line, of the
-//! ledger ID. `sum` is the first 16 hex digits of the SHA-256 of everything before `,"sum"`, so that
-//! a change is seen in the last line too, which no `prev` covers yet. Neither is a secret: against
-//! someone who rewrites the file with care, signed checkpoints help.
+//! ledger ID. `sum` is the first 16 hex digits of the SHA-256 of everything before `,"sum"`, so
+//! that a change of the last line shows too, which no `prev` covers yet. Anybody can compute both:
+//! signed checkpoints are what helps against someone who rewrites the file with care.
 
 #[cfg(test)]
 mod tests;
@@ -22,8 +22,8 @@ use std::sync::Arc;
 /// The longest line, in bytes, without its LF.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// The most that a line adds to the members of its record: names, 36 characters of ledger ID, 20 of
-/// `seq`, 33 of time, 64 of `prev`, 16 of `sum`.
+/// The most bytes that a line adds to the members of its record: names, 36 characters of ledger ID,
+/// 20 of `seq`, 33 of time, 64 of `prev`, 16 of `sum`.
 const FRAME_BYTES_MAX: usize = 256;
 
 /// The longest members of one record, in bytes.
@@ -107,13 +107,14 @@ impl Head {
         Self { seq: 0, hash: Hash::of(id.0.as_bytes()) }
     }
 
-    /// The next line's `seq`. The last number there is would repeat, and the reader refuse it.
+    /// The next line's `seq`. After the largest number it would repeat, and readers would refuse
+    /// it.
     pub(super) fn next(&self) -> u64 {
         self.seq.saturating_add(1)
     }
 
-    /// Appends the next line with its LF to `out`, and stands at it. `members` are a record's,
-    /// without braces.
+    /// Appends the next line with its LF to `out` and moves the head to it. `members` are those of
+    /// the record, without braces.
     pub(super) fn append(
         &mut self,
         out: &mut Vec<u8>,
@@ -144,7 +145,8 @@ pub(super) fn is_line_beginning(bytes: &[u8], id: Option<&LedgerId>, seq: u64) -
     bytes.starts_with(beginning.as_bytes()) || beginning.as_bytes().starts_with(bytes)
 }
 
-/// How the line number `seq` of ledger `id` begins, up to its time; up to the ID if that is unknown.
+/// How the line number `seq` of ledger `id` begins, up to its time, or up to the ID if that is
+/// unknown.
 fn line_beginning(id: Option<&LedgerId>, seq: u64) -> String {
     let version = record::VERSION;
     match id {
@@ -220,10 +222,10 @@ impl Kind {
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Its bytes are not those that `sum` was made of.
+    /// `sum` is not that of its bytes.
     #[error("the line was changed: its sum does not match")]
     Changed,
-    /// It has no end, and others follow it.
+    /// It has no end, although other lines follow it.
     #[error("the line is cut off")]
     CutOff,
     /// It has no end, and is not the beginning of the next record either.
@@ -250,9 +252,9 @@ pub enum Fault {
     #[error("the line is longer than {LINE_BYTES_MAX} bytes")]
     TooLong,
     /// A checkpoint that its key did not sign.
-    #[error("the checkpoint's signature is not right")]
+    #[error("the checkpoint's signature is wrong")]
     Signature,
-    /// Another checkpoint than the one that was kept.
+    /// A record other than the checkpoint that was kept.
     #[error("the record is not the checkpoint that was kept")]
     NotKept,
     /// A checkpoint by a key that is not trusted.
@@ -264,7 +266,8 @@ pub enum Fault {
 }
 
 impl<'a> Frame<'a> {
-    /// Reads `line`, which has no LF, and checks all that it can be checked for by itself.
+    /// Reads `line`, which has no LF, and checks everything that can be checked without its
+    /// neighbours.
     ///
     /// # Errors
     /// The first fault.
@@ -319,12 +322,12 @@ impl<'a> Frame<'a> {
         LedgerId::parse(self.ledger_id).ok_or_else(malformed)
     }
 
-    /// When the record was committed, as it is written.
+    /// When the record was committed, as written.
     pub(super) fn time_text(&self) -> &'a str {
         self.time
     }
 
-    /// What the line says is the hash of the one before it, in hex.
+    /// The hash of the line before, in hex, according to this line.
     pub(super) fn prev(&self) -> &'a str {
         self.prev
     }

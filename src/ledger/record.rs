@@ -4,9 +4,9 @@
 //! drift apart. Everything that a decision was based on is in its record: an auditor can judge it
 //! again from the ledger alone, with [`Decision::query`] and [`Decision::attributes`].
 //!
-//! Facts, answers and methods are written as [`policy`](crate::policy) spells them. A reader ignores members and
-//! passes over kinds that it does not know: [`VERSION`] stays where they are only added. A word that
-//! it does not know, where it knows the member, makes the record unreadable.
+//! Facts, answers and methods are written as [`policy`](crate::policy) spells them. A reader
+//! ignores unknown members and skips records of unknown kinds, so that [`VERSION`] stays when
+//! either is only added. An unknown word in a known member makes the record unreadable.
 
 mod decision;
 mod peer;
@@ -44,18 +44,18 @@ pub enum Body<'a> {
     Outcome(Outcome<'a>),
     /// A policy version with its text, or one part of it.
     Policies(Policies<'a>),
-    /// How a decision without a known outcome ended, as was found out afterwards.
+    /// How a decision without a known outcome ended, found out afterwards.
     Settlement(Settlement),
     /// Requests that were refused for their rate and not recorded one by one.
     Suppressed(Suppressed<'a>),
     /// What is lost with a job whose delete the cloud accepted.
     Tombstone(Box<Tombstone<'a>>),
-    /// Of a kind that a later program has added. Never written.
+    /// A kind that a later version has added. Never written.
     #[serde(other)]
     Unknown,
 }
 
-/// How a decision ended. Says what was seen, never who caused it.
+/// How a decision ended: what was seen, never who caused it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome<'a> {
     /// The decision's `seq`.
@@ -81,7 +81,7 @@ pub struct Outcome<'a> {
 /// The longest upstream request ID that is kept, in characters.
 pub const UPSTREAM_REQUEST_ID_MAX: usize = 128;
 
-/// What is kept of a request ID of the cloud.
+/// Cuts a request ID of the cloud to what is kept.
 #[must_use]
 pub fn kept_request_id(mut id: String) -> String {
     if let Some((at, _)) = id.char_indices().nth(UPSTREAM_REQUEST_ID_MAX) {
@@ -104,9 +104,9 @@ pub enum Ending {
     Present,
     /// The policies could not tell; nothing was sent.
     Refused,
-    /// Sent and answered; the status is the cloud's.
+    /// Sent and answered, with the cloud's status.
     Sent,
-    /// Perhaps sent, and no answer seen. To be settled.
+    /// Perhaps sent, without an answer. To be settled.
     Unknown,
 }
 
@@ -119,8 +119,8 @@ pub struct Settlement {
     pub result: Ending,
 }
 
-/// A policy version, or one part of it: every record keeps the same limit, so a large version is
-/// spread over several records that follow each other.
+/// A policy version, or one part of it: all records have the same limit, so a large version takes
+/// several records in a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policies<'a> {
     /// The version's digest, SHA-256 in hex.
@@ -130,7 +130,7 @@ pub struct Policies<'a> {
     /// How many parts there are.
     pub parts: u32,
     /// Files in the order of their paths. A file whose text goes on in the next part is named there
-    /// again; the texts of one path, joined in order, are the file.
+    /// again: the texts of one path, joined in order, are the file.
     pub files: Vec<PolicyText<'a>>,
 }
 
@@ -139,7 +139,7 @@ pub struct Policies<'a> {
 pub struct PolicyText<'a> {
     /// Relative to the policy directory.
     pub path: Cow<'a, str>,
-    /// The file is not UTF-8, and its text here is the base64 of its bytes.
+    /// The file is not UTF-8, and `text` is the base64 of its bytes.
     #[serde(default, skip_serializing_if = "is_false")]
     pub base64: bool,
     /// The text, or a piece of it.
@@ -158,7 +158,7 @@ pub struct Suppressed<'a> {
     pub count: u64,
 }
 
-/// A signature over everything before it: who keeps one can tell whether the ledger was cut or
+/// A signature over everything before it: whoever keeps one can tell whether the ledger was cut or
 /// rewritten up to there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint<'a> {
@@ -178,7 +178,7 @@ pub struct Tombstone<'a> {
     /// The job's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
-    /// Its Huawei user.
+    /// The Huawei user who started it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<Cow<'a, str>>,
     /// Its kind, such as `job`.
@@ -194,7 +194,7 @@ pub struct Tombstone<'a> {
     /// The algorithm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub algorithm: Option<Cow<'a, str>>,
-    /// The image, where it has no algorithm.
+    /// The image, if there is no algorithm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Cow<'a, str>>,
     /// The flavour of its nodes.
@@ -229,8 +229,8 @@ fn is_false(it: &bool) -> bool {
     !it
 }
 
-/// What becomes of the budgets' units of a decision that ended so: they are given back where the
-/// cloud certainly deleted nothing.
+/// What becomes of the units of a decision that ended like this: they are given back if the cloud
+/// certainly deleted nothing.
 #[must_use]
 pub fn unit_end(result: Ending, status: Option<u16>) -> End {
     match (result, status) {

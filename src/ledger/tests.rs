@@ -45,7 +45,7 @@ fn bodies(directory: &Path) -> Vec<Body<'static>> {
 #[tokio::test]
 async fn a_ledger_is_continued_under_the_same_name() {
     let directory = tempfile::tempdir().unwrap();
-    // A mounted volume has it.
+    // As a mounted volume has it.
     fs::create_dir(directory.path().join("lost+found")).unwrap();
     let mut ids = Vec::new();
     for _ in 0..3 {
@@ -127,7 +127,7 @@ async fn a_crash_at_any_byte_loses_only_the_record_it_hit() {
         let verified = verify(crashed.path()).unwrap().unwrap();
         let seen = (usize::try_from(verified.last).unwrap(), verified.unfinished);
         assert_eq!(seen, (whole, plan.repair.is_some()), "at byte {length}");
-        // Going on is the same for all; a few show it.
+        // Continuing is the same for all lengths; a few are enough.
         if length % 50 == 0 {
             let opened = open(&config(crashed.path()), noon(), &Metrics::new()).unwrap();
             drop(record(&opened.ledger, "b").await.unwrap());
@@ -246,7 +246,7 @@ async fn old_segments_are_removed_a_few_at_a_time() {
     let policies = policies("00ff");
     let opened = open(&config, clock.clone(), &Metrics::new()).unwrap();
     let mut seen = Vec::new();
-    // A clock that jumps ahead takes no more than two at a time.
+    // A clock that jumps ahead makes retention remove at most two at a time.
     for days in [0, 1, 2, 3, 4, 5, 1000, 1001] {
         clock.set(start + day * days);
         drop(record_by(&opened.ledger, "a", &policies).await.unwrap());
@@ -324,7 +324,7 @@ proptest! {
     }
 }
 
-/// Whoever cleans up the lock file lets no second process in.
+/// Removing the lock file does not let a second process in.
 #[test]
 fn a_removed_lock_file_lets_nobody_in() {
     let directory = TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! Checkpoints: what is signed, and what each way to change a ledger does to it.
+//! Checkpoints: what is signed, and how each way to change a ledger shows.
 
 use super::*;
 
@@ -17,7 +17,7 @@ use jiff::SignedDuration;
 use std::fs;
 use tempfile::TempDir;
 
-/// Made for this test; it signs nothing else.
+/// A key made for this test; it signs nothing else.
 const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIHF1LcC5D1qICN139iXB0iJ3IGrJxJQD7KM+j11eQx/g
 -----END PRIVATE KEY-----
@@ -77,7 +77,7 @@ async fn a_checkpoint_follows_every_so_many_records_and_ends_a_run() {
     write(&config, 3).await;
     let kinds = kinds(&config.directory);
     let count = kinds.iter().filter(|it| **it).count();
-    // One policies record, three decisions, three outcomes; how they group is a matter of luck.
+    // One policies record, three decisions, three outcomes, in groups that vary from run to run.
     assert_eq!(kinds.len() - count, 7, "{kinds:?}");
     assert!((1..=2).contains(&count), "{kinds:?}");
     assert_eq!(kinds.last(), Some(&true));
@@ -131,7 +131,7 @@ async fn only_the_given_keys_sign() {
     let bytes = pair.public_key().as_ref().to_vec();
     let other = PublicKey { hex: HEXLOWER.encode(&bytes), bytes };
     let mine = public(&directory);
-    // Under another's name.
+    // Signed by another key, under this key's name.
     let forged = PublicKey { hex: mine.hex.clone(), bytes: other.bytes.clone() };
     for (keys, message) in [
         (vec![mine.clone()], None),
@@ -170,7 +170,7 @@ async fn a_checkpoint_that_could_not_be_written_is_signed_anew() {
     entry.close(Ending::Denied.into());
     let mut status = ledger.status.clone();
     status.wait_for(|it| *it == Status::Unwritable).await.unwrap();
-    // What is written instead is of another time and holds other records.
+    // The rewritten ledger has another time and other records.
     clock.set(clock.now() + Duration::from_secs(60));
     disk.change(|it| it.room = None);
     record(ledger, "b").await.unwrap().close(Ending::Denied.into());

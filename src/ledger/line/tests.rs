@@ -91,7 +91,7 @@ fn faults_are_told_apart() {
         assert!(malformed(line.as_bytes()), "{line}");
     }
     let text = String::from_utf8(first.clone()).unwrap();
-    // A kind that is not known is one of a later program, and changed all the same.
+    // An unknown kind may be that of a later version, but here the sum shows a change.
     assert_eq!(Frame::parse(text.replace("settlement", "bribe").as_bytes()), Err(Fault::Changed));
     assert!(malformed(text.replace("\"v\":2", "\"v\":2,\"v\":2").as_bytes()));
     assert_eq!(Frame::parse(text.replace("\"v\":2", "\"v\":1").as_bytes()), Err(Fault::Version(1)));

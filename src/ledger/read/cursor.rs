@@ -1,4 +1,4 @@
-//! How far the records were shipped: a file beside the segments.
+//! The shipping cursor: how far the records were shipped, in a file beside the segments.
 
 use super::tail::{Line, Tail, TailError};
 use crate::ledger::line::LedgerId;
@@ -16,25 +16,25 @@ use tokio::sync::watch;
 /// The name of the file.
 const CURSOR: &str = "ledger.shipped";
 
-/// What is written before it takes the file's place.
+/// The new file, before it replaces the old one.
 const NEW: &str = "ledger.shipped.new";
 
 /// More than the file ever holds.
 const CURSOR_BYTES_MAX: u64 = 256;
 
-/// How far the records were shipped, as the ledger's thread sees it: what comes after is kept.
+/// How far the records were shipped, for the ledger's thread, which keeps what comes after.
 #[derive(Clone, Debug)]
 pub(in crate::ledger) struct Shipped(Arc<AtomicU64>);
 
 impl Default for Shipped {
-    /// Nothing waits to be shipped.
+    /// For a ledger that is not shipped.
     fn default() -> Self {
         Self(Arc::new(AtomicU64::new(u64::MAX)))
     }
 }
 
 impl Shipped {
-    /// The number of the last record that was shipped, which a restart knows.
+    /// The number of the last record that is known to be shipped, also after a restart.
     pub(in crate::ledger) fn seq(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
@@ -60,7 +60,7 @@ struct Written {
 }
 
 impl Unshipped {
-    /// Goes on where an earlier run was, or starts with the oldest record that is there.
+    /// Goes on where an earlier run stopped, or starts with the oldest record.
     pub(in crate::ledger) fn open(
         directory: &Path,
         id: LedgerId,
@@ -71,7 +71,7 @@ impl Unshipped {
         let after = match read(directory, &id) {
             Ok(after) => after.filter(|it| *it <= last),
             Err(error) => {
-                tracing::warn!(%error, "nobody knows what was shipped: everything is shipped again");
+                tracing::warn!(%error, "cannot read what was shipped: everything is shipped again");
                 None
             }
         };
@@ -117,11 +117,11 @@ impl Unshipped {
         &mut self.tail
     }
 
-    /// Keeps for later runs that everything up to the record number `seq` was shipped. Blocks
-    /// until that is on stable storage.
+    /// Notes for later runs that everything up to the record number `seq` was shipped. Blocks until
+    /// the note is on stable storage.
     ///
     /// # Errors
-    /// It cannot be written: later runs ship again what came after the last time it could.
+    /// The note cannot be written: later runs ship again what came after the last one.
     pub fn save(&self, seq: u64) -> io::Result<()> {
         let written = Written { ledger_id: self.id.to_string(), seq };
         let new = self.directory.join(NEW);
@@ -134,7 +134,7 @@ impl Unshipped {
     }
 }
 
-/// What the file says of the ledger `id`; nothing if there is none.
+/// How far the ledger `id` was shipped, according to the file; `None` without one.
 fn read(directory: &Path, id: &LedgerId) -> io::Result<Option<u64>> {
     let file = match mounted::open(&directory.join(CURSOR)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -146,7 +146,7 @@ fn read(directory: &Path, id: &LedgerId) -> io::Result<Option<u64>> {
     Ok(Some(written.seq).filter(|_| written.ledger_id == id.as_str()))
 }
 
-/// The number of the oldest record that is there; 1 if there is none.
+/// The number of the oldest record; 1 if there are no records.
 fn oldest(directory: &Path) -> u64 {
     let segments = super::reader::segments(directory).unwrap_or_default();
     segments.first().copied().unwrap_or(1)

@@ -1,6 +1,6 @@
-//! The deletes of the past that may still count, for the budgets: the ledger is their counter.
+//! Past deletes that may still count against a budget: the ledger is the budgets' counter.
 //!
-//! It checks nothing: `audit verify` does.
+//! Nothing is checked here; `audit verify` does that.
 
 use super::reader::{Lines, Piece, first_line, last_line, segments};
 use crate::budget::{End, Past, PastEnd, SENT_WITHIN};
@@ -24,7 +24,7 @@ pub fn past(directory: &Path, since: Timestamp, mut visit: impl FnMut(Past)) -> 
     let mut waiting: BTreeMap<u64, Waiting> = BTreeMap::new();
     for first in recent(directory, since)? {
         let mut lines = match Lines::open(directory, first) {
-            // Past its retention since the list was made.
+            // Retention removed it after the list was made.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,
         };
@@ -59,8 +59,8 @@ pub fn last_time(directory: &Path) -> io::Result<Option<Timestamp>> {
     Ok(None)
 }
 
-/// The segments from the first one on that holds something as young as `since`. A clock that was
-/// set may have left younger records before older ones, so both ends of a segment are looked at.
+/// The segments from the first one on that holds something as young as `since`. Where the clock was
+/// set back, younger records stand before older ones, so both ends of a segment are read.
 fn recent(directory: &Path, since: Timestamp) -> io::Result<Vec<u64>> {
     let all = segments(directory)?;
     let is_recent =
@@ -79,7 +79,7 @@ fn time_of(line: &[u8]) -> Option<Timestamp> {
     serde_json::from_slice::<Glance<'_>>(line).ok()?.time.parse().ok()
 }
 
-/// As much of a line as is needed here.
+/// The members of a line that matter here.
 #[derive(Deserialize)]
 struct Glance<'a> {
     seq: u64,
@@ -96,12 +96,12 @@ struct Waiting {
     /// The members of its record.
     line: Vec<u8>,
     recorded: Timestamp,
-    /// When its request ended without knowing how it went.
+    /// When its request ended, if the outcome was `unknown`.
     ended: Option<Timestamp>,
 }
 
 impl Glance<'_> {
-    /// Notes what the line says; returns the delete whose end it tells, if that counts.
+    /// Takes the line into account; returns the delete that ends with it, if that counts.
     fn follow(
         self,
         line: &[u8],
@@ -147,7 +147,7 @@ impl Glance<'_> {
 }
 
 impl Waiting {
-    /// Nothing if the record cannot be read, which `audit verify` names.
+    /// `None` if the record cannot be read; `audit verify` reports that.
     fn past(self, seq: u64, end: PastEnd) -> Option<Past> {
         let record: Decision<'_> = serde_json::from_slice(&self.line).ok()?;
         let unit = record.unit.as_deref().map(str::to_owned);

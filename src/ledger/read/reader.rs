@@ -1,4 +1,4 @@
-//! Reading segments: which there are, and their lines, each with its limit.
+//! Reads the segments of a directory and their lines, within limits.
 
 use crate::ledger::line::LINE_BYTES_MAX;
 use crate::mounted;
@@ -16,7 +16,7 @@ pub(in crate::ledger) fn segment_name(first: u64) -> String {
     format!("{first:020}.jsonl")
 }
 
-/// The first numbers of the segments in `directory`, in order. Other files are none of ours.
+/// The first numbers of the segments in `directory`, in order. Other files are ignored.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -48,10 +48,10 @@ pub(in crate::ledger) struct Lines<R> {
 pub(in crate::ledger) enum Piece<'a> {
     /// A line, without its LF.
     Line(&'a [u8]),
-    /// The end of the file, without LF; NULs at its end, which a file system may leave there after
-    /// a crash, are taken off.
+    /// The bytes after the last LF, without the NULs that a file system may leave at the end after
+    /// a crash.
     Rest(&'a [u8]),
-    /// More than a line may hold, and how it begins. Reading cannot go on.
+    /// The beginning of a line that is too long. Reading cannot go on.
     TooLong(&'a [u8]),
 }
 
@@ -65,7 +65,7 @@ impl Lines<BufReader<File>> {
         Ok(Self::new(BufReader::with_capacity(BUFFER_BYTES, file)))
     }
 
-    /// The same from its byte number `bytes` on, where a line begins.
+    /// The same from the byte number `bytes` on, where a line must begin.
     ///
     /// # Errors
     /// The file cannot be opened.
@@ -82,12 +82,12 @@ impl<R: BufRead> Lines<R> {
         Self { reader, line: Vec::new(), bytes: 0 }
     }
 
-    /// How many bytes the lines so far took, with their LF.
+    /// How many bytes the lines read so far take, with their LF.
     pub(in crate::ledger) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The next piece; nothing at the end of the file.
+    /// The next piece; `None` at the end of the file.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -127,7 +127,8 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-/// The last line of the segment `first`, without its LF; nothing if the file ends otherwise.
+/// The last line of the segment `first`, without its LF; `None` if the file does not end with a
+/// whole line.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -145,7 +146,7 @@ pub(in crate::ledger) fn last_line(directory: &Path, first: u64) -> io::Result<O
     Ok(Some(end.split_off(start)))
 }
 
-/// The first line of the segment `first`, without its LF; nothing if it has no whole line.
+/// The first line of the segment `first`, without its LF; `None` if it has no whole line.
 ///
 /// # Errors
 /// The file cannot be read.

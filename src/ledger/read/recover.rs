@@ -1,9 +1,10 @@
-//! What an existing ledger directory is found to be, and what is done about it.
+//! Finds out the state of an existing ledger directory and how to continue it.
 //!
-//! Only what a crash can leave is repaired: records that were cut off while they were written, at the
-//! very end, which nobody was told of. After a power loss the pages of such a group may have reached
-//! the disk in any order; those that did not are NULs, which no record holds. Everything else is
-//! damage, and a damaged ledger is not continued: somebody has to look at it first.
+//! Only what a crash can leave is repaired: records at the very end that were cut off while they
+//! were written, so that no request was answered because of them. After a power loss the pages of
+//! such a group may have reached the disk in any order; those that did not are NULs, which no
+//! record holds. Everything else is damage, and a damaged ledger is not continued: somebody has to
+//! look at it first.
 
 #[cfg(test)]
 mod tests;
@@ -15,10 +16,10 @@ use std::io;
 use std::io::BufRead;
 use std::path::Path;
 
-/// What was seen of a directory: enough to continue it, not a verification of all of it.
+/// The state of a directory: enough to continue it, not a verification of all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::ledger) struct Survey {
-    /// What the lock file says; nothing before the first record.
+    /// The ID in the lock file; `None` before the first record.
     pub(in crate::ledger) id: Option<LedgerId>,
     /// The last segment.
     pub(in crate::ledger) last: Option<Last>,
@@ -40,7 +41,7 @@ pub(in crate::ledger) struct Last {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::ledger) struct Records {
     id: LedgerId,
-    /// The line that the first of them says it follows.
+    /// Where the first of them says that it stands.
     start: Start,
     /// The last of them.
     head: Head,
@@ -48,7 +49,7 @@ pub(in crate::ledger) struct Records {
     bytes: u64,
 }
 
-/// What a first line says of itself.
+/// The place of a first line, by its own words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Start {
     seq: u64,
@@ -67,12 +68,12 @@ pub(in crate::ledger) enum End {
         /// Without the NULs at their end.
         bytes: Vec<u8>,
     },
-    /// A whole line that is no good.
+    /// A whole line that is faulty.
     Fault {
         /// Its number in the file, from 1.
         line: u64,
         fault: Fault,
-        /// It has NULs: a page of it never reached the disk.
+        /// The line has NULs: a page of it never reached the disk.
         hole: bool,
     },
 }
@@ -88,15 +89,15 @@ pub(in crate::ledger) struct Before {
 /// How to go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::ledger) struct Plan {
-    /// The ledger's.
+    /// The ledger's ID.
     pub(in crate::ledger) id: LedgerId,
     /// The last good line.
     pub(in crate::ledger) head: Head,
-    /// To be done before.
+    /// What to repair first.
     pub(in crate::ledger) repair: Option<Repair>,
 }
 
-/// What undoes a crash.
+/// A repair of what a crash left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ledger) enum Repair {
     /// Cut the segment to so many bytes.
@@ -108,10 +109,10 @@ pub(in crate::ledger) enum Repair {
 /// Why a ledger is not continued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
-    /// The lock file names a ledger of which no segment is there.
+    /// The lock file names a ledger, and there are no segments.
     #[error("all segments of ledger {0} are missing")]
     AllMissing(LedgerId),
-    /// A line is no good.
+    /// A line is faulty.
     #[error("{file}:{line}: {fault}")]
     Line {
         /// The segment's name.
@@ -121,7 +122,7 @@ pub enum Damage {
         /// What is wrong with it.
         fault: Fault,
     },
-    /// The end of a segment that others follow is no good.
+    /// A segment that is not the last one ends badly.
     #[error("{file}, last line: {fault}")]
     LastLine {
         /// The segment's name.
@@ -238,7 +239,8 @@ impl Survey {
         self.id.as_ref().or(before).or(last).cloned()
     }
 
-    /// Where the chain stands before the last segment; nothing if retention removed what was there.
+    /// Where the chain stands before the last segment; `None` if retention removed the segments
+    /// before it.
     fn head_before(&self, last: &Last, id: &LedgerId) -> Result<Option<Head>, Damage> {
         let Some(Before { first, end }) = &self.before else {
             return Ok((last.first == 1).then(|| Head::start(id)));
@@ -271,7 +273,8 @@ impl Records {
 }
 
 impl End {
-    /// Pages of it never reached the disk, so that it was never synced and nobody was told of it.
+    /// Pages of it never reached the disk, so that it was never synced and no request was answered
+    /// because of it.
     fn has_hole(&self) -> bool {
         match self {
             Self::Clean => false,
@@ -280,7 +283,7 @@ impl End {
         }
     }
 
-    /// Checks that a crash can have left this instead of the line number `seq`; gives the line
+    /// Checks that a crash can have left this instead of the line number `seq`; returns the line
     /// and its fault otherwise.
     fn check(&self, id: Option<&LedgerId>, seq: u64) -> Result<(), (u64, Fault)> {
         match self {

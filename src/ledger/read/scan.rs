@@ -1,6 +1,6 @@
 //! Reads every record of a ledger once, checked as `audit verify` checks it, and each decision as a
-//! question that can be asked again. Each line is parsed once and copied nowhere: this is for those
-//! who judge millions of decisions again.
+//! query that can be judged again. Each line is parsed once and not copied, because a replay judges
+//! millions of decisions.
 
 use super::reader::{Lines, Piece, segment_name};
 use super::recover::Damage;
@@ -16,14 +16,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// How a decision's line says what it is; all that the gate writes before it is of fixed length but
-/// for the number and the time.
+/// The member that marks the line of a decision. What the gate writes before it has a fixed length,
+/// but for the number and the time.
 const DECISION: &[u8] = br#","kind":"decision","#;
 
-/// Where that ends at the latest.
+/// Where [`DECISION`] ends at the latest, in bytes.
 const DECISION_AT_MAX: usize = 160;
 
-/// One record on its way past.
+/// One record.
 #[derive(Debug)]
 pub struct Scanned<'a> {
     /// When it was committed.
@@ -32,11 +32,11 @@ pub struct Scanned<'a> {
     pub kind: Kind,
     /// The line as it was written, without its LF.
     pub text: &'a [u8],
-    /// A decision as it was made; nothing for other kinds.
+    /// The decision; `None` for other kinds.
     pub decision: Option<Asked>,
 }
 
-/// A decision as it was asked for, and the answer.
+/// A decision: the question and the answer.
 #[derive(Debug)]
 pub struct Asked {
     /// The question.
@@ -47,13 +47,13 @@ pub struct Asked {
     pub digest: String,
     /// The answer.
     pub result: Answer,
-    /// Why it is no yes.
+    /// Why the answer is not `allow`.
     pub reason: Option<Reason>,
     /// The statement that decided.
     pub statement: Option<String>,
 }
 
-/// The line of a decision: what every line has, and what the decision was made from.
+/// The line of a decision: the members of every line, and those the decision was made from.
 #[derive(Deserialize)]
 struct Row<'a> {
     v: u32,
@@ -111,7 +111,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Reads a line with all that can be checked of it alone.
+/// Reads a line and checks everything that can be checked without its neighbours.
 fn read(line: &[u8]) -> Result<(Frame<'_>, Hash, Option<Asked>), Fault> {
     let beginning = line.get(..line.len().min(DECISION_AT_MAX)).unwrap_or_default();
     let is_decision = memchr::memmem::find(beginning, DECISION).is_some();
@@ -129,7 +129,7 @@ fn read(line: &[u8]) -> Result<(Frame<'_>, Hash, Option<Asked>), Fault> {
     if frame.kind != Kind::Decision {
         return Ok((frame, hash, None));
     }
-    // Good as a line: what makes it no decision is what this second reading says.
+    // The line itself is good; reading it as a decision says what is wrong with the decision.
     let row = serde_json::from_slice::<Row<'_>>(line);
     let row = row.map_err(|error| Fault::Malformed(error.to_string()))?;
     let malformed = || Fault::Malformed("the groups are not those of the source".to_owned());
@@ -137,17 +137,17 @@ fn read(line: &[u8]) -> Result<(Frame<'_>, Hash, Option<Asked>), Fault> {
 }
 
 impl Scanned<'_> {
-    /// What it says.
+    /// The record itself.
     ///
     /// # Errors
-    /// [`Fault::Malformed`] if it is no record of the schema.
+    /// [`Fault::Malformed`] if it does not follow the schema.
     pub fn body(&self) -> Result<Body<'static>, Fault> {
         serde_json::from_slice(self.text).map_err(|error| Fault::Malformed(error.to_string()))
     }
 }
 
 impl Reader {
-    /// Hands every record from here on to `take`, and says what was verified; nothing if there is
+    /// Hands every record from here on to `take`, and returns what was verified; `None` if there is
     /// no ledger.
     ///
     /// # Errors

@@ -1,8 +1,7 @@
-//! Reads the records of a ledger that is being written, one after the other and only what is on
-//! stable storage.
+//! Reads the records of a ledger that is being written, in order and only those on stable storage.
 //!
-//! It reads the segments and not the writer's memory, so that a reader that is slow, or that stands
-//! still for days, costs the gate nothing.
+//! It reads the segments and not the writer's memory, so that a reader that is slow, or stops for
+//! days, costs the gate nothing.
 
 use super::reader::{Lines, Piece, segment_name, segments};
 use crate::ledger::line::{Fault, Frame, Kind, LedgerId};
@@ -14,10 +13,10 @@ use std::io::{BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 
-/// The most records that [`Tail::read`] gives at once.
+/// The most records that [`Tail::read`] returns at once.
 pub const TAIL_RECORDS_MAX: usize = 512;
 
-/// [`Tail::read`] gives no further record once it has so many bytes.
+/// [`Tail::read`] adds no further record once it has this many bytes.
 pub const TAIL_BYTES_MAX: usize = 1024 * 1024;
 
 /// How much is read from a segment at once.
@@ -30,7 +29,7 @@ pub struct Tail {
     id: LedgerId,
     /// The number of the next record.
     next: u64,
-    /// Where it begins, once that was found.
+    /// Where the next record begins, once that is known.
     place: Option<Place>,
     /// The number of the last record on stable storage.
     committed: watch::Receiver<u64>,
@@ -49,10 +48,10 @@ pub struct Line {
     pub text: String,
 }
 
-/// Why the next record cannot be read. A later attempt starts with the same record.
+/// Why the next record cannot be read. A later attempt starts with the same record again.
 #[derive(Debug, thiserror::Error)]
 pub enum TailError {
-    /// It is not what was written: `audit verify` tells more.
+    /// The record is not what was written: `audit verify` says more.
     #[error("record {seq} cannot be read: {fault}")]
     Fault {
         /// Its number.
@@ -63,7 +62,7 @@ pub enum TailError {
     /// The system's error.
     #[error("the ledger cannot be read")]
     Io(#[from] io::Error),
-    /// The segment where it should be ends before it.
+    /// The segment that should hold it ends before it.
     #[error("record {0} is missing")]
     Missing(u64),
 }
@@ -98,13 +97,13 @@ impl Tail {
         while committed.changed().await.is_ok() {}
     }
 
-    /// The ledger is closed: no record is added any more.
+    /// The ledger is closed: no more records are added.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.committed.has_changed().is_err()
     }
 
-    /// All that is there so far was read.
+    /// All records so far were read.
     #[must_use]
     pub fn is_read(&self) -> bool {
         *self.committed.borrow() < self.next
@@ -120,7 +119,7 @@ impl Tail {
         let mut batch = Batch { lines: Vec::new(), bytes: 0, last: committed };
         while batch.has_room(self.next) {
             if let Err(error) = self.read_segment(&mut batch) {
-                // What was read is good; the next call meets the error again.
+                // The records before it are good; the next call meets the error again.
                 if batch.lines.is_empty() {
                     return Err(error);
                 }
@@ -171,8 +170,8 @@ impl Tail {
         Ok(Line { seq, time, kind, text })
     }
 
-    /// Finds the next record. If it is older than all that is there, retention has removed it
-    /// while nobody read: then the oldest that is there is the next one.
+    /// Finds the next record. If retention has removed it before it was read, the oldest record
+    /// left is the next one.
     fn find(&mut self) -> Result<Place, TailError> {
         let segments = segments(&self.directory)?;
         if let Some(oldest) = segments.first().filter(|it| self.next < **it) {
@@ -198,7 +197,7 @@ impl Tail {
 struct Batch {
     lines: Vec<Line>,
     bytes: usize,
-    /// No record after this one.
+    /// Read no record after this one.
     last: u64,
 }
 

@@ -20,23 +20,24 @@ use std::path::{Path, PathBuf};
 pub struct Verified {
     /// The ledger.
     pub id: LedgerId,
-    /// The first record's number. Not 1 if retention removed those before, or if somebody did.
+    /// The first record's number; more than 1 if retention, or somebody, removed those before it.
     pub first: u64,
-    /// The last record's number. Whether there were more, only a kept checkpoint or a shipped
-    /// record can tell.
+    /// The last record's number. Only a kept checkpoint or a shipped record can tell whether there
+    /// were more.
     pub last: u64,
     /// How many records there are of each kind.
     pub records: BTreeMap<Kind, u64>,
     /// The file ends within a line: the gate is writing it, or a crash cut it off.
     pub unfinished: bool,
-    /// The last checkpoint whose signature was checked; nothing unless [`Trust`] has keys.
+    /// The last checkpoint whose signature was checked; `None` unless [`Trust`] has keys.
     pub signed: Option<u64>,
 }
 
-/// What a ledger is held against.
+/// What a ledger is checked against.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// Every checkpoint must be signed by one of these, and there must be one; none = unchecked.
+    /// Every checkpoint must be signed by one of these, and there must be at least one. Without
+    /// keys, signatures are not checked.
     pub keys: Vec<PublicKey>,
     /// Checkpoints that were kept elsewhere, of this ledger or of others.
     pub kept: Vec<Kept>,
@@ -48,7 +49,7 @@ pub enum Unverified {
     /// A fault, with the first place where it shows.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// It ends before a checkpoint of it that was kept.
+    /// The ledger ends before a checkpoint of it that was kept.
     #[error(
         "the ledger ends with record {last}, and its record {kept} was kept: its end was cut off"
     )]
@@ -58,7 +59,7 @@ pub enum Unverified {
         /// The number of the last record.
         last: u64,
     },
-    /// There are keys, and they signed nothing.
+    /// Keys were given, and there is no checkpoint.
     #[error("the ledger has no checkpoint")]
     Unsigned,
     /// It cannot be read.
@@ -66,7 +67,7 @@ pub enum Unverified {
     Io(#[from] io::Error),
 }
 
-/// Verifies the ledger in `directory`; nothing if there is none.
+/// Verifies the ledger in `directory`; `None` if there is none.
 ///
 /// # Errors
 /// The first fault, or the system's error.
@@ -78,7 +79,7 @@ pub fn verify(directory: &Path) -> Result<Option<Verified>, Unverified> {
     Ok(reader.verified())
 }
 
-/// Verifies the ledger in `directory` as [`verify`] does, and holds it against `trust`.
+/// Verifies the ledger in `directory` as [`verify`] does, and checks it against `trust`.
 ///
 /// # Errors
 /// The first fault, or the system's error.
@@ -152,17 +153,17 @@ pub struct Record {
 }
 
 impl Record {
-    /// What it says.
+    /// The record itself.
     ///
     /// # Errors
-    /// [`Damage::Line`] if it is no record of the schema.
+    /// [`Damage::Line`] if it does not follow the schema.
     pub fn body(&self) -> Result<Body<'static>, Damage> {
         object::parse(&self.text)
             .and_then(|it| serde_json::from_value(it.into()))
             .map_err(|error| self.damage(Fault::Malformed(error.to_string())))
     }
 
-    /// That this record is no good.
+    /// The damage of this record.
     pub(in crate::ledger) fn damage(&self, fault: Fault) -> Damage {
         Damage::Line { file: self.file.clone(), line: self.line, fault }
     }
@@ -183,8 +184,8 @@ impl Reader {
         })
     }
 
-    /// Goes on behind the last record that was there, to what was written since. To be called when
-    /// [`Reader::next`] has found nothing more.
+    /// Goes on with the records that were written since. Call it when [`Reader::next`] has returned
+    /// `None`.
     ///
     /// # Errors
     /// The directory or its last segment cannot be read.
@@ -200,7 +201,7 @@ impl Reader {
         Ok(())
     }
 
-    /// The next record; nothing after the last one.
+    /// The next record; `None` after the last one.
     ///
     /// # Errors
     /// The first fault, or the system's error. Reading cannot go on after it.
@@ -237,7 +238,7 @@ impl Reader {
                     let (file, line, text) = (file(), *line, text.to_vec());
                     return Ok(Some(Record { ledger_id, seq, time, kind, file, line, text }));
                 }
-                // What has no end is no line yet.
+                // Bytes without a line end are not a line yet.
                 Ok(None) => *line -= 1,
                 Err(fault) => {
                     return Err(Damage::Line { file: file(), line: *line, fault }.into());
@@ -269,14 +270,14 @@ impl Reader {
     }
 }
 
-/// The lines so far.
+/// The chain so far.
 #[derive(Debug)]
 pub(super) struct Chain {
     at: Option<(LedgerId, Head)>,
     verified: Option<Verified>,
 }
 
-/// What a good line says of itself.
+/// A line that is good by itself.
 pub(super) struct Checked {
     ledger_id: LedgerId,
     seq: u64,
@@ -290,7 +291,7 @@ impl Chain {
         self.link(segment, &frame, hash)
     }
 
-    /// Takes a line that is good by itself.
+    /// Adds a line that is good by itself.
     pub(super) fn link(
         &mut self,
         segment: u64,

@@ -1,4 +1,4 @@
-//! What the policies said, and what they said it from.
+//! What the policies said, and the facts that they judged by.
 
 use super::{is_empty, peer, text};
 use crate::budget;
@@ -32,7 +32,7 @@ pub struct Decision<'a> {
     /// The other end of the connection; `None` on a Unix socket, which is written as `unix`.
     #[serde(default, with = "peer")]
     pub peer: Option<IpAddr>,
-    /// `g:SourceIp`: the peer, or whom a trusted proxy names.
+    /// `g:SourceIp`: the peer, or the address that a trusted proxy names.
     pub source_ip: Attribute<IpAddr>,
     /// The project ID.
     pub project: Cow<'a, str>,
@@ -56,19 +56,19 @@ pub struct Decision<'a> {
     pub policy_digest: Cow<'a, str>,
     /// Yes, no, or cannot tell.
     pub result: Answer,
-    /// Why it is no yes.
+    /// Why the answer is not `allow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The statement that decided, such as `guardrails/protect#NoProd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<Cow<'a, str>>,
-    /// The budget without room, of [`Reason::OverBudget`].
+    /// The budget without room, with [`Reason::OverBudget`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Cow<'a, str>>,
     /// The units that an allow took.
     #[serde(default, skip_serializing_if = "is_empty")]
     pub charges: Cow<'a, [Charge]>,
-    /// Where budgets are counted in a database: what the rows are called that were taken there.
+    /// The name of the rows that were taken, where budgets are counted in a database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Cow<'a, str>>,
     /// The batch that it belongs to.
@@ -84,7 +84,7 @@ pub struct Decision<'a> {
 pub struct LookUp {
     /// What was asked for.
     pub source: Source,
-    /// When the answer came, or was given up.
+    /// When the answer came, or the look-up was given up.
     #[serde(with = "text::timestamp")]
     pub at: Timestamp,
     /// The cloud's `X-Request-Id`, cut to [`UPSTREAM_REQUEST_ID_MAX`](super::UPSTREAM_REQUEST_ID_MAX).
@@ -114,7 +114,7 @@ pub enum LookUpResult {
     LookUpFailed,
     /// There is no such job.
     NoSuchJob,
-    /// An answer that could be read, of a job in one pool of a group: there is no telling which.
+    /// An answer that could be read, about a job in one pool of a group: which one is not known.
     PoolGroup,
     /// An answer that could not be read with certainty.
     Unreadable,
@@ -146,43 +146,43 @@ pub struct Batch<'a> {
     pub of: u32,
 }
 
-/// What policies said that decide nothing: a candidate beside those in force. Either `result` or
-/// `error` is there.
+/// What the shadow policies said: a candidate beside the policies in force, which decides nothing.
+/// Either `result` or `error` is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shadow {
-    /// The candidate's version, SHA-256 in hex; nothing if its files could not be read.
+    /// The candidate's version, SHA-256 in hex; `None` if its files could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// Yes, no, or cannot tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Answer>,
-    /// Why it is no yes.
+    /// Why the answer is not `allow`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The statement that would have decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<String>,
-    /// Why nothing can be said.
+    /// Why there is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ShadowError>,
 }
 
-/// Why shadow policies say nothing.
+/// Why shadow policies gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShadowError {
     /// The candidate's last version could not be loaded.
     NotLoaded,
-    /// It wants the job's details, which nothing else has asked for.
+    /// The candidate needs the job's details, which nothing else has asked for.
     NeedsDetails,
-    /// It wants the job's details and tags, which nothing else has asked for.
+    /// The candidate needs the job's details and tags, which nothing else has asked for.
     NeedsDetailsAndTags,
-    /// It wants the job's tags, which nothing else has asked for.
+    /// The candidate needs the job's tags, which nothing else has asked for.
     NeedsTags,
 }
 
 impl ShadowError {
-    /// The one for what depends on `missing`; nothing if nothing is missing.
+    /// The error for an answer that depends on `missing`; `None` if nothing is missing.
     #[must_use]
     pub fn needs(missing: Sources) -> Option<Self> {
         match (missing.details, missing.tags) {
@@ -212,7 +212,7 @@ pub struct Context<'a> {
     pub user_agent: Cow<'a, Attribute<String>>,
 }
 
-/// Why a decision is no yes.
+/// Why a decision is not an allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -261,7 +261,7 @@ impl Decision<'_> {
         }
     }
 
-    /// What was asked for of the job.
+    /// The sources that were asked about the job.
     #[must_use]
     pub fn asked(&self) -> Sources {
         let asked = |source| self.look_ups.iter().any(|it| it.source == source);
@@ -283,9 +283,9 @@ impl<'a> Context<'a> {
 }
 
 impl Reason {
-    /// Why `decision` is no yes, where it was made with these look-ups; nothing if it is one.
+    /// Why `decision`, made with these look-ups, is not an allow; `None` if it is one.
     ///
-    /// Of the look-ups that it wants, the one that explains most counts.
+    /// Of the look-ups that it still needs, the one that explains most counts.
     #[must_use]
     pub fn of(decision: &policy::Decision, look_ups: &[LookUp]) -> Option<Self> {
         let doubt = match decision {
@@ -303,12 +303,12 @@ impl Reason {
             (LookUpResult::Unreadable, Self::Unreadable),
             (LookUpResult::PoolGroup, Self::PoolGroup),
         ];
-        // That there is no such job explains everything else.
+        // A missing job explains every other failure.
         if look_ups.iter().any(|it| it.result == LookUpResult::NoSuchJob) {
             return Some(Self::NoSuchJob);
         }
         let found = order.into_iter().find(|(result, _)| results().any(|it| it == *result));
-        // What is left is a header that is no text, or a member that an answer should have.
+        // What is left: a header that is not text, or a member that the answer lacks.
         Some(found.map_or(Self::Unreadable, |(_, reason)| reason))
     }
 }

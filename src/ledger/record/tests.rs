@@ -102,7 +102,7 @@ fn what_stands_between_decisions_is_written_like_this() {
     );
 }
 
-/// What is written behind the policies' digest.
+/// What is written after the policies' digest.
 fn end(decision: Decision<'_>) -> String {
     let body = Body::Decision(Box::new(decision));
     let members = String::from_utf8(to_members(&body).unwrap()).unwrap();
@@ -232,7 +232,7 @@ fn a_tombstone_is_written_like_this() {
     );
 }
 
-/// Later versions add members and kinds, and this one reads on.
+/// Later versions add members and kinds, which this one skips.
 #[test]
 fn what_a_later_program_adds_is_passed_over() {
     for (text, expected) in [

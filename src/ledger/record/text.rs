@@ -1,5 +1,5 @@
-//! Records as JSON text: one line whatever a value holds, and nothing in it that could make a
-//! terminal or an editor show something else than what is there.
+//! Records as JSON text: one line whatever a value holds, without any character that could make a
+//! terminal or an editor show something else.
 
 use crate::text::is_deceptive;
 
@@ -12,7 +12,7 @@ use std::io;
 #[must_use]
 pub fn to_json(it: &impl Serialize) -> String {
     let mut res = Vec::with_capacity(1024);
-    // Records are made of what JSON has: only something else than a record could fail here.
+    // Records are made of what JSON can hold, so this cannot fail.
     let written = it.serialize(&mut serde_json::Serializer::with_formatter(&mut res, Inert));
     written.ok().and_then(|()| String::from_utf8(res).ok()).unwrap_or_default()
 }
@@ -66,7 +66,7 @@ impl Formatter for Inert {
     }
 }
 
-/// How many bytes `it` takes in a text as written here.
+/// How many bytes `it` takes as written here.
 pub(in crate::ledger) fn written_len(it: char) -> usize {
     match it {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,

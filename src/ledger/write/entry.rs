@@ -39,7 +39,7 @@ pub struct Entry {
     sending: Arc<AtomicBool>,
     /// What was sent, or perhaps was.
     signed: Option<Signed>,
-    /// Taken by the outcome.
+    /// `None` once there is an outcome.
     open: Option<Open>,
     /// What was taken of the budgets.
     unit: Option<Unit>,
@@ -52,8 +52,8 @@ struct Open {
     notes: Arc<dyn Notes>,
 }
 
-/// How a delete was signed: with the job and the cloud's request ID, what finds it in the cloud's
-/// audit trail.
+/// How a delete was signed: this, the job and the cloud's request ID find it in the cloud's audit
+/// trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
     /// The ID of the access key, never its secret.
@@ -62,7 +62,7 @@ pub struct Signed {
     pub date: String,
 }
 
-/// A decision whose effect is not known: whether the job is still there has to be looked up.
+/// A decision whose effect is not known: the job has to be looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pending {
     /// The decision's `seq`, for [`Ledger::settle`](crate::ledger::Ledger::settle).
@@ -73,12 +73,12 @@ pub struct Pending {
     pub request_id: String,
     /// The name of the upstream.
     pub upstream: String,
-    /// What may be gone.
+    /// The job, which may be gone.
     pub job: Arc<Job>,
 }
 
-/// A record that nobody waits for and that is not given up while the process lives. There is no
-/// limit of their own: an outcome needs an entry, of which there are only as many as requests in
+/// A record that nobody waits for and that is not given up while the process lives. Their number
+/// needs no limit: an outcome needs an entry, of which there are only as many as requests in
 /// flight; settlements and suppressions come at a bounded rate.
 #[derive(Debug)]
 pub(in crate::ledger) struct Note {
@@ -131,21 +131,21 @@ impl Entry {
         self.seq
     }
 
-    /// To be called before the first byte is handed to the connection to the cloud: from here on
-    /// an end without outcome means `unknown`, before it means `not_sent`.
+    /// Call it before the first byte goes to the cloud: from here on an end without an outcome
+    /// means `unknown`, before that it means `not_sent`.
     pub fn sending(&mut self, signed: Signed) {
         self.sending.store(true, Ordering::Release);
         self.signed = Some(signed);
     }
 
-    /// Tells whether something may have been sent: since [`Entry::sending`], unless it ends as
-    /// `not_sent`. Also once the entry is gone.
+    /// Whether anything may have been sent: true from [`Entry::sending`] on, unless the entry ends
+    /// as `not_sent`. It outlives the entry.
     #[must_use]
     pub fn watch_sending(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.sending)
     }
 
-    /// Takes over the units of the budgets that were taken for it: they end as it ends.
+    /// Takes over the budget units that were taken for it: they end as it ends.
     pub fn hold(&mut self, mut unit: Unit) {
         unit.recorded(self.seq);
         self.unit = Some(unit);
@@ -158,7 +158,7 @@ impl Entry {
 
     fn end(&mut self, outcome: Outcome) {
         let Some(Open { pending, notes }) = self.open.take() else { return };
-        // First the unit: who finds the outcome in the ledger finds the unit ended.
+        // The unit first: whoever finds the outcome in the ledger must find the unit ended.
         if let Some(unit) = self.unit.take() {
             unit.end(record::unit_end(outcome.result, outcome.status));
         }

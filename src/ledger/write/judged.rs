@@ -23,7 +23,7 @@ pub struct Judged<'a> {
     pub caller_request_id: Option<&'a str>,
     /// The W3C trace ID in hex.
     pub trace_id: &'a str,
-    /// The other end of the connection; nothing on a Unix socket.
+    /// The other end of the connection; `None` on a Unix socket.
     pub peer: Option<IpAddr>,
     /// The name of the upstream that serves the project.
     pub upstream: &'a str,
@@ -37,7 +37,7 @@ pub struct Judged<'a> {
     pub policies: &'a Arc<policy::Set>,
     /// The look-ups that were made for it.
     pub look_ups: &'a [LookUp],
-    /// What was taken of the budgets for it; given back if it is not recorded.
+    /// The budget units taken for it; given back if it is not recorded.
     pub unit: Option<Unit>,
     /// The batch that it belongs to.
     pub batch: Option<Batch<'a>>,
@@ -58,7 +58,7 @@ pub struct Judged<'a> {
 pub enum Recorded {
     /// Allowed, by this permit.
     Permitted(Permit, Entry),
-    /// A decided no; its outcome is queued.
+    /// Denied; the outcome is queued.
     Denied(Denial),
     /// The policies could not tell.
     Undecided(Undecided),
@@ -71,14 +71,14 @@ pub struct Undecided {
 }
 
 impl Undecided {
-    /// Closes it as refused, with what the cloud said if that is why.
+    /// Closes it as refused, with the cloud's answer if that is the reason.
     pub fn close(self, status: Option<u16>, upstream_request_id: Option<String>) {
         self.entry.close(Outcome { result: Ending::Refused, status, upstream_request_id });
     }
 }
 
 impl Recorded {
-    /// Closes what is not permitted.
+    /// Closes the entry unless the decision is an allow.
     pub(in crate::ledger) fn new(decision: Decision, unit: Option<Unit>, mut entry: Entry) -> Self {
         if let Some(unit) = unit {
             entry.hold(unit);
@@ -95,7 +95,7 @@ impl Recorded {
 }
 
 impl Judged<'_> {
-    /// Its record, for the writer; the answer goes to `reply`.
+    /// The record of it, for the writer; the answer goes to `reply`.
     ///
     /// # Errors
     /// [`Error::TooLarge`].
@@ -146,7 +146,7 @@ impl Judged<'_> {
             policy_digest: self.policies.digest().into(),
             result: self.decision.answer(),
             reason: Reason::of(&self.decision, self.look_ups),
-            // A budget is no statement.
+            // A budget is not a statement, although it is named like one.
             statement: statement.map(|it| it.as_str().into()),
             budget: budget.map(Cow::Borrowed),
             charges: charges.iter().map(Charge::of).collect(),

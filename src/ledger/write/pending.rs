@@ -2,7 +2,7 @@
 //! `unknown`, and without a settlement.
 //!
 //! It reads every segment, which takes seconds for gigabytes, and so runs in a thread of its own
-//! while requests are served already. It checks nothing: `audit verify` does.
+//! while requests are already served. Nothing is checked here; `audit verify` does that.
 
 use crate::ledger::line::Kind;
 use crate::ledger::read::reader::{Lines, Piece};
@@ -24,9 +24,9 @@ pub(in crate::ledger) struct Open {
     pub(in crate::ledger) pending: Pending,
 }
 
-/// Hands out the open decisions of `segments` in `directory`: those that were allowed to whoever
-/// settles them, in the order in which they were made; the others are settled here, for nothing was
-/// sent.
+/// Hands out the open decisions of `segments` in `directory`. Those that were allowed go to whoever
+/// settles them, in the order in which they were made; the others are settled here, because nothing
+/// was sent for them.
 pub(in crate::ledger) fn hand_out(
     directory: &Path,
     segments: &[u64],
@@ -43,7 +43,7 @@ pub(in crate::ledger) fn hand_out(
     if !open.is_empty() {
         tracing::warn!(decisions = open.len(), "decisions of earlier runs are open");
     }
-    // First what waits for nobody.
+    // First those that need no look-up.
     for (of, it) in &open {
         match it.answer {
             Answer::Allow => (),
@@ -66,12 +66,12 @@ pub(in crate::ledger) fn open(
     let mut res = BTreeMap::new();
     for first in segments {
         let mut lines = match Lines::open(directory, *first) {
-            // Past its retention since the list was made.
+            // Retention removed it after the list was made.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             other => other?,
         };
         while let Some(Piece::Line(line)) = lines.next()? {
-            // A line that cannot be read is for `audit verify` to name.
+            // `audit verify` reports lines that cannot be read.
             if let Ok(glance) = serde_json::from_slice::<Glance<'_>>(line) {
                 glance.count(&mut res);
             }
@@ -80,7 +80,7 @@ pub(in crate::ledger) fn open(
     Ok(res)
 }
 
-/// As much of a line as is needed here.
+/// The members of a line that matter here.
 #[derive(Deserialize)]
 struct Glance<'a> {
     seq: u64,

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::mem;
 
-/// How much text one part holds, in bytes as written; the rest of a record is names.
+/// How much text one part holds, in bytes as written; the rest of a record is for names.
 const PART_BYTES_MAX: usize = MEMBERS_BYTES_MAX - 1024;
 
 /// What a file adds to a part besides its path and text: `{"path":"","base64":true,"text":""},`.
@@ -33,8 +33,8 @@ pub(super) fn records(digest: &str, files: &policy::Files) -> Result<Vec<Vec<u8>
 }
 
 impl record::Policies<'_> {
-    /// Puts a version together from its parts, all of them and in order; nothing if some are
-    /// missing or cannot be read.
+    /// Puts a version together from its parts, in order; `None` if some are missing or cannot be
+    /// read.
     #[must_use]
     pub fn join(parts: &[Self]) -> Option<policy::Files> {
         let whole = parts.iter().zip(1..).all(|(it, part)| it.part == part)
@@ -70,7 +70,7 @@ fn split(files: &policy::Files) -> Result<Vec<Vec<PolicyText<'_>>>, Error> {
         };
         let mut rest = &*text;
         loop {
-            // A piece is a good part of a record, so that a path is not repeated for a few letters.
+            // Start a new part rather than repeat a path for a few letters.
             let whole = rest.chars().map(written_len).sum::<usize>();
             if room < name + whole.min(PART_BYTES_MAX / 4) {
                 res.push(mem::take(&mut part));
@@ -92,7 +92,7 @@ fn split(files: &policy::Files) -> Result<Vec<Vec<PolicyText<'_>>>, Error> {
     Ok(res)
 }
 
-/// The longest beginning of `text` that is written in `bytes`, and the rest.
+/// The longest beginning of `text` that fits into `bytes` as written, and the rest.
 fn cut(text: &str, bytes: usize) -> (&str, &str) {
     let mut room = bytes;
     for (at, it) in text.char_indices() {

@@ -1,9 +1,9 @@
-//! What waits for the writer. One lock, held for a push or a swap: the writer takes all that waits
-//! at once, which is what makes a group.
+//! The writer's queue. One lock, held for a push or a swap: the writer takes everything at once,
+//! and that is a group.
 //!
-//! Only a decision is in a hurry, because a request waits for it. Everything else goes with the next
+//! Only a decision is urgent, because a request waits for it. Everything else goes with the next
 //! decisions, or by itself after [`COMPANY`], so that a delete costs one sync and not two, and a
-//! decision seldom waits for the sync of something that could have waited for it.
+//! decision seldom waits for the sync of something that was not urgent.
 
 use super::entry::{Note, Notes};
 use crate::ledger::{Entry, Error, Pending};
@@ -19,10 +19,10 @@ use tokio::time::Instant;
 /// How many decisions may wait; more are refused at once.
 pub const QUEUE_MAX: usize = 1024;
 
-/// How long what is in no hurry waits for a decision to go with.
+/// How long items that are not urgent wait for a decision to go with.
 const COMPANY: Duration = Duration::from_millis(10);
 
-/// A write or a sync that takes longer is no slow disk, but one that does not answer.
+/// A disk whose write or sync takes longer is taken to hang, not to be slow.
 const STALLED: Duration = Duration::from_secs(5);
 
 /// Work for the writer.
@@ -30,10 +30,10 @@ const STALLED: Duration = Duration::from_secs(5);
 pub(in crate::ledger) enum Item {
     Decision(Submission),
     Note(Note),
-    /// A policy version that came into force. Not lost if it is: the first decision by it brings it
-    /// again.
+    /// A policy version that came into force. It may be lost: the first decision of the version
+    /// brings it again.
     Policies(Arc<policy::Set>),
-    /// Told once all that was queued before is on stable storage; dropped if that fails.
+    /// Answered once everything queued before it is on stable storage; dropped if that fails.
     Barrier(oneshot::Sender<()>),
 }
 
@@ -59,9 +59,9 @@ struct State {
     decisions: usize,
     closing: bool,
     ended: bool,
-    /// Since when the writer is at work on what it took.
+    /// Since when the writer has been at work on what it took.
     away: Option<Instant>,
-    /// The writer waits; waking it costs a system call, which is spared while it works.
+    /// What the writer waits for. Waking it costs a system call, which is saved while it works.
     asleep: Option<Sleep>,
 }
 
@@ -74,8 +74,8 @@ enum Sleep {
     Light,
 }
 
-/// A decision was added, and the writer may not know yet: it is told when this is dropped.
-#[must_use = "the writer is told when it is dropped"]
+/// Decisions were added; dropping this wakes the writer.
+#[must_use = "the writer is woken when it is dropped"]
 #[derive(Debug)]
 pub(in crate::ledger) struct Submitted<'a>(&'a Queue);
 
@@ -94,7 +94,7 @@ impl Notes for Queue {
 }
 
 impl Queue {
-    /// Adds decisions that are written together. Others that are added before the writer is told
+    /// Adds decisions that are written together. Others that are added before the writer is woken
     /// share their group.
     ///
     /// # Errors
@@ -118,7 +118,8 @@ impl Queue {
         Ok(Submitted(self))
     }
 
-    /// Adds what nobody waits for. After the writer's end it is lost, and recovery finds the gap.
+    /// Adds an item that nobody waits for. After the writer's end it is lost, and recovery finds
+    /// out.
     pub(in crate::ledger) fn add(&self, item: Item) {
         let mut state = self.lock();
         if !state.ended {
@@ -127,7 +128,7 @@ impl Queue {
         }
     }
 
-    /// Wakes the writer if it waits for what is there, once.
+    /// Wakes the writer, once, if it waits for what is now there.
     fn wake(&self, mut state: MutexGuard<'_, State>) {
         if state.asleep.is_some_and(|it| state.ends(it)) {
             state.asleep = None;
@@ -136,10 +137,9 @@ impl Queue {
         }
     }
 
-    /// All that waits. Waits up to `wait` for something, and then for a decision to go with it.
+    /// Takes everything. Waits up to `wait` for something, and then for a decision to go with it.
     pub(in crate::ledger) fn take(&self, wait: Duration) -> Drained {
-        // A decision that was just written has an outcome soon: to wait for anything now would
-        // mean to be woken by it.
+        // The decisions just written will soon have outcomes, which are not worth waking up for.
         let mut state = self.lock();
         state.away = None;
         let mut state = self.sleep(state, Sleep::Light, COMPANY);
@@ -167,7 +167,7 @@ impl Queue {
         state
     }
 
-    /// The writer has been at work on one group for longer than [`STALLED`]: the disk does not answer.
+    /// The writer has been at work on one group for longer than [`STALLED`].
     pub(in crate::ledger) fn is_stalled(&self) -> bool {
         self.lock().away.is_some_and(|it| STALLED < it.elapsed())
     }
@@ -178,7 +178,7 @@ impl Queue {
         self.work.notify_one();
     }
 
-    /// The writer is gone; whoever waits is told by the loss of the reply.
+    /// The writer is gone; dropped replies tell those who wait.
     pub(in crate::ledger) fn end(&self) {
         let mut state = self.lock();
         state.ended = true;
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(queue.take(Duration::MAX).items.len(), 1);
         assert!(COMPANY <= start.elapsed());
 
-        // A decision that is there does not wait, and takes along what does.
+        // A decision is taken at once, together with everything else.
         queue.add(note());
         let submitted = queue.submit(vec![decision()]).unwrap();
         assert_eq!(queue.take(Duration::MAX).items.len(), 2);

@@ -13,13 +13,14 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// What the writer does to a disk; a trait so that tests can have disks that fail.
+/// What the writer does to a disk; a trait so that tests can make it fail.
 pub(in crate::ledger) trait Volume: Send {
-    /// Starts the segment whose first record will be number `first`; later calls mean it.
+    /// Starts the segment whose first record will be number `first`. The other calls work on the
+    /// segment that was started last.
     fn create(&mut self, first: u64) -> io::Result<()>;
 
-    /// Removes the oldest segments whose records are all from before `before` and none of them
-    /// after the number `shipped`; a few at a time.
+    /// Removes the oldest segments, a few at a time, if all their records are from before `before`
+    /// and up to the number `shipped`.
     fn retire(&mut self, before: Timestamp, shipped: u64) -> io::Result<()>;
 
     /// Adds to the segment's end.
@@ -28,24 +29,24 @@ pub(in crate::ledger) trait Volume: Send {
     /// Cuts the segment to `bytes`.
     fn truncate(&mut self, bytes: u64) -> io::Result<()>;
 
-    /// Returns when all that was appended is on stable storage, under its name.
+    /// Returns when everything appended is on stable storage, under the segment's name.
     fn sync(&mut self) -> io::Result<()>;
 
     /// Free space, in bytes, that this process may use.
     fn free(&mut self) -> io::Result<u64>;
 }
 
-/// The name of the file that is locked by the process that writes, and holds the ledger's ID.
+/// The file that the writing process locks; it holds the ledger's ID.
 pub(in crate::ledger) const LOCK: &str = "ledger.lock";
 
 /// More than the lock file ever holds: a UUID and LF.
 const LOCK_BYTES_MAX: u64 = 64;
 
-/// How many segments retention removes when one is started. More than keep up with it are never
-/// removed at once, so that a clock that jumps ahead does not empty the ledger.
+/// The most segments that retention removes when one is started: enough to keep up, and so few that
+/// a clock that jumps ahead does not empty the ledger.
 const RETIRED_AT_ONCE_MAX: usize = 2;
 
-/// Auditors of the group may read; nobody else.
+/// Only the owner may write; the group, for auditors, may read.
 const FILE_MODE: u32 = 0o640;
 
 /// A directory on a real disk.
@@ -67,7 +68,7 @@ pub(in crate::ledger) struct Directory {
 struct Segment {
     file: File,
     path: PathBuf,
-    /// Device and inode, which the name must go on to lead to.
+    /// Device and inode, which the path must still lead to.
     identity: (u64, u64),
     bytes: u64,
 }
@@ -83,7 +84,7 @@ pub(in crate::ledger) struct OpenedDirectory {
 }
 
 impl Directory {
-    /// Opens `path`, creating the directory if it is missing, locks it, and undoes what a crash
+    /// Opens `path`, creating the directory if it is missing, locks it, and repairs what a crash
     /// left.
     ///
     /// # Errors
@@ -91,8 +92,8 @@ impl Directory {
     pub(in crate::ledger) fn open(path: &Path) -> Result<OpenedDirectory, Unopened> {
         create_durably(path)?;
         let handle = File::open(path)?;
-        // The lock file may be removed under a running gate; the directory cannot while it is used.
-        // Where directories cannot be locked (NFS), the file's lock is all there is.
+        // The lock file can be removed under a running gate, the directory in use cannot. Where
+        // directories cannot be locked (NFS), the file's lock has to do.
         if matches!(handle.try_lock(), Err(TryLockError::WouldBlock)) {
             return Err(Unopened::Locked);
         }
@@ -122,7 +123,7 @@ impl Directory {
     /// Whether `path` could be opened, without creating, locking or mending anything.
     ///
     /// # Errors
-    /// As for [`open`](Self::open), but that a process which uses the ledger is no fault.
+    /// As for [`open`](Self::open), except that the ledger may be in use.
     pub(in crate::ledger) fn check(path: &Path) -> Result<(), Unopened> {
         if !path.try_exists()? {
             let parent = parent(path).metadata()?;
@@ -133,7 +134,7 @@ impl Directory {
         }
         let id = match File::open(path.join(LOCK)) {
             Ok(mut lock) if lock.try_lock_shared().is_ok() => read_id(&mut lock)?,
-            // A gate that writes leaves no tail to judge.
+            // While a gate is writing, the ledger's end says nothing.
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(error.into()),
@@ -159,7 +160,7 @@ impl Directory {
                 tracing::warn!(
                     segment = name,
                     torn,
-                    "cut a record off that a crash left unfinished"
+                    "cut off a record that a crash left unfinished"
                 );
                 segment.set_len(bytes)?;
                 segment.sync_all()
@@ -179,8 +180,8 @@ impl Directory {
         }
     }
 
-    /// Keeps what is cut off a segment from `bytes` on in a file beside it, for whoever looks into
-    /// the crash.
+    /// Saves what is cut off a segment, from `bytes` on, in a file beside it, for whoever looks
+    /// into the crash.
     fn keep(&self, name: &str, bytes: u64) -> io::Result<()> {
         let kept = format!("{name}.torn");
         let mut torn = File::open(self.path.join(name))?;
@@ -194,14 +195,14 @@ impl Directory {
             segment = name,
             bytes,
             kept,
-            "a group of records reached the disk in parts; nobody was told of it, and it is kept"
+            "a crash left a group of records incomplete; nothing was sent because of it, and it is kept"
         );
         Ok(())
     }
 }
 
-/// Creates the directory, on stable storage before anything is in it. Its parent must be there: a
-/// mistyped path must not become a ledger of its own.
+/// Creates the directory and syncs it before it is used. Its parent must exist: a mistyped path
+/// must not become a ledger of its own.
 fn create_durably(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -214,21 +215,22 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Makes what can be read what is on the disk: a run that was killed, or whose sync failed, may have
-/// left lines that only the page cache has, and no chain may be continued from those.
+/// Makes sure that reading shows what is on the disk: a run that was killed, or whose sync failed,
+/// may have left lines that only the page cache has, and no chain may be continued from those.
 fn settle(path: &Path) -> io::Result<()> {
     for first in reader::segments(path)?.iter().rev().take(2) {
         let segment = OpenOptions::new().write(true).open(path.join(segment_name(*first)))?;
         segment.sync_all()?;
-        // After a failed sync the kernel takes pages for clean that never left; without them in the
-        // cache the disk is read. A file system without a disk has nothing to drop.
+        // After a failed sync the kernel considers pages clean that were never written; dropped
+        // from the cache, they are read from the disk. A file system without a disk has nothing to
+        // drop.
         let _ = fadvise(&segment, 0, None, Advice::DontNeed);
     }
     File::open(path)?.sync_all()
 }
 
-/// The ID in the lock file; nothing if no record was ever written, or if the process was stopped
-/// before it could say so.
+/// The ID in the lock file; `None` if no record was ever written, or the process was stopped before
+/// it wrote the ID.
 fn read_id(lock: &mut File) -> io::Result<Option<LedgerId>> {
     let mut text = String::new();
     lock.take(LOCK_BYTES_MAX).read_to_string(&mut text)?;
@@ -239,12 +241,14 @@ impl Volume for Directory {
     fn create(&mut self, first: u64) -> io::Result<()> {
         let path = self.path.join(segment_name(first));
         let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(&path)?;
-        // One that a failed attempt left behind is as good as new; one with records is not.
+        // A failed attempt may have left an empty file, which is as good as new; one with records
+        // is not.
         let metadata = file.metadata()?;
         if metadata.len() != 0 {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        // Before the ID: a named ledger without a segment would be one whose records are missing.
+        // Before the ID is written: a ledger with an ID and no segment counts as one that lost its
+        // records.
         self.handle.sync_all()?;
         if !self.named {
             self.lock.set_len(0)?;
@@ -268,13 +272,13 @@ impl Volume for Directory {
                 tracing::warn!(
                     segment,
                     shipped,
-                    "kept a segment past its retention: it is not shipped"
+                    "kept a segment past its retention: it was not shipped yet"
                 );
                 break;
             }
             tracing::info!(segment = segment_name(*oldest), "removed a segment past its retention");
             fs::remove_file(self.path.join(segment_name(*oldest)))?;
-            // The older first, also on the disk: no gap may be left by a power loss.
+            // Sync each removal before the next, so that a power loss leaves no gap.
             self.handle.sync_all()?;
         }
         Ok(())
@@ -296,7 +300,7 @@ impl Volume for Directory {
     fn sync(&mut self) -> io::Result<()> {
         let segment = segment(&mut self.segment)?;
         segment.file.sync_data()?;
-        // Records that nobody can find under the ledger's name are lost, synced or not.
+        // Records in a file that has lost its name are lost, synced or not.
         let named = fs::metadata(&segment.path)?;
         if identity(&named) != segment.identity || named.len() != segment.bytes {
             return Err(io::Error::other("the segment was replaced or changed by somebody else"));
@@ -318,7 +322,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// When the first record of the segment `first` was committed; nothing if it has none to tell.
+/// When the first record of the segment `first` was committed; `None` if it has no record.
 fn first_time(path: &Path, first: u64) -> io::Result<Option<Timestamp>> {
     let mut lines = Lines::open(path, first)?;
     let Some(Piece::Line(line)) = lines.next()? else { return Ok(None) };

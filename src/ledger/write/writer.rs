@@ -1,8 +1,8 @@
-//! The one owner of the file: a thread that takes all that waits, writes it as one group, syncs
-//! once, and only then lets the requests go on.
+//! The one owner of the file: a thread that takes everything in the queue, writes it as one group,
+//! syncs once, and only then lets the requests go on.
 //!
-//! A failed write is undone and tried again with the next group; a failed sync is final, because
-//! the kernel may have dropped what it could not write and a second sync would then lie.
+//! A failed write is undone and tried again with the next group. A failed sync is final: the kernel
+//! may have dropped what it could not write, and a second sync could then succeed without it.
 
 #[cfg(test)]
 mod tests;
@@ -28,17 +28,18 @@ use std::{io, mem};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// A segment that is older than this gets no more records, so that retention can go by whole
+/// A segment that is older than this gets no more records, so that retention can remove whole
 /// segments.
 pub const SEGMENT_AGE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// How soon a failed write is tried again when no new group comes.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How often free space is looked at when nothing is written.
+/// How often free space is checked when nothing is written.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// And when something is. What the ledger itself has written since is counted in any case.
+/// How often free space is checked while records are written; what the ledger itself has written
+/// since then is counted.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A buffer larger than this is given back after its group.
@@ -58,18 +59,18 @@ pub(in crate::ledger) struct Writer {
     metrics: Metrics,
     limits: Limits,
     segment: Option<Segment>,
-    /// So many bytes written, and free space is under the reserve, as far as is known.
+    /// How many more bytes can be written before free space falls below the reserve.
     room: u64,
-    /// When free space was looked at.
+    /// When free space was last checked.
     looked_at: Instant,
-    /// What could not be written yet and must not be lost.
+    /// Records that could not be written yet and must not be lost.
     backlog: Vec<Note>,
     buffer: Vec<u8>,
     /// How many records this process wrote after the last checkpoint.
     unsigned: u64,
-    /// When it wrote that checkpoint, or began.
+    /// When it wrote that checkpoint, or started.
     signed_at: Instant,
-    /// Nothing comes any more.
+    /// Nothing more is queued.
     closing: bool,
 }
 
@@ -85,7 +86,7 @@ pub(in crate::ledger) struct Limits {
 
 /// The segment that is written to.
 struct Segment {
-    /// Its length: what is known to be good.
+    /// How many of its bytes are known to be good.
     bytes: u64,
     since: Timestamp,
     /// The policy versions whose text it holds.
@@ -99,7 +100,7 @@ struct Group {
     bytes: Vec<u8>,
     policies: Vec<String>,
     policy_records: usize,
-    /// With their numbers.
+    /// The decisions with their record numbers.
     decisions: Vec<(u64, Submission)>,
     notes: Vec<Note>,
     /// Its last line, if that is a checkpoint.
@@ -110,7 +111,7 @@ struct Group {
 enum Fault {
     /// Nothing of it is in the file.
     Write(io::Error),
-    /// Nobody can say what is in the file.
+    /// What is in the file is unknown.
     Final(io::Error),
 }
 
@@ -182,7 +183,7 @@ impl Writer {
     /// Writes `items` as one group and answers those who wait.
     ///
     /// # Errors
-    /// Only what is final.
+    /// Only a fault that is final.
     fn commit(&mut self, mut items: Vec<Item>) -> io::Result<()> {
         let barriers = items.extract_if(.., |it| matches!(it, Item::Barrier(_)));
         let barriers: Vec<_> = barriers.collect();
@@ -215,10 +216,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Refuses decisions while the disk is nearly full; what ends a decision may use the reserve.
+    /// Refuses decisions while the disk is nearly full; the records that end decisions may use the
+    /// reserve.
     fn admit(&mut self, mut items: Vec<Item>) -> Vec<Item> {
         if self.room == 0 || LOOK_EVERY <= self.looked_at.elapsed() {
-            // Where free space cannot be told, the write will tell.
+            // If the free space is unknown, the write will show.
             let free = self.volume.free().inspect(|it| self.metrics.set_ledger_free(*it));
             let free = free.map_or(u64::MAX, |it| it.saturating_add(1));
             self.room = free.saturating_sub(self.limits.reserve_bytes);
@@ -245,8 +247,8 @@ impl Writer {
         items
     }
 
-    /// Frames the records. Nothing of the writer changes but the start of a new segment: the group
-    /// may still fail.
+    /// Frames the records. The group may still fail, so nothing in the writer changes, except that
+    /// a new segment may be started.
     fn group(&mut self, items: Vec<Item>) -> Group {
         let now = self.clock.now();
         if self.segment.as_ref().is_some_and(|it| it.is_done(now, &self.limits)) {
@@ -268,7 +270,7 @@ impl Writer {
         for item in items {
             match item {
                 Item::Decision(submission) => {
-                    // No decision refers to a version that the ledger does not hold.
+                    // No decision may refer to a version that the ledger does not hold.
                     if let Err(error) = self.policies(&mut group, &submission.policies) {
                         let _ = submission.reply.send(Err(error));
                         continue;
@@ -277,7 +279,7 @@ impl Writer {
                     group.decisions.push((group.head.seq, submission));
                 }
                 Item::Note(note) => group.push_note(&self.id, note),
-                // Taken out before.
+                // `commit` has taken these out.
                 Item::Barrier(_) => (),
                 Item::Policies(set) => {
                     if let Err(error) = self.policies(&mut group, &set) {
@@ -300,8 +302,8 @@ impl Writer {
         })
     }
 
-    /// Signs everything up to the end of `group`. It is no note: if the group cannot be written, it
-    /// is signed anew, for what it stands after may have changed.
+    /// Signs everything up to the end of `group`. The checkpoint is not kept for a second attempt:
+    /// if the group cannot be written, the records before it may change.
     fn checkpoint(&self, group: &mut Group) {
         let Some(signer) = &self.limits.signer else { return };
         let Head { hash, .. } = group.head;
@@ -376,7 +378,7 @@ impl Writer {
         self.metrics.ledger_committed(records, took);
     }
 
-    /// Lets the requests of a stored group go on.
+    /// Lets the requests of a stored group proceed.
     fn conclude(&mut self, group: Group) {
         self.set_status(Status::Writable);
         for (seq, Submission { mut pending, reply, .. }) in group.decisions {
@@ -387,11 +389,11 @@ impl Writer {
             let _ = reply.send(Ok(Entry::new(pending, self.queue.clone())));
         }
         for pending in group.notes.into_iter().filter_map(|it| it.pending) {
-            // If nobody settles in this process, or too slowly, the next start finds it again.
+            // If it is not settled in this process, the next start finds it again.
             let _ = self.pending.try_send(pending);
         }
         if let Some(checkpoint) = group.checkpoint {
-            // Who keeps this line can tell later whether the ledger was cut or rewritten.
+            // Whoever keeps this line can tell later whether the ledger was cut or rewritten.
             tracing::info!(checkpoint, "checkpoint");
             self.unsigned = 0;
             self.signed_at = Instant::now();
@@ -399,7 +401,7 @@ impl Writer {
         self.keep(group.bytes);
     }
 
-    /// Tells the requests of a group that could not be written; keeps what must not be lost.
+    /// Refuses the requests of a group that could not be written; keeps what must not be lost.
     fn postpone(&mut self, group: Group, error: io::Error) {
         tracing::warn!(%error, "the ledger cannot be written to");
         self.metrics.ledger_failed(LedgerFault::Write);
@@ -413,8 +415,8 @@ impl Writer {
         self.keep(group.bytes);
     }
 
-    /// After a failed write, finds out whether writing works again although nobody asks: requests
-    /// do not come while the gate is not ready.
+    /// After a failed write, finds out whether writing works again. No request would do so, because
+    /// none arrive while the gate is not ready.
     fn probe(&mut self) -> io::Result<()> {
         let Some(segment) = &self.segment else { return Ok(()) };
         if *self.status.borrow() != Status::Unwritable {
@@ -440,7 +442,7 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Also when the thread panics: nobody may wait for a writer that is gone.
+    /// Runs also when the thread panics: nobody may wait for a writer that is gone.
     fn drop(&mut self) {
         self.queue.end();
         self.status.send_if_modified(|status| {
@@ -470,7 +472,7 @@ impl Group {
     }
 }
 
-/// What a record counts as; nothing for a kind that is never written.
+/// What a record counts as in the metrics; `None` for a kind that is never written.
 fn counted(kind: Kind) -> Option<LedgerRecord> {
     Some(match kind {
         Kind::Checkpoint => LedgerRecord::Checkpoint,

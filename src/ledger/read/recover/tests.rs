@@ -1,4 +1,4 @@
-//! What the tail looks like, and what is done about it.
+//! Every state of a ledger's end, and what is done about it.
 
 use super::*;
 
@@ -251,8 +251,9 @@ fn a_repaired_directory_is_whole_and_a_damaged_one_is_left_alone() {
     }
 }
 
-/// Power is lost while a group is written: each page of it has reached the disk or not, and the file
-/// is as long as some of them say. Nobody was told of the group, so that whatever is left is continued.
+/// Power is lost while a group is written: each page of it has reached the disk or not, and the
+/// file is as long as some of them make it. No request was answered because of the group, so that
+/// whatever is left can be continued.
 #[test]
 fn a_group_may_reach_the_disk_in_any_order() {
     const PAGE: usize = 150;

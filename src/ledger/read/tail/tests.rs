@@ -29,7 +29,7 @@ fn noon() -> Clock {
     Clock::manual(NOON.parse().unwrap())
 }
 
-/// Records decisions, each with its outcome; every one is three records in two segments.
+/// Records decisions, each with its outcome: three records in two segments each.
 async fn decide(opened: &Opened, count: usize) {
     for _ in 0..count {
         record(&opened.ledger, "a").await.unwrap().close(Ending::Denied.into());
@@ -123,7 +123,7 @@ async fn retention_waits_for_what_was_not_shipped_and_goes_on_after_it() {
     let oldest = segments(directory.path()).unwrap()[0];
     assert!(1 < oldest, "shipped and old");
 
-    // Whoever did not ship for so long goes on with what is left.
+    // A reader that fell behind for so long goes on with what is left.
     let committed = opened.ledger.committed.clone();
     let mut late = Tail::new(directory.path(), opened.ledger.id().clone(), 0, committed);
     opened.thread.close().await.unwrap();

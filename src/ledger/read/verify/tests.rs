@@ -1,4 +1,5 @@
-//! Lines whose chain is right and whose bodies are not, as somebody who writes a ledger anew makes them.
+//! Lines whose chain is right and whose bodies are wrong, as somebody who rewrites a ledger makes
+//! them.
 
 use super::*;
 

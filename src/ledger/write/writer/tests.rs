@@ -114,8 +114,8 @@ async fn an_entry_that_is_dropped_gets_its_outcome() {
     let mut words = words(&world.disk.records(ledger.id()));
     let decisions = words.extract_if(.., |it| it.starts_with("dec")).count();
     assert_eq!(decisions, 4);
-    // The decisions are 2, 4, 6, 8, for each waits for its own sync and takes the outcome before
-    // it along; unless an outcome has a group of its own, which does not change the numbers.
+    // The decisions are 2, 4, 6, 8: each waits for its own sync and takes the outcome before it
+    // along. If an outcome has a group of its own, the numbers stay the same.
     assert_eq!(
         words,
         ["policies 00ff", "NotSent 2", "Unknown 4", "Unknown 6", "Gone 8", "settled Present 3"]
@@ -157,7 +157,7 @@ async fn many_requests_share_a_sync_and_each_gets_one_outcome() {
             (seq, index)
         });
     };
-    // The first is held at its sync; all others come to wait behind it.
+    // The first is held at its sync, and all others wait behind it.
     spawn(0);
     while world.disk.change(|it| it.segments.is_empty()) {
         tokio::task::yield_now().await;
