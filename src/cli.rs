@@ -38,19 +38,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It cannot be said.
+    /// The question has no certain answer.
     CannotSay,
     /// Denied by the policies.
     Denied,
     /// There are differences, none of which allows more.
     Differs,
-    /// Two ways to find out do not agree.
+    /// Two ways to find the answer disagree.
     Disagrees,
-    /// It did not work.
+    /// The command failed.
     Failed,
     /// The input is not valid.
     Invalid,
-    /// It worked.
+    /// The command did what it was asked to.
     Ok,
     /// The command line is wrong (`EX_USAGE` of sysexits.h).
     Usage,
@@ -59,7 +59,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// How a command ended that is well or failed.
+    /// The end of a command that either succeeds or fails.
     #[must_use]
     pub fn of(well: bool) -> Self {
         if well { Self::Ok } else { Self::Failed }
@@ -116,7 +116,7 @@ enum Format {
     Json,
 }
 
-/// The version, and the commit if the build was told it in `LYCHGATE_COMMIT`.
+/// The version, and the commit that `LYCHGATE_COMMIT` named at build time.
 fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let commit = option_env!("LYCHGATE_COMMIT").filter(|it| !it.is_empty());
@@ -131,7 +131,7 @@ pub fn run() -> Exit {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are answers; they go to stdout and are no mistake.
+            // `--help` and `--version` are not mistakes: they go to stdout.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
             return if error.print().is_ok() { exit } else { Exit::Failed };
         }
@@ -155,7 +155,7 @@ pub fn run() -> Exit {
     }
 }
 
-/// Runs `work` on a runtime of its own, and tells why it failed.
+/// Runs `work` on a runtime of its own, and reports why it failed.
 fn block_on<E: Error + 'static>(work: impl Future<Output = Result<Exit, E>>) -> Exit {
     let result = match runtime() {
         Ok(runtime) => runtime.block_on(work),
@@ -168,7 +168,7 @@ fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-/// Starts to log as `config` says; the environment wins.
+/// Starts logging as `config` says; the environment wins.
 fn log(config: &Config, clock: &Clock) -> Result<telemetry::Log, telemetry::Error> {
     let mut log = config.telemetry.log.clone();
     if let Some(filter) = config::log_filter() {
@@ -178,7 +178,7 @@ fn log(config: &Config, clock: &Clock) -> Result<telemetry::Log, telemetry::Erro
     telemetry::log_to_stderr(&log, clock)
 }
 
-/// Tells `error` with its causes on stderr.
+/// Reports `error` with its causes on stderr.
 fn complain(error: &(dyn Error + 'static), exit: Exit) -> Exit {
     let message = format!("error: {}", text::chain(error));
     let lines: Vec<_> = message.lines().map(text::escaped).collect();
@@ -186,7 +186,7 @@ fn complain(error: &(dyn Error + 'static), exit: Exit) -> Exit {
     exit
 }
 
-/// Writes a message to stderr. Without one there is nobody to tell; the exit code still says it.
+/// Writes a message to stderr. Where stderr is closed, the exit code has to do.
 fn tell(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
@@ -207,7 +207,7 @@ fn print_json(data: &impl Serialize, exit: Exit) -> Exit {
     }
 }
 
-/// `text` as one word of a shell.
+/// `text`, quoted where a shell needs it.
 fn quoted(text: &str) -> String {
     let plain = |it: char| it.is_ascii_alphanumeric() || "_-./".contains(it);
     match !text.is_empty() && text.chars().all(plain) {
@@ -222,7 +222,8 @@ fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// What makes a gate look at its files now. Once this is made, SIGHUP ends the process no more.
+/// SIGHUP, which makes a gate read its files at once. While this exists, it does not end the
+/// process.
 struct HangUps(Option<Signal>);
 
 impl HangUps {
@@ -239,8 +240,8 @@ impl HangUps {
     }
 }
 
-/// Resolves at SIGTERM or Ctrl-C. Both are caught from the call on, not from the first poll: a stop
-/// during the start is a stop in good order.
+/// Resolves at SIGTERM or Ctrl-C. Both are caught from the call on, not from the first poll, so
+/// that a stop during the start is an orderly one too.
 fn shutdown_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;

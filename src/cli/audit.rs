@@ -1,5 +1,5 @@
-//! `lychgate audit`: reads ledgers and checks every record on the way. It writes nothing, and takes
-//! no lock: the ledger of a gate that runs can be read.
+//! `lychgate audit`: reads ledgers and checks every record on the way. It writes nothing and takes
+//! no lock, so that it can read the ledger of a running gate.
 
 mod budgets;
 mod pending;
@@ -45,7 +45,7 @@ enum Format {
     Json,
 }
 
-/// What every command takes.
+/// The arguments of every subcommand.
 #[derive(Debug, clap::Args)]
 struct Directories {
     /// Ledger directories; the records of several are merged by time.
@@ -65,15 +65,15 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     };
     match done {
         Ok(exit) => exit,
-        // Whoever read has read enough.
+        // The reader of a pipe has what it wants.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Ok,
         Err(error) => super::complain(&error, Exit::Failed),
     }
 }
 
 impl Directories {
-    /// Hands every record of every ledger to `take`, a ledger after the other, up to the first bad
-    /// record of each, which is told on stderr.
+    /// Hands every record of every ledger to `take`, one ledger after the other, up to the first
+    /// bad record of each, which is reported on stderr.
     fn read(&self, mut take: impl FnMut(&Record) -> Result<(), Damage>) -> Exit {
         let mut exit = Exit::Ok;
         let mut passed_over = 0_u64;
@@ -105,7 +105,7 @@ fn read(
     Ok(())
 }
 
-/// Tells what is wrong in `directory`, as `directory/file:line: what`.
+/// Reports what is wrong in `directory`, as `directory/file:line: what`.
 pub(super) fn complain(directory: &Path, error: &Unverified) {
     let at = directory.display();
     let text = match error {
@@ -119,13 +119,13 @@ pub(super) fn complain(directory: &Path, error: &Unverified) {
     tell(&text);
 }
 
-/// Tells what is wrong on stderr.
+/// Reports an error on stderr.
 pub(super) fn tell(text: &str) {
-    // Without a stderr there is nobody to tell; the exit code still says it.
+    // Where stderr is closed, the exit code has to do.
     let _ = writeln!(io::stderr(), "error: {}", crate::text::escaped(text));
 }
 
-/// Tells what is worth knowing on stderr.
+/// Writes a note to stderr.
 fn note(text: &str) {
     let _ = writeln!(io::stderr(), "note: {}", crate::text::escaped(text));
 }

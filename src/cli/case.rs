@@ -4,7 +4,7 @@ use crate::policy::{Action, Answer, Attribute, Attributes, JobFact, Query};
 
 use serde_json::{Map, Value, json};
 
-/// The case in YAML, which takes JSON for values; `by` is who has to decide.
+/// The case in YAML with values in JSON, which is YAML too; `by` is the expected decider.
 pub(super) fn text(
     name: &str,
     query: &Query,
@@ -50,7 +50,7 @@ fn job(attributes: &Attributes) -> Value {
     for fact in JobFact::ALL {
         res.put(fact.case(), &attributes.get(*fact), |it| json!(it));
     }
-    // A job without tags needs no saying.
+    // No tags is what a suite assumes.
     match &attributes.tags {
         Attribute::Value(it) if it.is_empty() => (),
         _ => res.put("tags", &attributes.tags, |it| json!(it)),
@@ -58,7 +58,7 @@ fn job(attributes: &Attributes) -> Value {
     res.into_value()
 }
 
-/// What is known, and the names of what is not to be found out.
+/// What is known, and the names of what is unavailable.
 #[derive(Default)]
 struct Fields {
     known: Map<String, Value>,

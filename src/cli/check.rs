@@ -1,4 +1,4 @@
-//! `lychgate check`: everything that is wrong with a configuration, its policies and their suites.
+//! `lychgate check`: finds everything that is wrong with a configuration, policies and suites.
 
 use super::policies::Directory;
 use super::{Exit, Format};
@@ -16,7 +16,7 @@ use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The code of what is wrong with a configuration.
+/// The code of findings about a configuration.
 const CONFIGURATION: &str = "configuration";
 
 /// Says what is wrong with policies and their suites, and what to do about it.
@@ -24,7 +24,7 @@ const CONFIGURATION: &str = "configuration";
 pub(super) struct Arguments {
     #[command(flatten)]
     target: Target,
-    /// What ends with 3 as errors do: security warnings, or warnings too.
+    /// What ends with 3, as errors do: security warnings, or all warnings.
     #[arg(long, value_enum, value_name = "SEVERITY")]
     deny: Option<Deny>,
     /// Underlined source lines, or one JSON document.
@@ -53,7 +53,7 @@ enum Deny {
     Warnings,
 }
 
-/// What there is to say, as `--format json` prints it.
+/// The findings, as `--format json` prints them.
 #[derive(Default, Serialize)]
 struct Report<'a> {
     errors: usize,
@@ -65,7 +65,7 @@ struct Report<'a> {
 
 #[derive(Serialize)]
 struct Finding<'a> {
-    /// Of a policy directory, relative to it.
+    /// For a file of a policy directory, relative to it.
     file: String,
     /// From 1; 0 for the file or the directory as a whole.
     line: u64,
@@ -123,14 +123,14 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
 }
 
-/// What there is to say about a configuration.
+/// A finding about a configuration.
 type Told = (Severity, Complaint);
 
 fn wrong(complaint: Complaint) -> Told {
     (Severity::Error, complaint)
 }
 
-/// What is wrong with all that the configuration makes `serve` open, and what `serve` would warn of.
+/// What is wrong with the files that `serve` would open, and what it would warn of.
 async fn opened(config: &Config) -> Vec<Told> {
     let clock = Clock::system();
     let (mut complaints, mut remarks) = config.check_tls(clock.now()).await;
@@ -222,7 +222,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// The text without the passwords of its URLs, which end up in the logs of CI systems.
+/// The text without the passwords in its URLs, because it ends up in the logs of CI systems.
 fn masked(text: &str) -> String {
     let mut res = String::with_capacity(text.len());
     let mut rest = text;

@@ -2,7 +2,7 @@
 //! sample jobs, and calls to try. The gate itself is the real one, started from a real
 //! configuration file; only what surrounds it is made up.
 //!
-//! This is one of the two places that print secrets: they are minted here and worth nothing
+//! This is one of the two places that print secrets: they are made here and worth nothing
 //! elsewhere.
 
 mod call;
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// Where the emulator listens.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9480")]
     emulator: SocketAddr,
-    /// Policies to try, in place of the demo's own. An edit counts at once.
+    /// Policies to try, in place of the demo's own. An edit takes effect at once.
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
     /// Calls to try, or one JSON document.
@@ -98,7 +98,7 @@ async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
     stdout.write_all(text.as_bytes())?;
     stdout.flush()?;
     drop(stdout);
-    // A terminal that closes ends the demo, which then takes its files away.
+    // When the terminal closes, the demo ends and removes its files.
     let mut hang_ups = super::HangUps::listen();
     let end = async {
         tokio::select! {
@@ -111,7 +111,7 @@ async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// Lets the process tell what happens in the gate, for people.
+/// Prints what happens in the gate, for people.
 fn watch(emulator: &Emulator, clock: &Clock) -> Result<(), telemetry::Error> {
     let jobs = emulator.jobs();
     let jobs = jobs.iter().map(|it| (it.id().to_owned(), call::name_of(it))).collect();
@@ -120,8 +120,8 @@ fn watch(emulator: &Emulator, clock: &Clock) -> Result<(), telemetry::Error> {
         .map_err(|_| telemetry::Error::AlreadySet)
 }
 
-/// A taken port is the likeliest mishap here: all of them are told at once, each with the option
-/// that cures it.
+/// A port in use is the likeliest mishap here: all of them are reported at once, each with the
+/// option that avoids it.
 fn check_addresses(wanted: [(&str, SocketAddr); 3]) -> Result<(), Error> {
     let mut told = String::new();
     for (flag, address) in wanted {

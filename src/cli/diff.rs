@@ -14,28 +14,29 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many steps the search makes at most; the time is over before.
+/// The most steps of the search; the time limit is reached earlier.
 const STEPS: u64 = 2_000_000_000;
 
-/// Files that are part of a version and say nothing about single requests.
+/// Files of a version that do not bear on single requests.
 const BESIDES: &[&str] = &["budgets.yaml"];
 
 /// Compares two policy directories for every possible request.
 ///
-/// Ends with 0 if they answer all of them alike, 2 if they differ and the new one allows nothing
-/// that the old one does not, 4 if it does, 5 if that cannot be said, 3 if a directory has errors.
+/// Ends with 0 if they answer every request alike, 2 if they differ but the new one allows nothing
+/// that the old one does not, 4 if it allows more, 5 if that is undecided, 3 if a directory has
+/// errors.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The policy directory in force.
     #[arg(value_name = "OLD")]
     old: PathBuf,
-    /// The one that shall replace it.
+    /// The policy directory that is to replace it.
     #[arg(value_name = "NEW")]
     new: PathBuf,
-    /// A policy directory that allows all that may ever be allowed.
+    /// An envelope: a policy directory that allows everything that may ever be allowed.
     #[arg(long, value_name = "ENVELOPE")]
     within: Option<PathBuf>,
-    /// How long to look, in seconds; what is not decided by then is undecided.
+    /// How long to search, in seconds; what is still open then is undecided.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     limit: u64,
     /// Text, one JSON document, or Markdown for a comment.
@@ -51,24 +52,24 @@ enum Form {
     Markdown,
 }
 
-/// What came out, as `--format json` prints it.
+/// The result, as `--format json` prints it.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// Something new is allowed; nothing if that cannot be said.
+    /// Something new is allowed; `null` if that is undecided.
     widens: Option<bool>,
     differences: Vec<Found>,
     /// What the new directory allows beyond the envelope.
     #[serde(skip_serializing_if = "Option::is_none")]
     beyond: Option<Vec<Found>>,
     undecided: Vec<Open>,
-    /// Files that differ and that no request can show.
+    /// The files of [`BESIDES`] that differ.
     besides: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
 struct Found {
     shift: &'static str,
-    /// What it is due to.
+    /// The statement or rule that makes the difference.
     cause: String,
     version: &'static str,
     old: Said,
@@ -77,7 +78,7 @@ struct Found {
     case: String,
 }
 
-/// An answer, who gave it and where that stands.
+/// An answer, and the statement that gave it with its place.
 #[derive(Debug, Serialize)]
 struct Said {
     answer: &'static str,
@@ -143,7 +144,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     report.show(arguments.format)
 }
 
-/// A directory without errors; what is wrong with it has been told otherwise.
+/// Reads a directory that has no errors; otherwise reports them.
 fn read(path: &Path) -> Result<Directory, Exit> {
     let directory = Directory::read(path).map_err(|error| check::refuse(&error))?;
     if directory.set.is_none() {

@@ -1,4 +1,4 @@
-//! `lychgate explain`: a decision with its reasons, and for a no the way to a yes.
+//! `lychgate explain`: a decision with its reasons, and for a denial the way to an allow.
 
 mod live;
 mod save;
@@ -18,14 +18,14 @@ use crate::text::escaped;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
-/// One line for each kind of question, which the error of a wrong command line shows too.
+/// One line for each kind of question; clap's error for a wrong command line shows it too.
 const USAGE: &str = "lychgate explain --policies <DIR> --case <FILE#NAME>
        lychgate explain --config <FILE> --project <PROJECT> --job <ID> --as <SOURCE/NAME>
        lychgate explain --config <FILE> --project <PROJECT> --job <ID> --token <FILE>
        lychgate explain --ledger <DIR> --request-id <ID>";
 
-/// Says why a delete is allowed or not, and what would have to be otherwise: for a case of a suite,
-/// for a job of the cloud, which is looked up and never deleted, or for a request that a gate has
+/// Says why a delete is allowed or not, and what would have to change: for a case of a suite, for a
+/// job in the cloud, which is looked up and never deleted, or for a request that a gate has
 /// decided.
 ///
 /// Ends with 0 if it is allowed and with 2 if it is not.
@@ -39,13 +39,13 @@ pub(super) struct Arguments {
     /// The case: a file of tests/ and the case's name, such as `protect.yaml#prod stays`.
     #[arg(long, value_name = "FILE#NAME", requires = "policies")]
     case: Option<String>,
-    /// The configuration of the gate that would be asked.
+    /// The configuration of the gate to ask.
     #[arg(long, value_name = "FILE", requires_all = ["project", "job"], conflicts_with = "ledger")]
     config: Option<PathBuf>,
-    /// The ledger of a gate that has decided, whose policies of then are asked.
+    /// The ledger of the gate that has decided; the policies of that time are asked again.
     #[arg(long, value_name = "DIR", requires = "request_id")]
     ledger: Option<PathBuf>,
-    /// The request: the ID that a denial tells, the caller's X-Request-Id or the trace ID.
+    /// The request: the ID in the denial, the caller's X-Request-Id or the trace ID.
     #[arg(long, value_name = "ID", requires = "ledger")]
     request_id: Option<String>,
     #[command(flatten)]
@@ -55,8 +55,7 @@ pub(super) struct Arguments {
     format: Format,
 }
 
-/// A question about a job of the cloud. What is not said of the circumstances (address, TLS, user
-/// agent) is absent.
+/// A question about a job in the cloud. The caller's address, TLS and user agent are absent.
 #[derive(Debug, clap::Args)]
 struct Live {
     /// The job's project.
@@ -75,12 +74,12 @@ struct Live {
     /// A tag of the caller; may be repeated.
     #[arg(long = "tag", value_name = "KEY=VALUE", requires = "config")]
     tags: Vec<String>,
-    /// A file with a token of the caller, in place of --as, --group and --tag; neither its signature
-    /// nor its times are looked at.
+    /// A file with a token of the caller, in place of --as, --group and --tag; neither its
+    /// signature nor its times are checked.
     #[arg(long, value_name = "FILE", requires = "config")]
     #[arg(conflicts_with_all = ["principal", "groups", "tags"])]
     token: Option<PathBuf>,
-    /// A suite to add the question and its answer to, as a case.
+    /// Add the question and its answer as a case to this suite.
     #[arg(long, value_name = "FILE", requires = "config")]
     save: Option<PathBuf>,
 }
@@ -129,7 +128,7 @@ struct Check<'a> {
     expected: Vec<Expected<'a>>,
     actual: Held<'a>,
     holds: &'static str,
-    /// How several values count that the operator says nothing of: `all` or `one`.
+    /// How many of several values must match where the operator does not say: `all` or `one`.
     #[serde(skip_serializing_if = "Option::is_none")]
     several: Option<&'static str>,
 }
@@ -148,7 +147,7 @@ struct Budget<'a> {
     key: &'a str,
     deletes: u32,
     within_seconds: i64,
-    /// How many it has counted before, where a case says so.
+    /// How many deletes it has counted before, according to the case.
     #[serde(skip_serializing_if = "Option::is_none")]
     spent: Option<u64>,
 }
@@ -181,7 +180,7 @@ struct ChangeReport<'a> {
     key: &'a str,
     from: Held<'a>,
     to: Held<'a>,
-    /// The guardrails that would be gone round.
+    /// The guardrails that would no longer deny.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     lifts: &'a [String],
 }
@@ -191,14 +190,14 @@ pub(super) enum Error {
     #[error("write the case as FILE#NAME, such as `protect.yaml#prod stays`")]
     Form,
     #[error(
-        "this is the configuration of a forwarder, which judges nothing: ask with that of the central gate"
+        "this is the configuration of a forwarder, which judges nothing: use that of the central gate"
     )]
     Forwarder,
     #[error("there is no case `{name}` in {file}; its cases are: {cases}")]
     Name { file: String, name: String, cases: String },
-    #[error("the ledger holds no decision of the request {0}")]
+    #[error("the ledger holds no decision about the request {0}")]
     Request(String),
-    #[error("the ledger does not hold the policies {0} any more, or they do not compile today")]
+    #[error("the ledger no longer holds the policies {0}, or this version cannot compile them")]
     Version(String),
     #[error("there is no suite {0} in the policy directory, or it has no cases")]
     Suite(String),
@@ -269,7 +268,7 @@ fn recorded(ledger: &Path, id: &str, format: Format) -> Exit {
     }
 }
 
-/// Explains a delete of a job of the cloud.
+/// Explains a delete of a job in the cloud.
 fn live(config: &Path, arguments: &Arguments) -> Exit {
     let Live { project, job, principal, groups, tags, token, save } = &arguments.live;
     let config = match Config::load(config) {
@@ -311,7 +310,7 @@ pub(super) fn looked_up(
         Ok(directory) => directory,
         Err(error) => return check::refuse(&error),
     };
-    // Whatever is wrong with its suites is no matter here.
+    // Errors in its suites do not matter here.
     let Some(set) = &directory.set else {
         let _ = policies::sound(&directory);
         return Exit::Invalid;

@@ -9,10 +9,10 @@ use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-/// How long connecting, asking and each part of the answer may take.
+/// How long the connection, the request and each part of the answer may take.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// As much of the answer as is read.
+/// How much of the answer is read.
 const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 
 /// Asks a running gate whether it is alive: ends with 0 if it is and with 1 if not.
@@ -21,10 +21,10 @@ pub(super) struct Arguments {
     /// The address of the admin listener, host and port.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8481")]
     admin: String,
-    /// Ask whether it is ready for requests instead, and name the checks that do not hold.
+    /// Ask whether it is ready for requests instead, and name the checks that fail.
     #[arg(long)]
     ready: bool,
-    /// Refused policies count as well, though the version before them goes on judging.
+    /// Also fail if a newer policy version was refused, although the one before it still judges.
     #[arg(long, requires = "ready")]
     current: bool,
 }
@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
 }
 
-/// The checks that do not hold, each on a line of its own.
+/// The checks that fail, each on a line of its own.
 fn missing(body: &str) -> String {
     let Readiness { checks } = serde_json::from_str(body).unwrap_or_default();
     let missing = checks.iter().filter(|it| !it.ok).map(|it| match &it.detail {
@@ -88,7 +88,7 @@ fn ask(address: &str, path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// The first of the host's addresses that takes a connection.
+/// Connects to the first of the host's addresses that accepts.
 fn connect(address: &str) -> io::Result<TcpStream> {
     let mut failure = io::Error::from(io::ErrorKind::NotFound);
     for it in address.to_socket_addrs()? {

@@ -21,9 +21,9 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Prints a new key pair, to be added to the file of `identity.keys`. It is stored nowhere.
+    /// Prints a new key pair for the file of `identity.keys`. The pair is stored nowhere else.
     Create {
-        /// Whom the key belongs to: the entry is printed whole, ready for the file.
+        /// The principal of the key: prints the whole entry, ready for the file.
         #[arg(long, value_name = "NAME")]
         principal: Option<String>,
         /// A group of the principal; may be repeated.
@@ -32,7 +32,7 @@ enum Command {
         /// A tag of the principal; may be repeated.
         #[arg(long = "tag", value_name = "KEY=VALUE", requires = "principal", value_parser = tag)]
         tags: Vec<(String, String)>,
-        /// Adds the entry to this file of keys, which is made if it is missing, and prints the pair.
+        /// Add the entry to this file of keys, which is made if it is missing, and print the pair.
         #[arg(long, value_name = "FILE", requires = "principal")]
         add: Option<PathBuf>,
         /// Lines of YAML, or one JSON document.
@@ -41,7 +41,7 @@ enum Command {
     },
 }
 
-/// The fields are called as in the file of keys.
+/// An entry of the file of keys, with the same field names.
 #[derive(Serialize)]
 struct Entry<'a> {
     ak: &'a str,
@@ -59,7 +59,7 @@ struct Entry<'a> {
 enum AddError {
     #[error("cannot write {path}")]
     Io { path: PathBuf, source: io::Error },
-    #[error("{path} would not be a file of keys any more, so it stays as it is: {message}")]
+    #[error("with this entry {path} would not be a file of keys, so it stays as it is: {message}")]
     Refused { path: PathBuf, message: String },
 }
 
@@ -99,11 +99,11 @@ fn tag(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Adds `entry`, a mapping in flow style, to the list in the file at `path`: read as the gate reads
-/// it before it takes the old file's place.
+/// Adds `entry`, a mapping in flow style, to the list in the file at `path`. The new file is read
+/// as the gate reads it before it replaces the old one.
 fn append(path: &Path, entry: &str) -> Result<(), AddError> {
     let fault = |source| AddError::Io { path: path.to_owned(), source };
-    // What a symbolic link leads to, so that it stays one.
+    // Replace what a symbolic link points to, not the link.
     let place = match path.canonicalize() {
         Err(error) if error.kind() == ErrorKind::NotFound => path.to_owned(),
         other => other.map_err(fault)?,
@@ -126,13 +126,13 @@ fn append(path: &Path, entry: &str) -> Result<(), AddError> {
     let beside = place.with_extension(format!("{}.new", std::process::id()));
     let written = replace(&beside, &place, &new, mode & 0o7777);
     if written.is_err() {
-        // What is left of it holds secrets.
+        // A partly written file holds secrets.
         let _ = fs::remove_file(&beside);
     }
     written.map_err(fault)
 }
 
-/// Puts a whole file into another's place: nobody reads half of it.
+/// Replaces a file as a whole, so that nobody reads half of it.
 fn replace(beside: &Path, place: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(beside)?;
     file.write_all(text.as_bytes())?;

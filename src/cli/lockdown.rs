@@ -1,4 +1,4 @@
-//! `lychgate lockdown`: the policy of the cloud that makes the gate the only way.
+//! `lychgate lockdown`: the cloud policy that makes the gate the only way to delete.
 
 use super::Exit;
 use crate::reconcile;
@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 /// The longest service control policy, in characters (Organizations user guide, SCP constraints).
 const SCP_CHARS_MAX: usize = 5120;
 
-/// Prints a policy for the cloud: every call that deletes a training job is denied to everybody but
-/// the gate.
+/// Prints a cloud policy that denies every call that deletes a training job to everybody but the
+/// gate.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Who is not denied: the gate's URN, such as iam::ACCOUNT:user:lychgate or
+    /// The exception: the gate's URN, such as iam::ACCOUNT:user:lychgate or
     /// `sts::ACCOUNT:assumed-agency:lychgate/*`; may be repeated.
     #[arg(long, required = true, value_name = "URN", value_parser = principal)]
     principal: Vec<String>,
-    /// For a service control policy, or for an identity policy.
+    /// As a service control policy or as an identity policy.
     #[arg(long, value_enum, default_value_t = Kind::Scp)]
     format: Kind,
-    /// Also the calls that change a job's tags or end its run.
+    /// Also deny the calls that change a job's tags or end its run.
     #[arg(long)]
     tags: bool,
 }
@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         members.insert("Resource".to_owned(), json!(["*"]));
     }
     let policy = json!({"Version": "5.0", "Statement": [statement]});
-    // Blanks count.
+    // The limit counts white space too.
     if *format == Kind::Scp && SCP_CHARS_MAX < policy.to_string().chars().count() {
         super::tell(&format!(
             "error: longer than the {SCP_CHARS_MAX} characters of a service control policy: name \
@@ -61,8 +61,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 /// A URN of one principal: a wider one would take the lock away.
 fn principal(text: &str) -> Result<String, String> {
     let error = || {
-        "no URN of a principal: write iam::ACCOUNT:user:NAME, sts::ACCOUNT:assumed-agency:AGENCY/* \
-         or sts::ACCOUNT:external-user:PROVIDER/NAME"
+        "not the URN of one principal: write iam::ACCOUNT:user:NAME, \
+         sts::ACCOUNT:assumed-agency:AGENCY/* or sts::ACCOUNT:external-user:PROVIDER/NAME"
             .to_owned()
     };
     let parts: Vec<_> = text.splitn(5, ':').collect();

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long all statements together are looked at more closely.
+/// How long the search for statements that do nothing may take, for all of them together.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// How many steps the search makes for each statement.
@@ -26,7 +26,7 @@ pub(super) struct Directory {
     /// `None` if the policies have errors.
     pub(super) set: Option<Set>,
     pub(super) suites: Suites,
-    /// What there is to say about policies and suites, by file and place.
+    /// The findings about policies and suites, by file and place.
     pub(super) diagnostics: Vec<Diagnostic>,
 }
 
@@ -50,8 +50,8 @@ impl Directory {
         Ok(Self::new(Set::compile(&reload::read(path, &limits)?, &limits), &limits))
     }
 
-    /// The same, for so many gates that have a part of each budget, and with a closer look at what
-    /// does nothing.
+    /// The same for gates of which each has a `replicas`th of every budget, with a search for
+    /// statements that do nothing.
     pub(super) fn examined(path: &Path, replicas: u32) -> Result<Self, reload::Error> {
         let limits = Limits { replicas, ..Limits::default() };
         let mut compiled = Set::compile(&reload::read(path, &limits)?, &limits);
@@ -68,7 +68,7 @@ impl Directory {
         Self { files: compiled.files, set: compiled.set, suites, diagnostics }
     }
 
-    /// Of policies that a ledger holds, where nothing but places is asked for.
+    /// For policies from a ledger, of which only places are asked for.
     pub(super) fn recorded(set: &Set) -> Self {
         let suites = Suites { cases: Vec::new(), diagnostics: Vec::new() };
         Self { files: set.files().clone(), set: None, suites, diagnostics: Vec::new() }
@@ -88,7 +88,7 @@ impl Directory {
     }
 }
 
-/// The policies, if neither they nor their suites have errors; else the errors go to stderr.
+/// The policies, if neither they nor their suites have errors; otherwise the errors go to stderr.
 pub(super) fn sound(directory: &Directory) -> Option<(&Set, &Directory)> {
     let errors: Vec<_> = directory.errors().cloned().collect();
     match &directory.set {

@@ -1,5 +1,5 @@
-//! What `serve` asks of the system for its own process: that its memory stays its own, and files
-//! enough for its connections.
+//! What `serve` asks of the system for its own process: memory that nobody else can read, and
+//! enough open files.
 
 use rustix::process::{Resource, Rlimit};
 
@@ -14,9 +14,9 @@ pub(super) fn protect_memory() {
     }
 }
 
-/// How many of `wanted` connections there may be: as many files as the system allows are asked for,
-/// and at most half of them are for connections. The ledger, the clouds and the probes need the
-/// others when somebody opens connections without end.
+/// How many of `wanted` connections there may be. Raises the limit on open files as far as the
+/// system allows, and leaves at most half of them to connections: the ledger, the clouds and the
+/// probes need the others when somebody opens connections without end.
 pub(super) fn connections(wanted: usize) -> usize {
     let Rlimit { current, maximum } = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit { current: maximum, maximum };

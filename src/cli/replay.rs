@@ -19,7 +19,7 @@ use std::time::Duration;
 use std::{fs, io};
 use tokio::time::Instant;
 
-/// How often the progress is told, on a terminal.
+/// How often the progress is shown, on a terminal.
 const PROGRESS: Duration = Duration::from_secs(1);
 
 /// The clock is looked at after so many records.
@@ -27,20 +27,20 @@ const PROGRESS_RECORDS: u64 = 16 * 1024;
 
 /// Judges the decisions of ledgers again, by other policies, and shows what would differ.
 ///
-/// Ends with 0 if nothing differs, 2 if something does and nothing more is allowed, 4 if more is
-/// allowed, 5 if it cannot be said, 6 if a decision is not what its own policies say, 3 if the
+/// Ends with 0 if nothing differs, 2 if something does but nothing more is allowed, 4 if more is
+/// allowed, 5 if that is uncertain, 6 if a decision is not what its own policies say, 3 if the
 /// policies are invalid, 1 if a ledger is.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The policy directory that shall replace the one in force.
+    /// The policy directory that is to replace the one in force.
     #[arg(long, value_name = "DIR")]
     policies: PathBuf,
     #[command(flatten)]
     window: Window,
-    /// Differences that were looked at: a YAML file with class, statement and reason of each.
+    /// A YAML file of accepted differences, with the class, statement and reason of each.
     #[arg(long, value_name = "FILE")]
     accept: Option<PathBuf>,
-    /// Writes one case of each difference into this directory, as a suite.
+    /// Write one case for each difference into this directory, as suites.
     #[arg(long, value_name = "DIR")]
     write_cases: Option<PathBuf>,
     /// Text, one JSON document, or Markdown for a comment.
@@ -54,13 +54,13 @@ pub(super) struct Arguments {
 /// Which decisions count.
 #[derive(Debug, clap::Args)]
 pub(super) struct Window {
-    /// From then on: 2026-01-15T12:00:00Z, or 2026-01-15 for its first moment in UTC.
+    /// From this time on: 2026-01-15T12:00:00Z, or 2026-01-15 for the start of that day in UTC.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Timestamp>,
-    /// Before then.
+    /// Before this time.
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Timestamp>,
-    /// Also show where the answer is the same and another statement gives it.
+    /// Also show decisions with the same answer from another statement.
     #[arg(long)]
     statements: bool,
 }
@@ -111,7 +111,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     super::print(&report.text(arguments.format), report.exit())
 }
 
-/// How it ends if `ledger` could not be read to its end.
+/// How the command ends if `ledger` could not be read to its end.
 pub(super) fn unread(ledger: &Path, done: Result<Option<Verified>, Unverified>) -> Option<Exit> {
     match done {
         Ok(Some(_)) => None,
@@ -136,7 +136,7 @@ fn accepted(path: Option<&Path>) -> Result<Acceptance, Exit> {
     Acceptance::parse(&text).map_err(|error| failed(&error))
 }
 
-/// A line on a terminal that says how far it is.
+/// A line on a terminal that shows how far the reading is.
 struct Progress {
     shown: bool,
     records: u64,

@@ -9,11 +9,11 @@ use crate::telemetry;
 
 use std::path::{Path, PathBuf};
 
-/// Runs the gate until SIGTERM or Ctrl-C. SIGHUP makes it look at its policies now; it looks at every
-/// other file at least once a second anyway.
+/// Runs the gate until SIGTERM or Ctrl-C. SIGHUP makes it read its policies at once; it checks
+/// every other file once a second anyway.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The configuration file; `lychgate.example.yaml` shows everything that can stand in it.
+    /// The configuration file; `lychgate.example.yaml` shows every setting.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
 }

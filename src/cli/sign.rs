@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// The largest request or key file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Says how a request is signed, and in what a signature that was refused differs
+/// Shows how a request is signed, and where a refused signature differs
 ///
 /// Every stage of SDK-HMAC-SHA256 or V11-HMAC-SHA256 is shown, never a secret or a security token.
 ///
@@ -34,17 +34,17 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 ///   X-Project-Id: 0a1b
 ///   Authorization: SDK-HMAC-SHA256 Access=…, SignedHeaders=…, Signature=…
 ///
-/// Compared are the algorithm, the form, the access key, the signed headers, the date, and then the
-/// signature. If only that differs, the usual mistakes are tried: another host or port, another
-/// content type, a path without its last slash, an unsorted query, another body or method, a secret
-/// with a line feed at its end.
+/// It compares the algorithm, the form, the access key, the signed headers, the date, and then the
+/// signature. If only the signature differs, it tries the usual mistakes: another host or port,
+/// another content type, a path without its last slash, an unsorted query, another body or method,
+/// a secret with a line feed at its end.
 ///
-/// Ends with 0 if the signature is the expected one or there is none to compare with, with 1 if it
+/// Ends with 0 if the signature is as expected or there is none to compare with, with 1 if it
 /// differs, and with 3 if the input cannot be used.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Arguments {
-    /// Explain; there is nothing else that this command does.
+    /// Explain, which is all that this command does.
     #[arg(long, required = true)]
     explain: bool,
     /// The request, `-` for standard input.
@@ -72,9 +72,9 @@ enum Error {
     Request { line: usize, what: &'static str },
     #[error("{path}: neither a credential ({credential}) nor gateway keys ({keys})")]
     Key { path: String, credential: String, keys: String },
-    #[error("{path}: it has no key `{id}`, with which the request is signed")]
+    #[error("{path}: there is no key `{id}`, which the request is signed with")]
     NoSuchKey { path: String, id: String },
-    #[error("{path}: it has several keys, and the request does not say which signed it")]
+    #[error("{path}: there are several keys, and the request does not say which one signed it")]
     WhichKey { path: String },
     #[error("the request cannot be signed")]
     Sign(#[from] sign::Error),
@@ -89,7 +89,7 @@ struct Report {
     canonical_request: Option<String>,
     string_to_sign: Option<String>,
     signature: Option<String>,
-    /// What a verifier may refuse whatever the signature is.
+    /// What a verifier may refuse even if the signature is right.
     notes: Vec<String>,
 }
 
@@ -145,7 +145,7 @@ fn explain(arguments: &Arguments) -> Result<Report, Error> {
     })
 }
 
-/// A signature can be right and the request still be refused, for its time or its project.
+/// Why the request may be refused although its signature is right: its time, its project.
 fn notes(head: &Parts, now: Timestamp) -> Vec<String> {
     let mut notes = Vec::new();
     let value = |name| head.headers.get(name).and_then(|it| it.to_str().ok());
@@ -153,7 +153,7 @@ fn notes(head: &Parts, now: Timestamp) -> Vec<String> {
         let apart = date.time().duration_since(now).abs();
         if keys::SKEW_MAX < apart {
             notes.push(format!(
-                "X-Sdk-Date is {} minutes from this machine's clock; who verifies takes no more than {} from its own",
+                "X-Sdk-Date is {} minutes off this machine's clock; a verifier allows at most {} from its own",
                 apart.as_mins(),
                 keys::SKEW_MAX.as_mins()
             ));

@@ -36,7 +36,7 @@ struct Target {
     directory: Option<PathBuf>,
 }
 
-/// What came out, as `--format json` prints it.
+/// The results, as `--format json` prints them.
 #[derive(Serialize)]
 struct Report<'a> {
     passed: usize,
@@ -55,8 +55,8 @@ struct Outcome<'a> {
     passed: bool,
     expected: Answer<'a>,
     got: Answer<'a>,
-    /// Of a failed case the statements that did not do what was expected, and what to run to see
-    /// more.
+    /// For a failed case, the statements that did not do what was expected, and the command that
+    /// shows more.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<Why>,
 }
@@ -203,7 +203,7 @@ impl Why {
         path: &Path,
     ) -> Self {
         let statements = set.statements_of(&case.query, &case.attributes);
-        // Who was to decide, who did, and where nothing allows, all that could have.
+        // The expected decider, the actual one and, where nothing allows, every Allow there is.
         let decider = decision.decider().unwrap_or_default();
         let named = |it: &&JudgedStatement| {
             let name = it.name.as_str();

@@ -1,4 +1,4 @@
-//! `lychgate who-can`: for everybody whom policies are attached to, whether a job could be deleted.
+//! `lychgate who-can`: which of those that policies are attached to could delete a job.
 
 use super::policies::{self, Directory};
 use super::{Exit, Format, check, explain};
@@ -14,19 +14,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How many steps the search makes at most; the time is over before.
+/// The most steps of the search; the time limit is reached earlier.
 const STEPS: u64 = 2_000_000_000;
 
-/// Says for everybody in attachments.yaml whether a job could be deleted: always, never, or if
-/// something holds of the caller and the circumstances.
+/// Says for everybody in attachments.yaml whether they could delete a job: always, never, or under
+/// which conditions on the caller and the circumstances.
 ///
-/// Ends with 0, or with 5 if it cannot be said for somebody.
+/// Ends with 0, or with 5 if it is undecided for somebody.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The policy directory.
     #[arg(long, value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
     policies: Option<PathBuf>,
-    /// A case whose job it is: a file of tests/ and the case's name.
+    /// The case whose job is meant: a file of tests/ and the case's name.
     #[arg(long, value_name = "FILE#NAME", requires = "policies", conflicts_with = "job")]
     case: Option<String>,
     /// The configuration of the gate, to look the job up in the cloud.
@@ -39,7 +39,7 @@ pub(super) struct Arguments {
         default_value_if("policies", clap::builder::ArgPredicate::IsPresent, "0a1b2c")
     )]
     project: Option<String>,
-    /// With --config, the job's ID; with --policies, what is known of it, as in a case of a suite:
+    /// With --config, the job's ID; with --policies, the facts of the job, as in a case of a suite:
     /// `{phase: Completed, tags: {env: dev}}`.
     #[arg(long, value_name = "ID|FACTS")]
     job: Option<String>,
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     /// The account of the upstream, with --policies.
     #[arg(long, value_name = "ACCOUNT", default_value = "123")]
     account: String,
-    /// How long to look, in seconds.
+    /// How long to search, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     limit: u64,
     /// Text, or one JSON document.
@@ -201,7 +201,7 @@ impl Report {
                     let keys: Vec<_> = keys.collect();
                     format!("{} (by {})", keys.join(" and "), by.unwrap_or_default())
                 }
-                _ => "the limits were reached, or it depends on what cannot be compared".to_owned(),
+                _ => "a limit was reached, or it depends on what cannot be compared".to_owned(),
             };
             // Writing into a String cannot fail.
             let _ = writeln!(res, "{target:width$}  {could:9}  {why}");

@@ -1,4 +1,4 @@
-//! `lychgate audit budgets`: how much of each budget is used, as the ledgers tell.
+//! `lychgate audit budgets`: how much of each budget is used, according to the ledgers.
 
 use super::{Directories, Exit, Format, text};
 use crate::budget::{Budgets, Use, Uses};
@@ -11,13 +11,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use std::io;
 
-/// Says how much of each budget is used, by whom, and when there is room again. The budgets are
-/// those of the newest policies in the ledgers; what gates share is added up.
+/// Shows how much of each budget is used, by whom, and when there is room again. The budgets are
+/// those of the newest policies in the ledgers; what several gates have used is added up.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     directories: Directories,
-    /// At another time than now, such as `2026-01-15T12:00:00Z`.
+    /// As of this time instead of now, such as `2026-01-15T12:00:00Z`.
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
     /// A table, or one JSON object.
@@ -38,16 +38,16 @@ struct Report {
 #[derive(Serialize)]
 struct Counter {
     budget: String,
-    /// Nothing where nothing counts.
+    /// Whose counter it is; `None` for a budget of which nothing is used.
     key: Option<String>,
     used: usize,
     limit: u32,
     within_seconds: i64,
-    /// When there is room again; nothing if there is some.
+    /// When there is room again; `None` if there is room now.
     room_at: Option<String>,
 }
 
-/// The newest version, as far as it was read.
+/// The parts read so far of the newest version.
 #[derive(Default)]
 struct Newest {
     time: Timestamp,

@@ -1,4 +1,4 @@
-//! `lychgate audit pending`: the decisions of which the ledger does not say how they ended.
+//! `lychgate audit pending`: the decisions whose end is not in the ledger.
 
 use super::{Directories, Exit, Format, text};
 use crate::ledger::record::Body;
@@ -10,8 +10,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io;
 
-/// Lists the decisions without a final outcome: deletes whose effect is not known and, while a gate
-/// runs, the requests it works on.
+/// Lists the decisions without a final outcome: deletes whose effect is unknown and, while a gate
+/// runs, the requests it is working on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -34,7 +34,7 @@ struct Open {
     job: String,
     upstream: String,
     decision: Answer,
-    /// The delete may have been sent and no answer was seen; otherwise there is no outcome at all.
+    /// The outcome is `unknown`: perhaps sent, no answer. Otherwise there is no outcome yet.
     unknown: bool,
 }
 

@@ -1,4 +1,5 @@
-//! `lychgate audit reconcile`: who walked round the gate, as the cloud's audit trail tells.
+//! `lychgate audit reconcile`: who deleted jobs past the gate, according to the cloud's audit
+//! trail.
 
 use super::{Directories, Exit, Format, show, text};
 use crate::clock::Clock;
@@ -13,42 +14,43 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// How many findings a person is shown; JSON has them all.
+/// How many findings the text form shows; JSON has them all.
 const SHOWN_MAX: usize = 100;
 
-/// Compares the cloud's audit trail with the ledgers: which jobs were deleted, and not through the
-/// gate? The trail is what CTS writes to OBS, answers of its list call, or lines of such records,
-/// compressed or not. Exit code 2: somebody did; 5: the trail is not whole, so that it cannot be
-/// said; 0: nobody did.
+/// Compares the cloud's audit trail with the ledgers: which jobs were deleted past the gate? The
+/// trail is what CTS writes to OBS, answers of its list call, or such records one per line,
+/// compressed or not. Ends with 0 if no job was, 2 if one was, and 5 if the trail is not whole, so
+/// that this is uncertain.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     directories: Directories,
-    /// A file of the trail, or a directory with all that is below it; may be repeated.
+    /// A file of the trail, or a directory with all files below it; may be repeated.
     #[arg(long, required = true, value_name = "FILE|DIR")]
     trail: Vec<PathBuf>,
-    /// From then on: a time, a day in UTC, or a span before now such as 25h. By default from where
-    /// the ledgers begin.
+    /// Compare from this time on: a time, a day in UTC, or 25h for that long ago. By default from
+    /// where the ledgers begin.
     #[arg(long, value_name = "TIME", value_parser = show::time)]
     since: Option<Timestamp>,
-    /// Before then. By default as far as --lateness lets it be said.
+    /// Compare up to this time. By default up to --lateness ago.
     #[arg(long, value_name = "TIME", value_parser = show::time)]
     until: Option<Timestamp>,
-    /// How late a record may be: what is younger is not looked at.
+    /// How late a record may arrive: anything younger is not compared yet.
     #[arg(long, value_name = "SPAN", default_value = "30m", value_parser = span)]
     lateness: SignedDuration,
-    /// The trail is known to be whole, so that hours without a record were quiet. Digests, if there
-    /// are any, are checked all the same.
+    /// The trail is known to be whole: hours without a record were quiet. Digests, if there are
+    /// any, are still checked.
     #[arg(long)]
     complete: bool,
-    /// Only these projects, where a record names one; may be repeated.
+    /// Only records of this project, and those that name none; may be repeated.
     #[arg(long, value_name = "ID")]
     project: Vec<String>,
-    /// What names the gate besides the keys in its ledgers: the ID of a key, the name of its user,
-    /// or a URN, with `*` at its end for every session of an agency; may be repeated.
+    /// Another name of the gate, besides the keys in its ledgers: a key ID, a user name, or a URN,
+    /// with `*` at its end for every session of an agency; may be repeated.
     #[arg(long, value_name = "WORD")]
     gate: Vec<String>,
-    /// Also writes the result there, for the textfile collector of the Prometheus node exporter.
+    /// Also write the result to this file, for the textfile collector of the Prometheus node
+    /// exporter.
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
     /// Text, or one JSON object.
@@ -102,8 +104,8 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     })
 }
 
-/// Reads a file, or what is below a directory in the order of names. A file that is no trail is told
-/// and counted; an error is one that cannot be opened.
+/// Reads a file, or all files below a directory in the order of their names. A file that is not a
+/// trail is reported and counted; one that cannot be opened is an error.
 fn read(path: &Path, trail: &mut Trail) -> io::Result<()> {
     if path.is_dir() {
         let mut entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
@@ -116,9 +118,9 @@ fn read(path: &Path, trail: &mut Trail) -> io::Result<()> {
                 read(&path, trail)?;
                 continue;
             }
-            // Left out in silence, what it holds would be missing from a clean answer.
-            let what = "neither a file nor a directory: take it away, or name what it stands for";
-            let what = format!("{} is {what} by --trail", path.display());
+            // If it were skipped in silence, a clean answer could be wrong.
+            let what = "neither a file nor a directory: remove it, or give what it points to";
+            let what = format!("{} is {what} as --trail", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         return Ok(());
@@ -133,7 +135,7 @@ fn human(report: &Report) -> String {
     let Report { window, classes, read, decisions, gaps, findings } = report;
     let mut res = format!(
         "{} to {}: {decisions} decisions in the ledgers; {} records in {} files of the trail, of \
-         which {} are about other things, {} outside this time or project, {} told twice\n\n",
+         which {} are about other things, {} outside this time or project, {} duplicates\n\n",
         window.since, window.until, read.records, read.files, read.other, read.outside, read.folded
     );
     let counted = classes.iter().filter(|(_, count)| **count != 0);
@@ -165,7 +167,7 @@ fn human(report: &Report) -> String {
     let _ = match (report.bypasses(), report.is_complete()) {
         (0, true) => writeln!(res, "nobody deleted a job past the gate"),
         (0, false) => {
-            writeln!(res, "it cannot be said whether somebody deleted a job past the gate")
+            writeln!(res, "cannot tell whether anybody deleted a job past the gate")
         }
         (count, _) => writeln!(res, "deleted past the gate: {count}"),
     };
@@ -197,15 +199,15 @@ fn meaning(class: Class) -> &'static str {
         Class::Bypass => "deleted past the gate",
         Class::Console => "deleted in the console",
         Class::DeniedHere => "denied by the gate, then deleted past it",
-        Class::Differs => "refused by the cloud as the ledger has it, deleted as the trail has it",
-        Class::Failed => "accepted, and failed afterwards",
-        Class::GateKey => "deleted with the gate's key, and no ledger knows of it",
+        Class::Differs => "refused by the cloud says the ledger, deleted says the trail",
+        Class::Failed => "accepted by the cloud, but failed afterwards",
+        Class::GateKey => "deleted with the gate's key, but in no ledger",
         Class::Matched => "deleted through the gate",
-        Class::Missing => "deleted through the gate, and not in the trail: it has holes",
+        Class::Missing => "deleted through the gate, but not in the trail, which has gaps",
         Class::Retagged => "tags changed shortly before a delete through the gate",
-        Class::Settled => "not known to the ledger how it ended; the trail knows",
+        Class::Settled => "the ledger does not know how it ended, the trail does",
         Class::System => "deleted by the cloud itself",
-        Class::Unsettled => "not known how it ended",
+        Class::Unsettled => "neither ledger nor trail knows how it ended",
     }
 }
 
@@ -219,7 +221,7 @@ fn write_metrics(path: &Path, report: &Report, now: Timestamp) -> io::Result<()>
     };
     metric(
         "lychgate_reconcile_events",
-        "What the last comparison of audit trail and ledgers found, by class",
+        "Events and deletes that the last comparison of audit trail and ledgers found, by class",
         classes
             .iter()
             .map(|(class, count)| {
@@ -231,7 +233,7 @@ fn write_metrics(path: &Path, report: &Report, now: Timestamp) -> io::Result<()>
         ("bypasses", "Jobs that were deleted past the gate", report.bypasses().to_string()),
         (
             "complete",
-            "1 when the audit trail was whole, as far as can be told",
+            "1 if the audit trail was whole, as far as can be told",
             u8::from(report.is_complete()).to_string(),
         ),
         (
@@ -253,7 +255,7 @@ fn write_metrics(path: &Path, report: &Report, now: Timestamp) -> io::Result<()>
 
 fn span(text: &str) -> Result<SignedDuration, String> {
     let span = text.parse::<SignedDuration>().ok().filter(|it| !it.is_negative());
-    span.ok_or_else(|| "no span: write it as 30m or 36h".to_owned())
+    span.ok_or_else(|| "not a length of time: write it as 30m or 36h".to_owned())
 }
 
 #[cfg(test)]
@@ -263,7 +265,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::os::unix::fs::symlink;
 
-    /// It could hold a bypass.
+    /// What is left out could hold a bypass.
     #[test]
     fn nothing_below_a_directory_is_left_out_in_silence() {
         let directory = tempfile::tempdir().unwrap();

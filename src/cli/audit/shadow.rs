@@ -1,4 +1,4 @@
-//! `lychgate audit shadow`: what the shadow policies said beside those in force.
+//! `lychgate audit shadow`: where the shadow policies answered differently from those in force.
 
 use super::{Exit, print};
 use crate::cli::replay::{Form, Report, Window, unread};
@@ -7,8 +7,8 @@ use crate::replay::{Acceptance, Shadows};
 use std::io;
 use std::path::PathBuf;
 
-/// Shows where the shadow policies would have answered otherwise, as the records of a gate that ran
-/// with them say. Exit codes are those of `lychgate replay`.
+/// Shows where the shadow policies of a gate would have answered differently, according to its
+/// ledger. Exit codes are those of `lychgate replay`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]

@@ -20,72 +20,74 @@ use std::path::PathBuf;
 use std::time::Duration;
 use std::{io, mem, thread};
 
-/// How many decisions the table shows unless it is said.
+/// How many decisions the table shows by default.
 const LAST: usize = 100;
 
-/// How often a ledger that is followed is looked at.
+/// How often `--follow` looks for new records.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Lists decisions in the order of their times, each with how it ended. What matches is held in
-/// memory: narrow a large ledger down.
+/// Lists decisions by time, each with how it ended. All that match are held in memory: narrow the
+/// choice down if the ledger is large.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     directories: Directories,
     #[command(flatten)]
     wanted: Wanted,
-    /// The last so many, 0 for all [default: 100 in a table, else all].
+    /// Only the last so many, 0 for all [default: 100 in a table, else all].
     #[arg(long, value_name = "N")]
     last: Option<usize>,
-    /// Go on with each decision that ends from now on, until Ctrl-C.
+    /// Then show each decision when it ends, until Ctrl-C.
     #[arg(long)]
     follow: bool,
     /// A table, one JSON object per line with everything that was recorded, or CSV.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// The table's times in the zone of this system, not in UTC.
+    /// Show times in the zone of this system instead of UTC (table only).
     #[arg(long)]
     local: bool,
-    /// The most columns of the table [default: the terminal's; without one nothing is cut].
+    /// The width of the table in characters [default: the terminal's; without a terminal nothing is
+    /// cut].
     #[arg(long, value_name = "COLUMNS")]
     width: Option<usize>,
 }
 
-/// Which decisions. Texts may end in `*` for any rest.
+/// Which decisions. A text may end in `*`, which stands for anything.
 #[derive(Debug, clap::Args)]
 struct Wanted {
-    /// Whose: the qualified name, such as corp/alice or corp/*.
+    /// Of this principal: the qualified name, such as corp/alice or corp/*.
     #[arg(long, value_name = "SOURCE/NAME")]
     principal: Option<String>,
-    /// About which training job; the beginning of its ID is enough. The table is followed by what was
-    /// lost with it.
+    /// About this training job; the beginning of its ID is enough. What was lost with it is shown
+    /// below the table.
     #[arg(long, value_name = "ID")]
     job: Option<String>,
-    /// Of which batch: its request ID, the `batch.id` of its decisions.
+    /// Of this batch: its request ID, which is the `batch.id` of its decisions.
     #[arg(long, value_name = "ID")]
     batch: Option<String>,
-    /// In which project.
+    /// In this project.
     #[arg(long, value_name = "ID")]
     project: Option<String>,
-    /// Of which request, as its answer said; the beginning of the ID is enough.
+    /// Of this request: the ID that its answer named, or the beginning of it.
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
-    /// With which answer of the policies.
+    /// With this answer of the policies.
     #[arg(long, value_name = "ANSWER", value_parser = answer())]
     decision: Option<Answer>,
-    /// Decided by which statement, such as guardrails/protect#NoProd or guardrails/*.
+    /// Decided by this statement, such as guardrails/protect#NoProd or guardrails/*.
     #[arg(long, value_name = "FILE#SID")]
     statement: Option<String>,
-    /// With which end: sent, denied, refused, gone, present, unknown or not_sent.
+    /// That ended like this: sent, denied, refused, gone, present, unknown or not_sent.
     #[arg(long, value_name = "WORD")]
     ending: Option<String>,
-    /// With which HTTP status of the cloud.
+    /// With this HTTP status from the cloud.
     #[arg(long, value_name = "STATUS")]
     status: Option<u16>,
-    /// From then on: 2026-01-15T12:00:00Z, 2026-01-15 for its first moment in UTC, or 2h or 3d ago.
+    /// From this time on: 2026-01-15T12:00:00Z, 2026-01-15 for the start of that day in UTC, or 2h
+    /// or 3d for so long ago.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Timestamp>,
-    /// Before then.
+    /// Before this time.
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Timestamp>,
 }
@@ -122,7 +124,7 @@ struct Table {
 #[derive(Default)]
 struct Rows {
     rows: BTreeMap<(LedgerId, u64), Row>,
-    /// Those of `rows` whose end was read since they were last taken.
+    /// Those of `rows` whose end was read since the last call of [`Rows::take_ended`].
     ended: Vec<(LedgerId, u64)>,
     decisions: u64,
 }
@@ -217,7 +219,7 @@ impl Arguments {
         }
     }
 
-    /// Sorts `rows` and leaves the newest.
+    /// Sorts `rows` and keeps the newest.
     fn newest(&self, rows: &mut Vec<Row>) {
         rows.sort_by_key(|it| it.time);
         let last = match (self.last, self.format) {
@@ -228,8 +230,8 @@ impl Arguments {
         rows.drain(..rows.len().saturating_sub(last));
     }
 
-    /// What of the table fits: IDs are cut first, of which the beginning is enough to ask for one, and
-    /// a project that all share is left out.
+    /// The table, made to fit: IDs are cut first, because the beginning is enough to ask for one,
+    /// and a project that all rows share is left out.
     fn table(&self, rows: &[Row]) -> Table {
         let terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
         let columns = Columns::of(&TABLE, &self.cells(rows, &TABLE));
@@ -317,7 +319,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Takes what `reader` has not read yet.
+    /// Takes the records that `reader` has not read yet.
     fn rest(&mut self, wanted: &Wanted, reader: &mut Reader) -> Result<(), Unverified> {
         while let Some(record) = reader.next()? {
             self.take(wanted, &record)?;
@@ -325,8 +327,8 @@ impl Rows {
         Ok(())
     }
 
-    /// Those that have ended since this was called last; one without an answer ends when it is
-    /// settled.
+    /// Those that have ended since the last call; one without an answer of the cloud ends when it
+    /// is settled.
     fn take_ended(&mut self) -> Vec<Row> {
         let ended = mem::take(&mut self.ended);
         let mut rows: Vec<_> = ended.into_iter().filter_map(|it| self.rows.remove(&it)).collect();
@@ -360,7 +362,7 @@ impl Wanted {
     }
 }
 
-/// Whether `text` is what is `wanted`, if anything is.
+/// Whether `text` is the `wanted` one, if one is wanted.
 fn matches(wanted: Option<&str>, text: &str) -> bool {
     match wanted.map(|it| it.strip_suffix('*').ok_or(it)) {
         None => true,
@@ -370,7 +372,7 @@ fn matches(wanted: Option<&str>, text: &str) -> bool {
 }
 
 impl Row {
-    /// The last that is known of its end; empty when nothing is.
+    /// The latest ending that is known, as text; empty if there is none.
     fn ending(&self) -> String {
         let settled = self.settlement.map(|it| it.result);
         let ended = settled.or(self.outcome.as_ref().map(|it| it.result));
@@ -431,15 +433,15 @@ fn json(rows: &[Row]) -> String {
 
 fn answer() -> impl TypedValueParser<Value = Answer> {
     PossibleValuesParser::new(Answer::ALL.map(Answer::as_str)).map(|word| {
-        // The parser before has let only these words through.
+        // The value parser lets only these words through.
         Answer::ALL.into_iter().find(|it| it.as_str() == word).unwrap_or(Answer::Indeterminate)
     })
 }
 
-/// A moment, a day, or how long ago.
+/// Reads a moment, a day, or how long ago.
 pub(in crate::cli) fn time(text: &str) -> Result<Timestamp, String> {
     at(text, Clock::system().now()).ok_or_else(|| {
-        "no time: write it as 2026-01-15T12:00:00Z, as 2026-01-15 for a day in UTC, or as 90m, 2h or 3d for so long ago".to_owned()
+        "not a time: write it as 2026-01-15T12:00:00Z, as 2026-01-15 for a day in UTC, or as 90m, 2h or 3d for so long ago".to_owned()
     })
 }
 

@@ -1,5 +1,5 @@
-//! `lychgate audit stats`: how many jobs were deleted, and how many decisions there were, by what
-//! came of them, by statement and by whom.
+//! `lychgate audit stats`: how many jobs were deleted, and how many decisions there were by result,
+//! statement and principal.
 
 use super::show::time;
 use super::{Directories, Exit, Format, text};
@@ -17,10 +17,11 @@ use std::io;
 pub(super) struct Arguments {
     #[command(flatten)]
     directories: Directories,
-    /// From then on: 2026-01-15T12:00:00Z, 2026-01-15 for its first moment in UTC, or 2h or 3d ago.
+    /// From this time on: 2026-01-15T12:00:00Z, 2026-01-15 for the start of that day in UTC, or 2h
+    /// or 3d for so long ago.
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Timestamp>,
-    /// Before then.
+    /// Before this time.
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Timestamp>,
     /// Tables, or one JSON object.
@@ -37,12 +38,12 @@ struct Stats {
     until: Option<String>,
     /// All records, of whatever kind.
     records: u64,
-    /// What became of the jobs.
+    /// How deletes ended.
     deletes: Deletes,
-    /// By answer, and by reason where it was no.
+    /// By answer, and by reason unless it was an allow.
     decisions: BTreeMap<String, u64>,
-    /// Outcomes and settlements by what they say. What is settled as `gone` or `present` may have
-    /// had the outcome `unknown` before, and is then counted under both.
+    /// Outcomes and settlements by result. A decision that was settled as `gone` or `present` may
+    /// have had the outcome `unknown` before, and then counts under both.
     endings: BTreeMap<String, u64>,
     /// Decisions by the statement that decided.
     statements: BTreeMap<String, u64>,
@@ -52,7 +53,7 @@ struct Stats {
     open: HashMap<(LedgerId, u64), Open>,
 }
 
-/// What became of the jobs that somebody wanted to delete.
+/// How the deletes that somebody asked for ended.
 #[derive(Default, Serialize)]
 struct Deletes {
     deleted: u64,
@@ -71,13 +72,13 @@ struct Principal {
     allow: u64,
     deny: u64,
     indeterminate: u64,
-    /// Of the allowed ones, the jobs that are deleted.
+    /// How many of the allowed deletes deleted a job.
     deleted: u64,
     /// Requests beyond the rate limit, which were not recorded one by one.
     suppressed: u64,
 }
 
-/// A decision on its way to its end.
+/// A decision whose end was not read yet.
 struct Open {
     principal: String,
     answer: Answer,
@@ -90,7 +91,7 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     let Arguments { since, until, .. } = *arguments;
     let exit = arguments.directories.read(|record| {
         let time = record.time;
-        // How an earlier decision ended is told with it or not at all.
+        // The end of a decision from before the window would otherwise be counted without it.
         if since.is_some_and(|it| time < it) || until.is_some_and(|it| it <= time) {
             return Ok(());
         }
@@ -157,7 +158,7 @@ impl Stats {
         let Some(open) = self.open.remove(key) else { return };
         let is_deleted = match ending {
             Ending::Sent => status.is_some_and(|it| (200..300).contains(&it)),
-            // It was sent, and afterwards there was no such job.
+            // The delete was sent, and the job was gone afterwards.
             Ending::Gone => true,
             _ => false,
         };
@@ -209,11 +210,15 @@ impl Stats {
 impl Deletes {
     fn table(&self) -> String {
         let rows = [
-            ("deleted", self.deleted, "ModelArts took it, or the job was gone afterwards"),
+            ("deleted", self.deleted, "ModelArts accepted it, or the job was gone afterwards"),
             ("already gone", self.already_gone, "there was no such job; nothing was sent"),
-            ("refused by the cloud", self.refused_by_the_cloud, "the answer was no 2xx"),
-            ("still there", self.still_there, "no answer, and the job was there to the end"),
-            ("not sent", self.not_sent, "allowed, and not one byte left"),
+            ("refused by the cloud", self.refused_by_the_cloud, "its answer was not 2xx"),
+            (
+                "still there",
+                self.still_there,
+                "no answer, and the job was there at the last look-up",
+            ),
+            ("not sent", self.not_sent, "allowed, but nothing was sent"),
             ("unknown", self.unknown, "no answer yet: lychgate audit pending"),
             ("denied", self.denied, "by the policies or a budget; nothing was sent"),
             ("undecided", self.undecided, "the policies could not tell; nothing was sent"),

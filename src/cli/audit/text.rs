@@ -1,11 +1,11 @@
-//! Records as text for people: tables and CSV in which no value can pass for something else.
+//! Records as tables and CSV, in which no value can be mistaken for something else.
 
 use crate::text::escaped;
 
 use serde::Serialize;
 use std::fmt::Write;
 
-/// The word of the ledger for one of its enumerations.
+/// How the ledger spells a value of one of its enumerations.
 pub(super) fn word(it: &impl Serialize) -> String {
     match serde_json::to_value(it) {
         Ok(serde_json::Value::String(word)) => word,
@@ -13,18 +13,18 @@ pub(super) fn word(it: &impl Serialize) -> String {
     }
 }
 
-/// What stands between two columns.
+/// The gap between two columns.
 const GAP: &str = "  ";
 
-/// No column is made narrower than this to make a row fit.
+/// The least width that a column is cut to, to make a row fit.
 const NARROW: usize = 8;
 
-/// Rows under their heads, in columns as wide as what is in them.
+/// Rows under their heads, each column as wide as its widest cell.
 pub(in crate::cli) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     Columns::of(heads, rows).table(heads, rows)
 }
 
-/// How wide the columns of a table are.
+/// The widths of a table's columns.
 pub(super) struct Columns(Vec<usize>);
 
 impl Columns {
@@ -38,7 +38,7 @@ impl Columns {
         Self(heads.iter().enumerate().map(widest).collect())
     }
 
-    /// No wider than `width` together, if that can be: those of `yielding` give way, the first first.
+    /// Narrowed to `width` in all, if possible: the columns of `yielding` are cut, in that order.
     pub(super) fn within(mut self, width: usize, yielding: &[usize]) -> Self {
         for column in yielding {
             let excess = self.width().saturating_sub(width);
@@ -49,7 +49,7 @@ impl Columns {
         self
     }
 
-    /// All of them, with the gaps between them.
+    /// The width of all of them with their gaps.
     pub(super) fn width(&self) -> usize {
         self.0.iter().sum::<usize>() + GAP.len() * self.0.len().saturating_sub(1)
     }
@@ -79,8 +79,8 @@ impl Columns {
     }
 }
 
-/// Rows under their heads as CSV (RFC 4180, but with LF). A spreadsheet takes what starts like a
-/// formula for one; an apostrophe before it makes it text.
+/// Rows under their heads as CSV (RFC 4180, but with LF). A cell that starts like a formula gets an
+/// apostrophe in front, so that a spreadsheet takes it as text.
 pub(super) fn csv(heads: &[&str], rows: &[Vec<String>]) -> String {
     let field = |it: &str| {
         let mut it = escaped(it).into_owned();

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Checks that no record was edited, removed, swapped or added, and names the first that is no good.
+/// Checks that no record was edited, removed, swapped or added, and names the first bad one.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     /// The public key, in PEM, that must have signed every checkpoint; may be repeated.
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
-    /// A file with a checkpoint that was kept, which the ledger must hold; may be repeated.
+    /// A file with a checkpoint that was kept elsewhere; the ledger must hold it; may be repeated.
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
     /// A line per ledger for people, or a JSON object per ledger.
@@ -34,7 +34,7 @@ struct Report {
     last: u64,
     records: BTreeMap<String, u64>,
     unfinished: bool,
-    /// The last checkpoint that is signed by a given key.
+    /// The last checkpoint that one of the given keys has signed.
     signed: Option<u64>,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     Ok(exit)
 }
 
-/// Reads what the ledgers are held against; tells what cannot be read.
+/// Reads what the ledgers are checked against; reports what cannot be read.
 fn trust(arguments: &Arguments) -> Option<Trust> {
     let mut trust = Trust::default();
     for path in &arguments.key {

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 /// A call without a principal.
 pub(super) const NOBODY: &str = "";
 
-/// The job that somebody deletes past the gate.
+/// The job that the demo's `bypass` deletes past the gate.
 pub(super) const PAST_THE_GATE: &str = "b7e41d93-c5a6-4f08-9d2b-60e8a3f7c514";
 
 /// A call to try, and what comes of it.
@@ -88,7 +88,7 @@ pub(super) const CALLS: &[Try] = &[
         status: 400,
         error_code: Some("ModelArts.2775"),
         by: None,
-        why: "told only to who might delete it",
+        why: "no such job: only those who might delete it learn that",
     },
     Try {
         name: "within-the-budget",
@@ -106,7 +106,7 @@ pub(super) const CALLS: &[Try] = &[
         status: 429,
         error_code: Some("Lychgate.4292"),
         by: Some("budgets#erin"),
-        why: "and it is spent: the answer says when there is room",
+        why: "her budget is spent: the answer says when there is room",
     },
     Try {
         name: "no-credential",
@@ -220,7 +220,7 @@ impl<'a> Demo<'a> {
     }
 }
 
-/// What a job is called.
+/// The job's name.
 pub(super) fn name_of(job: &emulator::Job) -> String {
     job.at("/metadata/name").as_str().unwrap_or_default().to_owned()
 }

@@ -1,5 +1,5 @@
-//! What the demo shows first: the jobs, calls to try, and what to do next. It fits 40 lines of 100
-//! columns.
+//! The demo's first screen: the jobs, calls to try, and what to do next. It fits into 40 lines of
+//! 100 columns.
 
 use super::call::{CALLS, Demo, NOBODY, PAST_THE_GATE, name_of};
 use super::setup::{AccessKey, Files, people};
@@ -56,9 +56,12 @@ impl Demo<'_> {
         let hints = [
             ("lychgate audit show \"$DEMO/ledger\"", "who deleted what, and by which statement"),
             ("why alice nlp-eval-lost", "what each statement says; nothing is deleted"),
-            ("$EDITOR $POLICIES/guardrails/protect.json", "delete again: an edit counts at once"),
-            ("bypass", "somebody deletes past the gate, and the trail tells"),
-            ("$AK and $SK, $PROJECT, $GATE", "for an official SDK, which is `keys/cleanup`"),
+            (
+                "$EDITOR $POLICIES/guardrails/protect.json",
+                "an edit takes effect at once: delete again",
+            ),
+            ("bypass", "somebody deletes past the gate; the trail shows it"),
+            ("$AK and $SK, $PROJECT, $GATE", "for an official SDK, which is then `keys/cleanup`"),
         ];
         writeln!(out, "\nThen:")?;
         for (what, means) in hints {
@@ -68,7 +71,7 @@ impl Demo<'_> {
         writeln!(out, "Decisions appear below. Ctrl-C ends the demo and removes its files.\n")
     }
 
-    /// What `del` and the hints need.
+    /// The shell functions and variables that the screen's commands use.
     pub(super) fn shell(&self, files: &Files) -> String {
         let mut text = String::new();
         let _ = self.write_shell(&mut text, files);
@@ -79,7 +82,7 @@ impl Demo<'_> {
         let AccessKey { ak, sk } = &self.secrets.gateway_key;
         let program = std::env::current_exe().unwrap_or_else(|_| "lychgate".into());
         let directory = files.directory().display();
-        writeln!(out, "# For sh and what is like it: tokens of the demo's people, and shortcuts.")?;
+        writeln!(out, "# For sh and shells like it: tokens of the demo's people, and shortcuts.")?;
         writeln!(out, "DEMO='{directory}'\nPOLICIES='{}'", files.policies().display())?;
         writeln!(
             out,
@@ -133,7 +136,7 @@ why() {
         writeln!(out, "lychgate() {{ '{}' \"$@\"; }}", program.display())
     }
 
-    /// What a job is called, for a table or a shell.
+    /// The job's name, for a table or a shell.
     pub(super) fn name(&self, id: &str) -> String {
         let jobs = self.emulator.jobs();
         jobs.iter().find(|it| it.id() == id).map_or_else(|| "no-such-job".to_owned(), name_of)

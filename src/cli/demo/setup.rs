@@ -1,4 +1,4 @@
-//! What the demo's gate is started from: keys, tokens and files, minted for one run.
+//! What the demo's gate is started from: keys, tokens and files, made for one run.
 
 use crate::authn::keys;
 use crate::emulator;
@@ -25,7 +25,7 @@ const ISSUER: &str = "https://id.demo.example";
 const AUDIENCE: &str = "lychgate";
 const KEY_ID: &str = "demo";
 
-/// A token lives for a working day.
+/// How long a token is valid: a working day.
 const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(12);
 
 /// The sample policies, as `policies/` of the repository has them.
@@ -42,7 +42,7 @@ pub(super) const POLICIES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What the demo adds to the budgets: somebody who reaches one with the second call.
+/// The budget that the demo adds, so that erin's second call finds no room.
 const SMALL_BUDGET: &str = r#"  - name: erin
     per: principal
     deletes: 1
@@ -59,7 +59,7 @@ const PEOPLE: &[(&str, &[&str], Option<&str>)] = &[
     ("erin", &["ml-research"], Some("vision")),
 ];
 
-/// The people, and what their tokens say as options of `explain`.
+/// The people, and the claims of their tokens as options of `explain`.
 pub(super) fn people() -> impl Iterator<Item = (&'static str, String)> {
     PEOPLE.iter().map(|(name, groups, team)| {
         let groups = groups.iter().map(|it| format!("--group {it} "));
@@ -145,7 +145,7 @@ pub(super) struct Addresses {
     pub(super) emulator: SocketAddr,
 }
 
-/// The demo's directory, gone with this value, and its policies, which may be somebody's own.
+/// The demo's directory, removed with this value, and its policies, which may be the user's own.
 pub(super) struct Files {
     directory: PathBuf,
     policies: PathBuf,
@@ -207,7 +207,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // What is left over in a temporary directory does no harm.
+        // A temporary directory that stays does no harm.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }

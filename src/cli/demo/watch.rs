@@ -1,5 +1,4 @@
-//! What happens in the demo's gate, a short line each: decisions for whoever tries them, in place of
-//! log lines that are made for machines.
+//! What happens in the demo's gate, in one short line each instead of log lines for machines.
 
 use crate::clock::Clock;
 use crate::text::escaped;
@@ -33,14 +32,14 @@ impl<S: Subscriber> Layer<S> for Watch {
         };
         if let Some(line) = line {
             let time = self.clock.now().strftime("%H:%M:%S");
-            // Without a stderr there is nobody to tell.
+            // Where stderr is closed, nobody reads it.
             let _ = writeln!(io::stderr(), "{time}  {}", line.trim_end());
         }
     }
 }
 
 impl Watch {
-    /// What came of a request.
+    /// The line for a request.
     fn request(&self, fields: &Fields) -> Option<String> {
         let who = match fields.get("principal") {
             "" => "nobody",
@@ -70,7 +69,7 @@ impl Watch {
             Level::ERROR => 31,
             Level::WARN => 33,
             Level::INFO if message == "policies changed" => 0,
-            // How the gate starts and stops is on the screen already.
+            // The screen already says how the gate starts and stops.
             _ => return None,
         };
         let mut line = self.painted(message, colour);
@@ -96,7 +95,7 @@ impl Watch {
 struct Fields(BTreeMap<&'static str, String>);
 
 impl Fields {
-    /// Empty for one that is not there.
+    /// Empty if there is no such field.
     fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }

@@ -7,10 +7,10 @@ use std::fmt::Write;
 /// What each kind of difference means, the gravest first.
 const KINDS: &[(&str, &str)] = &[
     ("gained", "newly allowed"),
-    ("gained_blind", "allowed although something is unavailable that mattered before"),
+    ("gained_blind", "allowed although something that mattered before is unavailable"),
     ("revoked", "no longer allowed"),
     ("stalled", "no longer decided while something is unavailable"),
-    ("cleared", "denied although something is unavailable that mattered before"),
+    ("cleared", "denied although something that mattered before is unavailable"),
 ];
 
 pub(super) fn human(report: &Report) -> String {
@@ -25,7 +25,7 @@ pub(super) fn human(report: &Report) -> String {
         }
     }
     for it in &report.besides {
-        let _ = writeln!(res, "{it} differs; what it changes is not compared\n");
+        let _ = writeln!(res, "{it} *differs; its effect is not compared\n");
     }
     for it in &report.undecided {
         let _ = writeln!(res, "undecided{}: {}\n", of(it.shift), it.reason);
@@ -53,7 +53,7 @@ pub(super) fn markdown(report: &Report) -> String {
         res.push('\n');
     }
     for it in &report.besides {
-        let _ = writeln!(res, "- `{it}` differs; what it changes is not compared");
+        let _ = writeln!(res, "- `{it}` *differs; its effect is not compared");
     }
     for it in &report.undecided {
         let _ = writeln!(res, "- undecided{}: {}", of(it.shift), it.reason);

@@ -1,4 +1,4 @@
-//! A case from a job of the cloud: looked up, never deleted.
+//! A case from a job in the cloud: looked up, never deleted.
 
 use crate::app::{self, StartError};
 use crate::attributes::{Resolver, Unknown};
@@ -29,7 +29,7 @@ pub(in crate::cli) struct Asked<'a> {
     pub(in crate::cli) groups: &'a [String],
     /// `key=value`.
     pub(in crate::cli) tags: &'a [String],
-    /// Whose claims count in place of the last three.
+    /// A token whose claims count in place of the last three.
     pub(in crate::cli) token: Option<&'a Path>,
 }
 
@@ -45,7 +45,7 @@ pub(super) enum Error {
     Route(#[from] route::Error),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("write a tag as KEY=VALUE, such as `team=vision`; `{0}` is none")]
+    #[error("write a tag as KEY=VALUE, such as `team=vision`, not as `{0}`")]
     Tag(String),
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
@@ -53,7 +53,7 @@ pub(super) enum Error {
     Token { path: String, message: String },
 }
 
-/// Looks the job up. What cannot be looked up stays unavailable, and stderr is told why.
+/// Looks the job up. What cannot be looked up stays unavailable, and the reason goes to stderr.
 pub(super) async fn look_up(
     gate: &Gate,
     job_ids: JobIds,

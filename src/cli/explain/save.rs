@@ -10,14 +10,12 @@ use std::{fs, io};
 pub(super) enum Error {
     #[error("cannot read or write {path}")]
     Io { path: String, source: io::Error },
-    #[error(
-        "{path} is no suite that a case can be added to at its end ({message}); nothing was written"
-    )]
+    #[error("no case can be added at the end of {path} ({message}); nothing was written")]
     Suite { path: String, message: String },
 }
 
-/// Adds the case to the suite at `path`, which is made if it is not there. Nothing is written if
-/// the suite could not be read with it.
+/// Adds the case to the suite at `path`, which is made if it is missing. Nothing is written unless
+/// the suite can be read with it.
 pub(super) fn append(
     path: &Path,
     name: &str,

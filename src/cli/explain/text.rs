@@ -69,16 +69,17 @@ fn way(way: &WayReport<'_>, answer: &str) -> String {
             if !lifts.is_empty() {
                 let lifts = lifts.join(", ");
                 res.push_str(&format!(
-                    "that goes round the guardrails ({lifts}): nothing less would do\n"
+                    "this bypasses the guardrails ({lifts}): nothing less would do\n"
                 ));
             }
             res
         }
         WayReport::Far => {
-            "allowed only if more than three keys were otherwise; see what fails below\n".into()
+            "allowed only if more than three keys were different; see what fails below\n".into()
         }
         WayReport::GivenUp => {
-            "too much could be otherwise to say what would allow it; see what fails below\n".into()
+            "too many changes are possible to find one that allows it; see what fails below\n"
+                .into()
         }
         WayReport::Never { decider: "ceiling" } => {
             "never allowed: the guardrails allow nothing of this kind\n".into()

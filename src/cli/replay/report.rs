@@ -1,4 +1,4 @@
-//! What a replay, or the shadow policies of a ledger, came to: as text, JSON and Markdown.
+//! The result of a replay, or of the shadow policies in a ledger: as text, JSON and Markdown.
 
 use crate::cli::audit::text::table;
 use crate::cli::{Exit, case};
@@ -14,9 +14,9 @@ use std::fmt::Write;
 use std::path::Path;
 use std::{fs, io};
 
-/// What no ledger tells.
-const BLIND: &str = "Not in any ledger: requests that were refused before anybody was known, and \
-requests that nobody made because the policies forbade them. Run the candidate as shadow policies, \
+/// What no ledger can show.
+const BLIND: &str = "Not in any ledger: requests that were refused before the caller was known, \
+and requests that nobody made because the policies forbade them. Run the candidate as shadow policies, \
 and compare it with `lychgate diff`.";
 
 /// What is printed.
@@ -30,7 +30,7 @@ pub(in crate::cli) enum Form {
 /// What was found, as `--format json` prints it.
 #[derive(Debug, Serialize)]
 pub(in crate::cli) struct Report<'a> {
-    /// The version of the candidate; of shadows the records say it.
+    /// The candidate's version; `None` for shadow policies, whose records name it.
     #[serde(skip_serializing_if = "Option::is_none")]
     candidate: Option<&'a str>,
     decisions: u64,
@@ -44,7 +44,7 @@ pub(in crate::cli) struct Report<'a> {
     /// Records of kinds that this program does not know.
     unknown_kinds: u64,
     differences: Vec<Difference<'a>>,
-    /// What is accepted and did not occur.
+    /// Accepted differences that did not occur.
     not_occurred: Vec<Idle<'a>>,
     blind: &'static str,
 }
@@ -136,8 +136,8 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// The worst that was found: first what says that nothing here can be trusted, then what allows
-    /// more, then what is not known.
+    /// By the worst that was found: a drift, because then nothing here can be trusted; then more
+    /// access; then what is not known.
     pub(in crate::cli) fn exit(&self) -> Exit {
         let open = || self.differences.iter().filter(|it| it.accepted.is_none());
         let any = |is: fn(Class) -> bool| open().any(|it| is(it.class));
@@ -145,7 +145,7 @@ impl<'a> Report<'a> {
             () if any(|it| it == Class::Drift) => Exit::Disagrees,
             () if any(Class::widens) => Exit::Widens,
             () if any(Class::is_open) || self.without_policies != 0 => Exit::CannotSay,
-            // Decisions without a shadow say nothing about it, and neither do none.
+            // Without a single decision that has a shadow, nothing was compared.
             () if self.decisions == self.without_shadow => Exit::CannotSay,
             () if open().next().is_some() || !self.not_occurred.is_empty() => Exit::Differs,
             () => Exit::Ok,
@@ -163,7 +163,8 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Writes a suite for each class with what is not accepted; each case is met by the candidate.
+    /// Writes a suite for each class of differences that are not accepted; the candidate meets each
+    /// case.
     ///
     /// # Errors
     /// The directory cannot be made or written to.
@@ -194,7 +195,7 @@ impl<'a> Report<'a> {
 
     fn head(&self) -> String {
         let differ: u64 = self.differences.iter().map(|it| it.count).sum();
-        format!("{} decisions: {} the same, {differ} otherwise", self.decisions, self.same)
+        format!("{} decisions: {} the same, {differ} different", self.decisions, self.same)
     }
 
     fn human(&self) -> String {
@@ -220,7 +221,7 @@ impl<'a> Report<'a> {
         }
         for it in &self.not_occurred {
             let (class, statement) = (it.class.as_str(), escaped(it.statement));
-            let _ = writeln!(res, "\naccepted, and did not occur: {class} by {statement}");
+            let _ = writeln!(res, "\naccepted, but did not occur: {class} by {statement}");
         }
         for it in self.omitted() {
             let _ = write!(res, "\nnot judged: {it}");
@@ -251,7 +252,7 @@ impl<'a> Report<'a> {
         }
         for it in &self.not_occurred {
             let (class, statement) = (it.class.as_str(), cell(it.statement));
-            let _ = writeln!(res, "\nAccepted, and did not occur: {class} by {statement}.");
+            let _ = writeln!(res, "\nAccepted, but did not occur: {class} by {statement}.");
         }
         for it in self.omitted() {
             let _ = writeln!(res, "\nNot judged: {it}.");
@@ -287,8 +288,8 @@ impl Said<'_> {
     }
 }
 
-/// A text in a cell of a table, in which nothing means anything: every punctuation that Markdown or
-/// HTML could read is written as its number.
+/// A text for a cell of a Markdown table: punctuation that Markdown or HTML could read as markup is
+/// written as a character reference.
 fn cell(text: &str) -> String {
     let mut res = String::with_capacity(text.len());
     for it in escaped(text).chars() {

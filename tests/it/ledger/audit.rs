@@ -93,7 +93,7 @@ async fn a_ledger_that_is_written_to_can_be_read() {
     assert_eq!(later.json()[0]["records"], 0);
     let text = audit(&["stats"], &[&directory]).out;
     assert!(text.contains("deny nothing_allows  1\n"), "{text}");
-    assert!(text.contains("deleted  1      ModelArts took it"), "{text}");
+    assert!(text.contains("deleted  1      ModelArts accepted it"), "{text}");
 }
 
 #[tokio::test]
@@ -314,7 +314,7 @@ fn what_cannot_be_read_is_not_verified() {
         (&["verify"][..], empty.path(), 1, "no records here"),
         (&["verify"], &missing, 1, "No such file"),
         (&["show"], &missing, 1, "No such file"),
-        (&["show", "--since", "yesterday"], empty.path(), 64, "no time"),
+        (&["show", "--since", "yesterday"], empty.path(), 64, "not a time"),
         (&["show", "--decision", "maybe"], empty.path(), 64, "maybe"),
         (&["shred"], empty.path(), 64, "shred"),
     ] {

@@ -66,7 +66,7 @@ async fn a_change_is_shown_before_it_is_made() {
 
     let same = candidate(None);
     let (exit, out, err) = replay(same.path(), &[]);
-    assert!(exit == 0 && out.starts_with("3 decisions: 3 the same, 0 otherwise\n"), "{out}{err}");
+    assert!(exit == 0 && out.starts_with("3 decisions: 3 the same, 0 different\n"), "{out}{err}");
     assert!(out.contains("Not in any ledger"), "{out}");
 
     let wider = candidate(Some("guardrails/protect.json"));
@@ -139,7 +139,7 @@ async fn what_was_decided_is_explained_from_the_ledger() {
     let (_, out, _) = run(&["explain", "--request-id", &id, "--ledger"], &[&ledger]);
     assert!(out.contains("denied by guardrails/protect#NoProd"), "{out}");
     let (exit, _, err) = run(&["explain", "--request-id", "none", "--ledger"], &[&ledger]);
-    assert!(exit == 1 && err.contains("no decision of the request none"), "{err}");
+    assert!(exit == 1 && err.contains("no decision about the request none"), "{err}");
 }
 
 /// One edited line is refused, with its place.
@@ -329,6 +329,6 @@ async fn a_shadow_that_cannot_be_asked_is_an_error_and_changes_nothing() {
         assert_eq!(counted, expected, "it is counted as nothing else");
         let (code, out, err) = run(&["audit", "shadow"], &[&ledger(&world)]);
         assert_eq!(code, exit, "{out}{err}");
-        assert!(out.contains(": 0 the same, 1 otherwise") && out.contains(error), "{out}");
+        assert!(out.contains(": 0 the same, 1 different") && out.contains(error), "{out}");
     }
 }
