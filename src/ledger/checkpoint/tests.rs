@@ -137,7 +137,7 @@ async fn only_the_given_keys_sign() {
         (vec![mine.clone()], None),
         (vec![other.clone(), mine], None),
         (vec![other], Some("signed by the key 164c0c74")),
-        (vec![forged], Some("signature is not right")),
+        (vec![forged], Some("signature is wrong")),
         (vec![], None),
     ] {
         let error = verify_signed(&config.directory, &Trust { keys, kept: Vec::new() }).err();
