@@ -1,8 +1,9 @@
 //! The policy engine: documents in, decisions out. Pure: no clock, no file, no network, no
 //! asynchrony, no HTTP.
 //!
-//! [`Set::compile`] turns the [`Files`] of a policy directory into a [`Set`] or says what is wrong
-//! with them; [`Set::evaluate`] answers a [`Query`]. The language is that of docs/policy-language.md.
+//! [`Set::compile`] turns the [`Files`] of a policy directory into a [`Set`] or reports what is
+//! wrong with them; [`Set::evaluate`] answers a [`Query`]. docs/policy-language.md describes the
+//! language.
 
 mod author;
 mod budget;

@@ -1,7 +1,7 @@
 //! Budgets: how many deletes may be accepted in any stretch of time, for whom and for what.
 //!
-//! Here is only what `budgets.yaml` says and which counters one delete belongs to; who counts is
-//! `crate::budget`.
+//! This module knows what `budgets.yaml` says and which counters a delete belongs to;
+//! `crate::budget` counts.
 
 mod read;
 #[cfg(test)]
@@ -38,7 +38,7 @@ pub const DELETES_MAX: u32 = 100_000;
 #[derive(Debug)]
 pub struct Budgets {
     list: Vec<Budget>,
-    /// The directory says something of budgets: what it says are not the default ones.
+    /// They come from budgets.yaml, not from the default.
     written: bool,
     id: u64,
 }
@@ -52,7 +52,7 @@ pub struct Budget {
     share: u32,
     within: SignedDuration,
     when: Vec<Condition>,
-    /// What `when` and `per` name of the job.
+    /// The sources of the job's facts that `when` and `per` name.
     sources: Sources,
     scope: String,
 }
@@ -76,16 +76,16 @@ pub enum Per {
     Tag(String),
 }
 
-/// The key of all together.
+/// The key of the one counter of [`Per::All`].
 pub const KEY_ALL: &str = "*";
 
-/// The key of what lacks the tag or has no pool.
+/// The key of principals without the tag, or jobs without a pool.
 pub const KEY_ABSENT: &str = "";
 
 /// The key of a job whose pools are not known.
 pub const KEY_UNKNOWN: &str = "?";
 
-/// Whose counter has the key `key`; nothing where it is nobody's in particular.
+/// Whose counter has the key `key`; `None` if it is shared.
 #[must_use]
 pub fn whose(key: &str) -> Option<&str> {
     (![KEY_ABSENT, KEY_ALL, KEY_UNKNOWN].contains(&key)).then_some(key)
@@ -96,22 +96,22 @@ pub fn whose(key: &str) -> Option<&str> {
 pub struct Charge<'a> {
     /// The budget.
     pub budget: &'a Budget,
-    /// Its place in the list.
+    /// The budget's place in the list.
     pub number: usize,
-    /// Which of its counters.
+    /// The key of its counter.
     pub key: Cow<'a, str>,
 }
 
 impl Default for Budgets {
-    /// What holds where a directory says nothing of budgets, if no other process shares them.
+    /// The default budgets, if no other process shares them.
     fn default() -> Self {
         Self::usual(1)
     }
 }
 
 impl Budgets {
-    /// What holds where a directory says nothing of budgets: 50 deletes of one principal in any
-    /// hour, 500 in one project in any 24 hours.
+    /// The default budgets, for a directory without budgets.yaml: 50 deletes by one principal in
+    /// any hour, 500 in one project in any 24 hours.
     fn usual(replicas: u32) -> Self {
         let hours = SignedDuration::from_hours;
         let list = vec![
@@ -126,20 +126,20 @@ impl Budgets {
         self.list.iter()
     }
 
-    /// The directory says nothing of budgets, and these are the default ones.
+    /// These are the default budgets, because the directory has no budgets.yaml.
     #[must_use]
     pub fn is_default(&self) -> bool {
         !self.written
     }
 
-    /// How far any of them looks back; nothing without budgets.
+    /// How far the longest of them looks back; `None` without budgets.
     #[must_use]
     pub fn within_max(&self) -> Option<SignedDuration> {
         self.list.iter().map(|it| it.within).max()
     }
 
-    /// The counters that a delete belongs to. What is not known of the job makes it belong to more
-    /// of them, never to fewer.
+    /// The counters that a delete belongs to. If facts of the job are unknown, it belongs to more
+    /// counters, never to fewer.
     pub fn charges<'a>(
         &'a self,
         query: &'a Query,
@@ -152,8 +152,7 @@ impl Budgets {
         })
     }
 
-    /// The first budget in which a delete does not fit any more after it has counted as many as
-    /// `spent` says of it.
+    /// The first budget without room for a delete, if each has already counted what `spent` says.
     pub(super) fn overspent(
         &self,
         query: &Query,
@@ -176,7 +175,7 @@ impl Budgets {
         Self { list, written, id: u64::from_be_bytes(first) }
     }
 
-    /// A number that other budgets share only if they count the same.
+    /// A number that two versions of the budgets share only if they count alike.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
@@ -184,7 +183,7 @@ impl Budgets {
 }
 
 impl Budget {
-    /// One that always applies.
+    /// A budget without conditions.
     fn new(name: &str, per: Per, deletes: u32, within: SignedDuration, replicas: u32) -> Self {
         let scope = per.to_string();
         Self {
@@ -211,13 +210,13 @@ impl Budget {
         &self.per
     }
 
-    /// How many deletes fit in, over all processes.
+    /// How many deletes it allows, over all processes.
     #[must_use]
     pub fn deletes(&self) -> u32 {
         self.deletes
     }
 
-    /// How many deletes fit in, for this process.
+    /// How many deletes it allows to this process.
     #[must_use]
     pub fn share(&self) -> u32 {
         self.share
@@ -229,7 +228,7 @@ impl Budget {
         self.within
     }
 
-    /// What it counts and for whom, in writing: the same text counts the same deletes.
+    /// What it counts and for whom, as text: budgets with the same text count the same deletes.
     #[must_use]
     pub fn scope(&self) -> &str {
         &self.scope
@@ -240,7 +239,7 @@ impl Budget {
             Per::Group(group) => facts.query.principal.groups().contains(group),
             _ => true,
         };
-        // Where the reading is open a budget counts rather than not, as a Deny denies.
+        // In doubt a budget counts, as a Deny in doubt denies.
         of_group && self.when.iter().all(|it| it.holds(Effect::Deny, facts) != Truth::False)
     }
 

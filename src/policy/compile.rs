@@ -27,7 +27,7 @@ enum Place<'a> {
     Guardrail,
     /// The file stem.
     Identity(&'a str),
-    /// A suite of tests, which is no part of what is enforced.
+    /// A suite of tests, which is not enforced.
     Suite,
     Unknown,
 }
@@ -56,13 +56,13 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The file is a suite of tests.
+/// Whether the file is a suite of tests.
 pub(super) fn is_suite(path: &str) -> bool {
     matches!(Place::of(path), Place::Suite)
 }
 
 impl Set {
-    /// Compiles the image of a directory: all or nothing, with every finding at once.
+    /// Compiles the files of a directory, all or nothing, with every finding at once.
     #[must_use]
     pub fn compile(files: &Files, limits: &Limits) -> Compiled {
         compile(files, limits)
@@ -78,7 +78,7 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
     let mut guardrails = Policy::default();
     let mut has_ceiling = false;
     let mut identity = Vec::new();
-    // Numbers go by path, and attachments look policies up by file stem.
+    // Policies are numbered in the order of their paths; attachments name them by file stem.
     let mut numbers = BTreeMap::new();
     for (path, bytes) in files.iter() {
         let mut findings = Findings { path, found: &mut found };
@@ -105,11 +105,11 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
             Place::Unknown => findings.hint(
                 Code::UnknownFile,
                 Span::default(),
-                "this file has no place in a policy directory",
+                "this file does not belong in a policy directory",
                 match path.contains('#') {
-                    true => "the name of a policy has no `#`: that is where a Sid begins",
+                    true => "rename it without `#`, which begins the Sid in a statement's name",
                     false => {
-                        "there are guardrails/*.json, identity/*.json, attachments.yaml, \
+                        "it holds guardrails/*.json, identity/*.json, attachments.yaml, \
                          budgets.yaml, tests/*.yaml and README.md"
                     }
                 },
@@ -122,7 +122,7 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
         let mut findings = Findings { path: ATTACHMENTS, found: &mut found };
         let before = findings.found.len();
         attachments = attachments::read(bytes, &numbers, limits, &mut attached, &mut findings);
-        // What it would attach if it could be read is not known.
+        // With errors it is not known what it attaches.
         let added = findings.found.get(before..).unwrap_or_default();
         if added.iter().any(|it| it.code == Code::InvalidYaml) {
             attached.iter_mut().for_each(|it| *it = Attached::Projects.max(*it));
@@ -149,7 +149,7 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
     Compiled { files: files.clone(), set, diagnostics: found }
 }
 
-/// Whether the number of documents is one that can be looked at.
+/// Whether the number of documents is within the limit and not 0; reports it otherwise.
 fn counted(files: &Files, limits: &Limits, found: &mut Vec<Diagnostic>) -> bool {
     let is_document = |it: &str| matches!(Place::of(it), Place::Guardrail | Place::Identity(_));
     let documents = files.iter().filter(|(path, _)| is_document(path)).count();

@@ -1,10 +1,10 @@
 //! Two versions of the policies, compared for every possible request.
 //!
-//! docs/policy-diff.md describes the method. In short: what both versions ask cuts the values of each
-//! variable of a request into finitely many classes (`space`); the statements become clauses over
-//! them (`encode`, `listed`, `relation`); a search (`search`) finds an assignment for which the two
-//! answer differently, or is certain that there is none; and a request is made of the assignment
-//! (`witness`) and judged by the engine under both versions before anybody hears of it.
+//! docs/policy-diff.md describes the method. In short: what both versions ask cuts the values of
+//! each variable of a request into finitely many classes (`space`); the statements become clauses
+//! over them (`encode`, `listed`, `relation`); a search (`search`) finds an assignment for which
+//! the two answer differently, or proves that there is none; and a request is made from the
+//! assignment (`witness`) and judged by the engine under both versions before it is reported.
 
 mod asked;
 mod automaton;
@@ -36,7 +36,7 @@ use crate::policy::{Action, Answer, Attributes, Decision, Query, Set};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// How often an assignment that no request could be made of is put aside before the search for such
+/// How many assignments that no request could be made from are excluded before the search for such
 /// a difference is given up.
 const ASIDE_MAX: usize = 12;
 
@@ -45,7 +45,7 @@ const ASIDE_MAX: usize = 12;
 pub enum Shift {
     /// Denied before, allowed now.
     Gained,
-    /// Undecided before because something is unavailable, allowed now all the same.
+    /// Undecided before because something is unavailable, allowed now nevertheless.
     GainedBlind,
     /// Allowed before, denied now.
     Revoked,
@@ -60,24 +60,24 @@ pub enum Shift {
 pub struct Difference {
     /// How.
     pub shift: Shift,
-    /// What it is due to: a statement, `ceiling` or `none`, and of which version.
+    /// What causes it: a statement, `ceiling` or `none`, and of which version.
     pub cause: Cause,
-    /// The request. Nothing in it could be left out.
+    /// The request; every fact in it is needed.
     pub query: Query,
     /// What is known of its job.
     pub attributes: Attributes,
-    /// What the version before says.
+    /// What the old version says.
     pub old: Verdict,
-    /// What the version after says.
+    /// What the new version says.
     pub new: Verdict,
 }
 
-/// What a difference is due to.
+/// What causes a difference.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Cause {
-    /// A decider of the version before decides it no longer.
+    /// A decider of the old version, which no longer decides.
     Old(String),
-    /// A decider of the version after decides it now.
+    /// A decider of the new version, which now decides.
     New(String),
 }
 
@@ -86,31 +86,32 @@ pub enum Cause {
 pub struct Verdict {
     /// The decision in one word.
     pub answer: Answer,
-    /// The deciding statement, `ceiling` or `none`; nothing where nothing is decided.
+    /// The deciding statement, `ceiling` or `none`; `None` if nothing is decided.
     pub decider: Option<String>,
 }
 
 /// Something that could not be decided.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Undecided {
-    /// The kind of difference; nothing if it concerns all.
+    /// The kind of difference; `None` if it concerns all.
     pub shift: Option<Shift>,
     /// Why, and where.
     pub reason: String,
 }
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct Comparison {
     /// One for each kind and cause, by kind.
     pub differences: Vec<Difference>,
-    /// What is open: there may be differences beside those that were found.
+    /// What is open: there may be more differences than those that were found.
     pub undecided: Vec<Undecided>,
-    /// The comparison and the engine disagree about a request: the comparison is wrong.
+    /// The request about which the comparison and the engine disagree, in which case the comparison
+    /// is wrong.
     pub disagreement: Option<String>,
 }
 
-/// How much work a comparison may be.
+/// How much work a comparison may take.
 #[derive(Clone, Copy)]
 pub struct Effort<'a> {
     /// In steps of the search, some millions a second.
@@ -173,8 +174,8 @@ impl Verdict {
 }
 
 impl Cause {
-    /// What a change of answers is due to: the Deny that went or came, else the Allow, else what
-    /// decided before.
+    /// The cause of a change of answers: the Deny that was removed or added, else the Allow, else
+    /// what decided before.
     fn new(shift: Shift, old: &Verdict, new: &Verdict) -> Self {
         match shift {
             Shift::Gained if old.is_by_statement() => Self::Old(old.decider()),
@@ -186,7 +187,7 @@ impl Cause {
 }
 
 impl Difference {
-    /// The difference that a request makes; nothing if the two answers are the same.
+    /// The difference that a request shows; `None` if the two answers are the same.
     #[must_use]
     pub fn of(
         query: Query,
@@ -229,7 +230,7 @@ impl Comparison {
         budget.begin()?;
         let mut asked = Vec::new();
         for action in Action::ALL {
-            // Whatever the same statements are about is answered alike.
+            // Actions that the same statements are about are answered alike.
             let about = [old, new].map(|it| it.about(action).collect::<Vec<_>>());
             if self.disagreement.is_none() && !asked.contains(&about) {
                 asked.push(about);
@@ -311,7 +312,7 @@ impl Answers {
         }
     }
 
-    /// This decider decides; `None` if there is no such decider.
+    /// True if this decider decides; `None` if there is no such decider.
     fn by(&self, circuit: &mut Circuit, decider: &str) -> Option<Literal> {
         match decider {
             decision::CEILING => Some(circuit.all([self.undenied, !self.within])),
@@ -354,7 +355,7 @@ impl Hunt<'_> {
     fn run(&mut self, res: &mut Comparison, budget: &mut Budget<'_>) -> Result<(), Exhausted> {
         let changed = self.changed();
         let sure = !self.model.unsure;
-        // What has been found, for other actions too, and what has been put aside.
+        // Exclude what was found already, for other actions too.
         let of_kind = res.differences.iter().filter(|it| it.shift == self.shift);
         let mut found: Vec<_> = of_kind.map(|it| it.cause.clone()).collect();
         let by: Vec<_> = found.iter().filter_map(|it| self.by(it)).collect();
@@ -397,7 +398,7 @@ impl Hunt<'_> {
             };
             res.differences.push(it);
             found.push(cause.clone());
-            // The same cause again would never end.
+            // To find the same cause again would never end.
             match self.by(&cause) {
                 Some(it) if !done.contains(&!it) => done.push(!it),
                 _ => {
@@ -407,7 +408,7 @@ impl Hunt<'_> {
             }
         }
         if self.model.circuit.search.solve(&[&[changed], done.as_slice()].concat(), budget)? {
-            let reason = "a text that is compared as text is also read as a number, a date, an \
+            let reason = "a text is compared as text and also read as a number, a date, an \
                           address or a truth value, and it depends on whether it can be both";
             res.undecided.push(Undecided { shift: Some(self.shift), reason: reason.to_owned() });
         }
@@ -416,7 +417,7 @@ impl Hunt<'_> {
         Ok(())
     }
 
-    /// This is the cause.
+    /// True if this is the cause.
     fn by(&mut self, cause: &Cause) -> Option<Literal> {
         let circuit = &mut self.model.circuit;
         let [old, new] = self.sides;
@@ -432,7 +433,7 @@ impl Hunt<'_> {
         })
     }
 
-    /// The answers differ in this way.
+    /// True if the answers differ in this way.
     fn changed(&mut self) -> Literal {
         let [old, new] = self.sides;
         let answers = [Answer::Allow, Answer::Deny, Answer::Indeterminate];
@@ -450,7 +451,7 @@ impl Hunt<'_> {
 
     /// The request about which the search and the engine disagree.
     fn contradiction(&self) -> String {
-        format!("a `{}` request was found that the engine does not see", self.shift.as_str())
+        format!("the engine does not confirm a `{}` request that was found", self.shift.as_str())
     }
 }
 
@@ -459,7 +460,7 @@ fn verdicts(sets: [&Set; 2], point: &Point) -> (Verdict, Verdict) {
     (old, new)
 }
 
-/// How the engine's answers to a request differ, and what that is due to.
+/// How the engine's answers to a request differ, and why.
 fn judge(sets: [&Set; 2], point: &Point) -> (Option<Shift>, Option<Cause>) {
     let (old, new) = verdicts(sets, point);
     let shift = Shift::between(old.answer, new.answer);
@@ -467,7 +468,7 @@ fn judge(sets: [&Set; 2], point: &Point) -> (Option<Shift>, Option<Cause>) {
 }
 
 impl Model {
-    /// Why no request could be made of the assignment that was found.
+    /// Why no request could be made from the assignment that was found.
     fn doubt(&self) -> String {
         let open: BTreeSet<_> = self.open.iter().map(ToString::to_string).collect();
         let compared: BTreeSet<_> =

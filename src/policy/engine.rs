@@ -1,4 +1,4 @@
-//! What answers: a compiled set of policies, a query, a three-valued decision.
+//! The engine: a compiled set of policies, a query, a three-valued decision.
 
 pub(super) mod attributes;
 pub(super) mod condition;

@@ -1,4 +1,5 @@
-//! What authors write: the files of a policy directory, their grammar, and what is said of mistakes.
+//! What authors write: the files of a policy directory, their grammar, and the findings about
+//! mistakes.
 
 pub(super) mod attachments;
 pub(super) mod diagnostic;

@@ -63,7 +63,7 @@ fn document(statements: &str) -> String {
     format!(r#"{{"Version": "5.0", "Statement": [{statements}]}}"#)
 }
 
-/// A statement on the delete with these further fields.
+/// A statement about the delete with these further fields.
 fn statement(effect: &str, fields: &str) -> String {
     let comma = if fields.is_empty() { "" } else { ", " };
     format!(r#"{{"Effect": "{effect}", "Action": ["modelarts:trainJob:delete"]{comma}{fields}}}"#)

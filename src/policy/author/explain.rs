@@ -1,4 +1,4 @@
-//! A decision with its reasons: what every statement says, and for a no the way to a yes.
+//! A decision with its reasons: what every statement says, and for a denial the way to an allow.
 
 mod alphabet;
 mod change;
@@ -24,7 +24,8 @@ use jiff::SignedDuration;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A decision with its reasons. It holds values of the request and the job: nothing for callers.
+/// A decision with its reasons. It holds values of the request and the job, so it must not reach
+/// callers.
 #[derive(Debug)]
 pub struct Explanation {
     /// What the policies say.
@@ -32,9 +33,10 @@ pub struct Explanation {
     /// Every statement that could matter: the guardrails, then what is attached to the caller for
     /// the project, by file and place.
     pub statements: Vec<JudgedStatement>,
-    /// The budgets that count it, in the order of the file; none if the policies do not allow it.
+    /// The budgets that count the delete, in the order of the file; none if the policies do not
+    /// allow it.
     pub budgets: Vec<Counted>,
-    /// How it would be allowed; `None` if it is.
+    /// What would make it allowed; `None` if it is.
     pub way: Option<Way>,
 }
 
@@ -45,17 +47,17 @@ pub struct JudgedStatement {
     pub name: StatementName,
     /// Where it stands.
     pub place: Place,
-    /// It denies; otherwise it allows.
+    /// It is a Deny; otherwise it is an Allow.
     pub denies: bool,
     /// It is a guardrail; otherwise it is attached to the caller.
     pub is_guardrail: bool,
     /// Whether it matches: all its checks hold.
     pub holds: Holds,
-    /// What it asks for, as written: `Resource` or `NotResource` if there is one, then conditions.
+    /// What it demands, as written: `Resource` or `NotResource` if there is one, then conditions.
     pub checks: Vec<Check>,
 }
 
-/// One thing that a statement asks for.
+/// One thing that a statement demands.
 #[derive(Debug)]
 pub struct Check {
     /// The operator as written, `Resource` or `NotResource`.
@@ -64,13 +66,13 @@ pub struct Check {
     pub key: Option<String>,
     /// Where key or `Resource` stand in the file.
     pub span: Span,
-    /// What it asks for.
+    /// The values that it lists.
     pub expected: Vec<Expected>,
-    /// What is there.
+    /// What the key holds.
     pub actual: Actual,
     /// Whether it holds.
     pub holds: Holds,
-    /// How several values count, where there are several and the operator does not say so itself.
+    /// How several values count, if there are several and the operator has no qualifier.
     pub several: Option<Several>,
 }
 
@@ -88,13 +90,13 @@ pub enum Several {
 pub struct Counted {
     /// Its name.
     pub name: Arc<str>,
-    /// Which of its counters.
+    /// The key of its counter.
     pub key: String,
     /// How many deletes fit in, over all gates.
     pub deletes: u32,
     /// How far it looks back.
     pub within: SignedDuration,
-    /// How many it has counted before, where a case says so.
+    /// How many deletes it has counted before, according to the case.
     pub spent: Option<u64>,
 }
 
@@ -103,7 +105,7 @@ pub struct Counted {
 pub struct Expected {
     /// As written.
     pub written: String,
-    /// With its variables filled in; `None` if it has none, or they cannot be filled in.
+    /// With its variables filled in; `None` if it has no variables, or they cannot be filled in.
     pub filled: Option<String>,
 }
 
@@ -112,7 +114,7 @@ pub struct Expected {
 pub enum Holds {
     /// It does not.
     No,
-    /// Facts that are unavailable would tell.
+    /// It depends on facts that are unavailable.
     Unknown,
     /// It does.
     Yes,
@@ -153,8 +155,9 @@ impl Counted {
 }
 
 impl Set {
-    /// Judges like [`Set::evaluate`] and says why. Looks at everything that could matter and for
-    /// other facts that would be allowed, so it costs a great deal more.
+    /// Judges like [`Set::evaluate`] and says why. Judges every statement that could matter, and
+    /// searches for other facts with which the request would be allowed, so it costs a great deal
+    /// more.
     #[must_use]
     pub fn explain(&self, query: &Query, attributes: &Attributes) -> Explanation {
         let decision = self.evaluate(query, attributes);
@@ -228,7 +231,7 @@ fn judge<'a>(
     }
 }
 
-/// The documents that the statements come from, read again for how they are written.
+/// The documents that the statements come from, read again to show them as written.
 struct Written<'a> {
     set: &'a Set,
     documents: HashMap<&'a str, Vec<document::Statement>>,
@@ -238,7 +241,7 @@ impl<'a> Written<'a> {
     fn checks(&mut self, statement: &'a Statement, facts: Facts<'_>) -> Vec<Check> {
         let (set, place) = (self.set, &statement.place);
         let document = self.documents.entry(&place.path).or_insert_with(|| read(set, &place.path));
-        // The set compiled, so each statement is there with all its conditions.
+        // The set has compiled, so every statement and all its conditions are found.
         let Some(raw) = document.iter().find(|it| it.span == place.span) else {
             return Vec::new();
         };
@@ -282,7 +285,7 @@ fn several(condition: &Condition, effect: Effect, facts: Facts<'_>) -> Option<Se
 }
 
 fn read(set: &Set, path: &str) -> Vec<document::Statement> {
-    // It has been within the limits before.
+    // The document was within the limits when it was compiled.
     let limits = Limits {
         attachments_bytes: usize::MAX,
         depth: usize::MAX,

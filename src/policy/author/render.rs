@@ -1,4 +1,4 @@
-//! Findings for people: where, the source line underlined, what to do.
+//! Findings for people: the place, the source line underlined, what to do.
 
 use crate::policy::{Code, Diagnostic, Files, Severity, Span};
 
@@ -37,7 +37,7 @@ fn level(severity: Severity) -> Level<'static> {
     }
 }
 
-/// What is wrong with a file that is not of a policy directory.
+/// A finding about a file outside a policy directory.
 #[derive(Clone, Copy, Debug)]
 pub struct Complaint<'a> {
     /// How bad it is.
@@ -46,9 +46,9 @@ pub struct Complaint<'a> {
     pub code: &'a str,
     /// The file.
     pub path: &'a str,
-    /// What it holds; `None` to tell the path alone.
+    /// What the file holds; `None` to show the path alone.
     pub bytes: Option<&'a [u8]>,
-    /// Where in it.
+    /// Where in the file.
     pub span: Span,
     /// What is wrong.
     pub message: &'a str,
@@ -57,7 +57,7 @@ pub struct Complaint<'a> {
 }
 
 impl Complaint<'_> {
-    /// It as [`render`] prints findings.
+    /// The complaint in the form of [`render`].
     #[must_use]
     pub fn render(&self, colored: bool) -> String {
         let renderer = if colored { Renderer::styled() } else { Renderer::plain() };
@@ -96,12 +96,12 @@ fn place<'a>(path: &'a str, bytes: Option<&'a [u8]>, span: Span) -> Element<'a> 
     }
 }
 
-/// A part of a source line as it can be shown; a tab is white space and stays.
+/// A part of a source line, safe to show; tabs stay.
 fn source(part: &str) -> String {
     part.split('\t').map(escaped).collect::<Vec<_>>().join("\t")
 }
 
-/// The number of the line at this byte, and its bytes without its end.
+/// The number of the line at this byte, and its range without the line end.
 fn line(text: &str, at: usize) -> (usize, Range<usize>) {
     let at = at.min(text.len());
     let before = text.as_bytes().get(..at).unwrap_or_default();
@@ -151,7 +151,7 @@ impl Span {
 }
 
 impl Code {
-    /// The table of findings of the documentation, in Markdown.
+    /// The table in docs/findings.md.
     #[must_use]
     pub fn table() -> String {
         let mut res = "| code | severity | meaning |\n| --- | --- | --- |\n".to_owned();

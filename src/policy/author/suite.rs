@@ -1,4 +1,4 @@
-//! Test suites of a policy directory: `tests/*.yaml` as values, and what came of them.
+//! Test suites of a policy directory: `tests/*.yaml`, read into cases, and their coverage.
 //!
 //! A broken suite never stops a load: compiling does not look at suites at all.
 
@@ -25,13 +25,13 @@ use std::collections::{BTreeSet, HashSet};
 pub struct Suites {
     /// The cases without errors, by file and place.
     pub cases: Vec<Case>,
-    /// What is wrong with the suites, by file and place.
+    /// The findings about the suites, by file and place.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Suites {
     /// Reads the suites among `files`. `set` are the policies of the same directory; without them,
-    /// because they do not compile, nothing can be said about the statements that cases name.
+    /// if they do not compile, the statements that cases name are not checked.
     ///
     /// A file of more bytes than `limits.attachments_bytes` is an error.
     #[must_use]
@@ -54,17 +54,17 @@ impl Suites {
             cases.extend(reader.suite(bytes));
         }
         found.sort();
-        // What a suite's defaults get wrong is found in every case.
+        // A mistake in a suite's defaults is found again in every case.
         found.dedup();
         Self { cases, diagnostics: found }
     }
 }
 
-/// What holds for the cases of all suites.
+/// The defaults of all suites.
 const DEFAULTS: &str = "tests/defaults.yaml";
 
 struct Reader<'a, 'f> {
-    /// `None` if nothing is known of the policies.
+    /// `None` if the policies do not compile.
     names: Option<&'a Names<'a>>,
     limits: &'a Limits,
     defaults: &'a Defaults,
@@ -127,11 +127,11 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Everything that a case names is there.
+    /// Whether everything that a case names exists.
     fn know(&self, case: &written::Case, findings: &mut Findings<'_>) -> bool {
         let by = case.by.as_ref().is_none_or(|it| self.is_decider(it, findings));
         let spent = case.spent.0.iter().map(|(it, _)| self.is_budget(&it.value, it, findings));
-        // Every complaint, not just the first.
+        // Report every complaint, not just the first.
         spent.fold(by, |all, it| all && it)
     }
 

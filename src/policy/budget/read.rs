@@ -1,4 +1,4 @@
-//! budgets.yaml from text to budgets, with everything that is wrong with it.
+//! Reads budgets.yaml into budgets, with all findings about it.
 
 use super::{BUDGETS_MAX, Budget, Budgets, DELETES_MAX, Per, WITHIN_MAX};
 use crate::policy::compile::conditions;
@@ -39,7 +39,7 @@ struct Entry {
 #[derive(Debug)]
 struct Values(Vec<Spanned<String>>);
 
-/// What holds without budgets.yaml.
+/// The budgets of a directory without budgets.yaml.
 pub(in crate::policy) fn usual(limits: &Limits, findings: &mut Findings<'_>) -> Budgets {
     let res = Budgets::usual(limits.replicas);
     let fewest = res.iter().map(Budget::deletes).min().unwrap_or_default();
@@ -88,15 +88,15 @@ pub(in crate::policy) fn read(
             Code::NoBudgets,
             span,
             "there is no brake on mass deletion: whoever may delete may delete everything",
-            "set limits that nobody meets in good order, or take the file away: then 50 \
-             deletes of one principal in an hour and 500 in one project in a day hold",
+            "set limits that normal work does not reach, or remove the file: the default is 50 \
+             deletes by one principal in an hour and 500 in one project in a day",
         );
         return Budgets::new(Vec::new(), true);
     }
     let nodes = yaml::list(budgets, "`budgets`", findings);
     if matches!(&budgets.kind, Kind::List(them) if them.is_empty()) {
         let message = "`budgets`: the list is empty";
-        findings.hint(Code::Empty, span, message, "write `budgets: none` if there shall be none");
+        findings.hint(Code::Empty, span, message, "write `budgets: none` if you want none");
     }
     let entries = nodes.iter().filter_map(|it| yaml::read(it, Texts::AsWritten, findings));
     let entries: Vec<Entry> = entries.collect();
@@ -141,8 +141,8 @@ impl Reader<'_, '_> {
                 Code::BudgetJobFacts,
                 yaml::span(&entry.name),
                 format!("`{}` depends on the job, which is not looked up for a budget", res.name),
-                "where no policy asks for these facts of the job they are unknown: a condition \
-                 on them then holds, and all such jobs count as one pool",
+                "if no policy asks for these facts of the job, they are unknown: a condition on \
+                 them then holds, and all such jobs count as one pool",
             );
         }
         Some(res)
@@ -191,7 +191,7 @@ impl Reader<'_, '_> {
         within
     }
 
-    /// The condition as a document would have it.
+    /// The condition in the form that a document has.
     fn raw(&mut self, written: &Spanned<Pairs<Pairs<Values>>>) -> Vec<document::Condition> {
         let mut res = Vec::new();
         if written.value.0.is_empty() {
@@ -245,7 +245,7 @@ impl Reader<'_, '_> {
     }
 
     fn malformed(&mut self, text: &Spanned<String>, what: &str, hint: &str) {
-        let message = format!("`{}` is no {what}", text.value);
+        let message = format!("`{}` is not a valid {what}", text.value);
         self.findings.hint(Code::MalformedBudget, yaml::span(text), message, hint);
     }
 
@@ -282,7 +282,7 @@ fn duration(text: &str) -> Option<SignedDuration> {
     number.parse::<i64>().ok()?.checked_mul(*seconds).map(SignedDuration::from_secs)
 }
 
-/// What a budget counts, in writing.
+/// What a budget counts, as text.
 fn scope(per: &Per, raw: &[document::Condition]) -> String {
     let values = |them: &[Text]| them.iter().map(|it| it.value.clone()).collect::<Vec<_>>();
     let conditions = raw.iter().map(|it| (&it.operator.value, &it.key.value, values(&it.values)));

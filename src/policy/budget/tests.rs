@@ -1,4 +1,4 @@
-//! What a file of budgets may say, and which counters a delete belongs to.
+//! What budgets.yaml may say, and which counters a delete belongs to.
 
 use super::*;
 use crate::policy::{Action, Code, Files, Job, Limits, Method, Principal, Set, Severity};
@@ -137,7 +137,7 @@ fn processes_share_rounded_down() {
         assert_eq!((shares, codes), (vec![(10, share)], vec![]));
     }
     assert_eq!(compile(Some(&text), 11).1, [Code::BudgetBelowReplicas]);
-    // The default ones as well, though no file says so.
+    // The default budgets are checked too, without a file to point at.
     assert_eq!(compile(None, 50).1, []);
     assert_eq!(compile(None, 51).1, [Code::BudgetBelowReplicas]);
 }
@@ -179,7 +179,7 @@ fn a_delete_belongs_to_the_counters_of_who_asks_and_what_goes() {
         ("per: pool", pools(&["a", "b"]), &["a", "b"]),
         ("per: pool", none.clone(), &[""]),
         ("per: pool", Attributes::default(), &["?"]),
-        // Known to hold, known not to, and unknown, which counts as true.
+        // Known to hold, known not to hold, and unknown, which counts as holding.
         ("per: all, when: {StringEquals: {'lychgate:issuer': corp}}", none.clone(), &["*"]),
         ("per: all, when: {StringNotEquals: {'lychgate:issuer': corp}}", none.clone(), &[]),
         ("per: all, when: {StringEquals: {'lychgate:jobKind': x}}", none.clone(), &["*"]),

@@ -53,7 +53,7 @@ pub(in crate::policy) fn compile(
     res
 }
 
-/// A key name as it counts: letter case does not, but for a tag key.
+/// A key name without its letter case, which counts only in a tag key.
 fn folded(name: &str) -> String {
     match name.split_once('/') {
         Some((head, tag)) => format!("{}/{tag}", head.to_ascii_lowercase()),
@@ -120,7 +120,7 @@ fn unknown_key(code: Code, name: &str, fault: key::Fault, span: Span, findings: 
     findings.hint(code, span, message, hint);
 }
 
-/// Cuts a text at its variables; adds to `sources` what they name. `None` after a complaint.
+/// Cuts a text at its variables and adds to `sources` what they name. `None` after a complaint.
 pub(super) fn template(
     text: &Text,
     wildcards: bool,
@@ -152,7 +152,7 @@ pub(super) fn template(
                 }
             }
         }
-        // What may hold several values never fills in anything, known or not.
+        // A key that may hold several values is never filled in, known or not.
         if !variable.key.is_several() {
             *sources = sources.union(variable.key.sources());
         }
@@ -163,13 +163,13 @@ pub(super) fn template(
 fn malformed_variable(error: template::Error, span: Span, findings: &mut Findings<'_>) {
     let hint = "write `${key}` or `${key, 'default'}`; for a plain `${` write `${$}{`";
     let message = match error {
-        template::Error::Default => "the default of a variable must stand in single quotes",
+        template::Error::Default => "the default of a variable must be in single quotes",
         template::Error::Empty => "a variable needs a key",
         template::Error::Key(name, fault) => {
             unknown_key(Code::MalformedVariable, &name, fault, span, findings);
             return;
         }
-        template::Error::Nested => "a variable names one key, and no variable stands in a key",
+        template::Error::Nested => "a variable names one key, without a variable inside it",
         template::Error::Unclosed => "a variable is not closed by `}`",
     };
     findings.hint(Code::MalformedVariable, span, message, hint);
@@ -286,7 +286,7 @@ impl Compiler<'_, '_> {
         })
     }
 
-    /// Reads each value; `known` gives what a template without variables is.
+    /// Reads each value; `known` reads one without variables.
     fn each<T>(
         &mut self,
         values: &[Text],

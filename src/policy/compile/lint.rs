@@ -1,4 +1,4 @@
-//! What is allowed to be written and is hardly meant: findings that do not stop a load.
+//! Lints: findings about what is valid but hardly meant, which do not stop a load.
 
 mod condition;
 mod directory;
@@ -21,11 +21,11 @@ pub(super) struct Source<'a> {
     pub(super) path: &'a str,
     pub(super) scope: Scope,
     pub(super) document: Document,
-    /// What each of its statements is about.
+    /// The actions that each of its statements is about.
     pub(super) actions: Vec<Actions>,
 }
 
-/// For whom a document holds.
+/// Where a document holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     Guardrail,
@@ -33,7 +33,7 @@ pub(super) enum Scope {
     Identity(u32),
 }
 
-/// Looks for what is hardly meant. `attached` is by policy number.
+/// Runs all lints. `attached` is by policy number.
 pub(super) fn check(sources: &[Source<'_>], attached: &[Attached], found: &mut Vec<Diagnostic>) {
     for source in sources {
         let mut findings = Findings { path: source.path, found };
@@ -51,15 +51,15 @@ pub(super) fn check(sources: &[Source<'_>], attached: &[Attached], found: &mut V
     directory::check(sources, attached, found);
 }
 
-/// What every Allow of the guardrails means is said every time: it looks like a grant.
+/// Every Allow of the guardrails gets this finding, because it looks like a grant.
 fn ceiling(raw: &document::Statement, findings: &mut Findings<'_>) {
-    let message = "this grants nothing: what no Allow of the guardrails covers, nobody can delete";
+    let message = "this grants nothing: nobody can delete what no Allow of the guardrails covers";
     let hint = "to grant, put it into identity/; to forbid something, write a Deny";
     findings.hint(Code::Ceiling, raw.span.head(), message, hint);
 }
 
 impl Source<'_> {
-    /// The statements, and what each is about.
+    /// The statements, with the actions that each is about.
     fn statements(&self) -> impl Iterator<Item = (&document::Statement, Actions)> {
         self.document.statements.iter().zip(self.actions.iter().copied())
     }
@@ -87,7 +87,7 @@ pub(super) fn conditions(raw: &document::Statement) -> Vec<Condition<'_>> {
     known.collect()
 }
 
-/// Whether a text meets what is written, variables aside.
+/// Whether a text meets the listed value, variables aside.
 pub(super) fn is_met(comparison: Comparison, parts: &[Part], text: &str) -> bool {
     let listed = match parts {
         [Part::Text(it)] => it.as_str(),

@@ -1,4 +1,4 @@
-//! Policies beside what they are meant for: the time, and the configuration of the gate.
+//! Compares policies with their setting: the time, and the configuration of the gate.
 
 use super::lint::Condition;
 use super::{ATTACHMENTS, Place, lint, statements};
@@ -15,10 +15,10 @@ use crate::policy::{Files, JobFact, Limits, Method};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
-/// What policies are compared with.
+/// The setting that policies are compared with.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Dates before it are over.
+    /// Dates before it have passed.
     pub now: Timestamp,
     /// The words of `modelarts:poolType`.
     pub pool_types: Vec<String>,
@@ -33,7 +33,7 @@ pub struct GateSetup {
     pub sources: BTreeSet<String>,
     /// Those of them whose callers have groups.
     pub grouped: BTreeSet<String>,
-    /// The tags of callers; `None` if they cannot be told.
+    /// The tags of callers; `None` if they are not known.
     pub tags: Option<BTreeSet<String>>,
     /// How callers can sign in, in the words of `lychgate:authMethod`.
     pub methods: BTreeSet<String>,
@@ -46,7 +46,7 @@ pub struct GateSetup {
 }
 
 impl GateSetup {
-    /// Adds an identity source. `tags` are those of its callers; `None` if they cannot be told.
+    /// Adds an identity source. `tags` are those of its callers; `None` if they are not known.
     pub fn source(
         &mut self,
         name: &str,
@@ -66,12 +66,12 @@ impl GateSetup {
     }
 }
 
-/// What the policies of a directory name that is over, or that the gate does not have.
+/// Finds what the policies name although it has passed, or the gate does not have it.
 #[must_use]
 pub fn beside(files: &Files, limits: &Limits, setup: &Setup) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (path, bytes) in files.iter() {
-        // What cannot be read has been complained of.
+        // Compiling has already reported what cannot be read.
         let mut ignored = Vec::new();
         let mut quiet = Findings { path, found: &mut ignored };
         if let Place::Guardrail | Place::Identity(_) = Place::of(path) {
@@ -121,7 +121,7 @@ impl Beside<'_, '_> {
         }
     }
 
-    /// `name` is qualified by a source.
+    /// Checks the source of a qualified name.
     fn source(&mut self, gate: &GateSetup, name: &str, is_group: bool, span: Span) {
         let source = name.split_once('/').map_or(name, |(it, _)| it);
         if !gate.sources.contains(source) {
@@ -208,8 +208,8 @@ impl Beside<'_, '_> {
             && before
             && it.raw.values.iter().all(over)
         {
-            let message = format!("`{}` is over: this never holds any more", text.value);
-            let hint = "take the statement out, or write the date that is meant";
+            let message = format!("`{}` has passed: this never holds again", text.value);
+            let hint = "remove the statement, or write the date that you mean";
             self.findings.hint(Code::PastDate, text.span, message, hint);
         }
     }
@@ -248,7 +248,7 @@ impl Beside<'_, '_> {
         self.word((Code::NotConfigured, key), comparison, (text, parts), all);
     }
 
-    /// A value that is none of the words that the key can have here.
+    /// Reports a value that is none of the words that the key can have here.
     fn word(
         &mut self,
         (code, key): (Code, &Key),
@@ -263,7 +263,7 @@ impl Beside<'_, '_> {
         self.suggest((code, text.span), message, &text.value, all);
     }
 
-    /// A name that begins with a source.
+    /// Checks a name that begins with a source.
     fn qualified(
         &mut self,
         gate: &GateSetup,
@@ -310,14 +310,14 @@ impl Beside<'_, '_> {
         let words: Vec<_> = all.iter().map(String::as_str).collect();
         let hint = match suggest::nearest(written, words.iter().copied()) {
             Some(it) => format!("did you mean `{it}`?"),
-            None if words.is_empty() => "there is none at all".to_owned(),
+            None if words.is_empty() => "there are none".to_owned(),
             None => format!("there are: {}", words.join(", ")),
         };
         self.findings.hint(code, span, message, hint);
     }
 }
 
-/// Whether some text of the pattern begins with `prefix`.
+/// Whether some text that matches the pattern begins with `prefix`.
 fn may_begin_with(parts: &[Part], prefix: &str) -> bool {
     let mut rest = prefix.chars();
     for part in parts {

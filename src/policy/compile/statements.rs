@@ -21,8 +21,8 @@ const ALL: Actions = Actions { delete: true, batch_delete: true, get: true };
 const RESOURCE_HINT: &str =
     "write `*` or `modelarts:<region>:<account>:trainJob:<id>`, such as `modelarts:*:*:trainJob:*`";
 
-/// Compiles the live statements of the document called `name`, such as `guardrails/protect`, and says
-/// what every statement is about.
+/// Compiles the live statements of the document called `name`, such as `guardrails/protect`, and
+/// returns the actions that each of its statements is about.
 pub(super) fn compile(
     name: &str,
     read: &Document,
@@ -87,8 +87,8 @@ fn statement(
     }
 }
 
-/// The actions that a statement names. One with a faulty action counts as about everything, so that
-/// the rest of it is checked too.
+/// The actions that a statement names. A statement with a faulty action counts as about everything,
+/// so that the rest of it is checked too.
 pub(super) fn actions(choice: &Choice, findings: &mut Findings<'_>) -> Actions {
     let (mut res, mut faulty) = (Actions::default(), false);
     for text in &choice.values {
@@ -121,7 +121,7 @@ fn action(text: &Text, findings: &mut Findings<'_>) -> Option<Actions> {
         findings.hint(
             Code::MalformedAction,
             text.span,
-            format!("`{action}` is no action"),
+            format!("`{action}` is not an action"),
             format!("write `*` or `service:type:operation`, such as `{}`", Action::Delete),
         );
         return None;
@@ -151,7 +151,7 @@ fn action(text: &Text, findings: &mut Findings<'_>) -> Option<Actions> {
     Some(covered)
 }
 
-/// What operations are called by mistake.
+/// Wrong names that people use for operations.
 const MISSPELT: [(Action, &[&str]); 3] = [
     (
         Action::Delete,
@@ -171,8 +171,9 @@ const MISSPELT: [(Action, &[&str]); 3] = [
     (Action::Get, &["get", "getjob", "gettrainingjob", "gettrainjob"]),
 ];
 
-/// Each part is that of an action here or looks like it: another spelling, an abbreviation, a plural,
-/// or a wildcard beside one. A guardrail with such an action would protect nothing.
+/// Whether each part is that of an action judged here, or looks like it: another spelling, an
+/// abbreviation, a plural, or a wildcard beside one. A guardrail with such an action would protect
+/// nothing.
 fn is_nearly(parts: &[&str], operations: &[&str]) -> bool {
     const SERVICES: &[&str] = &["ma", "modelart", "modelarts"];
     const TYPES: &[&str] = &[
@@ -217,7 +218,7 @@ fn urn(
                 findings.hint(
                     Code::VariablePlace,
                     text.span,
-                    "a variable is possible only in the fifth part of a resource",
+                    "a variable may stand only in the fifth part of a resource",
                     "name the region and the account, or write `*` and use a condition",
                 );
                 return None;
@@ -237,7 +238,7 @@ fn urn(
         sections.last_mut()?.extend(literal(&rest));
     }
     let Ok([service, region, account, kind, id]) = <[_; 5]>::try_from(sections) else {
-        let message = format!("`{}` is no resource", text.value);
+        let message = format!("`{}` is not a resource", text.value);
         findings.hint(Code::MalformedResource, text.span, message, RESOURCE_HINT);
         return None;
     };

@@ -16,10 +16,10 @@ use crate::policy::language::value::Decimal;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// How often the literals of one variable are taken over where another is compared with it.
+/// The most literals that a variable takes over from another that it is compared with.
 const LITERALS_MAX: usize = 200;
 
-/// What is asked of one variable.
+/// The questions about one variable.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
     pub(super) lanes: Vec<Lane>,
@@ -27,17 +27,17 @@ pub(super) struct Asked {
     pub(super) cuts: Cuts,
 }
 
-/// What is asked of all.
+/// The questions about all variables.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
     pub(super) asked: BTreeMap<Variable, Asked>,
-    /// Of `g:PrincipalUrn`.
+    /// The questions about `g:PrincipalUrn`.
     pub(super) urns: Vec<Lane>,
-    /// Texts with one variable, and what is compared with them.
+    /// Listed texts with one variable, and what they are compared with.
     compared: BTreeSet<Compared>,
 }
 
-/// What is compared, whether in any letter case, and with which pattern.
+/// What is compared, whether regardless of letter case, and with which pattern.
 pub(super) type Compared = (Subject, bool, Vec<Written>);
 
 /// What a listed value is compared with.
@@ -68,7 +68,7 @@ impl Subject {
         }
     }
 
-    /// The part of the variable's text that it is.
+    /// Which part of the variable's text it is.
     pub(super) fn part(&self) -> Part {
         match self {
             Self::Key(Key::Issuer) => Part::Head,
@@ -94,8 +94,8 @@ pub(super) fn as_pattern(comparison: Comparison, parts: &[Written]) -> Vec<Writt
     res
 }
 
-/// The keys that fill in something, each once. What may hold several values, nothing, or what nobody
-/// knows, never does.
+/// The keys that fill in a variable, each once. Keys that may hold several values, that hold
+/// nothing, or that nobody knows, never do.
 pub(super) fn variables(parts: &[Written]) -> Vec<&Key> {
     let mut res = Vec::new();
     for part in parts {
@@ -110,8 +110,8 @@ pub(super) fn variables(parts: &[Written]) -> Vec<&Key> {
     res
 }
 
-/// The parts with the defaults of those variables filled in that are in `absent`, or that never hold
-/// anything; nothing if one of them has none.
+/// The parts with the defaults filled in for variables that are in `absent` or never hold anything;
+/// `None` if one of them has no default.
 pub(super) fn without(parts: &[Written], absent: &[&Key]) -> Option<Vec<Written>> {
     let parts = parts.iter().map(|part| match part {
         Written::Variable(it) if matches!(it.key, Key::Unknowable(_)) => None,
@@ -153,7 +153,7 @@ impl Survey {
         }
     }
 
-    /// Whom a policy is attached to, and for which projects.
+    /// Adds the questions of an attachment: whom a policy is attached to, and for which projects.
     pub(super) fn grant(&mut self, grant: &Grant<'_>) {
         let (variable, part, text) = match grant.to {
             Target::Any => (None, Part::Whole, ""),
@@ -175,7 +175,7 @@ impl Survey {
         }
     }
 
-    /// Makes classes of their own of what variables hold that do not vary.
+    /// Gives the values of variables that do not vary a class of their own.
     pub(super) fn fix(&mut self, holds: impl Fn(&Variable) -> Option<Setting>) {
         let fixed: Vec<_> =
             self.asked.keys().filter_map(|it| Some((it.clone(), holds(it)?))).collect();
@@ -197,12 +197,12 @@ impl Survey {
         }
     }
 
-    /// Where a text is compared with a variable, its classes follow the literals of that variable,
-    /// so that it is known which of them are the same. Says for which literals.
+    /// A text that is compared with a variable takes over the literals of that variable, so that it
+    /// is known which classes are the same. Returns the literals taken over.
     pub(super) fn finish(&mut self) -> BTreeMap<Compared, BTreeSet<String>> {
         let mut res: BTreeMap<Compared, BTreeSet<String>> = BTreeMap::new();
         let compared = std::mem::take(&mut self.compared);
-        // A second time for what is compared with what is compared.
+        // A second round, because what is compared may itself be compared with a variable.
         for _ in 0..2 {
             for it in &compared {
                 let (subject, folded, parts) = it;
@@ -386,7 +386,7 @@ impl Survey {
         }
     }
 
-    /// A listed value with variables; `comparison` is that of texts.
+    /// Adds the questions of a listed value with variables; `comparison` is that of texts.
     fn template(&mut self, subject: &Subject, comparison: Option<Comparison>, parts: &[Written]) {
         let keys = variables(parts).into_iter().filter_map(Variable::of);
         for variable in subject.variable().into_iter().chain(keys) {
@@ -413,7 +413,7 @@ impl Survey {
         }
     }
 
-    /// A listed text without variables.
+    /// Adds the question of a listed text without variables.
     fn text(&mut self, subject: &Subject, comparison: Comparison, parts: &[Written]) {
         let mut glob = Glob::empty();
         for part in parts {

@@ -1,10 +1,10 @@
-//! All that is asked of one text at once, as one automaton: which combinations of answers a text can
-//! have, and a shortest text for each.
+//! All questions about one text as one automaton: which combinations of answers a text can have,
+//! and a shortest text for each.
 //!
-//! The texts that all questions answer alike are one *class*. The automaton reads a text letter by
-//! letter and knows for every question how far its shape has come; letters that nobody asks for are
-//! all alike. What can be reached is finite, and is looked through completely: there is no text
-//! beside the classes.
+//! Texts with the same answers to all questions form one *class*. The automaton reads a text letter
+//! by letter and knows for every question how far its shape has come; letters that no question
+//! names are all alike. The states that can be reached are finitely many and all visited: every
+//! text belongs to a class.
 
 mod build;
 
@@ -26,15 +26,15 @@ pub(super) struct Lane {
     pub(super) part: Part,
 }
 
-/// A part of a text that has a first slash somewhere: `corp/alice`.
+/// A part of a text with a slash, such as `corp/alice`; the first slash counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Part {
     Whole,
-    /// What is before the slash.
+    /// The text before the slash.
     Head,
     /// The beginning of another text: the whole of this one, or its head and the slash.
     Opening,
-    /// What is behind the slash.
+    /// The text after the slash.
     Tail,
 }
 
@@ -45,9 +45,9 @@ pub(super) struct Universe {
     pub(super) may_be_empty: bool,
     /// The most letters.
     pub(super) longest: usize,
-    /// There is a slash, with text before and behind it.
+    /// There is a slash, with text before and after it.
     pub(super) is_qualified: bool,
-    /// A text that there is not.
+    /// A text that does not occur.
     pub(super) except: Option<&'static str>,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Universe {
 pub(super) enum Phase {
     Start,
     Head,
-    /// Right behind the slash.
+    /// Right after the slash.
     Cut,
     Tail,
 }
@@ -75,12 +75,12 @@ pub(super) struct State {
     depth: usize,
 }
 
-/// Texts that all lanes answer alike.
+/// Texts with the same answers of all lanes.
 #[derive(Debug)]
 pub(super) struct Class {
     /// How far the opening lanes have come.
     pub(super) opening: Places,
-    /// There is but one such text.
+    /// There is only one such text.
     pub(super) is_literal: bool,
     pub(super) text: String,
 }
@@ -110,7 +110,7 @@ impl Universe {
 }
 
 impl Automaton {
-    /// Looks through all that can be reached.
+    /// Builds the automaton by visiting every state that can be reached.
     pub(super) fn new(
         lanes: &[Lane],
         universe: Universe,
@@ -125,7 +125,7 @@ impl Automaton {
         Builder::new(lanes, universe).build(budget)
     }
 
-    /// Where one more letter leads; nowhere if no text goes on like this.
+    /// Where one more letter leads; `None` if no text goes on like this.
     pub(super) fn step(&self, state: usize, letter: char) -> Option<usize> {
         if !(self.universe.allowed)(letter) {
             return None;
@@ -137,7 +137,7 @@ impl Automaton {
         }
     }
 
-    /// The class of a text that there is.
+    /// The class of a text; `None` if it does not occur.
     pub(super) fn class(&self, text: &str) -> Option<usize> {
         if self.universe.longest < text.chars().count() {
             return None;
@@ -162,7 +162,7 @@ impl Automaton {
                 let Some(to) = self.step(state, letter) else {
                     continue;
                 };
-                // Often enough that texts of several lengths are among them.
+                // Visit each often enough to get texts of several lengths.
                 let times = seen.entry((to, next)).or_default();
                 if most <= *times {
                     continue;
@@ -192,7 +192,7 @@ impl Automaton {
         self.states.get(state).into_iter().flat_map(|it| &it.next).map(|(it, _)| *it)
     }
 
-    /// A letter of this universe that is not in `taken`, a likely one first.
+    /// A letter of this universe that is not in `taken`, preferably a common one.
     pub(super) fn another(&self, taken: &BTreeSet<char>) -> Option<char> {
         another(self.universe.allowed, taken)
     }

@@ -1,11 +1,11 @@
-//! What the policies say, as clauses: ands, ors, and variables that have one of several values.
+//! Builds clauses from ands, ors, and variables that have one of several values.
 
 use super::search::{Literal, Search};
 
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// Clauses with names for what has been said once.
+/// Clauses, with a literal for every formula that was built once.
 #[derive(Debug)]
 pub(super) struct Circuit {
     pub(super) search: Search,
@@ -13,14 +13,15 @@ pub(super) struct Circuit {
     yes: Literal,
 }
 
-/// True and possible: what holds, and what holds or is unknown.
+/// A three-valued truth as two literals: it holds; it holds or is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Truth {
     pub(super) holds: Literal,
     pub(super) may_hold: Literal,
 }
 
-/// Values of which one is there, or any number, with a name for each half, quarter and so on.
+/// Values of which exactly one is chosen, or any number, with a literal for each half, quarter and
+/// so on.
 #[derive(Debug)]
 pub(super) struct Tree {
     leaves: Vec<Literal>,
@@ -47,13 +48,13 @@ impl Circuit {
         if it { self.yes } else { !self.yes }
     }
 
-    /// Each of them holds.
+    /// True if all of them hold.
     pub(super) fn all(&mut self, them: impl IntoIterator<Item = Literal>) -> Literal {
         self.gate(them, false)
     }
 
-    /// One of them holds. The search tries first that none does, so that a request is as plain as it
-    /// can be.
+    /// True if any of them holds. The search tries first that none does, so that requests are as
+    /// plain as possible.
     pub(super) fn any(&mut self, them: impl IntoIterator<Item = Literal>) -> Literal {
         !self.gate(them.into_iter().map(|it| !it), true)
     }
@@ -113,7 +114,7 @@ impl Circuit {
         }
     }
 
-    /// What may be true or not, for all that is known.
+    /// A truth that nothing is known about.
     pub(super) fn open(&mut self) -> Truth {
         let (holds, may_hold) =
             (self.search.variable(false, false), self.search.variable(false, false));
@@ -123,7 +124,7 @@ impl Circuit {
 }
 
 impl Tree {
-    /// So many values: exactly one of them, the first for choice, or any number.
+    /// `count` values: exactly one of them, preferably the first, or any number.
     pub(super) fn new(circuit: &mut Circuit, count: usize, is_one: bool) -> Self {
         let leaves: Vec<_> = (0..count)
             .map(|at| circuit.search.variable(is_one && at == 0, is_one && at == 0))
@@ -143,13 +144,13 @@ impl Tree {
         self.leaves.get(at).copied()
     }
 
-    /// Which leaves are there in the assignment that was found.
+    /// The leaves that are chosen in the assignment that was found.
     pub(super) fn found(&self, circuit: &Circuit) -> Vec<usize> {
         let leaves = self.leaves.iter().enumerate();
         leaves.filter(|(_, it)| circuit.search.holds(**it)).map(|(at, _)| at).collect()
     }
 
-    /// One of the chosen values is there.
+    /// True if one of these values is chosen.
     pub(super) fn any(&self, circuit: &mut Circuit, chosen: impl Fn(usize) -> bool) -> Literal {
         let chosen: Vec<_> = (0..self.leaves.len()).map(chosen).collect();
         let cover = self.cover(&chosen);

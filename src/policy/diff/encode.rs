@@ -18,14 +18,15 @@ use crate::policy::{Action, JobFact, Set, StatementName};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// The most comparisons with variables of one key of several values: each doubles its classes.
+/// The most comparisons with variables that a key of several values may have: each doubles its
+/// classes.
 pub(super) const RELATIONS_MAX: usize = 3;
 
 /// A variable and its values in the clauses.
 #[derive(Debug)]
 pub(super) struct Bound {
-    /// Of a variable of one value, its leaves. Of one of several, its leaves once for each
-    /// combination of answers to the relations it is the subject of.
+    /// For a variable of one value, its leaves. For a variable of several, its leaves once for each
+    /// combination of answers to the relations that it is the subject of.
     pub(super) tree: Tree,
     pub(super) absent: Literal,
     pub(super) unavailable: Literal,
@@ -33,15 +34,16 @@ pub(super) struct Bound {
     pub(super) present: Literal,
     /// The relations that the leaves answer, by the bits of the combination.
     pub(super) relations: Vec<usize>,
-    /// The request as it is with each leaf: as a text that is compared, and as one that is read.
+    /// The request with each leaf, once with the text that is compared and once with the text that
+    /// is read.
     pub(super) worlds: Vec<[Point; 2]>,
 }
 
-/// A comparison with variables, of which nothing is absent or unavailable.
+/// A comparison with variables, while nothing in it is absent or unavailable.
 #[derive(Debug)]
 pub(super) struct Relation {
     pub(super) question: Question,
-    /// It holds; of a subject of several values, each value has its own answer instead.
+    /// True if it holds. Unused for a subject of several values, each of which has its own answer.
     pub(super) literal: Literal,
 }
 
@@ -56,17 +58,17 @@ pub(super) struct Model {
     /// Comparisons of one text with others.
     pub(super) relations: Vec<Relation>,
     pub(super) numbers: HashMap<Question, usize>,
-    /// By comparison: the texts of the variable that its subject's classes tell apart.
+    /// For each comparison, the texts of the variable that its subject's classes tell apart.
     pub(super) refined: BTreeMap<Compared, BTreeSet<String>>,
-    /// One of the values is such that nobody knows whether it exists.
+    /// True if it is not known whether one of the values exists.
     pub(super) unsure: Literal,
-    /// Who asks something that is left open.
+    /// The statements that ask something that is left open.
     pub(super) open: Vec<StatementName>,
     conditions: HashMap<(Condition, Effect), Truth>,
     resources: HashMap<(Resource, Effect), Truth>,
 }
 
-/// A statement in the clauses, attached to whoever asks.
+/// A statement in the clauses, if it is attached to the caller.
 #[derive(Clone, Debug)]
 pub(super) struct Encoded {
     pub(super) name: StatementName,
@@ -93,12 +95,12 @@ impl Bound {
         self.tree.leaves().iter().copied().enumerate()
     }
 
-    /// The leaf of the tree that is this leaf of the domain with these answers.
+    /// The leaf of the tree for this leaf of the domain with these answers.
     pub(super) fn join(&self, leaf: usize, answers: usize) -> usize {
         leaf * self.combinations() + answers
     }
 
-    /// A leaf of the tree, as leaf of the domain and answers.
+    /// The leaf of the domain and the answers that a leaf of the tree stands for.
     pub(super) fn split(&self, at: usize) -> (usize, usize) {
         (at / self.combinations(), at % self.combinations())
     }
@@ -115,7 +117,7 @@ impl Model {
         Self::of(action, sets.iter().flat_map(|it| it.statements()), survey, budget)
     }
 
-    /// What is asked, which is at least what these statements ask.
+    /// A model of what `survey` asks, which is at least what these statements ask.
     pub(super) fn of<'a>(
         action: Action,
         statements: impl IntoIterator<Item = &'a Statement>,
@@ -218,8 +220,8 @@ impl Model {
         self.unsure = self.circuit.any(unsure);
     }
 
-    /// What holds between variables: a group is its caller's, the tags of a job are known all or
-    /// none, a job in a pool has a type of pool, and the questions that were not numbered are open.
+    /// Adds what holds between variables: a group belongs to its caller's source, a job's tags are
+    /// known all or none, a job in a pool has a pool type, and questions without a number are open.
     fn connect(&mut self) {
         let circuit = &mut self.circuit;
         if let (Some(groups), Some(callers)) =
@@ -267,14 +269,14 @@ impl Model {
         })
     }
 
-    /// A caller whose groups begin so.
+    /// A caller whose groups begin like this.
     fn caller(&self, opening: usize) -> Setting {
         let callers = self.space.domains.get(&Variable::Caller);
         let mut leaves = callers.into_iter().flat_map(|it| &it.leaves);
         leaves.find(|it| it.opening == opening).map_or(Setting::Absent, |it| it.setting.clone())
     }
 
-    /// The conditions in the clauses, which is what takes time.
+    /// Encodes the conditions, which takes most of the time.
     pub(super) fn prepare(
         &mut self,
         statement: &Statement,
@@ -291,7 +293,7 @@ impl Model {
         Ok(())
     }
 
-    /// A set in the clauses.
+    /// Encodes a set.
     pub(super) fn side(&mut self, set: &Set, budget: &mut Budget<'_>) -> Result<Side, Exhausted> {
         let action = self.action;
         for statement in set.statements().filter(|it| it.is_about(action)) {
@@ -335,7 +337,7 @@ impl Model {
         self.circuit.all([whom, project])
     }
 
-    /// The variable has a value with which `holds` is true of the request.
+    /// True if the variable has a value with which `holds` is true of the request.
     pub(super) fn chosen(
         &mut self,
         variable: &Variable,
@@ -348,7 +350,7 @@ impl Model {
         bound.tree.any(&mut self.circuit, |at| world(at).is_some_and(&holds))
     }
 
-    /// Those that are about what is asked for.
+    /// Encodes the statements that are about the action asked for.
     fn statements(&mut self, them: &[Statement], attached: Literal) -> Vec<Encoded> {
         let action = self.action;
         let about = them.iter().filter(|it| it.is_about(action));
@@ -411,7 +413,7 @@ impl Model {
         res
     }
 
-    /// Whether the job's ID meets the fifth part, turned round if it is negated.
+    /// Whether the job's ID meets the fifth part, or the opposite if it is negated.
     fn id(&mut self, id: &Operand<Vec<Piece<'static>>>, negated: bool, effect: Effect) -> Truth {
         match id {
             Operand::Known(it) => {

@@ -1,4 +1,4 @@
-//! What is asked of a text, as one shape: letters, letters in any case, `?` and `*`.
+//! The shape of a text: letters, letters in any case, `?` and `*`.
 
 use crate::policy::language::pattern::Piece;
 
@@ -15,7 +15,7 @@ pub(super) enum Element {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Glob {
     pub(super) elements: Vec<Element>,
-    /// By place, one more than there are elements: any text may stand here.
+    /// For each place, one more than there are elements: any text may stand here.
     pub(super) loops: Vec<bool>,
 }
 
@@ -40,7 +40,7 @@ impl Element {
 }
 
 impl Glob {
-    /// A text of letters that are compared as they are, or in any ASCII case.
+    /// The shape of one text, compared exactly or regardless of ASCII letter case.
     pub(super) fn text(text: &str, folded: bool) -> Self {
         let mut res = Self::empty();
         res.push_text(text, folded);
@@ -77,21 +77,21 @@ impl Glob {
         self.loops.push(false);
     }
 
-    /// Any text may stand at the end so far.
+    /// Appends a `*`.
     pub(super) fn star(&mut self) {
         if let Some(it) = self.loops.last_mut() {
             *it = true;
         }
     }
 
-    /// Any text may stand at the beginning.
+    /// Puts a `*` at the beginning.
     pub(super) fn star_first(&mut self) {
         if let Some(it) = self.loops.first_mut() {
             *it = true;
         }
     }
 
-    /// One text alone meets it.
+    /// Whether only one text meets it.
     pub(super) fn is_literal(&self) -> bool {
         !self.loops.contains(&true)
             && self.elements.iter().all(|it| matches!(it, Element::Letter(_)))
@@ -102,13 +102,13 @@ impl Glob {
         self.elements.iter().flat_map(|it| it.letters()).collect()
     }
 
-    /// The place behind the last element.
+    /// The place after the last element.
     pub(super) fn end(&self) -> usize {
         self.elements.len()
     }
 
-    /// Where one can be after `letter` from these places, which are in order. What a `*` reaches
-    /// covers all that is before it.
+    /// The places that `letter` leads to from these places, which are in order. A place with a `*`
+    /// covers all places before it.
     pub(super) fn step(&self, places: &[usize], letter: char) -> Vec<usize> {
         let mut res = Vec::new();
         for place in places {
@@ -123,7 +123,7 @@ impl Glob {
         res
     }
 
-    /// Puts places in order and drops those that a `*` behind them covers.
+    /// Sorts places and drops those that a `*` after them covers.
     pub(super) fn tidy(&self, places: &mut Vec<usize>) {
         places.sort_unstable();
         places.dedup();
@@ -131,12 +131,12 @@ impl Glob {
         places.drain(..last.unwrap_or(0));
     }
 
-    /// Where one can be after the whole text.
+    /// The places that the whole text leads to.
     pub(super) fn run(&self, places: &[usize], text: &str) -> Vec<usize> {
         text.chars().fold(places.to_vec(), |places, it| self.step(&places, it))
     }
 
-    /// Where one is before any text.
+    /// The place before any text.
     pub(super) const START: &[usize] = &[0];
 
     #[cfg(test)]

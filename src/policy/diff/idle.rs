@@ -1,10 +1,9 @@
-//! Statements that do nothing, and directories under which nobody can delete anything.
+//! Finds statements that do nothing, and directories under which nobody can delete anything.
 //!
-//! A statement is needed if there is a request that it alone decides, of any of the actions that it is
-//! about. The search looks for one in a
-//! small model: the statement, and those others that were in the way of the requests it found before.
-//! The engine then judges the request by all statements. Where the small model has no request, none
-//! with more statements has one.
+//! A statement is needed if it alone decides some request, for any of the actions that it is about.
+//! The search looks for such a request in a small model: the statement, and those others that were
+//! in the way of the requests it found before. The engine then judges the request by all
+//! statements. If the small model has no request, none with more statements has one.
 
 mod tell;
 #[cfg(test)]
@@ -26,19 +25,19 @@ use crate::policy::{Action, Answer, Compiled, Set};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How often others are added to the model of a statement before nothing is said of it.
+/// How often others are added to the model of a statement before it is left undecided.
 const ROUNDS_MAX: usize = 12;
 
 /// The most statements of one model.
 const MODEL_MAX: usize = 64;
 
-/// Findings that say already why a statement never matches.
+/// Findings that already say why a statement never matches.
 const SAID: [Code; 4] =
     [Code::AbsentKey, Code::CapitalInJobId, Code::ImpossibleValue, Code::NeverMatches];
 
 impl Compiled {
-    /// Adds what is certain of statements that do nothing, looking at each with this effort. What
-    /// cannot be decided is not said.
+    /// Adds findings about statements that certainly do nothing, with this effort for each. What
+    /// cannot be decided is not reported.
     pub fn examine(&mut self, effort: Effort<'_>) {
         let Some(set) = &self.set else { return };
         let mut directory = Directory::new(set, effort);
@@ -68,9 +67,9 @@ impl Compiled {
 
 /// Why a statement does nothing.
 enum Idle {
-    /// It never matches: these of its parts do not go together.
+    /// It never matches, because these of its parts exclude each other.
     Never(Vec<Part>),
-    /// Others say or forbid all that it says.
+    /// Other statements say the same, or forbid all that it allows.
     Covered(Cover),
 }
 
@@ -79,22 +78,22 @@ enum Idle {
 enum Part {
     Attachment,
     Resource,
-    /// By number.
+    /// The number of the condition.
     Condition(usize),
 }
 
-/// What is in the way of all requests that a statement could decide.
+/// What is in the way of every request that the statement could decide.
 #[derive(Default)]
 struct Cover {
     /// Statements that say the same.
     same: Vec<String>,
     /// Denies.
     denies: Vec<String>,
-    /// The guardrails allow none of them.
+    /// The guardrails allow none of these requests.
     ceiling: bool,
 }
 
-/// What a statement is in the decision.
+/// The role of a statement in the decision.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
     Deny,
@@ -106,7 +105,7 @@ enum Role {
 struct Entry<'a> {
     statement: &'a Statement,
     role: Role,
-    /// Its identity policy; a guardrail holds for everybody.
+    /// Its identity policy; `None` for a guardrail.
     policy: Option<u32>,
     is_idle: bool,
 }
@@ -115,29 +114,30 @@ struct Entry<'a> {
 struct Directory<'a> {
     set: &'a Set,
     effort: Effort<'a>,
-    /// What is asked for now.
+    /// The action that is examined now.
     action: Action,
-    /// Without those that the same statements are about as about one before.
+    /// The actions to examine: one of those that the same statements are about is enough.
     actions: Vec<Action>,
     entries: Vec<Entry<'a>>,
     grants: BTreeMap<u32, Vec<Grant<'a>>>,
     /// By identity policy.
     numbers: BTreeMap<u32, Vec<usize>>,
     guardrails: Vec<usize>,
-    /// A request was found that is allowed.
+    /// An allowed request was found.
     is_open: bool,
 }
 
-/// Statements that are looked at together; the first is the one that is examined.
+/// Statements in one model; the first is the one that is examined.
 struct Scene {
     statements: Vec<usize>,
-    /// The guardrails have to allow what is looked for.
+    /// The guardrails have to allow the request.
     ceiling: bool,
-    /// Whether it may only be unknown that the first matches, and others do not.
+    /// Look for a request where it is enough that the first may match, and the others must
+    /// certainly not.
     is_doubt: bool,
 }
 
-/// What is asked of the search, each with where it comes from.
+/// The parts of the question, by where they come from.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Asked {
     Itself,
@@ -185,8 +185,8 @@ impl<'a> Directory<'a> {
         Self { set, effort, action, actions, entries, grants, numbers, guardrails, is_open: false }
     }
 
-    /// In which order they are examined: of two that say the same the earlier one stays, and what
-    /// allows comes after what is in its way.
+    /// The order of examination: of two that say the same the earlier one stays, and an Allow comes
+    /// after what is in its way.
     fn order(&self) -> Vec<usize> {
         let mut res: Vec<_> = (0..self.entries.len()).collect();
         res.sort_by_key(|it| (self.role(*it), Reverse(*it)));
@@ -201,7 +201,7 @@ impl<'a> Directory<'a> {
         self.entry(at).map(|it| it.role)
     }
 
-    /// Why the statement does nothing, whatever is asked for.
+    /// Why the statement does nothing for any action, if so.
     fn examine(&mut self, at: usize) -> Result<Option<Idle>, Exhausted> {
         let mut res = None;
         for action in self.actions.clone() {
@@ -226,13 +226,13 @@ impl<'a> Directory<'a> {
         }
         let mut scene = Scene { statements: vec![at], ceiling: false, is_doubt: false };
         let Some(cover) = self.covered(&mut scene, &mut budget)? else { return Ok(None) };
-        // What says the same has to say it of an outage too, or else the statement is needed then.
+        // Statements that say the same must do so during an outage too, or this one is needed then.
         scene.is_doubt = true;
         let is_needed = !cover.same.is_empty() && self.covered(&mut scene, &mut budget)?.is_none();
         Ok((!is_needed).then_some(Idle::Covered(cover)))
     }
 
-    /// Whether the statement can never match, and because of what.
+    /// The parts because of which the statement can never match, if it cannot.
     fn never(&self, at: usize, budget: &mut Budget<'_>) -> Result<Option<Vec<Part>>, Exhausted> {
         let (mut model, truths) = self.model(&[at], budget)?;
         let Some(truths) = truths.first() else { return Ok(None) };
@@ -269,7 +269,7 @@ impl<'a> Directory<'a> {
         let mut truths = Vec::new();
         for entry in &entries {
             model.prepare(entry.statement, budget)?;
-            // Of a policy that is attached to nobody, as if it were to somebody.
+            // A policy that is attached to nobody is examined as if it were attached.
             let attached = match grants(entry) {
                 Some(them) => {
                     let them: Vec<_> = them.iter().map(|it| model.grant(it)).collect();
@@ -282,8 +282,8 @@ impl<'a> Directory<'a> {
         Ok((model, truths))
     }
 
-    /// What is in the way of all requests that the first statement of the scene could decide. Nothing,
-    /// if it decides one, or if that cannot be said.
+    /// What is in the way of every request that the first statement of the scene could decide.
+    /// `None` if it decides one, or if that is undecided.
     fn covered(
         &mut self,
         scene: &mut Scene,
@@ -314,7 +314,7 @@ impl<'a> Directory<'a> {
         Ok(None)
     }
 
-    /// That the first statement matches and no other of the scene is in the way.
+    /// The question: does the first statement match, with no other of the scene in the way?
     fn question(
         &self,
         scene: &Scene,
@@ -340,7 +340,7 @@ impl<'a> Directory<'a> {
         res
     }
 
-    /// What another statement is to the first of the scene.
+    /// How another statement relates to the first of the scene.
     fn relation(&self, scene: &Scene, other: usize) -> Relation {
         let own = scene.statements.first().and_then(|it| self.role(*it));
         let is_guardrail = self.guardrails.contains(&other);
@@ -348,7 +348,7 @@ impl<'a> Directory<'a> {
             (own, role) if own == role => Relation::Same,
             (Some(Role::Allow), Some(Role::Ceiling)) => Relation::Ceiling,
             (Some(Role::Allow), Some(Role::Deny)) => Relation::Deny,
-            // Only what nobody may says something of the guardrails.
+            // Of Denies, only those that hold for everybody can make a guardrail Allow useless.
             (Some(Role::Ceiling), Some(Role::Deny)) if is_guardrail => Relation::Deny,
             _ => Relation::None,
         }
@@ -368,7 +368,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// The engine answers the question of the scene in the same way.
+    /// Whether the engine confirms the request as an answer to the question of the scene.
     fn is_met(&self, scene: &Scene, point: &Point) -> bool {
         let attached = self.attached(point);
         let truth = |at: &usize| self.truth(*at, point, &attached);
@@ -383,7 +383,7 @@ impl<'a> Directory<'a> {
         own && others && (!scene.ceiling || self.is_within(least, point, &attached))
     }
 
-    /// Adds to the scene what is in the way of a request; false if nothing is.
+    /// Adds to the scene the statements that are in the way of a request; false if there are none.
     fn extend(&self, scene: &mut Scene, point: &Point) -> bool {
         let attached = self.attached(point);
         let least = if scene.is_doubt { Kleene::Unknown } else { Kleene::True };
@@ -428,7 +428,7 @@ impl<'a> Directory<'a> {
         self.ceiling().any(|it| least <= self.truth(it, point, attached))
     }
 
-    /// The policies that are attached to whoever asks.
+    /// The policies that are attached to the caller of a request.
     fn attached(&self, point: &Point) -> BTreeSet<u32> {
         let mut res = BTreeSet::new();
         self.set.attachments.each(&point.query, |it| res.extend([it]));
@@ -444,7 +444,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// What forbids everything; nothing, if somebody may delete something or that cannot be said.
+    /// What forbids everything; `None` if somebody can delete something, or if that is undecided.
     fn nobody(&self) -> Result<Option<String>, Exhausted> {
         if self.is_open {
             return Ok(None);
@@ -461,7 +461,7 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// What a statement is to the one that is examined.
+/// How a statement relates to the one that is examined.
 enum Relation {
     /// It says something of the same kind.
     Same,
@@ -472,7 +472,8 @@ enum Relation {
     None,
 }
 
-/// Of the assumptions of the last question, which was answered with no: as few as cannot hold together.
+/// For a last question without a solution: a smallest set of its assumptions that cannot hold
+/// together.
 fn least(model: &mut Model, budget: &mut Budget<'_>) -> Result<Vec<Literal>, Exhausted> {
     let search = &mut model.circuit.search;
     let mut res = search.core().to_vec();

@@ -19,11 +19,11 @@ use std::collections::HashMap;
 /// A listed value with variables.
 #[derive(Debug)]
 pub(super) struct Value {
-    /// A variable is absent that has no default, or can never be filled in.
+    /// True if a variable without default is absent, or can never be filled in.
     unfillable: Literal,
-    /// A variable is unavailable.
+    /// True if a variable is unavailable.
     unknown: Literal,
-    /// What is asked, by which variables are absent.
+    /// The question for each combination of absent variables.
     ways: Vec<Way>,
 }
 
@@ -31,19 +31,19 @@ pub(super) struct Value {
 struct Way {
     when: Literal,
     question: Question,
-    /// The answer is turned round.
+    /// The answer has to be negated.
     turned: bool,
-    /// The number of the relation; nothing if no variable is left.
+    /// The number of the relation; `None` if no variable is left.
     relation: Option<usize>,
 }
 
-/// What leaves have in common that one condition judges alike.
+/// What leaves that a condition judges alike have in common.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
-    /// Whatever the listed values are.
+    /// The answer does not depend on the listed values.
     Certain(Kleene),
-    /// What the values without variables say, and the answers of each way of each other value, as
-    /// far as they are those of the leaf.
+    /// The answer of the values without variables, and of each way of each other value if the leaf
+    /// determines it.
     Compared(bool, Vec<Option<bool>>),
 }
 
@@ -74,7 +74,7 @@ impl Model {
         Truth { holds, may_hold: holds }
     }
 
-    /// A condition on a key that is read from one variable.
+    /// Encodes a condition on a key that is read from one variable.
     pub(super) fn asked_of(
         &mut self,
         variable: &Variable,
@@ -124,7 +124,7 @@ impl Model {
         }
     }
 
-    /// A listed value; `ask` makes the question of what it is with its defaults filled in.
+    /// Encodes a listed value; `ask` makes a question from it with its defaults filled in.
     pub(super) fn value(
         &mut self,
         parts: &[Part],
@@ -165,13 +165,13 @@ impl Model {
         Value { unfillable: self.circuit.any(unfillable), unknown, ways }
     }
 
-    /// Whether a key is absent, unavailable, there.
+    /// The literals that a key is absent, unavailable, present.
     fn state(&self, key: &Key) -> Option<(Literal, Literal, Literal)> {
         let bound = self.bounds.get(&Variable::of(key)?)?;
         Some((bound.absent, bound.unavailable, bound.present))
     }
 
-    /// What the condition makes of each leaf of the tree.
+    /// How the condition judges each leaf of the tree.
     fn kinds(
         &self,
         variable: &Variable,
@@ -258,7 +258,7 @@ impl Model {
         Truth { holds, may_hold: self.circuit.any([holds, unknown]) }
     }
 
-    /// The fifth part of a resource.
+    /// Encodes the fifth part of a resource.
     pub(super) fn judge_id(&mut self, value: &Value, effect: Effect) -> Truth {
         let mut met = Vec::new();
         for way in &value.ways {
@@ -289,7 +289,8 @@ impl Model {
         Truth { holds: self.circuit.any(holds), may_hold: self.circuit.any(may) }
     }
 
-    /// One value is enough, or every value has to hold; and what is said where there is none.
+    /// For several values: whether one is enough or every one has to hold, and the answer without
+    /// any.
     fn several(
         &mut self,
         variable: &Variable,

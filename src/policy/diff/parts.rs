@@ -13,7 +13,7 @@ use crate::policy::language::value::Decimal;
 
 use std::fmt;
 
-/// The condition with those of its listed values alone that have no variable to fill in.
+/// The condition with only those listed values that have no variable to fill in.
 pub(super) fn known(condition: &Condition) -> Condition {
     fn keep<T: Clone>(them: &[Operand<T>]) -> Vec<Operand<T>> {
         them.iter().filter(|it| template(it).is_none()).cloned().collect()
@@ -67,8 +67,8 @@ pub(super) enum Question {
 }
 
 impl Question {
-    /// Whether the answer has to be turned round comes with it: texts can always be compared, so
-    /// that neither negation nor effect matter to the question.
+    /// Returns with it whether the answer has to be negated: texts can always be compared, so that
+    /// neither negation nor effect matters to the question itself.
     pub(super) fn new(
         condition: &Condition,
         effect: Effect,
@@ -130,7 +130,8 @@ impl Question {
         }
     }
 
-    /// Whether it compares texts in any letter case, and with which pattern; nothing if it reads them as something else.
+    /// Whether it compares texts regardless of letter case, and with which pattern; `None` if it
+    /// reads them as something else.
     pub(super) fn compared(&self) -> Option<(bool, &[Part])> {
         let folded = match self {
             Self::Job(_) => false,
@@ -164,7 +165,7 @@ impl fmt::Display for Question {
     }
 }
 
-/// The operator can make something of what the key holds.
+/// Whether the operator can read what the key holds.
 pub(super) fn is_readable(condition: &Condition, facts: Facts<'_>) -> bool {
     let text = match facts.get(&condition.key) {
         Fact::One(Value::Text(it)) => it,
@@ -183,7 +184,7 @@ pub(super) fn is_readable(condition: &Condition, facts: Facts<'_>) -> bool {
     }
 }
 
-/// The condition compares texts as they are, or asks whether the key is there.
+/// Whether the condition compares texts as they are, or asks whether the key is present.
 pub(super) fn is_plain(condition: &Condition) -> bool {
     match &condition.test {
         Test::Listed(it) => matches!(it.operands, Operands::Match(_) | Operands::Text(..)),

@@ -1,4 +1,4 @@
-//! One possible request: every variable has a value, and the engine can judge it.
+//! One possible request: a value for every variable, so that the engine can judge it.
 
 use crate::policy::engine::facts::{Fact, Facts};
 use crate::policy::language::key::Key;
@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What a request can be varied in. All keys are computed from these.
+/// The ways in which requests can differ. All keys are computed from these.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Variable {
     Account,
     Agent,
     /// Source and name, `corp/alice`.
     Caller,
-    /// What the job's details say.
+    /// A fact in the job's details.
     Fact(JobFact),
     Groups,
     Job,
@@ -54,7 +54,7 @@ pub(super) struct Point {
 
 impl Variable {
     /// The variable that a key is read from. `g:PrincipalUrn` is read from the account too; a key
-    /// that holds nothing, or never anything that is known, is read from none.
+    /// that never holds a known value is read from none.
     pub(super) fn of(key: &Key) -> Option<Self> {
         Some(match key {
             Key::AuthMethod => Self::Method,
@@ -94,7 +94,7 @@ impl Variable {
         )
     }
 
-    /// What is asked for, or read from what a proxy says, may not be found out.
+    /// Whether its value may be unavailable: it is looked up, or read from a proxy's header.
     pub(super) fn may_be_unavailable(&self) -> bool {
         matches!(
             self,
@@ -104,7 +104,7 @@ impl Variable {
 }
 
 impl Point {
-    /// What a request is where nothing is said.
+    /// The request with nothing stated.
     pub(super) fn new() -> Self {
         let query = Query {
             principal: Arc::new(Principal::new("corp", "alice", [], BTreeMap::new(), Method::Jwt)),
@@ -129,8 +129,8 @@ impl Point {
         Facts { query: &self.query, attributes: &self.attributes }
     }
 
-    /// Lets a variable hold something else. A setting of another type than the variable's changes
-    /// nothing; a tag that is unavailable makes all tags of the job so.
+    /// Sets a variable. A setting of the wrong type changes nothing; an unavailable tag makes all
+    /// tags of the job unavailable.
     pub(super) fn set(&mut self, variable: &Variable, setting: &Setting) {
         let Self { query, attributes } = self;
         match (variable, setting) {
@@ -171,14 +171,14 @@ impl Point {
         }
     }
 
-    /// The same with a variable as it is in another request.
+    /// The same with a variable taken from another request.
     pub(super) fn with(&self, variable: &Variable, other: &Self) -> Self {
         let mut res = self.clone();
         res.set(variable, &other.setting(variable));
         res
     }
 
-    /// What a key of one value holds, as text.
+    /// The value of a key that has one, as text.
     pub(super) fn text(&self, key: &Key) -> Option<String> {
         match self.facts().get(key) {
             Fact::One(it) => Some(it.into_text().into_owned()),

@@ -1,10 +1,10 @@
 //! Comparisons of one text with another: `lychgate:jobOwner` with `${g:UserName}`.
 //!
-//! Whether they hold is a question to both variables at once. Two texts are read in step: which
-//! classes of the one go with which of the other is looked through completely, and of classes with
-//! one text only the engine says whether the two are the same. What is read as a number, a date, an
-//! address or a truth value, and what names several variables, is left open: a difference that
-//! depends on it is real where a request shows it, and undecided otherwise.
+//! Whether they hold depends on both variables at once. The two texts are read in step, which shows
+//! all pairs of classes that go together; for classes of a single text the engine says whether the
+//! two are the same. Comparisons that read numbers, dates, addresses or truth values, or that name
+//! several variables, are left open: a difference that depends on one is real if a request shows
+//! it, and undecided otherwise.
 
 use super::asked::Subject;
 use super::automaton::{Automaton, Part, Phase};
@@ -18,15 +18,15 @@ use crate::policy::language::template::Part as Written;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-/// The most pairs of states that are looked through for one comparison, and of leaves that are
-/// compared one by one.
+/// The most pairs of states that are visited for one comparison, and of leaves that are compared
+/// one by one.
 const PAIRS_MAX: usize = 400_000;
 
 /// Which classes go together.
 type Pairs = BTreeMap<usize, BTreeSet<usize>>;
 
 impl Model {
-    /// Adds what is known of the relations.
+    /// Adds what is known about the relations.
     pub(super) fn tabulate(&mut self, budget: &mut Budget<'_>) -> Result<(), Exhausted> {
         self.one_each();
         for number in 0..self.relations.len() {
@@ -61,8 +61,8 @@ impl Model {
         Ok(())
     }
 
-    /// Of several values no two are the same: there is one that a text without wildcards equals, and
-    /// a class of one text answers in one way.
+    /// No two of several values are the same: at most one equals a text without wildcards, and a
+    /// class of one text has one answer.
     fn one_each(&mut self) {
         for (variable, bound) in self.bounds.iter().filter(|(_, it)| !it.relations.is_empty()) {
             let Some(domain) = self.space.domains.get(variable) else {
@@ -90,7 +90,8 @@ impl Model {
         }
     }
 
-    /// What is `a${key}` ends in `${key}`, and is not `${key}`.
+    /// Relates two patterns of one variable: a text that is `a${key}` ends in `${key}`, and is not
+    /// `${key}`.
     fn follow(&mut self, number: usize, other: usize) {
         let (Some(one), Some(two)) = (self.relations.get(number), self.relations.get(other)) else {
             return;
@@ -118,7 +119,7 @@ impl Model {
                 |it: &Written| if let Written::Text(it) = it { it.chars().count() } else { 0 };
             them.iter().map(text).sum()
         };
-        // A letter that no text has stands for the variable.
+        // A letter that occurs in no text stands for the variable.
         const VARIABLE: &str = "\u{10ffff}";
         let text: String = first
             .iter()
@@ -132,7 +133,7 @@ impl Model {
         }
     }
 
-    /// The first relation never holds while the second is `answer`.
+    /// Excludes that the first relation holds while the second is `answer`.
     fn never(&mut self, first: usize, second: usize, answer: bool) {
         let (Some(one), Some(two)) = (self.relations.get(first), self.relations.get(second)) else {
             return;
@@ -156,7 +157,7 @@ impl Model {
         self.circuit.search.clause(&clause);
     }
 
-    /// A key compared with itself, and nothing but `*` around it.
+    /// Settles the comparison of a key with itself and nothing but `*` around it.
     fn same(&mut self, number: usize, question: &Question) {
         let plain = question.parts().is_some_and(|parts| {
             parts.iter().filter(|it| matches!(it, Written::Variable(_))).count() == 1
@@ -200,7 +201,7 @@ impl Model {
         InStep { left, right, folded }.pairs(subject.part(), of.part(), parts, budget)
     }
 
-    /// Where the relation holds, the classes are a pair.
+    /// If the relation holds, the two classes must be one of `pairs`.
     fn restrict(&mut self, number: usize, subject: &Subject, of: &Subject, pairs: &Pairs) {
         let (Some(variable), Some(other)) = (subject.variable(), of.variable()) else {
             return;
@@ -235,14 +236,14 @@ impl Model {
             match (bit, variable.is_several()) {
                 (Some(_), _) => (),
                 (None, false) => clause.push(!relation.literal),
-                // The values of the variable do not carry the answer.
+                // The values of this variable do not record the answer.
                 (None, true) => continue,
             }
             self.circuit.search.clause(&clause);
         }
     }
 
-    /// Where the other text is a certain one, the engine knows whether the relation holds.
+    /// If the other text is a single known one, the engine decides the relation.
     fn settle(
         &mut self,
         number: usize,
@@ -312,8 +313,8 @@ struct InStep<'a> {
 }
 
 impl InStep<'_> {
-    /// The classes of the left text that, with the right text in the place of the variable, the
-    /// parts can become; nothing if that is more than can be looked through.
+    /// The pairs of classes for which the left text is `parts` with the right text in place of the
+    /// variable; `None` if there is too much to visit.
     fn pairs(
         &self,
         left_part: Part,
@@ -377,7 +378,7 @@ impl InStep<'_> {
         }
     }
 
-    /// The pairs after one more letter of both.
+    /// The pairs that one more letter of both leads to.
     fn next(&self, left: usize, right: usize, right_part: Part) -> Vec<(usize, usize)> {
         let mut letters: BTreeSet<char> =
             self.left.letters(left).chain(self.right.letters(right)).collect();
@@ -401,7 +402,7 @@ impl InStep<'_> {
         res
     }
 
-    /// Where the left text can be after these parts.
+    /// The states that these parts can lead the left text to.
     fn through(&self, states: &BTreeSet<usize>, parts: &[Written]) -> BTreeSet<usize> {
         let mut states = states.clone();
         for part in parts {
@@ -426,7 +427,7 @@ impl InStep<'_> {
     }
 }
 
-/// The letter in both its cases, if it is an ASCII letter.
+/// The letter in both cases if it is an ASCII letter, else as it is.
 fn cases(letter: char) -> Vec<char> {
     let mut res = vec![letter.to_ascii_lowercase(), letter.to_ascii_uppercase()];
     res.dedup();

@@ -1,9 +1,10 @@
 //! The search: is there an assignment of true and false under which every clause holds?
 //!
-//! It decides one variable, draws the consequences of the clauses, and where they contradict each
-//! other learns a clause that says which of the decisions cannot stand together, so that no mistake
-//! is made twice. It ends with an assignment, with the certainty that there is none, or when its
-//! budget is used up. The same questions in the same order give the same answers.
+//! It decides one variable, draws the consequences from the clauses, and on a contradiction learns
+//! a clause that says which decisions cannot stand together, so that it makes no mistake twice. It
+//! ends with an assignment, with the proof that there is none, or when its budget is used up. The
+//! same questions in the same order give the same answers. (This is conflict-driven clause
+//! learning, as in SAT solvers.)
 
 #![expect(
     clippy::indexing_slicing,
@@ -13,7 +14,7 @@
 use std::collections::BinaryHeap;
 use std::ops::Not;
 
-/// Conflicts before the search begins anew with what it has learnt.
+/// How many conflicts there are before the search starts again with what it has learnt.
 const RESTART: u64 = 128;
 
 /// A variable or its negation.
@@ -55,7 +56,7 @@ impl Budget<'_> {
         if (self.go_on)() { Ok(()) } else { Err(Exhausted) }
     }
 
-    /// Takes steps; false if there are none left.
+    /// Uses up steps; false if there are not enough left.
     pub(super) fn take(&mut self, steps: u64) -> bool {
         let before = self.steps >> 12;
         self.steps = self.steps.saturating_sub(steps);
@@ -74,30 +75,30 @@ pub(super) struct Exhausted;
 #[derive(Debug, Default)]
 pub(super) struct Search {
     clauses: Vec<Vec<Literal>>,
-    /// By literal: the clauses that have it as their first or second.
+    /// For each literal, the clauses that have it as their first or second.
     watches: Vec<Vec<usize>>,
     /// By variable.
     values: Vec<Option<bool>>,
     reasons: Vec<Option<usize>>,
     levels: Vec<usize>,
-    /// The value that is tried first.
+    /// For each variable, the value that is tried first.
     preferred: Vec<bool>,
-    /// When it was last part of a conflict.
+    /// For each variable, when it was last part of a conflict.
     stamps: Vec<u64>,
     order: BinaryHeap<(u64, usize)>,
     clock: u64,
     trail: Vec<Literal>,
     decisions: Vec<usize>,
-    /// How much of the trail has been drawn consequences from.
+    /// The part of the trail whose consequences have been drawn.
     drawn: usize,
-    /// The clauses contradict each other.
+    /// The clauses contradict each other, so that there is no assignment.
     broken: bool,
     core: Vec<Literal>,
 }
 
 impl Search {
-    /// A new variable; `preferred` is the value that is tried first, and `early` says that it is
-    /// tried before those of others.
+    /// A new variable; `preferred` is the value that is tried first, and with `early` it is decided
+    /// before others.
     pub(super) fn variable(&mut self, preferred: bool, early: bool) -> Literal {
         let variable = self.values.len();
         self.values.push(None);
@@ -112,7 +113,7 @@ impl Search {
         Literal(u32::try_from(variable << 1).unwrap_or(u32::MAX))
     }
 
-    /// At least one of the literals holds.
+    /// Demands that at least one of the literals holds.
     pub(super) fn clause(&mut self, literals: &[Literal]) {
         self.back_to(0);
         let mut them: Vec<_> =
@@ -187,12 +188,12 @@ impl Search {
         self.value(literal) == Some(true)
     }
 
-    /// If the last question was answered with no: assumptions that cannot hold together.
+    /// After a question without a solution: assumptions that cannot hold together.
     pub(super) fn core(&self) -> &[Literal] {
         &self.core
     }
 
-    /// The assumptions from which it follows that `failed`, which is one too, does not hold.
+    /// The assumptions because of which `failed`, also an assumption, cannot hold.
     fn blame(&self, failed: Literal) -> Vec<Literal> {
         let mut seen = vec![false; self.values.len()];
         seen[failed.variable()] = true;
@@ -204,7 +205,7 @@ impl Search {
             }
             match self.reasons[variable] {
                 Some(it) => self.clauses[it].iter().for_each(|it| seen[it.variable()] = true),
-                // So far nothing else has been decided.
+                // Without a reason it is an assumption: nothing else has been decided yet.
                 None => res.push(*literal),
             }
         }
@@ -255,7 +256,7 @@ impl Search {
         self.drawn = length;
     }
 
-    /// Assigns what follows; the clause that cannot hold any more, if there is one.
+    /// Assigns everything that follows; returns a clause that can no longer hold, if there is one.
     fn consequences(&mut self) -> Option<usize> {
         while let Some(literal) = self.trail.get(self.drawn).copied() {
             self.drawn += 1;
@@ -288,8 +289,8 @@ impl Search {
         None
     }
 
-    /// Looks for another literal to watch in place of a false one; if there is none, the first is
-    /// all that is left of the clause.
+    /// Finds another literal to watch in place of a false one; without one, only the first literal
+    /// can still make the clause hold.
     fn rewatch(&mut self, number: usize, wrong: Literal) -> bool {
         let clause = &mut self.clauses[number];
         if clause[0] == wrong {
@@ -377,7 +378,7 @@ mod tests {
         };
         let mut budget = Budget { steps: u64::MAX, go_on: &|| true };
         let mut res = None;
-        // Clauses one by one, as they are added between questions.
+        // Add clauses one by one, as is done between questions.
         for clause in clauses {
             search.clause(&clause.iter().map(|it| literal(*it)).collect::<Vec<_>>());
             let assumed: Vec<_> = assumed.iter().map(|it| literal(*it)).collect();
@@ -420,7 +421,7 @@ mod tests {
         }
     }
 
-    /// Seven pigeons in six holes: no clause is wrong by itself.
+    /// Seven pigeons in six holes: hard, because no few clauses contradict each other.
     #[test]
     fn the_budget_is_kept() {
         let holes = 9;

@@ -1,5 +1,5 @@
 //! The classes of every variable: what the policies ask cuts the values of each into finitely many,
-//! and no request is beside them.
+//! and every value belongs to one.
 
 use super::asked::{Asked, Survey};
 use super::automaton::{Automaton, Lane, Part, Places, Universe};
@@ -13,36 +13,37 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 /// The longest project ID and job ID, which are those of the route.
 const ID_MAX: usize = 64;
 
-/// How many numbers of each class of texts are looked at.
+/// How many texts of numbers are examined of each class of texts.
 const SAMPLES: usize = 48;
 
-/// What comes before the account and before the caller in `g:PrincipalUrn`.
+/// What stands before the account, and before the caller, in `g:PrincipalUrn`.
 pub(super) const URN_START: &str = "sts::";
 const URN_MIDDLE: &str = ":external-user:";
 
-/// The values that all policies judge alike, and one of them.
+/// A class of values that all policies judge alike, shown by one of them.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
-    /// For what compares texts, and everything that is no text.
+    /// The value for comparisons as text, and for everything that is not text.
     pub(super) setting: Setting,
-    /// For what reads texts as something else. It is another one only where `is_sure` is not set.
+    /// The value for operators that read texts as something else. It differs only if `is_sure` is
+    /// not set.
     pub(super) read: Setting,
-    /// There is such a value. Otherwise nobody knows whether a text can be both.
+    /// The value exists. Otherwise it is not known whether one text can be both.
     pub(super) is_sure: bool,
-    /// There is but one such value.
+    /// There is only one such value.
     pub(super) is_literal: bool,
-    /// Of the automaton.
+    /// The class of the automaton.
     pub(super) class: Option<usize>,
-    /// Of a group: to which callers it can belong; a number of [`Space::openings`].
+    /// For a group, the callers that it can belong to: a number of [`Space::openings`].
     pub(super) opening: usize,
 }
 
 /// The classes of one variable.
 #[derive(Debug)]
 pub(super) struct Domain {
-    /// Of a variable of one value, absent and unavailable are among them.
+    /// For a variable of one value, absent and unavailable are among them.
     pub(super) leaves: Vec<Leaf>,
-    /// What the variable is read by, if it is text; of groups, one for each opening.
+    /// The automata that read the variable, if it is text; for groups, one for each opening.
     pub(super) automata: Vec<Automaton>,
     cuts: Cuts,
     by_class: HashMap<(usize, usize, Reading), usize>,
@@ -52,7 +53,8 @@ pub(super) struct Domain {
 #[derive(Debug)]
 pub(super) struct Space {
     pub(super) domains: BTreeMap<Variable, Domain>,
-    /// The beginnings of groups: how far the questions about groups are behind the caller's source.
+    /// The beginnings of groups: how far the questions about groups have come after the caller's
+    /// source.
     pub(super) openings: Vec<Places>,
 }
 
@@ -63,18 +65,18 @@ impl Domain {
         self.by_class.get(&(opening, class, self.cuts.read(text))).copied()
     }
 
-    /// The text cannot be told from the one that the leaf shows.
+    /// Whether no policy can tell the text from the one that the leaf shows.
     pub(super) fn is_of(&self, leaf: usize, text: &str) -> bool {
         let opening = self.leaves.get(leaf).map_or(0, |it| self.number(it));
         self.leaf_of(opening, text) == Some(leaf)
     }
 
-    /// What reads the texts of a leaf.
+    /// The automaton that reads the texts of a leaf.
     pub(super) fn automaton(&self, leaf: &Leaf) -> Option<&Automaton> {
         self.automata.get(self.number(leaf))
     }
 
-    /// Callers have an opening too, and one automaton all the same.
+    /// The number of the leaf's automaton. Callers have openings too, but only one automaton.
     fn number(&self, leaf: &Leaf) -> usize {
         leaf.opening.min(self.automata.len().saturating_sub(1))
     }
@@ -133,8 +135,8 @@ impl Domain {
 }
 
 impl Domain {
-    /// Adds what may be there or not: texts of a class that read as something of which no such text
-    /// was found.
+    /// Adds values that may not exist: texts of a class with a reading for which no text of that
+    /// class was found.
     fn add_unsure(&mut self, opening: usize, automaton: &Automaton, texts: &[String]) {
         let mut seen = HashSet::new();
         for read in texts {
@@ -162,7 +164,7 @@ impl Domain {
                 });
             }
         }
-        // A class whose shown text reads as something may have others that do not.
+        // A class whose shown text reads as something may have texts that do not.
         for (class, it) in automaton.classes.iter().enumerate().filter(|(_, it)| !it.is_literal) {
             let next = self.leaves.len();
             let key = (opening, class, self.cuts.read(""));
@@ -203,8 +205,8 @@ impl Space {
         Ok(res)
     }
 
-    /// What is asked of `g:PrincipalUrn` is asked of the account, and from where that leaves it, of
-    /// the caller.
+    /// Questions about `g:PrincipalUrn` become questions about the account and, from where the
+    /// account leaves them, about the caller.
     fn urns(&mut self, survey: &mut Survey, budget: &mut Budget<'_>) -> Result<(), Exhausted> {
         if survey.urns.is_empty() {
             return Ok(());
@@ -312,7 +314,7 @@ impl Space {
     }
 }
 
-/// A text that is there is not empty.
+/// The texts of names: never empty.
 const NAME: Universe = Universe { may_be_empty: false, ..Universe::TEXT };
 
 fn universe(variable: &Variable) -> Universe {

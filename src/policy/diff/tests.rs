@@ -75,7 +75,7 @@ fn no_key_is_forgotten() {
         let lost = compare(&new, &old, 1_000_000);
         let gained = lost.differences.iter().find(|it| it.shift == Shift::Gained);
         assert_eq!(gained.unwrap().cause, Cause::Old("guardrails/g#1".to_owned()), "{name}");
-        // What cannot be found out is a difference of its own.
+        // An unavailable value is a difference of its own.
         let variable = Variable::of(&key).unwrap();
         let blind = lost.differences.iter().any(|it| it.shift == Shift::GainedBlind);
         assert_eq!(blind, variable.may_be_unavailable(), "{name}");
@@ -154,7 +154,7 @@ fn what_says_the_same_is_the_same() {
     }
 }
 
-/// What no limit lets through is undecided, and says so.
+/// What exceeds a limit is undecided, and says so.
 #[test]
 fn hard_pairs_are_undecided() {
     let infixes: Vec<_> = ('a'..='x').map(|it| format!(r#""*{it}{it}*""#)).collect();
@@ -201,8 +201,8 @@ fn requests_are_small() {
     assert_eq!(format!("{:?}", it.query), format!("{:?}", expected.query));
 }
 
-/// What differs in the action alone is found, with a request for it; what is the same cause for
-/// several actions stands there once.
+/// A difference for one action alone is found, with a request for it; one cause for several actions
+/// is reported once.
 #[test]
 fn actions_are_told_apart() {
     let effects =
@@ -241,7 +241,7 @@ fn actions_are_told_apart() {
     }
 }
 
-/// Whoever is said to be able to is allowed, and whoever is not never is.
+/// Those who can, the engine allows; those who cannot, it never allows.
 #[test]
 fn who_can_is_what_the_engine_allows() {
     let identity = [

@@ -1,4 +1,5 @@
-//! Values that have an order or a range: what the policies name cuts them into finitely many classes.
+//! Values with an order or a range: those that the policies name cut the others into finitely many
+//! classes.
 
 use super::automaton::Step;
 use crate::policy::language::value;
@@ -13,27 +14,28 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 
-/// What the policies name of one variable that is not text, and what they read as such.
+/// The values that the policies name for one variable that is not text, or is read as something
+/// else.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cuts {
     pub(super) numbers: BTreeSet<Decimal<'static>>,
     pub(super) dates: BTreeSet<SignedDuration>,
     pub(super) ranges: BTreeSet<IpNet>,
-    /// What is asked of clock and calendar, by time zone.
+    /// Questions about clock and calendar, by time zone.
     pub(super) clocks: BTreeMap<Zone, Clock>,
     pub(super) reads: Reads,
 }
 
-/// What is asked of clock and calendar of one time zone.
+/// Questions about the clock and calendar of one time zone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Clock {
-    /// The times of day that are named, as numbers.
+    /// The named times of day, as numbers.
     pub(super) times: BTreeSet<Decimal<'static>>,
     /// The day of the week is asked for.
     pub(super) days: bool,
 }
 
-/// As what a text is read.
+/// What a text is read as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reads {
     pub(super) addresses: bool,
@@ -42,7 +44,7 @@ pub(super) struct Reads {
     pub(super) numbers: bool,
 }
 
-/// How a text reads: where it lies among what is named, or nowhere.
+/// How a text reads: its place among the named values, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Reading {
     number: Option<usize>,
@@ -92,7 +94,7 @@ impl Cuts {
             }
         }
         if self.reads.dates {
-            // Texts reach a little further than the times of requests.
+            // Dates in texts may lie a little beyond the times of requests.
             let named = self.dates.iter().flat_map(|it| {
                 let steps = [0, 1, -1].map(SignedDuration::from_nanos);
                 steps.map(|by| it.checked_add(by).and_then(|it| EPOCH.checked_add(it).ok()))
@@ -107,7 +109,7 @@ impl Cuts {
             res.extend(self.addresses().iter().map(ToString::to_string));
         }
         if self.reads.booleans {
-            // All there are, so that nothing stays open.
+            // All spellings, so that nothing stays open.
             for word in ["true", "false"] {
                 for upper in 0..1_u8 << word.len() {
                     let letter = |(at, it): (usize, char)| match upper >> at & 1 {
@@ -141,7 +143,7 @@ impl Cuts {
             Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
             Ipv4Addr::UNSPECIFIED.into(),
             Ipv6Addr::UNSPECIFIED.into(),
-            // Behind the IPv4 addresses in IPv6 form, which are IPv4 addresses.
+            // After the IPv4 addresses in IPv6 form, which are IPv4 addresses.
             Ipv6Addr::from_bits(1 << 48).into(),
         ];
         for range in &self.ranges {
@@ -160,8 +162,8 @@ impl Cuts {
         unique(all, |it| (it.is_ipv4(), self.within(*it)))
     }
 
-    /// A time of every class. Between two named instants the clocks and the calendar go round, and
-    /// what they show within nine days, with the offsets of any one time of a year, is all that they
+    /// A time of every class. Between two named instants clocks and calendar repeat themselves:
+    /// within nine days, with the offsets of each time of the year, they show everything that they
     /// ever show, as long as zones keep their rules.
     pub(super) fn instants(&self) -> Vec<Timestamp> {
         let named: Vec<_> =
@@ -181,18 +183,19 @@ impl Cuts {
                 }
             }
         }
-        // What is behind the next named instant is of its class and does no harm.
+        // Times after the next named instant belong to its class and do no harm.
         unique(all.into_iter(), |it| self.class(*it))
     }
 
-    /// From when on clocks are looked at: from `from`, and whenever one is set in the year after.
+    /// The starts of the periods to examine: `from`, and every time that a clock is set in the year
+    /// after.
     fn windows(&self, from: Timestamp) -> Vec<Timestamp> {
         let end = from.checked_add(days(366)).unwrap_or(Timestamp::MAX);
         let changes = self.clocks.keys().flat_map(|it| it.changes(from).take_while(|it| *it < end));
         [from].into_iter().chain(changes).collect()
     }
 
-    /// Where an instant lies among what is named.
+    /// The class of an instant: its place among the named values.
     fn class(&self, it: Timestamp) -> (usize, Vec<(usize, Option<i8>)>) {
         let date = place(&self.dates, |other| other.cmp(&it.as_duration()));
         let shown = self.clocks.iter().map(|(zone, clock)| {
@@ -215,7 +218,7 @@ fn minutes(clock: &BTreeSet<Decimal<'static>>) -> impl Iterator<Item = i64> + us
 }
 
 impl Reading {
-    /// The shape of the texts that can read so; nothing if all of them are known.
+    /// The shape of the texts that can read like this; `None` if all of them are known.
     pub(super) fn shape(&self) -> Option<Step> {
         match self {
             Self { number: Some(_), .. } => Some(number_step),
@@ -241,8 +244,8 @@ pub(super) fn number_step(place: u8, letter: char) -> Option<(u8, bool)> {
     }
 }
 
-/// Where a value lies among those that are named, which `compare` compares with it: on one of them
-/// or between two.
+/// The place of a value among the named ones, which `compare` compares with it: on one of them or
+/// between two.
 fn place<T>(named: &BTreeSet<T>, compare: impl Fn(&T) -> std::cmp::Ordering) -> usize {
     named
         .iter()
@@ -267,14 +270,14 @@ fn unique<T, K: Eq + std::hash::Hash>(
     them.filter(|it| seen.insert(class(it))).collect()
 }
 
-/// A number on, between and beside those that are named.
+/// Numbers on, between and outside the named ones.
 fn numbers(named: &BTreeSet<Decimal<'static>>) -> Vec<String> {
     let texts: Vec<_> = named.iter().map(ToString::to_string).collect();
     let longest = texts.iter().map(String::len).max().unwrap_or(0);
     let far = "9".repeat(longest + 1);
     let mut res = vec!["0".to_owned(), "7".to_owned(), far.clone(), format!("-{far}")];
     for text in texts {
-        // So little further from zero that no other is between.
+        // Only so much further from zero that no other lies between.
         let point = if text.contains('.') { "" } else { "." };
         res.push(format!("{text}{point}{}1", "0".repeat(longest)));
         res.push(text);

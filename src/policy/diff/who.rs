@@ -1,5 +1,5 @@
-//! Who could delete a job, or see it: for everybody whom something is attached to, with the job as it is and
-//! everything else free.
+//! Who could delete a job, or see it: for everybody whom a policy is attached to, with the job
+//! fixed and everything else free.
 
 use super::asked::Survey;
 use super::encode::Model;
@@ -10,7 +10,7 @@ use crate::policy::engine::decision;
 use crate::policy::language::attachments::Target;
 use crate::policy::{Answer, Attributes, Query, Set};
 
-/// Somebody whom policies are attached to.
+/// A target that policies are attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receiver {
     /// As in attachments.yaml: `group:corp/ml-research`.
@@ -22,29 +22,29 @@ pub struct Receiver {
 /// Whether somebody could delete a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Could {
-    /// Whoever it is and whatever else holds in the usual case: nothing more need be so.
+    /// Yes, with nothing more stated than the target itself.
     Yes {
         /// The statement that allows it.
         by: String,
     },
-    /// With these keys holding these values.
+    /// Only if these keys hold these values.
     If {
-        /// Key and value; none of them can be left out.
+        /// Key and value, all of them needed.
         keys: Vec<(String, String)>,
         /// The statement that allows it then.
         by: String,
     },
     /// Never.
     No {
-        /// What stands in the way: `none` where nothing allows it, `ceiling` where what does is
-        /// outside the guardrails, or else a Deny.
+        /// What stands in the way: `none` if nothing allows it, `ceiling` if it is outside the
+        /// guardrails, or else a Deny.
         by: String,
     },
-    /// It cannot be said.
+    /// Not known: a limit was reached, or it depends on what cannot be compared.
     Undecided,
 }
 
-/// What is free: who asks, and how.
+/// Whether the variable is free: who asks, and how.
 fn is_circumstance(variable: &Variable) -> bool {
     matches!(
         variable,
@@ -59,7 +59,7 @@ fn is_circumstance(variable: &Variable) -> bool {
     )
 }
 
-/// The key by which a circumstance is named.
+/// The key that names a circumstance.
 fn key(variable: &Variable) -> String {
     match variable {
         Variable::Agent => "g:UserAgent".to_owned(),
@@ -75,8 +75,8 @@ fn key(variable: &Variable) -> String {
 }
 
 impl Set {
-    /// For everybody whom something is attached to, whether what `query` asks for could be done to its job:
-    /// the job, its upstream and `attributes` are as they are, the time and the caller are free.
+    /// For everybody whom a policy is attached to, whether what `query` asks for could be allowed:
+    /// the job, its upstream and `attributes` are fixed, the time and the caller are free.
     #[must_use]
     pub fn who_can(
         &self,
@@ -110,7 +110,7 @@ fn name(target: Target<'_>) -> String {
 }
 
 impl Model {
-    /// Whoever asks is one of those that a target names.
+    /// True if the caller is one of those that a target names.
     pub(super) fn whom(&mut self, target: Target<'_>) -> Literal {
         match target {
             Target::Any => self.circuit.constant(true),
@@ -126,7 +126,7 @@ impl Model {
         }
     }
 
-    /// The variable holds exactly this, which has a class of its own.
+    /// Fixes the variable to this value, which has a class of its own.
     fn fixed(&mut self, variable: &Variable, setting: &Setting) -> Vec<Literal> {
         let (Some(bound), Some(domain)) =
             (self.bounds.get(variable), self.space.domains.get(variable))
@@ -156,13 +156,13 @@ impl Model {
         }
     }
 
-    /// Whoever asks is in no group but that of the target.
+    /// True if the caller is in no group but that of the target.
     fn no_other_group(&mut self, target: Target<'_>) -> Literal {
         let is_group = matches!(target, Target::Group(_));
         !self.chosen(&Variable::Groups, |world| !(is_group && is(world, target)))
     }
 
-    /// The variable holds a text of the class of this one; nothing if nobody asks for it.
+    /// True if the variable holds a text of the same class; `None` if no policy asks about it.
     fn class_of(&mut self, variable: &Variable, text: &str) -> Option<Literal> {
         let (bound, domain) = (self.bounds.get(variable)?, self.space.domains.get(variable)?);
         Some(bound.tree.any(&mut self.circuit, |at| domain.is_of(bound.split(at).0, text)))
@@ -170,7 +170,7 @@ impl Model {
 }
 
 impl Answers {
-    /// What forbids that which is never allowed.
+    /// What forbids a request that is never allowed.
     pub(super) fn obstacle(
         &self,
         model: &mut Model,
@@ -225,7 +225,7 @@ impl<'a> Asked<'a> {
         let question = [who.as_slice(), &[self.answers.allow]].concat();
         let sure = !self.model.unsure;
         let certain = [question.as_slice(), &[sure]].concat();
-        // Other groups and another name come last of all that could be otherwise.
+        // Try other groups and another name only if nothing else will do.
         let groups = self.model.no_other_group(target);
         let name = self.model.class_of(&Variable::Caller, usual.query.principal.id());
         let name: Vec<_> = name.into_iter().collect();
@@ -279,7 +279,7 @@ impl<'a> Asked<'a> {
         Verdict::new(&self.set.evaluate(&query, &self.job.attributes))
     }
 
-    /// The receiver, with nothing said of it that need not be.
+    /// The target as a caller, with nothing more stated than needed.
     fn usual(&self, target: Target<'_>) -> Point {
         let mut res = self.job.clone();
         res.set(&Variable::Caller, &Setting::Text("anybody/x".to_owned()));

@@ -1,4 +1,4 @@
-//! From classes to a request: texts that are of their classes and compare as they have to.
+//! From classes to a request: finds texts of these classes that compare as they have to.
 
 use super::asked::{self, Subject};
 use super::automaton::{Automaton, Part};
@@ -16,15 +16,15 @@ use std::sync::Arc;
 /// How many requests are tried before a difference counts as undecided.
 const TRIES: usize = 400;
 
-/// How far a text is looked for.
+/// The most steps of the search for one text.
 const STEPS: usize = 20_000;
 
-/// One value of a request that was found, with the class that it has to stay in.
+/// One value of a request in the making, with the class that it has to stay in.
 #[derive(Clone, Debug)]
 struct Slot {
     variable: Variable,
     leaf: usize,
-    /// Of a variable of several values: the answers that this value has to give.
+    /// For a variable of several values, the answers that this value has to give.
     answers: usize,
     setting: Setting,
 }
@@ -33,13 +33,13 @@ struct Slot {
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
     slots: Vec<Slot>,
-    /// Variables of several values that have none.
+    /// Variables of several values that hold none.
     empty: Vec<(Variable, Setting)>,
-    /// Where nothing else is said.
+    /// The request for everything that is not stated.
     usual: Point,
 }
 
-/// A comparison that has to come out so.
+/// A comparison and the answer that it must have.
 struct Wish {
     slot: usize,
     question: Question,
@@ -89,7 +89,7 @@ impl Draft {
         res
     }
 
-    /// The request with one value alone of a variable of several.
+    /// The request with only one value of a variable of several.
     fn alone(&self, slot: &Slot) -> Point {
         let mut res = self.point();
         if let Setting::Text(it) = &slot.setting
@@ -109,22 +109,22 @@ impl Draft {
     }
 }
 
-/// A request as the assignment says for which `fits` is true.
+/// The result of [`Model::realise`].
 pub(super) struct Realised {
     pub(super) point: Option<Point>,
-    /// A request was judged that is in every respect what the assignment says.
+    /// A request that agrees with the assignment in every respect was judged.
     pub(super) is_exact: bool,
 }
 
 impl Model {
-    /// A request of which nothing is said but what is asked for.
+    /// A request with nothing stated but the action.
     pub(super) fn point(&self) -> Point {
         let mut res = Point::new();
         res.query.action = self.action;
         res
     }
 
-    /// Looks for a request that is what the assignment says, and for which `fits` holds.
+    /// Searches for a request that agrees with the assignment and for which `fits` is true.
     pub(super) fn realise(&self, fits: &dyn Fn(&Point) -> bool) -> Realised {
         let draft = Draft::new(self);
         let wishes = self.wishes(&draft);
@@ -158,8 +158,8 @@ impl Model {
         Realised { point: None, is_exact: is_exact && self.open.is_empty() }
     }
 
-    /// What excludes this combination of classes and answers of comparisons, which no request could
-    /// be made of; nothing if there are no comparisons.
+    /// The literal that excludes this combination of classes and answers, from which no request
+    /// could be made; `None` if there are no comparisons.
     pub(super) fn aside(&mut self) -> Option<Literal> {
         let draft = Draft::new(self);
         let wishes = self.wishes(&draft);
@@ -178,7 +178,7 @@ impl Model {
         (!them.is_empty()).then(|| !self.circuit.all(them))
     }
 
-    /// What the relations have to answer.
+    /// The answers that the comparisons must have.
     fn wishes(&self, draft: &Draft) -> Vec<Wish> {
         let mut res = Vec::new();
         for (number, relation) in self.relations.iter().enumerate() {
@@ -208,7 +208,7 @@ impl Model {
         res
     }
 
-    /// The same with one text of the comparison changed, within its class.
+    /// The drafts with one text of the comparison changed within its class.
     fn changes(&self, draft: &Draft, wish: &Wish) -> Vec<Draft> {
         let mut res = Vec::new();
         let Some(slot) = draft.slots.get(wish.slot) else {
@@ -235,7 +235,7 @@ impl Model {
             {
                 res.push(draft.with(wish.slot, it));
             }
-            // What is next to the other text, and what is in it.
+            // Texts next to the other text, and parts of it.
             let part = Subject::Key(key.clone()).part();
             for text in near(&own) {
                 res.extend(self.replaced(draft, at, part, &text));
@@ -264,7 +264,7 @@ impl Model {
         (domain.is_of(slot.leaf, &text) && text != *whole).then(|| draft.with(at, text))
     }
 
-    /// A text of the subject's class that the question holds for, with this text in the place of its
+    /// A text of the subject's class for which the comparison holds with `text` in place of the
     /// variable.
     fn image(&self, draft: &Draft, wish: &Wish, text: &str) -> Option<String> {
         let (folded, parts) = wish.question.compared()?;
@@ -330,7 +330,7 @@ fn fit(
     None
 }
 
-/// Texts that compare with this one in every way: its parts, what is a little more or less.
+/// Texts that are related to this one: its parts, and texts a little longer or shorter.
 fn near(text: &str) -> Vec<String> {
     let mut res = vec![text.to_owned()];
     let starts = text.char_indices().map(|(at, _)| at);
@@ -345,7 +345,7 @@ fn near(text: &str) -> Vec<String> {
     res
 }
 
-/// Other texts that are like this one.
+/// Variations of this text.
 fn varied(text: &str) -> Vec<String> {
     let mut res = Vec::new();
     if let Ok(it) = text.parse::<i64>() {
@@ -366,7 +366,7 @@ fn varied(text: &str) -> Vec<String> {
     res
 }
 
-/// Takes out of a request what does not matter: what is left cannot be left out.
+/// Removes everything from a request that does not matter, until every fact left is needed.
 pub(super) fn shrink(point: &Point, fits: &dyn Fn(&Point) -> bool) -> Point {
     let mut best = point.clone();
     settle_pool_type(&mut best, fits);
@@ -379,7 +379,7 @@ pub(super) fn shrink(point: &Point, fits: &dyn Fn(&Point) -> bool) -> Point {
     }
 }
 
-/// A job in a pool has a type of pool.
+/// Gives a job in a pool a pool type, which every such job has.
 fn settle_pool_type(point: &mut Point, fits: &dyn Fn(&Point) -> bool) {
     let attributes = &point.attributes;
     if attributes.pool_id.value().is_some() && attributes.pool_type == Attribute::Absent {
@@ -391,7 +391,7 @@ fn settle_pool_type(point: &mut Point, fits: &dyn Fn(&Point) -> bool) {
     }
 }
 
-/// The request with one thing less, each in turn.
+/// The requests with one thing less.
 fn smaller(point: &Point) -> Vec<Point> {
     let usual = Point::new();
     let mut res = Vec::new();
@@ -434,14 +434,14 @@ fn smaller(point: &Point) -> Vec<Point> {
     res
 }
 
-/// What need not be there.
+/// The variables that may be absent.
 fn possible() -> Vec<Variable> {
     let facts = JobFact::ALL.iter().copied().map(Variable::Fact);
     let others = [Variable::Agent, Variable::Groups, Variable::Secure, Variable::SourceIp];
     others.into_iter().chain(facts).collect()
 }
 
-/// What is as usual where it does not matter.
+/// The variables that take their usual value where they do not matter.
 const USUAL: &[Variable] = &[
     Variable::Account,
     Variable::Caller,

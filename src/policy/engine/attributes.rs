@@ -17,13 +17,13 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Attribute<T> {
-    /// Known, and there.
+    /// Known and present.
     Value(T),
-    /// Known not to be there.
+    /// Known to be missing.
     Absent,
-    /// Asked for, and not to be found out.
+    /// Asked for, but not found out.
     Unavailable,
-    /// Not asked for: nothing has depended on it.
+    /// Not asked for, because nothing depended on it.
     #[default]
     NotAsked,
 }
@@ -37,19 +37,19 @@ impl<T> Attribute<T> {
         }
     }
 
-    /// There is no telling: it is unavailable, or was not asked for.
+    /// Whether it is not known: unavailable, or not asked for.
     pub fn is_unknown(&self) -> bool {
         matches!(self, Self::Unavailable | Self::NotAsked)
     }
 
-    /// It was asked for and not found out.
+    /// Marks it as unavailable unless it is known.
     fn fail(&mut self) {
         if matches!(self, Self::NotAsked) {
             *self = Self::Unavailable;
         }
     }
 
-    /// The same of another type; a value that has none is absent.
+    /// The same as another type; a value for which `f` returns `None` becomes absent.
     pub(in crate::policy) fn and_then<'a, U>(
         &'a self,
         value: impl FnOnce(&'a T) -> Option<U>,
@@ -71,7 +71,7 @@ pub enum Held<'a> {
     Number(i64),
     /// One text.
     Text(&'a str),
-    /// Several texts; an empty list is as good as none.
+    /// Several texts; an empty list counts as absent.
     Texts(&'a [String]),
 }
 
@@ -161,7 +161,7 @@ macro_rules! job_facts {
             /// All of them.
             pub const ALL: &'static [Self] = &[$(Self::$fact),*];
 
-            /// All that a case of a suite may say of its job.
+            /// The fields that a case of a suite may state of its job.
             pub(in crate::policy) const FIELDS: &'static [&'static str] =
                 &[$($case,)* "tags", "unavailable"];
 
@@ -173,7 +173,7 @@ macro_rules! job_facts {
                 }
             }
 
-            /// What it is called in a case of a suite.
+            /// Its name in a case of a suite.
             #[must_use]
             pub fn case(self) -> &'static str {
                 match self {
@@ -210,14 +210,14 @@ macro_rules! job_facts {
                 }
             }
 
-            /// Sets one fact; a value of another type than the fact's is absent.
+            /// Sets one fact; a value of the wrong type makes it absent.
             pub fn set(&mut self, fact: JobFact, to: Attribute<Held<'_>>) {
                 match fact {
                     $(JobFact::$fact => self.$field = to.and_then(Holds::of),)*
                 }
             }
 
-            /// `sources` were asked, and what they did not tell is unavailable.
+            /// Notes that `sources` were asked: facts that they did not tell become unavailable.
             pub fn asked(&mut self, sources: Sources) {
                 if sources.details {
                     $(self.$field.fail();)*
@@ -231,7 +231,7 @@ macro_rules! job_facts {
 }
 
 impl Attributes {
-    /// The sources that were asked: what one tells is never left as not asked for.
+    /// The sources that were asked: those whose facts are not [`Attribute::NotAsked`].
     #[must_use]
     pub fn sources(&self) -> Sources {
         let details = !matches!(self.phase, Attribute::NotAsked);
@@ -277,13 +277,13 @@ impl Sources {
         !self.details && !self.tags
     }
 
-    /// What is in `self` and not in `other`.
+    /// The sources in `self` that are not in `other`.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self { details: self.details && !other.details, tags: self.tags && !other.tags }
     }
 
-    /// What is in either.
+    /// The sources in either.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self { details: self.details || other.details, tags: self.tags || other.tags }

@@ -22,7 +22,7 @@ pub(in crate::policy) struct Condition {
     pub(in crate::policy) test: Test,
 }
 
-/// What is asked of the key.
+/// What a condition asks about its key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(in crate::policy) enum Test {
     Listed(Listed),
@@ -31,7 +31,7 @@ pub(in crate::policy) enum Test {
         absent: bool,
         present: bool,
     },
-    /// The key is one that the gate cannot know; only in a Deny, where it always holds.
+    /// The gate cannot know the key. Only in a Deny, where the condition then always holds.
     Unknowable,
 }
 
@@ -167,7 +167,7 @@ impl Listed {
             (Operands::Text(comparison, them), Value::Text(it)) => {
                 list.texts(them, |listed| comparison.holds(&it, listed))
             }
-            // No document gets here: each operator was checked against the type of its key.
+            // Unreachable: each operator was checked against the type of its key.
             _ => cautious(effect),
         }
     }
@@ -192,7 +192,7 @@ impl Resource {
     }
 }
 
-/// What a list of values is judged with.
+/// A list of values in the making of a judgement.
 #[derive(Clone, Copy)]
 struct List<'a> {
     negated: bool,
@@ -292,7 +292,7 @@ impl Comparison {
     }
 }
 
-/// Where the documents are silent, a Deny reads broadly and an Allow narrowly.
+/// The cautious reading: a Deny holds, an Allow does not.
 fn cautious(effect: Effect) -> Truth {
     match effect {
         Effect::Allow => Truth::False,

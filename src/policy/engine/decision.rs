@@ -56,7 +56,7 @@ impl Decision {
         }
     }
 
-    /// The no, if it is one.
+    /// The denial, if it is one.
     #[must_use]
     pub fn denial(&self) -> Option<&Denial> {
         match self {
@@ -75,8 +75,8 @@ impl Decision {
         }
     }
 
-    /// What a suite calls the decider: the deciding statement, `ceiling` outside the guardrails,
-    /// `none` where nothing allows; nothing where nothing is decided.
+    /// The decider as suites name it: the deciding statement, `ceiling` outside the guardrails,
+    /// `none` if nothing allows. `None` if nothing is decided.
     #[must_use]
     pub fn decider(&self) -> Option<&str> {
         match self {
@@ -95,17 +95,17 @@ pub(in crate::policy) const CEILING: &str = "ceiling";
 /// The decider of a request that nothing allows.
 pub(in crate::policy) const NONE: &str = "none";
 
-/// The beginning of the decider of a request for which a budget has no room: as if the budget were
-/// a statement of its file.
+/// How the decider begins for a request for which a budget has no room, as if the budget were a
+/// statement of its file.
 const BUDGET: &str = "budgets#";
 
-/// The budget that is called so where it decides.
+/// The name of the budget that this decider names, if it names one.
 pub(in crate::policy) fn budget_of(decider: &str) -> Option<&str> {
     decider.strip_prefix(BUDGET)
 }
 
-/// Proof that the policies allow what was asked. Only an evaluation makes one, of the job and the
-/// action that were asked about; no others can be put in, and sending spends it:
+/// Proof that the policies allow what was asked. Only an evaluation makes one, for the job and the
+/// action that it was asked about; neither can be replaced, and sending spends it:
 ///
 /// ```compile_fail,E0451
 /// # use lychgate::policy::{Action, Job, Permit, StatementName};
@@ -144,7 +144,7 @@ impl Permit {
         Self { action: query.action, job: Arc::clone(&query.job), statement }
     }
 
-    /// What may be deleted, once; nothing where no delete was asked for.
+    /// The job that may be deleted, once; `None` if no delete was asked for.
     #[must_use]
     pub fn spend(self) -> Option<Arc<Job>> {
         self.action.is_delete().then_some(self.job)
@@ -157,7 +157,7 @@ impl Permit {
     }
 }
 
-/// A decided no.
+/// A denial.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     /// The first reason that is certain.
@@ -167,7 +167,7 @@ pub struct Denial {
 }
 
 impl Denial {
-    /// A no for want of room in the budget `name`.
+    /// The denial because the budget `name` has no room.
     #[must_use]
     pub fn over_budget(name: &str) -> Self {
         let statement = Some(StatementName::new(&format!("{BUDGET}{name}")));
@@ -182,7 +182,7 @@ impl Denial {
     }
 }
 
-/// Why a no is a no, in the order in which reasons are given.
+/// Why it is denied; the first reason in this order is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// Some Deny statement matches.
@@ -191,15 +191,15 @@ pub enum Reason {
     OutsideGuardrails,
     /// No attached identity Allow matches.
     NothingAllows,
-    /// The policies allow it, and a budget has no room; an evaluation alone never says so.
+    /// The policies allow it, but a budget has no room; an evaluation alone never says so.
     OverBudget,
 }
 
-/// The policies cannot tell without facts that are unavailable.
+/// The policies cannot decide without facts that are unavailable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
-    /// The sources that the undecided statements name. Asking those again that have been asked
-    /// already cannot help; empty when only facts of the request itself are unavailable.
+    /// The sources that the undecided statements name. It does not help to ask a source again;
+    /// empty if only facts of the request itself are unavailable.
     pub wanted: Sources,
 }
 

@@ -1,9 +1,8 @@
 //! Evaluation: `¬D ∧ C ∧ A` in Kleene's three-valued logic.
 //!
 //! D = some Deny matches, C = some guardrail Allow matches (or there is none), A = some attached
-//! identity Allow matches. What is attached to the principal is found by hash look-ups, so that the
-//! cost does not grow with the policies that are not. An allow without variables next to other text
-//! allocates nothing.
+//! identity Allow matches. Attached policies are found by hash look-ups, so that the cost does not
+//! grow with policies of others. An allow without variables next to other text allocates nothing.
 
 use crate::policy::engine::facts::Facts;
 use crate::policy::engine::set::Statement;
@@ -14,7 +13,8 @@ use crate::policy::{
 
 use std::collections::BTreeSet;
 
-/// Some statement of a list matches: the first that does, and what the undecided ones name.
+/// Whether some statement of a list matches: the first that does, and the sources that the
+/// undecided ones name.
 struct FirstMatch<'a> {
     truth: Truth,
     /// The number of the policy and the statement that makes it true.
@@ -23,11 +23,11 @@ struct FirstMatch<'a> {
 }
 
 impl Set {
-    /// Judges `query` with what is known of the job. Total: whatever is not known makes the answer
-    /// [`Decision::Indeterminate`] where it could change it, and nothing else does.
+    /// Judges `query` with what is known of the job. Never fails: the answer is
+    /// [`Decision::Indeterminate`] if, and only if, something unknown could change it.
     ///
-    /// If several statements would decide, the one named is the first: guardrails before identity,
-    /// files by their bytes, statements as written.
+    /// If several statements would decide, the first one is named: guardrails before identity,
+    /// files by the bytes of their paths, statements as written.
     #[must_use]
     pub fn evaluate(&self, query: &Query, attributes: &Attributes) -> Decision {
         let facts = Facts { query, attributes };
@@ -70,8 +70,8 @@ impl Set {
 }
 
 impl Set {
-    /// The keys of the conditions that leave `query` undecided, by name and in order: what would have
-    /// to be known of the request or its job. Not for every request: it walks through all statements
+    /// The names of the keys that leave `query` undecided, in order: what would have to be known of
+    /// the request or its job. Too slow for every request, because it walks through all statements
     /// that could decide.
     #[must_use]
     pub fn undecided(&self, query: &Query, attributes: &Attributes) -> BTreeSet<String> {
@@ -96,7 +96,7 @@ impl<'a> FirstMatch<'a> {
         Self { truth: Truth::False, first: None, wanted: Sources::default() }
     }
 
-    /// Looks for a match in the policy with this number, unless one before it has matched.
+    /// Searches the policy with this number for a match, unless an earlier policy has one.
     fn look(&mut self, number: u32, statements: &'a [Statement], facts: Facts<'_>) {
         if self.first.is_some_and(|(first, _)| first <= number) {
             return;
@@ -126,7 +126,7 @@ impl<'a> FirstMatch<'a> {
         Some(Decision::Deny(Denial { reason: Reason::ExplicitDeny, statement }))
     }
 
-    /// What could still make it true or false.
+    /// The sources that could still make it true or false.
     fn unsettled(&self) -> Sources {
         match self.truth {
             Truth::Unknown => self.wanted,

@@ -41,7 +41,7 @@ pub(in crate::policy) enum Value<'a> {
 #[derive(Debug)]
 pub(in crate::policy) enum Filled<T> {
     Done(T),
-    /// A variable names a key that is absent and has no default, or that cannot fill in anything.
+    /// A variable names a key that is absent and has no default, or that never fills in a variable.
     Unfillable,
     /// A variable names an unavailable key.
     Unknown,
@@ -100,8 +100,8 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Calls `put` with each part and its text. That a variable cannot be filled in is certain, and
-    /// therefore goes before one that is not known yet.
+    /// Calls `put` with each part and its text. A variable that cannot be filled in decides even
+    /// beside one that is unknown.
     pub(in crate::policy) fn each(
         self,
         parts: &'a [Part],
@@ -144,7 +144,7 @@ impl<'a> Facts<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The text that a variable is filled in with.
+    /// The value as a variable is filled in with it.
     pub(in crate::policy) fn into_text(self) -> Cow<'a, str> {
         match self {
             Self::Address(it) => Cow::Owned(it.to_string()),

@@ -1,4 +1,4 @@
-//! Who asks, once authentication has said so.
+//! The authenticated caller.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -58,7 +58,7 @@ impl Principal {
         Self { source: source.to_owned(), id: format!("{source}/{name}"), groups, tags, method }
     }
 
-    /// The caller that a record names: `id` and `groups` are qualified by `source`. Nothing if one
+    /// The caller that a record names: `id` and `groups` are qualified by `source`; `None` if one
     /// of them is not.
     #[must_use]
     pub fn qualified(

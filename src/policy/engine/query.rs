@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// One training job of one project: the one form in which it is parsed, judged, signed and sent.
+/// One training job of one project: the same value is parsed, judged, signed and sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     /// `lychgate:projectId`.
@@ -77,7 +77,7 @@ impl Action {
     /// Each of them.
     pub const ALL: [Self; 3] = [Self::Delete, Self::BatchDelete, Self::Get];
 
-    /// It ends with the job gone; otherwise it changes nothing.
+    /// Whether it deletes the job; otherwise it changes nothing.
     #[must_use]
     pub fn is_delete(self) -> bool {
         match self {

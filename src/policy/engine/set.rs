@@ -65,8 +65,8 @@ pub(in crate::policy) struct Actions {
 }
 
 impl Actions {
-    /// Whether a statement with this effect that names them is about `action`. To allow a batch is to
-    /// allow the delete of each of its jobs, and nothing else does.
+    /// Whether a statement with this effect that names them is about `action`. A batch is allowed
+    /// by an Allow of the single delete, and by nothing else.
     pub(in crate::policy) fn cover(self, action: Action, effect: Effect) -> bool {
         match (action, effect) {
             (Action::Delete, _) | (Action::BatchDelete, Effect::Allow) => self.delete,
@@ -91,7 +91,7 @@ pub struct Place {
 }
 
 impl Set {
-    /// A version of any name that allows nothing, for the tests of what keeps versions.
+    /// A version with this digest that allows nothing, for tests of what keeps versions.
     #[cfg(test)]
     pub(crate) fn of_no_statements(digest: &str, files: Files) -> Self {
         Self {
@@ -117,7 +117,7 @@ impl Set {
         &self.digest
     }
 
-    /// How many deletes may be accepted.
+    /// The budgets of this version.
     #[must_use]
     pub fn budgets(&self) -> &Arc<Budgets> {
         &self.budgets
@@ -135,7 +135,7 @@ impl Set {
         self.statements().count()
     }
 
-    /// The name of the statement that is called so. For reports: looks through all statements.
+    /// The statement with this name, if there is one. For reports: looks through all statements.
     #[must_use]
     pub fn name(&self, text: &str) -> Option<&StatementName> {
         self.statements().find(|it| it.name.as_str() == text).map(|it| &it.name)

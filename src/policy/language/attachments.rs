@@ -1,4 +1,4 @@
-//! attachments.yaml: which identity policies hold for whom.
+//! attachments.yaml: which identity policies are attached to whom.
 
 use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::pattern::Piece;
@@ -53,7 +53,7 @@ pub(in crate::policy) struct Entry {
 
 impl Attachments {
     /// Calls `visit` with the number of each policy that is attached to the principal for the
-    /// project; with the same number again if it is attached in several ways.
+    /// project, repeatedly if it is attached in several ways.
     pub(in crate::policy) fn each(&self, query: &Query, mut visit: impl FnMut(u32)) {
         let principal = &query.principal;
         let groups = principal.groups().iter().filter_map(|it| self.groups.get(it));
@@ -68,7 +68,7 @@ impl Attachments {
         self.groups.keys().map(String::as_str)
     }
 
-    /// Every policy with whom it is attached to, in order.
+    /// Every policy with each target that it is attached to, in order.
     pub(in crate::policy) fn grants(&self) -> Vec<Grant<'_>> {
         let any = [(Target::Any, &self.any)].into_iter();
         let all = any
@@ -151,7 +151,7 @@ fn named<'a>(
     them.iter().map(move |(name, grants)| (to(name), grants))
 }
 
-/// Whom an entry is for; names are qualified, such as `corp/alice`.
+/// Whom an entry names; names are qualified, such as `corp/alice`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::policy) enum Target<'a> {
     Any,
@@ -161,7 +161,7 @@ pub(in crate::policy) enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Everything after the first colon is the name, whatever is in it but wildcards.
+    /// Everything after the first colon is the name; it may hold anything but wildcards.
     pub(in crate::policy) fn parse(text: &'a str) -> Result<Self, &'static str> {
         if text == "any" {
             return Ok(Self::Any);
@@ -171,7 +171,7 @@ impl<'a> Target<'a> {
                         `source:<source>` or `any`");
         };
         if name.contains(['*', '?']) {
-            return Err("wildcards are not possible here; attach to a group, a source or `any`");
+            return Err("wildcards are not allowed here; attach to a group, a source or `any`");
         }
         let qualified = match name.split_once('/') {
             Some((source, name)) => !source.is_empty() && !name.is_empty(),
@@ -191,7 +191,7 @@ impl<'a> Target<'a> {
 }
 
 /// Reads attachments.yaml. `policies` are the numbers of the policies of identity/ by file stem;
-/// `attached` says by number to what extent each is attached.
+/// `attached` is set, by number, to the extent to which each is attached.
 pub(in crate::policy) fn read(
     bytes: &[u8],
     policies: &BTreeMap<&str, u32>,
@@ -220,7 +220,7 @@ pub(in crate::policy) fn read(
                     numbers.iter().for_each(|it| grants.add(projects.as_deref(), *it));
                 }
                 Err(hint) => {
-                    let message = format!("`{}` is no target of an attachment", text.value);
+                    let message = format!("`{}` is not a target of an attachment", text.value);
                     findings.hint(Code::MalformedTarget, yaml::span(text), message, hint);
                 }
             }
@@ -238,7 +238,7 @@ pub(in crate::policy) fn entries(
     let Some(root) = yaml::parse(bytes, limits.attachments_bytes, findings) else {
         return Vec::new();
     };
-    // Without an entry, comments aside, there is nothing to read.
+    // A file without entries, or with comments only, attaches nothing.
     let nodes = match root.kind {
         Kind::Null => &[],
         _ => yaml::list(&root, "attachments.yaml", findings),

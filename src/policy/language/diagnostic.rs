@@ -1,4 +1,4 @@
-//! What there is to say about a policy directory, as data.
+//! Findings about a policy directory, as data.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ pub struct Diagnostic {
     pub path: String,
     /// The offending bytes of the file: a token, or the opening brace where something is missing.
     pub span: Span,
-    /// What kind of finding.
+    /// The kind of finding.
     pub code: Code,
     /// What is wrong here, in one sentence without a full stop.
     pub message: String,
@@ -52,7 +52,7 @@ pub enum Severity {
     Security,
     /// Something does nothing, or not what it seems to.
     Warning,
-    /// Something could be said better.
+    /// Something could be written better.
     Suggestion,
 }
 
@@ -70,7 +70,7 @@ impl Severity {
 }
 
 impl Diagnostic {
-    /// How much it matters: a matter of its code.
+    /// How much it matters, which depends on its code alone.
     #[must_use]
     pub fn severity(&self) -> Severity {
         self.code.severity()
@@ -145,8 +145,8 @@ codes! {
         // Syntax.
         ByteOrderMark "byte-order-mark" "A file starts with a byte order mark."
         DuplicateField "duplicate-field" "A JSON object has a field twice, or a condition a key twice in different letter case."
-        InvalidJson "invalid-json" "A document is not JSON as RFC 8259 has it: no comments, no trailing commas."
-        InvalidYaml "invalid-yaml" "A YAML file cannot be read, or has another shape than documented."
+        InvalidJson "invalid-json" "A document is not JSON as RFC 8259 defines it: no comments, no trailing commas."
+        InvalidYaml "invalid-yaml" "A YAML file cannot be read, or does not have the documented structure."
         NotUtf8 "not-utf8" "A file is not UTF-8."
         TooDeep "too-deep" "A document is nested more deeply than the limit."
         // Documents and statements.
@@ -182,22 +182,22 @@ codes! {
         // Budgets.
         BudgetBelowReplicas "budget-below-replicas" "A budget has fewer deletes than there are processes to share it."
         DuplicateBudget "duplicate-budget" "Two budgets have the same name."
-        MalformedBudget "malformed-budget" "A budget has a name, a scope, a number of deletes or a time that cannot be."
+        MalformedBudget "malformed-budget" "A budget has an impossible name, scope, number of deletes or time."
         // Suites.
         DuplicateCase "duplicate-case" "Two cases of a suite have the same name."
-        ImpossibleCase "impossible-case" "A case states what no request can be."
+        ImpossibleCase "impossible-case" "A case states something that no request can have."
         StatedAndUnavailable "stated-and-unavailable" "A case states a fact and says that it is unavailable."
-        UnknownBudget "unknown-budget" "A case names a budget that there is not."
-        UnknownStatement "unknown-statement" "A case names a statement that there is not."
-        UnknownWord "unknown-word" "A case has a word that means nothing in its place."
+        UnknownBudget "unknown-budget" "A case names a budget that does not exist."
+        UnknownStatement "unknown-statement" "A case names a statement that does not exist."
+        UnknownWord "unknown-word" "A case has a word that is not one of those its field takes."
     }
     Security {
-        AllowForAnyValue "allow-for-any-value" "An Allow with ForAnyValue is content with one of several values."
-        AllowNegated "allow-negated" "An Allow with a negated operator allows everything that it does not list, and has no `Null` that says the key must be there."
+        AllowForAnyValue "allow-for-any-value" "An Allow with ForAnyValue is satisfied by one of several values."
+        AllowNegated "allow-negated" "An Allow with a negated operator allows everything that it does not list, and no `Null` says that the key must be there."
         AllowNegatedIfExists "allow-negated-if-exists" "An Allow with a negated operator and IfExists allows when the key is absent."
         AllowNotAction "allow-not-action" "An Allow with NotAction allows every action that it does not list."
         AllowNotResource "allow-not-resource" "An Allow with NotResource allows every job that it does not list."
-        InertCeiling "inert-ceiling" "A guardrail Allow for other actions than deletes still means that only what guardrails allow is possible."
+        InertCeiling "inert-ceiling" "A guardrail Allow for actions other than deletes still means that only what guardrails allow is possible."
         NoBudgets "no-budgets" "`budgets: none` leaves mass deletion without a brake."
         UnboundAllow "unbound-allow" "An identity Allow is bound to no project: neither by `projects` of its attachment, nor by `lychgate:projectId`, nor by a Resource without wildcards."
         WildcardAllow "wildcard-allow" "An identity Allow without conditions covers every job of every project."
@@ -213,23 +213,23 @@ codes! {
         NeverMatches "never-matches" "A statement or a Resource can never match."
         NobodyCan "nobody-can" "Nobody can delete anything under these policies."
         NonAsciiCase "non-ascii-case" "IgnoreCase folds ASCII letters only."
-        NotConfigured "not-configured" "A policy names what the configuration does not have: an identity source, a tag of callers, a way to sign in, a project, region or account that no upstream has, a type of pool."
-        NumericSid "numeric-sid" "A Sid is a number and could be taken for the place of a statement."
-        OneOrAllGroups "one-or-all-groups" "A condition asks all groups of a caller where one is mostly meant, or one where all are."
-        PastDate "past-date" "A condition holds only before a date that is over."
-        PoolWithoutType "pool-without-type" "A case has a pool and no type of pool, which no job has."
-        SeveralValued "several-valued" "A variable names a key that may hold several values, which never fills in anything."
+        NotConfigured "not-configured" "A policy names something that the configuration does not have: an identity source, a tag of callers, a way to sign in, a project, region or account that no upstream has, a type of pool."
+        NumericSid "numeric-sid" "A Sid is a number and could be mistaken for the number of a statement."
+        OneOrAllGroups "one-or-all-groups" "A condition asks about all groups of a caller where usually one is meant, or about one where all are."
+        PastDate "past-date" "A condition holds only before a date that has passed."
+        PoolWithoutType "pool-without-type" "A case has a pool but no pool type, and no job is like that."
+        SeveralValued "several-valued" "A variable names a key that may hold several values, and such a key is never filled in."
         Shadowed "shadowed" "Other statements already say all that this one says, or forbid all that it allows."
         Unattached "unattached" "An identity policy is attached to nobody."
         UnknowableDeny "unknowable-deny" "A Deny names a key that only Huawei Cloud can answer: that condition always matches."
-        UnlikelyValue "unlikely-value" "A value is possible and hardly meant: in another unit, or in the form of another key."
+        UnlikelyValue "unlikely-value" "A value is possible but hardly meant: in another unit, or in the form of another key."
     }
     Suggestion {
-        BudgetJobFacts "budget-job-facts" "A budget depends on facts of the job, which are not looked up for its sake."
+        BudgetJobFacts "budget-job-facts" "A budget depends on facts of the job, which are not looked up for a budget."
         Ceiling "ceiling" "A guardrail Allow grants nothing: it is a ceiling for everybody."
         DenyWhenAbsent "deny-when-absent" "A Deny does not deny when the key is absent."
         InertStatements "inert-statements" "Statements about other actions do nothing here."
-        NeedlessIfExists "needless-if-exists" "IfExists on a key that is always there."
+        NeedlessIfExists "needless-if-exists" "IfExists stands on a key that is always there."
     }
 }
 

@@ -1,4 +1,4 @@
-//! A document as written: JSON in, statements with positions out, before any meaning.
+//! A document as written: JSON in, statements with positions out, not yet interpreted.
 
 use crate::policy::Limits;
 use crate::policy::language::diagnostic::{Code, Findings, Span};
@@ -24,7 +24,7 @@ pub(in crate::policy) struct Statement {
     pub(in crate::policy) resource: Option<Choice>,
     pub(in crate::policy) conditions: Vec<Condition>,
     pub(in crate::policy) unknown: Vec<Text>,
-    /// Some of it could not be read. What could be is checked nevertheless.
+    /// Some of it could not be read. The rest is checked nevertheless.
     pub(in crate::policy) faulty: bool,
 }
 
@@ -117,7 +117,7 @@ impl Reader<'_, '_> {
             "1.0" | "1.1" => self.findings.hint(
                 Code::Version11,
                 text.span,
-                format!("version {} of the policy language is not read here", text.value),
+                format!("version {} of the policy language is not supported", text.value),
                 "rewrite it as 5.0: operators StringLike → StringMatch, actions such as \
                  `modelarts:trainJob:delete`, resources of five parts \
                  `modelarts:<region>:<account>:trainJob:<id>`; then set `\"Version\": \"5.0\"`",
@@ -193,8 +193,8 @@ impl Reader<'_, '_> {
             "Allow" => Some(Effect::Allow),
             "Deny" => Some(Effect::Deny),
             it => {
-                let hint = "write `Allow` or `Deny`, with a capital";
-                let message = format!("`{it}` is no effect");
+                let hint = "write `Allow` or `Deny`, with a capital letter";
+                let message = format!("`{it}` is not an effect");
                 self.findings.hint(Code::Effect, text.span, message, hint);
                 it.eq_ignore_ascii_case("allow").then_some(Effect::Allow)
             }

@@ -1,4 +1,4 @@
-//! The image of a policy directory: what was read, byte for byte, and its digest.
+//! The files of a policy directory, byte for byte as they were read, and their digest.
 
 use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;

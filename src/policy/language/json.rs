@@ -1,7 +1,7 @@
 //! Strict JSON with positions: RFC 8259 and nothing more, no field twice, limits on depth and texts.
 //!
-//! `serde_json` judges the syntax (it refuses control characters, odd white space and lone
-//! surrogates), `jsonc-parser` then tells where everything stands and shows fields that come twice.
+//! `serde_json` checks the syntax (it refuses control characters, odd white space and lone
+//! surrogates); `jsonc-parser` then finds the position of everything and fields that come twice.
 
 use crate::policy::Limits;
 use crate::policy::language::diagnostic::{Code, Findings, Span};
@@ -191,7 +191,7 @@ impl Builder<'_, '_> {
             let value = self.short(property.name.into_string(), span);
             if !names.insert(value.clone()) {
                 let message = format!("`{value}` is here twice");
-                let hint = "every reader would take another one of the two; leave one out";
+                let hint = "readers differ in which of the two they take; leave one out";
                 self.findings.hint(Code::DuplicateField, span, message, hint);
                 continue;
             }

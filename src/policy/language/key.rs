@@ -21,7 +21,7 @@ enum Presence {
     Sometimes,
 }
 
-/// What is to be known of a key.
+/// A row of the table of keys.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     name: &'static str,
@@ -47,7 +47,7 @@ macro_rules! keys {
             ResourceTag(String),
             /// Huawei documents it and the gate cannot know it; the name as in [`UNKNOWABLE`].
             Unknowable(&'static str),
-            /// What is read off clock or calendar of a time zone.
+            /// What the clock or calendar of a time zone shows.
             Zoned(Shown, Zone),
         }
 
@@ -81,7 +81,7 @@ macro_rules! keys {
     };
 }
 
-// What the cloud has to be asked for is in `job_facts!`.
+// The keys that have to be looked up in the cloud are in `job_facts!`.
 keys! {
     AuthMethod = "lychgate:authMethod", Text, One, Always;
     CurrentTime = "g:CurrentTime", Date, One, Always;
@@ -102,7 +102,7 @@ keys! {
     UserName = "g:UserName", Text, One, Always;
 }
 
-/// What clock and calendar show.
+/// What is read off a clock or calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::policy) enum Shown {
     /// The day of the week, 1 for Monday.
@@ -118,7 +118,7 @@ pub(in crate::policy) enum Fault {
     NoTagKey,
     /// No such key; the name that may have been meant.
     Unknown(Option<&'static str>),
-    /// `lychgate:timeOfDay/` and no time zone; the one that may have been meant.
+    /// `lychgate:timeOfDay/` with an unknown time zone; the one that may have been meant.
     Zone(Option<String>),
 }
 
@@ -127,7 +127,7 @@ const RESOURCE_TAG: &str = "g:ResourceTag/";
 const DAY_OF_WEEK: &str = "lychgate:dayOfWeek/";
 const TIME_OF_DAY: &str = "lychgate:timeOfDay/";
 
-/// Where no time zone is named.
+/// The zone of keys that name none.
 static UTC: Zone = Zone::UTC;
 
 /// Keys of Huawei Cloud that only Huawei Cloud can answer: what its IAM knows of the caller's login,
@@ -223,8 +223,8 @@ impl Key {
         }
     }
 
-    /// The key that holds something else whenever this one does: what is read off the clock is the
-    /// clock's.
+    /// The key that this one is computed from: `g:CurrentTime` for what is read off a clock or
+    /// calendar, else itself.
     pub(in crate::policy) fn origin(&self) -> &Self {
         match self {
             Self::DayOfWeek | Self::TimeOfDay | Self::Zoned(..) => &Self::CurrentTime,
@@ -232,7 +232,7 @@ impl Key {
         }
     }
 
-    /// What is read off clock or calendar, and of which time zone.
+    /// What it reads off a clock or calendar, and of which time zone.
     pub(in crate::policy) fn shown(&self) -> Option<(Shown, &Zone)> {
         match self {
             Self::DayOfWeek => Some((Shown::Day, &UTC)),
@@ -242,7 +242,7 @@ impl Key {
         }
     }
 
-    /// Where the value has to be asked for.
+    /// The sources that its value has to be looked up in.
     pub(in crate::policy) fn sources(&self) -> Sources {
         self.row().sources
     }
@@ -264,7 +264,7 @@ fn strip_prefix_folded<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
     head.eq_ignore_ascii_case(prefix).then_some(tail)
 }
 
-/// The known key whose name is like `name`, service prefix or not.
+/// The known key whose name is most like `name`, with or without the service prefix.
 fn nearest(name: &str) -> Option<&'static str> {
     let known = || names().chain([PRINCIPAL_TAG, RESOURCE_TAG]).chain(UNKNOWABLE.iter().copied());
     let local = |it: &str| it.split_once(':').map_or(it, |(_, local)| local).to_ascii_lowercase();

@@ -1,6 +1,6 @@
-//! What a policy directory may hold at most.
+//! Limits on what a policy directory may hold.
 
-/// Limits on a policy directory. What is beyond one is an error of the directory.
+/// Limits on a policy directory. Exceeding one is an error of the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of attachments.yaml.
@@ -11,7 +11,7 @@ pub struct Limits {
     pub document_bytes: usize,
     /// Documents in the directory.
     pub documents: usize,
-    /// How many processes share the budgets by halves, thirds and so on; 1 if none or another way.
+    /// How many processes share each budget in equal parts; 1 if they do not share it like that.
     pub replicas: u32,
     /// Statements in a document.
     pub statements: usize,

@@ -77,7 +77,7 @@ const NAMES: &[(&str, Test, bool)] = &[
     ("StringStartWith", Test::Text(Comparison::StartWith), false),
 ];
 
-/// What people write who know another dialect of the language.
+/// Operators of other dialects of the language, which people write by habit.
 const FOREIGN: &[(&str, &str)] = &[
     ("ArnEquals", "StringEquals"),
     ("ArnLike", "StringMatch"),
@@ -128,7 +128,7 @@ impl Operator {
         Err(suggest::nearest(name, all.iter().map(String::as_str)).map(str::to_owned))
     }
 
-    /// Values of this kind can be asked this.
+    /// Whether the test applies to values of this kind.
     pub(in crate::policy) fn takes(self, kind: Kind) -> bool {
         match self.test {
             Test::Null => true,

@@ -1,10 +1,11 @@
 //! Wildcard patterns: `*` is any text, `?` exactly one Unicode scalar value.
 //!
 //! Linear time. A pattern is split at its stars. The first segment is anchored at the start, the
-//! last at the end, and each one between is sought leftmost in what remains; as a segment matches a
-//! fixed number of characters, the leftmost place is the best one and nothing is ever tried again.
-//! A segment of plain text is sought by `str::find` (two-way search, linear), one with `?` by a
-//! bit-parallel automaton: one step of n/64 words per character, n ≤ 2048 by the limit on texts.
+//! last at the end, and each one between is searched for leftmost in what remains; because a
+//! segment matches a fixed number of characters, the leftmost place is the best one and there is no
+//! backtracking. `str::find` searches for a segment of plain text (two-way search, linear), a
+//! bit-parallel automaton for one with `?`: one step of n/64 words per character, n ≤ 2048 by the
+//! limit on texts.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -207,7 +208,7 @@ mod tests {
         }
     }
 
-    /// As variables that are filled in with nothing leave them.
+    /// Variables that are filled in with nothing leave such pieces.
     #[test]
     fn empty_texts_match_nothing_between() {
         let nothing = Piece::Text("".into());
@@ -234,8 +235,7 @@ mod tests {
         check(&format!("*{segment}c*"), &text, false);
     }
 
-    /// Attack 59
-    /// Backtracking would need some 2^64 steps here, and seeking place by place 2^27.
+    /// Attack 59 Backtracking would need some 2^64 steps here, and searching place by place 2^27.
     #[test]
     fn hostile_texts_cost_linear_time() {
         let text = "a".repeat(64 * 1024);
@@ -245,7 +245,7 @@ mod tests {
         check(&format!("{}b", "*?".repeat(1000)), &text, false);
     }
 
-    /// The definition, written down as it is said.
+    /// The definition of a match, taken literally.
     fn plain(pattern: &[char], text: &[char]) -> bool {
         match (pattern.split_first(), text.split_first()) {
             (None, None) => true,

@@ -21,7 +21,7 @@ pub(in crate::policy) struct Variable {
     pub(in crate::policy) default: Option<String>,
 }
 
-/// Why a text is no template.
+/// Why a text is not a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum Error {
     /// Something follows the name that is not `}` or `, 'default'}`.
@@ -30,14 +30,14 @@ pub(in crate::policy) enum Error {
     Empty,
     /// `${` within a variable's name.
     Nested,
-    /// The name is no key.
+    /// The name is not a key.
     Key(String, Fault),
     /// No `}`.
     Unclosed,
 }
 
-/// Cuts `text` at its variables and, if `wildcards`, at `*` and `?`. Neighbouring literals come out
-/// as one; `${*}`, `${?}` and `${$}` are literals.
+/// Cuts `text` at its variables and, if `wildcards` is set, at `*` and `?`. Neighbouring literals
+/// become one; `${*}`, `${?}` and `${$}` are literals.
 pub(in crate::policy) fn parse(text: &str, wildcards: bool) -> Result<Vec<Part>, Error> {
     let mut res: Vec<Part> = Vec::new();
     let mut literal = String::new();

@@ -23,7 +23,7 @@ pub(in crate::policy) struct Decimal<'a> {
 }
 
 impl<'a> Decimal<'a> {
-    /// No exponent, no plus sign, no blanks; at most [`NUMBER_BYTES_MAX`] bytes.
+    /// No exponent, no plus sign, no white space; at most [`NUMBER_BYTES_MAX`] bytes.
     pub(in crate::policy) fn parse(text: &'a str) -> Option<Self> {
         let (negative, digits) = match text.strip_prefix('-') {
             Some(it) => (true, it),
@@ -109,8 +109,8 @@ impl PartialOrd for Decimal<'_> {
 /// An RFC 3339 date-time in its upper-case form: `2026-01-15T12:00:00Z`, with an optional fraction
 /// of at most nine digits and `Z` or an offset such as `+08:00`. No second 60, no day alone.
 ///
-/// The result is the time since 1970-01-01T00:00:00Z. It is no `Timestamp`, because those end a day
-/// before `9999-12-31T23:59:59Z`, which people write for "for ever".
+/// The result is the time since 1970-01-01T00:00:00Z. It is not a `Timestamp`, because those end a
+/// day before `9999-12-31T23:59:59Z`, which people write for "for ever".
 pub(in crate::policy) fn date(text: &str) -> Option<SignedDuration> {
     let (day_and_time, rest) = text.split_at_checked(19)?;
     let digits = |it: &str| it.bytes().all(|it| it.is_ascii_digit());

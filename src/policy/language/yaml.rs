@@ -1,4 +1,4 @@
-//! YAML files of a policy directory: their faults as findings.
+//! Reads the YAML files of a policy directory; faults become findings.
 
 pub(in crate::policy) use crate::yaml::{Node, Spanned, Texts};
 
@@ -44,14 +44,14 @@ pub(in crate::policy) fn list<'n>(
         Kind::List(them) => them,
         _ => {
             let message = format!("{what} must be a list");
-            let hint = "begin each entry with a dash and a blank: `- `";
+            let hint = "begin each entry with a dash and a space: `- `";
             findings.hint(Code::InvalidYaml, span_of(node.head()), message, hint);
             &[]
         }
     }
 }
 
-/// The node is a mapping; fields that are none of `known` are complained of.
+/// Whether the node is a mapping; reports if it is not, and fields that are none of `known`.
 pub(in crate::policy) fn fields(
     node: &Node,
     known: &'static [&'static str],

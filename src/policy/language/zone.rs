@@ -10,10 +10,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::LazyLock;
 
-/// The database that is built in: what a name means does not hang on the machine.
+/// The built-in database, so that a name means the same on every machine.
 static DATABASE: LazyLock<TimeZoneDatabase> = LazyLock::new(TimeZoneDatabase::bundled);
 
-/// A time zone; two are the same if their names are.
+/// A time zone, compared by name.
 #[derive(Clone)]
 pub(in crate::policy) struct Zone {
     /// Empty for UTC without a name.
@@ -22,7 +22,7 @@ pub(in crate::policy) struct Zone {
 }
 
 impl Zone {
-    /// The one that holds where none is named.
+    /// The zone where none is named.
     pub(in crate::policy) const UTC: Self = Self { name: String::new(), rules: TimeZone::UTC };
 
     /// Names are exact, letter case included: `Asia/Shanghai`.
@@ -31,7 +31,7 @@ impl Zone {
     /// The name that may have been meant.
     pub(in crate::policy) fn named(name: &str) -> Result<Self, Option<String>> {
         let known = || DATABASE.available().map(|it| it.as_str().to_owned());
-        // The database itself does not look at letter case.
+        // The database itself ignores letter case.
         match known().any(|it| it == name).then(|| DATABASE.get(name)) {
             Some(Ok(rules)) => Ok(Self { name: name.to_owned(), rules }),
             _ => {
@@ -50,7 +50,7 @@ impl Zone {
         self.rules.to_datetime(it)
     }
 
-    /// When the clock shows this minute of the day, so many days after that of `from`.
+    /// When the clock shows this minute of the day, so many days after the day of `from`.
     pub(in crate::policy) fn moment(
         &self,
         from: Timestamp,

@@ -1,4 +1,4 @@
-//! What a directory must be like.
+//! What a directory may and must hold.
 
 use super::*;
 
@@ -112,7 +112,7 @@ fn attachments_are_checked() {
     }
 }
 
-/// What YAML would read as a number stays as it is written.
+/// A project ID that YAML would read as a number stays as written.
 #[test]
 fn project_ids_are_texts() {
     for project in ["0123", "1e5", "123", "0x10", "1_000", "true"] {

@@ -1,4 +1,5 @@
-//! From statements to decisions: who decides, what is wanted, whom policies hold for.
+//! From statements to decisions: who decides, which sources are wanted, whom policies are attached
+//! to.
 
 use super::*;
 
@@ -60,7 +61,7 @@ fn the_formula() {
         (&["D never"], &["A"], known, "allow identity/i#1"),
         (&["A never", "A"], &["A"], known, "allow identity/i#1"),
         (&["A"], &[], known, "none"),
-        // What is unknown matters only where it can change the answer.
+        // An unknown fact matters only where it can change the answer.
         (&["D pool=public"], &["A"], unknown, "? details"),
         (&["D pool=public"], &["A"], known, "allow identity/i#1"),
         (&["D pool=dedicated"], &["A"], known, "deny guardrails/g#1"),
@@ -73,7 +74,7 @@ fn the_formula() {
         (&["A pool=public", "A"], &["A tag=x"], unknown, "? tags"),
         (&["A pool=public"], &["A tag=x"], unknown, "? details tags"),
         (&["A pool=public"], &["A tag=x", "D"], unknown, "deny identity/i#2"),
-        // A fact of the request that cannot be found out.
+        // A fact of the request that is unavailable.
         (&["D ip=x"], &["A"], known, "?"),
         (&["D ip=x", "D"], &["A"], known, "deny guardrails/g#2"),
     ] {
@@ -153,8 +154,8 @@ fn resources() {
     }
 }
 
-/// Which actions a statement with these is about: an Allow and a Deny of them, in turn, for a delete, a
-/// batch and a look.
+/// Which actions a statement with these names is about: an Allow and a Deny of them, in turn, for a
+/// delete, a batch and a look.
 #[test]
 fn actions() {
     for (field, values, allows, denies) in [

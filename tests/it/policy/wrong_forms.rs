@@ -90,7 +90,7 @@ const WRONG: &[Row] = &[
         Deny,
         r#"{"NumberGreaterThan": {"lychgate:timeOfDay": "1780"}}"#,
         Code::ImpossibleValue,
-        "`1780` is no value",
+        "`1780` is not a value",
     ),
     (
         Deny,
@@ -132,7 +132,7 @@ const WRONG: &[Row] = &[
         Deny,
         r#"{"NumberGreaterThan": {"lychgate:dayOfWeek": "5.5"}}"#,
         Code::ImpossibleValue,
-        "`5.5` is no value",
+        "`5.5` is not a value",
     ),
     (
         Deny,
@@ -350,7 +350,7 @@ fn what_the_gate_does_not_have_is_found() {
         (r#"{"StringEquals": {"lychgate:projectId": "0b"}}"#, "serves a project `0b`"),
         (r#"{"StringStartWith": {"lychgate:projectId": "0a1"}}"#, ""),
         (r#"{"StringEquals": {"modelarts:poolType": "Public"}}"#, "did you mean `public`?"),
-        (r#"{"DateLessThan": {"g:CurrentTime": "2026-05-31T00:00:00Z"}}"#, "is over"),
+        (r#"{"DateLessThan": {"g:CurrentTime": "2026-05-31T00:00:00Z"}}"#, "has passed"),
         (r#"{"DateGreaterThan": {"g:CurrentTime": "2026-05-31T00:00:00Z"}}"#, ""),
         (
             r#"{"DateLessThan": {"g:CurrentTime": ["2026-05-31T00:00:00Z", "2027-01-01T00:00:00Z"]}}"#,

@@ -1,4 +1,4 @@
-//! What each key could hold instead: a finite alphabet of witness values.
+//! The values that each key could hold instead: a finite alphabet.
 //!
 //! It is made of the values that the statements list, and of the case's own:
 //!
@@ -11,8 +11,9 @@
 //!   the listed times of day, one minute less and one more;
 //! * addresses: the first and the last of the listed range, and their neighbours outside;
 //! * every value of a key whose values are a closed list; `true` and `false`; for texts `other`;
-//! * where a key fills in a variable: what would make the filled-in text the one that is there;
-//! * for `modelarts:poolId` and `modelarts:poolType`: each of these alone, and added to what is there;
+//! * where a key fills in a variable: what would make the filled-in text equal to the case's;
+//! * for `modelarts:poolId` and `modelarts:poolType`: each of these alone, and added to the case's
+//!   own;
 //! * for `lychgate:groups`: each group of the caller's source that a condition or an attachment names,
 //!   added to the caller's;
 //! * absent, for every key but `g:CurrentTime`.
@@ -37,10 +38,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::slice;
 
-/// What a text key holds in a case of nobody's.
+/// A text that no statement is expected to list.
 const OTHER: &str = "other";
 
-/// The keys other than groups that the statements ask for and that could hold something else.
+/// The keys that the statements ask about and that could hold something else, except groups.
 pub(super) fn keys(statements: &[&Statement]) -> Vec<Key> {
     let mut res: Vec<Key> = Vec::new();
     for statement in statements {
@@ -65,7 +66,7 @@ pub(super) fn resource_dependencies(statement: &Statement) -> Vec<&Key> {
     urns(statement).into_iter().flat_map(variables).collect()
 }
 
-/// What `key` could hold instead of what it does, the likeliest first.
+/// What `key` could hold instead, the likeliest first.
 pub(super) fn settings(key: &Key, statements: &[&Statement], world: &World) -> Vec<Setting> {
     let mut found = Collector { facts: world.facts(), texts: Vec::new(), settings: Vec::new() };
     for statement in statements {
@@ -142,7 +143,7 @@ impl Collector<'_> {
         }
     }
 
-    /// When the clock and the calendar could show what the statements ask of them.
+    /// Times at which clock and calendar show what the statements ask about.
     fn calendar(&mut self, statements: &[&Statement]) {
         let conditions = statements.iter().flat_map(|it| &it.conditions);
         let asked: Vec<_> = conditions.filter(|it| it.key.shown().is_some()).collect();
@@ -180,7 +181,7 @@ impl Collector<'_> {
         self.settings.extend(dates.into_iter().map(Setting::Date));
     }
 
-    /// The texts that are listed; what is listed of another type goes to the settings too.
+    /// The listed texts; listed values of other types become settings as well.
     fn operands(&mut self, operands: &Operands) -> Vec<String> {
         let mut texts = Vec::new();
         match operands {
@@ -207,7 +208,7 @@ impl Collector<'_> {
                     texts.push(number.clone());
                     for it in numbers(&number) {
                         texts.push(it.to_string());
-                        // No job is younger than nothing.
+                        // An age is never negative.
                         if 0 <= it {
                             self.settings.push(Setting::Number(it));
                         }
@@ -257,7 +258,8 @@ impl Collector<'_> {
         }
     }
 
-    /// What `key` must hold for the template to become `text`, if it is the only variable in it.
+    /// What `key` must hold for the template to become `text`, if it is the template's only
+    /// variable.
     fn fitting(&self, key: &Key, parts: &[Part], text: &str) -> Option<String> {
         let at = parts.iter().position(|it| matches!(it, Part::Variable(it) if it.key == *key))?;
         let (before, after) = parts.split_at(at);
@@ -266,7 +268,7 @@ impl Collector<'_> {
             Filled::Done(it) => Some(it.into_owned()),
             Filled::Unfillable | Filled::Unknown => None,
         };
-        // Nothing stands for `*` here as well.
+        // `*` is filled in with nothing here too.
         let plain = |parts: &[Part]| {
             parts.iter().filter(|it| **it != Part::Star).cloned().collect::<Vec<_>>()
         };
@@ -294,7 +296,7 @@ impl Listed for String {
 }
 
 impl Listed for SignedDuration {
-    /// Empty, which is no date, beyond what a request's time can be.
+    /// Empty, which cannot be read as a date, beyond what a request's time can be.
     fn text(&self) -> String {
         Timestamp::from_duration(*self).map(|it| it.to_string()).unwrap_or_default()
     }
@@ -377,7 +379,7 @@ fn urns(statement: &Statement) -> Vec<&[Part]> {
     parts.collect()
 }
 
-/// The keys that fill in something. What may hold several values never does.
+/// The keys that fill in a variable. A key that may hold several values never does.
 fn variables(parts: &[Part]) -> impl Iterator<Item = &Key> {
     let keys = parts.iter().filter_map(|it| match it {
         Part::Variable(it) => Some(it.key.origin()),

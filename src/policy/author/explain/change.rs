@@ -1,4 +1,4 @@
-//! Facts that could be otherwise: what a key holds, and the same request with a key changed.
+//! Facts that could be different: what a key holds, and the same request with a key changed.
 
 use crate::policy::engine::facts::{Fact, Facts};
 use crate::policy::language::key::Key;
@@ -29,7 +29,7 @@ pub struct Change {
     pub from: Actual,
     /// What it would have to hold; for `lychgate:groups`, all groups with the new one.
     pub to: Actual,
-    /// The Denies of the guardrails that spare the caller then.
+    /// The Denies of the guardrails that would no longer apply to the caller.
     pub lifts: Vec<String>,
 }
 
@@ -74,8 +74,8 @@ impl World {
         self.facts().get(key).into()
     }
 
-    /// The same with `key` set otherwise. Tags of a job are known all or not at all: where they are
-    /// unavailable, one that is set is the only one.
+    /// The same with `key` set to `setting`. A job's tags are known all or not at all: where they
+    /// are unavailable, one that is set is the only one.
     pub(super) fn with(&self, key: &Key, setting: &Setting) -> Self {
         let mut res = self.clone();
         let (query, attributes) = (&mut res.query, &mut res.attributes);
@@ -100,15 +100,15 @@ impl World {
             (Key::SourceIp, _) => query.source_ip = address(setting),
             (Key::UserAgent, _) => query.user_agent = text(setting),
             (Key::Job(fact), _) => attributes.set(*fact, held(setting)),
-            // Who asks, and for what, is no circumstance.
+            // Who asks, and for what, does not change.
             _ => (),
         }
         res
     }
 }
 
-/// The key may hold something else without being another caller or another job. Groups change by
-/// one more.
+/// The key may hold something else without making it another caller or another job. Groups change
+/// only by one more.
 pub(super) fn is_changeable(key: &Key) -> bool {
     match key {
         Key::CurrentTime

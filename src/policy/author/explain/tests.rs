@@ -288,9 +288,9 @@ fn a_way_round_the_guardrails_is_the_last_one() {
         r#""StringEquals": {{"lychgate:jobPhase": "Running", "lychgate:jobKind": "job"}}, {spared}"#
     );
     let case = world();
-    // One other fact is better than the group.
+    // One other fact is preferred to the group.
     assert_eq!(find(&both, &case), [("lychgate:jobPhase".to_owned(), vec![])]);
-    // Nothing else would do, and what it lifts is said.
+    // Nothing else would do, and the guardrail that the group lifts is named.
     let lifted = vec!["guardrails/g#1".to_owned()];
     assert_eq!(find(spared, &case), [("lychgate:groups".to_owned(), lifted)]);
 }
@@ -367,7 +367,7 @@ fn statement() -> impl Strategy<Value = (bool, Vec<usize>)> {
 
 fn written(statements: &[(bool, Vec<usize>)]) -> Vec<(&'static str, String)> {
     let written = statements.iter().map(|(denies, conditions)| {
-        // An operator once in a statement: a second one would be the same field again.
+        // Each operator only once in a statement, or the field would be there twice.
         let mut seen: Vec<&str> = Vec::new();
         let mut texts = Vec::new();
         for text in conditions.iter().map(|it| CONDITIONS[*it]).filter(|it| !it.is_empty()) {
@@ -401,7 +401,8 @@ proptest! {
             case.attributes.tags = Attribute::Unavailable;
         }
         let explanation = set.explain(&case.query, &case.attributes);
-        // The time, and then what goes round guardrails, only if nothing else leads to an allow.
+        // A change of time, and then a bypass of guardrails, only if nothing else leads to an
+        // allow.
         let rounds = [(false, false), (true, false), (false, true), (true, true)];
         let fewest = rounds.iter().find_map(|(time, exempt)| fewest(&set, &case, *time, *exempt));
         match explanation.way {

@@ -1,4 +1,5 @@
-//! The way from a no to a yes: the smallest set of keys that would have to hold something else.
+//! The way from a denial to an allow: the smallest set of keys that would have to hold something
+//! else.
 
 use super::alphabet;
 use super::change::{Change, Setting, World};
@@ -11,19 +12,19 @@ use crate::policy::language::document::Effect;
 use crate::policy::language::key::Key;
 use crate::policy::{Answer, Attributes, Query, Set};
 
-/// The largest set of changes that is looked for.
+/// The most changes that are searched for.
 const CHANGES_MAX: usize = 3;
 
-/// How often statements are judged in search of one, all changes together.
+/// The most judgements of statements in one search.
 const JUDGEMENTS_MAX: usize = 200_000;
 
-/// How a request that is not allowed would be.
+/// What would make a request allowed.
 ///
-/// A change lets one key hold something else. Every key may change but those that say who asks for
-/// which job (`g:UserName`, `g:UserId`, `g:PrincipalUrn`, `lychgate:issuer`, `lychgate:authMethod`,
-/// account, region, project, job ID). One more group is one change of `lychgate:groups`, and changes
-/// what is attached too. `g:CurrentTime` changes only if nothing else leads to an allow, and a group
-/// that a guardrail's Deny spares is named last of all.
+/// A change lets one key hold something else. Every key may change, except those that say who asks
+/// for which job (`g:UserName`, `g:UserId`, `g:PrincipalUrn`, `lychgate:issuer`,
+/// `lychgate:authMethod`, account, region, project, job ID). One more group is one change of
+/// `lychgate:groups`, and changes what is attached too. `g:CurrentTime` changes only if nothing
+/// else leads to an allow, and a group that a guardrail's Deny exempts is named last of all.
 ///
 /// What a key may change to is a finite alphabet: the values that the guardrails and the identity
 /// policies of the caller (of the caller in the added group) name, values next to them, values of
@@ -35,21 +36,21 @@ pub enum Way {
     Changes(Vec<Change>),
     /// More than three changes are needed.
     Far,
-    /// The policies leave so much open that the search was given up.
+    /// Too many changes are possible: the search was given up.
     GivenUp,
-    /// No change helps: a Deny, `ceiling` or `none` depends on nothing that could be otherwise.
+    /// No change helps: a Deny, `ceiling` or `none` decides whatever may change.
     Never {
-        /// The statement, or what suites say in its place.
+        /// The decider, as suites name it.
         decider: String,
     },
 }
 
-/// Looks for the way; the request is not allowed as it is.
+/// Searches for the way of a request that is not allowed.
 pub(super) fn find(set: &Set, query: &Query, attributes: &Attributes) -> Way {
     find_within(JUDGEMENTS_MAX, set, query, attributes)
 }
 
-/// Looks for the way until statements have been judged so often.
+/// Searches for the way with at most so many judgements of statements.
 pub(super) fn find_within(
     judgements: usize,
     set: &Set,
@@ -65,7 +66,7 @@ pub(super) fn find_within(
     let (exempt, plain): (Vec<_>, Vec<_>) = groups
         .into_iter()
         .partition(|it| !lifted(set, &case, &case.with(&Key::Groups, it)).is_empty());
-    // A way that guardrails stand in is better than one round them.
+    // A way within the guardrails is better than one that bypasses them.
     for (groups, others) in [(&plain, true), (&exempt, false)] {
         for time in [false, true] {
             let round = Round { groups, others, time };
@@ -92,8 +93,8 @@ fn changes(set: &Set, case: &World, keys: &[Key], world: &World) -> Vec<Change> 
     keys.iter().map(change).collect()
 }
 
-/// The Denies of the guardrails that spare the caller of `world` for a group that the caller of
-/// `case` is not in.
+/// The Denies of the guardrails that do not apply to the caller of `world` because of a group that
+/// the caller of `case` lacks.
 pub(super) fn lifted(set: &Set, case: &World, world: &World) -> Vec<String> {
     let spares = |it: &&Statement| {
         it.conditions.iter().filter(|it| it.key == Key::Groups).any(|it| {
@@ -104,7 +105,7 @@ pub(super) fn lifted(set: &Set, case: &World, world: &World) -> Vec<String> {
     set.guardrails.denies.iter().filter(spares).map(|it| it.name.to_string()).collect()
 }
 
-/// The groups that the caller could be in too: those that attachments and conditions name.
+/// The groups that the caller could be in as well: those that attachments and conditions name.
 pub(super) fn groups(set: &Set, case: &World) -> Vec<Setting> {
     let principal = &case.query.principal;
     let mut names: Vec<&str> = set.attachments.groups().collect();
@@ -134,7 +135,7 @@ pub(super) fn statements<'a>(set: &'a Set, query: &Query) -> Vec<&'a Statement> 
     statements.filter(|it| it.is_about(query.action)).collect()
 }
 
-/// What decides whatever changes.
+/// The decider that decides whatever changes, if there is one.
 fn never(set: &Set, case: &World, groups: &[Setting]) -> Option<String> {
     let mut last = None;
     let worlds = groups.iter().map(|it| case.with(&Key::Groups, it));
@@ -150,7 +151,7 @@ fn never(set: &Set, case: &World, groups: &[Setting]) -> Option<String> {
 
 /// What is certain while some keys are free to change.
 enum Judgement {
-    /// It is denied, whatever they hold.
+    /// It is denied, whatever these keys hold.
     Denied(String),
     Open,
 }
@@ -192,7 +193,7 @@ fn judge(statement: &Statement, facts: Facts<'_>, open: &impl Fn(&Key) -> bool) 
             res.min(if depends { Truth::Unknown } else { resource.holds(statement.effect, facts) });
     }
     for condition in &statement.conditions {
-        // What only Huawei Cloud knows holds, whatever else it depends on.
+        // A condition on a key that only Huawei Cloud knows always holds in a Deny.
         let depends = !matches!(condition.test, Test::Unknowable)
             && alphabet::dependencies(condition).into_iter().any(open);
         res = res.min(if depends {
@@ -207,11 +208,11 @@ fn judge(statement: &Statement, facts: Facts<'_>, open: &impl Fn(&Key) -> bool) 
     res
 }
 
-/// What is tried together.
+/// The changes that are tried together.
 struct Round<'a> {
-    /// The groups that the caller could be in too.
+    /// The groups that the caller could be in as well.
     groups: &'a [Setting],
-    /// Ways without another group count too.
+    /// Ways without another group are tried too.
     others: bool,
     /// The time may change.
     time: bool,
@@ -222,7 +223,7 @@ struct Search<'a> {
     left: usize,
 }
 
-/// The keys that change, and the world in which they have.
+/// The keys that change, and the world after the change.
 type Solution = (Vec<Key>, World);
 
 impl Search<'_> {
@@ -253,7 +254,7 @@ impl Search<'_> {
     ) -> Option<Solution> {
         let statements = statements(self.set, &world.query);
         let keys = alphabet::keys(&statements);
-        // Nothing to find in so many sets if nothing is even if everything may change.
+        // If it is denied even when all keys may change, no set of them can help.
         if let Judgement::Denied(_) = Judgement::of(self.set, world, &keys) {
             return None;
         }

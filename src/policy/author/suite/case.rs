@@ -1,4 +1,4 @@
-//! One case: from what is written to a question and the answer that is expected.
+//! One case: from what is written to a query and the expected answer.
 
 use super::written;
 use super::written::{Facts, Job, Stated};
@@ -24,7 +24,7 @@ const METHODS: [Method; 4] = [Method::Jwt, Method::Key, Method::Local, Method::M
 pub struct Case {
     /// The suite's file, as in [`Files`](crate::policy::Files).
     pub path: String,
-    /// Where the name stands in it.
+    /// Where its name stands in the file.
     pub span: Span,
     /// Unique in its file.
     pub name: String,
@@ -32,17 +32,17 @@ pub struct Case {
     pub query: Query,
     /// What is known of the job.
     pub attributes: Attributes,
-    /// How many deletes each budget has counted already for this case's own keys; none where it
-    /// says nothing.
+    /// How many deletes each budget has already counted for this case's own keys; 0 for budgets
+    /// that are not named.
     pub spent: BTreeMap<String, u64>,
-    /// What must come out.
+    /// The expected answer.
     pub expected: Answer,
-    /// Who must have decided, if that is promised too.
+    /// The expected decider, if the case names one.
     pub by: Option<String>,
 }
 
 impl Case {
-    /// What the policies and budgets of `set` say to it.
+    /// Judges it by the policies and budgets of `set`.
     #[must_use]
     pub fn judge(&self, set: &Set) -> Decision {
         let decision = set.evaluate(&self.query, &self.attributes);
@@ -65,8 +65,8 @@ impl Case {
         res
     }
 
-    /// The decision is the expected one. Where nothing is decided, nobody did, and `by` does not
-    /// count.
+    /// The decision is the expected one. An undecided request has no decider, so `by` does not
+    /// count there.
     #[must_use]
     pub fn is_met_by(&self, decision: &Decision) -> bool {
         let by = match (&self.by, decision.decider()) {
@@ -164,8 +164,8 @@ fn principal(it: &written::Principal, findings: &mut Findings<'_>) -> Option<Pri
     Some(Principal::new(source, name, it.groups.iter().cloned(), it.tags.clone(), method))
 }
 
-/// What no route accepts is a mistake. Which job IDs this gate's route accepts is a setting that a
-/// policy directory does not know, so the widest counts.
+/// IDs that no route accepts are mistakes. Which job IDs a gate's route accepts is a setting that a
+/// policy directory does not know, so the widest setting counts.
 fn ids(request: &written::Request, findings: &mut Findings<'_>) {
     let sized = |it: &str| (1..=ID_MAX).contains(&it.len());
     let (project, job) = (request.project.value.as_str(), request.job.value.as_str());
@@ -189,7 +189,7 @@ fn attributes(facts: &Facts, findings: &mut Findings<'_>) -> Attributes {
     let named = unavailable(&facts.unavailable, &stated, &["details"], findings);
     let mut res = Attributes::default();
     for fact in JobFact::ALL {
-        // What is stated stands, even where the rest of the details is unavailable.
+        // A stated fact counts, even if the other details are unavailable.
         let stated = facts.stated.get(fact);
         if let Some(Stated::Text(text)) = stated {
             documented(text, fact.values().unwrap_or_default(), findings);
@@ -208,23 +208,23 @@ fn attributes(facts: &Facts, findings: &mut Findings<'_>) -> Attributes {
         findings.hint(
             Code::PoolWithoutType,
             yaml::span(pool_id),
-            "a job with a pool has a type of pool too",
+            "a job in a pool also has a pool type",
             "add `pool_type: [dedicated]`",
         );
     }
     res
 }
 
-/// A word that ModelArts has not documented may come all the same; one that is nearly documented is a
-/// mistake.
+/// ModelArts may use words that it has not documented, but one that is nearly a documented word is
+/// a mistake.
 fn documented(text: &Spanned<String>, words: &'static [&'static str], findings: &mut Findings<'_>) {
     if suggest::nearest(&text.value, words.iter().copied()).is_some() {
         word(text, words, |it| it, findings);
     }
 }
 
-/// The fields called unavailable. `stated` are all that could be, and whether each is stated; `also`
-/// are further words.
+/// The fields that are listed as unavailable. `stated` are all that could be, and whether each is
+/// stated; `also` are further words.
 fn unavailable(
     words: &[Spanned<String>],
     stated: &[(&'static str, bool)],
@@ -242,7 +242,7 @@ fn unavailable(
                 Code::StatedAndUnavailable,
                 yaml::span(text),
                 format!("`{field}` is stated and cannot be unavailable too"),
-                "take one of both out",
+                "take one of the two out",
             );
         }
         res.push(field);
@@ -250,7 +250,7 @@ fn unavailable(
     res
 }
 
-/// The one of `words` that is written; `None` after a complaint.
+/// Reads one of `words`; `None` after a complaint.
 fn word<T: Copy>(
     text: &Spanned<String>,
     words: &[T],
@@ -271,7 +271,7 @@ fn word<T: Copy>(
 }
 
 fn impossible(text: &Spanned<String>, what: &str, hint: &str, findings: &mut Findings<'_>) {
-    let message = format!("`{}` is no {what}", text.value);
+    let message = format!("`{}` is not a valid {what}", text.value);
     findings.hint(Code::ImpossibleCase, yaml::span(text), message, hint);
 }
 

@@ -1,4 +1,4 @@
-//! Which statements the cases of the suites have put to the test.
+//! Which statements the cases of the suites have tested.
 
 use crate::policy::engine::facts::Facts;
 use crate::policy::engine::truth::Truth;
@@ -6,8 +6,8 @@ use crate::policy::{Attributes, Decision, Query, Set, StatementName};
 
 use std::collections::HashSet;
 
-/// Which statements have decided something: those that a decision names, and of a request within
-/// the guardrails the first guardrail Allow that matches.
+/// Which statements have decided something: those that a decision names and, for a request inside
+/// the guardrails, the first guardrail Allow that matches.
 #[derive(Debug)]
 pub struct Coverage<'a> {
     set: &'a Set,
@@ -21,7 +21,7 @@ impl<'a> Coverage<'a> {
         Self { set, seen: HashSet::new() }
     }
 
-    /// Counts what the set decided about a query.
+    /// Counts a decision of the set.
     pub fn add(&mut self, query: &Query, attributes: &Attributes, decision: &Decision) {
         let facts = Facts { query, attributes };
         let ceiling = || {

@@ -1,4 +1,4 @@
-//! What holds for every case that does not say otherwise, field by field.
+//! Defaults: the fields of a case that does not state them itself.
 
 use super::{case, written};
 use crate::policy::Limits;
@@ -10,7 +10,7 @@ use crate::yaml::{Kind, Place};
 /// The parts of a case that can have defaults.
 const PARTS: &[&str] = &["job", "principal", "request"];
 
-/// What every case must say, so that defaults can be looked at without one.
+/// The required fields of a case, so that defaults can be checked without one.
 const SKELETON: &str = "{name: defaults, expect: deny, job: {}, principal: {source: a, name: a}, \
                         request: {project: a, job: a, region: a, time: 2026-01-15T12:00:00Z}}";
 
@@ -18,12 +18,13 @@ const SKELETON: &str = "{name: defaults, expect: deny, job: {}, principal: {sour
 #[derive(Debug, Default)]
 pub(super) struct Defaults {
     parts: Vec<(Node, Node)>,
-    /// They stand in another file than the cases: what is said of a case points at the case.
+    /// They stand in another file than the cases: findings then point at the case.
     elsewhere: bool,
 }
 
 impl Defaults {
-    /// The file of its own. What is wrong is complained of, and nothing holds then.
+    /// Reads tests/defaults.yaml. If anything in it is wrong, that is reported and there are no
+    /// defaults.
     pub(super) fn file(bytes: &[u8], limits: &Limits, findings: &mut Findings<'_>) -> Self {
         let before = findings.found.len();
         let Some(root) = yaml::parse(bytes, limits.attachments_bytes, findings) else {
@@ -42,7 +43,7 @@ impl Defaults {
         }
     }
 
-    /// `defaults` of a suite.
+    /// Reads the field `defaults` of a suite.
     pub(super) fn new(node: &Node, findings: &mut Findings<'_>) -> Self {
         match yaml::fields(node, PARTS, findings) {
             true => Self::of(node),
@@ -58,7 +59,7 @@ impl Defaults {
         Self { parts, elsewhere: false }
     }
 
-    /// The case with what it does not say.
+    /// The case with the defaults for what it does not state.
     pub(super) fn under(&self, case: &Node) -> Node {
         let Kind::Map(fields) = &case.kind else {
             return case.clone();
@@ -76,8 +77,8 @@ impl Defaults {
     }
 }
 
-/// Adds to a part of a case the fields that it neither states nor calls unavailable. A field that is
-/// stated as nothing (`~`) is taken out.
+/// Adds to a part of a case the fields that it neither states nor lists as unavailable. A field
+/// that is stated as nothing (`~`) is removed.
 fn overlay(default: &Node, stated: &mut Node) {
     let (Kind::Map(default), Kind::Map(fields)) = (&default.kind, &mut stated.kind) else {
         return;

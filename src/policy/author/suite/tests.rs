@@ -149,7 +149,7 @@ fn mistakes_are_found_and_their_cases_left_out() {
     ] {
         let suites = suites(&text);
         let codes: Vec<_> = suites.diagnostics.iter().map(|it| it.code).collect();
-        // A quoted number is a project ID: the one row without a mistake.
+        // A quoted number is a valid project ID: the one row without a mistake.
         let sound = text.contains("'0123'");
         assert_eq!(codes, if sound { vec![] } else { vec![expected] }, "{text}");
         assert_eq!(suites.cases.len(), usize::from(sound), "{text}");
@@ -194,9 +194,9 @@ fn a_case_may_be_over_budget() {
         ("spent: {person: 1, project: 2}, expect: allow", "identity/all#1"),
         ("spent: {person: 2}, expect: deny", "budgets#person"),
         ("spent: {person: 1, project: 3}, expect: deny", "budgets#project"),
-        // The first of several.
+        // The first of several decides.
         ("spent: {project: 3, person: 99}, expect: deny, by: budgets#person", "budgets#person"),
-        // It does not fit.
+        // A budget that does not apply.
         ("spent: {keys: 1}, expect: allow", "identity/all#1"),
     ] {
         let files = directory(case);
@@ -208,7 +208,7 @@ fn a_case_may_be_over_budget() {
         assert_eq!(decision.decider(), Some(expected), "{case:?}");
         assert!(case.is_met_by(&decision), "{case:?}");
     }
-    // A denial of the policies goes first, and costs nothing.
+    // A denial by the policies comes first, and takes no unit.
     let files = directory("spent: {person: 2}, expect: deny, by: none");
     let files = files.iter().filter(|(path, _)| *path != "attachments.yaml");
     let files: Files = files.collect();
@@ -264,12 +264,12 @@ fn what_a_case_does_not_say_is_in_the_defaults() {
         assert_eq!(case.attributes.phase.value().map(String::as_str), Some(phase), "{suite}");
         assert_eq!(case.attributes.owner.value().map(String::as_str), owner, "{suite}");
     }
-    // What is unavailable is not what the defaults say.
+    // A field listed as unavailable does not get its default.
     let suites = read(&all, "cases: [{name: n, job: {unavailable: [details]}, expect: deny}]");
     assert_eq!(suites.diagnostics, []);
     assert_eq!(suites.cases[0].attributes.phase, Attribute::Unavailable);
     assert_eq!(suites.cases[0].attributes.tags.value().map(BTreeMap::len), Some(1));
-    // What is wrong is said where it is.
+    // A mistake is reported where it stands.
     let short = "cases: [{name: n, expect: deny}, {name: m, expect: deny}]";
     for (defaults, suite, path, codes) in [
         (all.replace("p1", "p_1"), short, "tests/defaults.yaml", &[Code::ImpossibleCase][..]),

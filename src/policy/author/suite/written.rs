@@ -17,7 +17,7 @@ pub(super) struct Case {
     pub(super) principal: Principal,
     pub(super) request: Request,
     pub(super) job: Job,
-    /// Units that are taken already, by budget.
+    /// Units already taken, by budget.
     #[serde(default)]
     pub(super) spent: Pairs<u64>,
     pub(super) expect: Spanned<String>,
@@ -101,7 +101,7 @@ impl<'de> Deserialize<'de> for Job {
     }
 }
 
-/// An untagged enum would forget where things stand.
+/// An untagged enum would lose the places of values.
 struct JobVisitor;
 
 impl<'de> Visitor<'de> for JobVisitor {

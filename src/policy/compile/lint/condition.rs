@@ -1,4 +1,4 @@
-//! One condition: keys and values that never meet, absence that nobody thought of.
+//! Lints of one condition: values that a key never has, absent keys that were forgotten.
 
 use crate::policy::compile::lint::{self, Condition, domain};
 use crate::policy::language::diagnostic::{Code, Findings};
@@ -67,7 +67,7 @@ fn null_values(it: &Condition<'_>) -> (bool, bool) {
     (says(true), says(false))
 }
 
-/// The condition does not hold when its key is absent, in an Allow as in a Deny.
+/// Whether the condition fails when its key is absent, in an Allow and in a Deny.
 fn needs(it: &Condition<'_>) -> bool {
     match it.operator.test {
         Test::Null => null_values(it) == (false, true),
@@ -155,7 +155,7 @@ fn impossible(
 
 fn allow(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>) {
     let (span, key, name) = (it.raw.operator.span, &it.key, &it.raw.operator.value);
-    // To be in one of several groups is what membership means.
+    // Being in one of several groups is what one means by membership.
     let member = *key == Key::Groups && !it.operator.negated;
     if it.operator.qualifier == Some(Qualifier::Any) && key.is_several() && !member {
         let message = format!("one value of `{key}` is enough for this Allow");
@@ -179,7 +179,8 @@ fn allow(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>)
     }
 }
 
-/// A caller is in several groups: to be in one of a list asks one of them, to be in none asks all.
+/// A caller has several groups: “is in one of these” asks about one of them, “is in none of these”
+/// about all.
 fn groups(it: &Condition<'_>, effect: Effect, findings: &mut Findings<'_>) {
     let one = match it.operator.qualifier {
         Some(it) => it == Qualifier::Any,
@@ -192,15 +193,15 @@ fn groups(it: &Condition<'_>, effect: Effect, findings: &mut Findings<'_>) {
     let written = &it.raw.operator.value;
     let plain = written.split_once(':').map_or(written.as_str(), |(_, it)| it);
     let (message, hint) = match (effect, negated) {
-        // An Allow like this has a finding of its own.
+        // Such an Allow has a finding of its own.
         (Effect::Allow, true) => return,
         (Effect::Allow, false) => (
             "this allows only a caller all of whose groups are listed",
             format!("for a member of one of them write `ForAnyValue:{plain}`"),
         ),
         (Effect::Deny, true) => (
-            "this denies a member of a listed group too, for any further group",
-            format!("to spare the members write `ForAllValues:{plain}`"),
+            "this also denies members of a listed group, as soon as they are in another group",
+            format!("to exempt the members write `ForAllValues:{plain}`"),
         ),
         (Effect::Deny, false) => (
             "this denies only a caller all of whose groups are listed, and one without groups",
@@ -213,7 +214,7 @@ fn groups(it: &Condition<'_>, effect: Effect, findings: &mut Findings<'_>) {
 fn deny(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>) {
     let bounded = match it.operator.test {
         Test::Address | Test::Date(_) | Test::Number(_) => true,
-        // That an absent mark is no mark needs no saying.
+        // A missing mark is meant to count as false.
         Test::Boolean => it.raw.values.iter().any(|it| value::boolean(&it.value) == Some(false)),
         Test::Null | Test::Text(_) => false,
     };
@@ -232,7 +233,7 @@ fn deny(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>) 
     findings.hint(Code::DenyWhenAbsent, it.raw.operator.span, message, hint);
 }
 
-/// Wildcards where they are plain characters.
+/// Reports wildcards where they are plain characters.
 fn literal_wildcards(it: &Condition<'_>, findings: &mut Findings<'_>) {
     let (Key::PrincipalTag(tag) | Key::ResourceTag(tag)) = &it.key else {
         return values_with_wildcards(it, findings);

@@ -1,4 +1,4 @@
-//! Statements and documents side by side: repeated, overruled, inert, attached to nobody.
+//! Lints across documents: inert statements, unattached policies, tag keys that look alike.
 
 use crate::policy::compile::lint;
 use crate::policy::compile::lint::{Scope, Source};
@@ -38,14 +38,15 @@ fn inert(source: &Source<'_>, live_ceiling: bool, findings: &mut Findings<'_>) {
             Code::BatchAllow,
             action_name(statement),
             "this allows nothing: each job of a batch is judged as a delete of its own",
-            "allow `modelarts:trainJob:delete` where batches shall be possible",
+            "to allow batches, allow `modelarts:trainJob:delete`",
         );
     }
     if let Some((first, _)) = other.first() {
         let message = match other.len() {
             1 => "this statement is about other actions and does nothing here".to_owned(),
             n => format!(
-                "{n} statements, this one first, are about other actions and do nothing here"
+                "{n} statements, of which this is the first, are about other actions and do nothing \
+                 here"
             ),
         };
         findings.add(Code::InertStatements, action_name(first), message);
@@ -57,8 +58,8 @@ fn inert(source: &Source<'_>, live_ceiling: bool, findings: &mut Findings<'_>) {
         findings.hint(
             Code::InertCeiling,
             action_name(statement),
-            "guardrails that allow something allow nothing else, and none of them allows deletes",
-            "if deletes shall be possible, allow `modelarts:trainJob:delete` in a guardrail too",
+            "once guardrails allow something, nothing else is possible, and none allows deletes",
+            "to make deletes possible, allow `modelarts:trainJob:delete` in a guardrail too",
         );
     }
 }
@@ -73,7 +74,8 @@ fn numeric_sids(source: &Source<'_>, findings: &mut Findings<'_>) {
             && sid.value.bytes().all(|it| it.is_ascii_digit())
             && sid.value != (index + 1).to_string()
         {
-            let message = format!("`{}` could be taken for the place of a statement", sid.value);
+            let message =
+                format!("`{}` could be mistaken for the number of a statement", sid.value);
             findings.hint(Code::NumericSid, sid.span, message, "use a word");
         }
     }
@@ -102,7 +104,7 @@ fn confusable(sources: &[Source<'_>], found: &mut Vec<Diagnostic>) {
         Findings { path, found }.hint(
             Code::ConfusableTagKeys,
             *span,
-            format!("`{key}` looks like `{other}` of {other_path} and is another key"),
+            format!("`{key}` looks like `{other}` of {other_path} but is another key"),
             "tag keys are exact: use one spelling",
         );
     }
@@ -127,7 +129,7 @@ fn tag_keys(statement: &Statement, mut visit: impl FnMut(&Key, Span)) {
     }
 }
 
-/// What a tag key looks like: letter case, blanks, `-`, `_` and accents aside, with Greek and
+/// What a tag key looks like: without letter case, spaces, `-`, `_` and accents, with Greek and
 /// Cyrillic letters that look like Latin ones replaced.
 fn skeleton(key: &str) -> String {
     const ALIKE: [(char, char); 24] = [

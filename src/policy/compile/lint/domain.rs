@@ -1,4 +1,5 @@
-//! What the values of a key can be: clock times and ages, names with and without their source.
+//! Lints of values that a key cannot have: clock times and ages, names with and without their
+//! source.
 
 use crate::policy::JobFact;
 use crate::policy::compile::lint::Condition;
@@ -9,12 +10,12 @@ use crate::policy::language::operator::{Comparison, Operator, Order, Qualifier};
 use crate::policy::language::template::Part;
 use crate::policy::language::value::Decimal;
 
-/// Ages below this many seconds are taken for days, hours or minutes.
+/// Ages below this many seconds were probably meant as days, hours or minutes.
 const AGE_MIN: i64 = 600;
 
 const TIME_HINT: &str = "hours and minutes make one number, `0` to `2359`: 17:30 is `1730`";
 
-/// A number that the key never is, always is beside, or is in another unit.
+/// Reports a number that the key never has, that every value meets, or that is in another unit.
 pub(super) fn number(it: &Condition<'_>, order: Order, findings: &mut Findings<'_>) {
     for text in &it.raw.values {
         let Some(number) = Decimal::parse(&text.value) else {
@@ -52,7 +53,7 @@ impl Asked<'_> {
         }
     }
 
-    /// `all` are the values that the key can have.
+    /// Compares the number with `all`, the values that the key can have.
     fn among(&self, all: impl Iterator<Item = i64>, hint: &str, findings: &mut Findings<'_>) {
         let (mut some, mut every, mut listed) = (false, true, false);
         for value in all {
@@ -63,14 +64,14 @@ impl Asked<'_> {
         }
         self.report(some, every, hint, findings);
         if some && !every && !listed {
-            let message = format!("`{}` is no value of `{}`", self.text.value, self.key);
+            let message = format!("`{}` is not a value of `{}`", self.text.value, self.key);
             findings.hint(Code::ImpossibleValue, self.text.span, message, hint);
         }
     }
 
     fn age(&self, findings: &mut Findings<'_>) {
         let (order, number) = (self.order, &self.number);
-        // Zero stands for every age below the number, the largest for every one above.
+        // Zero stands for all ages below the number, the largest integer for all above.
         let (least, most) = (number.compare_integer(0), number.compare_integer(i64::MAX));
         let (some, every) = match order {
             Order::Equals => (least.is_le(), false),
@@ -86,7 +87,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Whether some or every value of the key meets the comparison.
+    /// Reports a comparison that no value of the key meets, or that every value meets.
     fn report(&self, some: bool, every: bool, hint: &str, findings: &mut Findings<'_>) {
         let compared = match self.order {
             Order::Equals => "",
@@ -105,8 +106,8 @@ impl Asked<'_> {
         }
     }
 
-    /// A number that no value meets, and with it a condition that never holds unless there is more to
-    /// it.
+    /// The code for a number that no value meets: if it is all that the condition asks, the
+    /// condition never holds.
     fn impossible(&self) -> Code {
         let Operator { negated, if_exists, qualifier, .. } = self.condition.operator;
         let alone = self.condition.raw.values.len() == 1 && qualifier != Some(Qualifier::All);
@@ -121,7 +122,7 @@ impl Asked<'_> {
     }
 }
 
-/// A name in a form that the key never has, or hardly.
+/// Reports a name in a form that the key never has, or hardly ever.
 pub(super) fn name(
     it: &Condition<'_>,
     comparison: Comparison,
@@ -138,7 +139,7 @@ pub(super) fn name(
         Comparison::Match => matches!(parts, [Part::Text(_)]),
         Comparison::EndWith | Comparison::StartWith => false,
     };
-    // What every value that meets the comparison begins with.
+    // The beginning of every value that meets the comparison.
     let head = if comparison == Comparison::EndWith { "" } else { listed };
     let (key, written) = (&it.key, &text.value);
     let (code, why, hint) = match key {
@@ -165,7 +166,7 @@ pub(super) fn name(
         // A wildcard has a finding of its own.
         Key::ProjectId if whole && !is_project(listed) && !listed.contains(['*', '?']) => (
             Code::ImpossibleValue,
-            "it is no project ID",
+            "it is not a project ID",
             "a project ID has 1 to 64 letters, digits and hyphens".to_owned(),
         ),
         Key::UserName if is_qualified(head) => (
@@ -178,7 +179,7 @@ pub(super) fn name(
         }
         _ => return,
     };
-    let seldom = if code == Code::UnlikelyValue { "hardly" } else { "never" };
+    let seldom = if code == Code::UnlikelyValue { "hardly ever" } else { "never" };
     let message = format!("`{key}` is {seldom} `{written}`: {why}");
     findings.hint(code, text.span, message, hint);
 }
@@ -186,7 +187,7 @@ pub(super) fn name(
 /// How every URN of a caller begins.
 const URN: &str = "sts::";
 
-/// The text looks like `<source>/…` and not like a URL.
+/// Whether the text looks like `<source>/…` and not like a URL.
 fn is_qualified(text: &str) -> bool {
     let source = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
     text.split_once('/').is_some_and(|(it, _)| !it.is_empty() && it.chars().all(source))

@@ -1,4 +1,4 @@
-//! One statement: what an Allow leaves open, resources that match nothing.
+//! Lints of one statement: Allows that are too wide, resources that match nothing.
 
 use crate::policy::compile::lint;
 use crate::policy::compile::lint::{Condition, condition};
@@ -109,7 +109,7 @@ fn resource(text: &Text, findings: &mut Findings<'_>) {
     let strange = literals.chars().find(|it| !it.is_ascii_alphanumeric() && *it != '-');
     if let Some(strange) = strange {
         let hint = "the fifth part is the job's ID, such as `3faf5c03-*`";
-        return never(format!("no job ID has `{strange}`"), hint);
+        return never(format!("job IDs have no `{strange}`"), hint);
     }
     if literals.contains(|it: char| it.is_ascii_uppercase()) {
         findings.hint(

@@ -1,4 +1,4 @@
-//! What is said of statements that do nothing.
+//! Findings about statements that do nothing.
 
 use super::{Cover, Idle, Part};
 use crate::policy::engine::decision;
@@ -10,7 +10,7 @@ use crate::policy::{Limits, Set};
 
 use std::collections::BTreeSet;
 
-/// So many statements are named in a finding.
+/// The most statements that a finding names.
 const NAMES_MAX: usize = 3;
 
 impl Idle {
@@ -18,8 +18,8 @@ impl Idle {
         let head = statement.place.span.head();
         match self {
             Self::Never(parts) => {
-                let hint = "all of a statement must hold at once: write two statements, or leave \
-                            this one out";
+                let hint = "all parts of a statement must hold at once: write two statements, or \
+                            leave this one out";
                 let span = place(set, statement, parts).unwrap_or(head);
                 findings.hint(Code::NeverMatches, span, never(statement, parts), hint);
             }
@@ -66,13 +66,13 @@ fn never(statement: &Statement, parts: &[Part]) -> String {
     };
     let beside = |it: &str| match count {
         0 => format!("{it} excludes everything"),
-        _ => format!(", where {it} holds"),
+        _ => format!(" where {it} holds"),
     };
     if parts.contains(&Part::Resource) {
         what.push_str(&beside("its resource"));
     }
     if parts.contains(&Part::Attachment) {
-        what.push_str(", for those whom its policy is attached to");
+        what.push_str(" for those whom its policy is attached to");
     }
     format!("this statement never matches: {what}")
 }
@@ -92,17 +92,17 @@ impl Cover {
                 format!("all that this says is said by {same} or denied by {denies}")
             }
             (false, true, true) => {
-                format!("all that this says is said by {same} or beyond the guardrails")
+                format!("all that this says is said by {same} or outside the guardrails")
             }
             (false, false, true) => {
                 format!(
-                    "all that this says is said by {same}, denied by {denies} or beyond the \
+                    "all that this says is said by {same}, denied by {denies} or outside the \
                      guardrails"
                 )
             }
             (true, false, false) => format!("all that this allows is denied by {denies}"),
             (true, false, true) => {
-                format!("all that this allows is denied by {denies} or beyond the guardrails")
+                format!("all that this allows is denied by {denies} or outside the guardrails")
             }
             (true, true, _) => "the guardrails allow nothing of what this allows".to_owned(),
         }
@@ -112,16 +112,16 @@ impl Cover {
 pub(super) fn nobody(by: &str, findings: &mut Findings<'_>) {
     let (why, hint) = match by {
         decision::NONE => (
-            "nothing that is attached allows it".to_owned(),
+            "no attached policy allows it".to_owned(),
             "attach an identity policy with an Allow in attachments.yaml",
         ),
         decision::CEILING => (
-            "what identity policies allow is beyond the guardrails".to_owned(),
-            "guardrails that allow something allow nothing else: widen them",
+            "all that identity policies allow is outside the guardrails".to_owned(),
+            "once guardrails allow something, nothing else is possible: widen them",
         ),
         by => (
-            format!("all that is allowed is denied, at last by `{by}`"),
-            "narrow what is denied, if deletes shall be possible",
+            format!("all that is allowed is also denied, in the end by `{by}`"),
+            "to make deletes possible, narrow the Deny",
         ),
     };
     let message = format!("nobody can delete a job under these policies: {why}");

@@ -1,4 +1,4 @@
-//! Directories, and what is said of them.
+//! Directories, and the findings about them.
 
 use crate::policy::{Code, Effort, Files, Limits, Set};
 
@@ -21,7 +21,7 @@ fn document(statements: &[String]) -> String {
     format!(r#"{{"Version": "5.0", "Statement": [{}]}}"#, statements.join(",\n"))
 }
 
-/// What a closer look says of guardrails and an identity policy: code, place and message.
+/// The findings about guardrails and an identity policy: code, place and message.
 fn examine(
     guardrails: &[String],
     identity: &[String],
@@ -60,7 +60,7 @@ const NOT_PROD: &str = r#""StringNotEquals": {"g:ResourceTag/env": "prod"}"#;
 const ALICE: &str = r#""StringEquals": {"g:UserName": "alice"}"#;
 const ANYTHING: &str = r#""Null": {"g:UserName": "false"}"#;
 
-/// A statement that can never match is told with the keys of which nothing is left.
+/// The finding about a statement that can never match names the keys that exclude each other.
 #[test]
 fn a_statement_that_never_matches_is_told_with_its_keys() {
     let rows = [
@@ -82,13 +82,13 @@ fn a_statement_that_never_matches_is_told_with_its_keys() {
         ),
         (
             r#""StringEquals": {"g:UserId": "keys/ci"}"#,
-            Some(("\"g:UserId\"", "no `g:UserId` meets its condition, for those whom its policy")),
+            Some(("\"g:UserId\"", "no `g:UserId` meets its condition for those whom its policy")),
         ),
         (
             r#""IpAddress": {"g:SourceIp": "10.0.0.0/8"}, "NotIpAddress": {"g:SourceIp": ["10.0.0.0/9", "10.128.0.0/9"]}"#,
             Some(("\"g:SourceIp\"", "no value of `g:SourceIp` meets all")),
         ),
-        // Of several groups one may be each.
+        // With several groups, each condition may be met by another one.
         (
             r#""ForAnyValue:StringEquals": {"lychgate:groups": "corp/a"}, "ForAnyValue:StringLike": {"lychgate:groups": "corp/b"}"#,
             None,
@@ -120,7 +120,7 @@ fn prod_by_alice() -> String {
     r#""StringEquals": {"g:ResourceTag/env": "prod", "g:UserName": "alice"}"#.to_owned()
 }
 
-/// A statement that others cover is told with their names.
+/// The finding about a covered statement names those that cover it.
 #[test]
 fn a_covered_statement_is_told_with_what_covers_it() {
     let both = prod_by_alice();
@@ -184,8 +184,8 @@ fn a_covered_statement_is_told_with_what_covers_it() {
     }
 }
 
-/// What is needed once is not told: a Deny though nothing allows what it denies, what others leave,
-/// what others say only while nothing is unavailable.
+/// A statement that is needed somewhere is not reported: a Deny of what nothing allows, what others
+/// leave over, what others say only while nothing is unavailable.
 #[test]
 fn a_statement_that_is_needed_is_not_told() {
     let either = [
@@ -209,16 +209,16 @@ fn a_statement_that_is_needed_is_not_told() {
 
 #[test]
 fn a_directory_in_which_nobody_can_delete_is_told_with_the_reason() {
-    // The third is attachments.yaml; what is empty is not said.
+    // The third is attachments.yaml.
     let rows: &[Row<'_>] = &[
-        (&[deny(PROD)], &[], "[]", "nothing that is attached allows it"),
-        (&[], &[allow(DEV)], "[]", "nothing that is attached allows it"),
-        (&[allow(DEV)], &[allow(PROD)], ATTACHED, "is beyond the guardrails"),
+        (&[deny(PROD)], &[], "[]", "no attached policy allows it"),
+        (&[], &[allow(DEV)], "[]", "no attached policy allows it"),
+        (&[allow(DEV)], &[allow(PROD)], ATTACHED, "is outside the guardrails"),
         (
             &[deny(r#""StringEqualsIfExists": {"g:ResourceTag/env": "prod"}"#), deny(NOT_PROD)],
             &[allow(ALICE)],
             ATTACHED,
-            "is denied, at last by `guardrails/g#",
+            "is also denied, in the end by `guardrails/g#",
         ),
         (&[deny(PROD)], &[allow(ALICE)], ATTACHED, ""),
         (&[allow(DEV)], &[allow(ALICE)], ATTACHED, ""),
@@ -236,7 +236,7 @@ fn a_directory_in_which_nobody_can_delete_is_told_with_the_reason() {
     }
 }
 
-/// What cannot be decided within the effort is not said.
+/// What cannot be decided within the effort is not reported.
 #[test]
 fn what_takes_too_long_is_not_said() {
     let files: Files = [
