@@ -25,7 +25,7 @@ pub(super) fn human(report: &Report) -> String {
         }
     }
     for it in &report.besides {
-        let _ = writeln!(res, "{it} *differs; its effect is not compared\n");
+        let _ = writeln!(res, "{it} differs; its effect is not compared\n");
     }
     for it in &report.undecided {
         let _ = writeln!(res, "undecided{}: {}\n", of(it.shift), it.reason);
@@ -53,7 +53,7 @@ pub(super) fn markdown(report: &Report) -> String {
         res.push('\n');
     }
     for it in &report.besides {
-        let _ = writeln!(res, "- `{it}` *differs; its effect is not compared");
+        let _ = writeln!(res, "- `{it}` differs; its effect is not compared");
     }
     for it in &report.undecided {
         let _ = writeln!(res, "- undecided{}: {}", of(it.shift), it.reason);

@@ -447,6 +447,8 @@ fn without(path: &str) -> tempfile::TempDir {
 fn diff_says_whether_more_is_allowed() {
     let wider = without("guardrails/finished.json");
     let wider = wider.path().to_str().unwrap();
+    let unbudgeted = without("budgets.yaml");
+    let unbudgeted = unbudgeted.path().to_str().unwrap();
     for (arguments, code, expected) in [
         (&["policies", "policies"][..], 0, "no new access\n"),
         (&["policies", wider], 4, "NEW ACCESS"),
@@ -455,6 +457,8 @@ fn diff_says_whether_more_is_allowed() {
         (&[wider, "policies", "--within", "policies"], 2, "nothing beyond the envelope"),
         (&["policies", wider, "--limit", "0"], 5, "UNDECIDED"),
         (&["policies", "tests/data/cli/faulty"], 3, ""),
+        (&["policies", unbudgeted], 2, "budgets.yaml differs; its effect is not compared\n"),
+        (&["policies", unbudgeted, "--format", "markdown"], 2, "- `budgets.yaml` differs; its"),
     ] {
         let ran = lychgate(&[&["diff"], arguments].concat());
         assert_eq!(ran.code, Some(code), "{arguments:?}\n{}{}", ran.stdout, ran.stderr);
