@@ -283,6 +283,16 @@ pub async fn read(body: Incoming, max: usize) -> Result<Bytes, ReadError> {
     }
 }
 
+/// The value of a header that shows `token`, after `prefix` and without the blanks around it; it is
+/// never logged. `None` if it has other characters than visible ASCII and blanks.
+#[must_use]
+pub fn token_value(prefix: &str, token: &[u8]) -> Option<HeaderValue> {
+    let token = str::from_utf8(token).ok().filter(|it| it.is_ascii())?.trim();
+    let mut value = HeaderValue::from_str(&format!("{prefix}{token}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 /// Why there is no whole answer to a [`fetch`].
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
@@ -310,7 +320,10 @@ pub async fn fetch(
 ) -> Result<Response<Bytes>, FetchError> {
     let (mut head, body) = request.into_parts();
     let host = head.uri.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok());
-    head.headers.extend(host.map(|it| (header::HOST, it)));
+    // In place of what the caller's headers name: a second one makes the request malformed.
+    if let Some(host) = host {
+        head.headers.insert(header::HOST, host);
+    }
     head.headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     let request = Request::from_parts(head, Full::new(body));
     let answer = async {

@@ -126,7 +126,7 @@ impl Provider {
             Issuer::Metadata { endpoint, session } => metadata(client, endpoint, session).await?,
             Issuer::Oidc(oidc) => assume(client, oidc).await?,
             Issuer::PodIdentity(PodIdentity { uri, token, .. }) => {
-                let token = header_value(&read_token(token).await?)?;
+                let token = token_value(&read_token(token).await?)?;
                 let fields = [(header::AUTHORIZATION.as_str(), token), json_type()];
                 call(client, Method::POST, uri, &fields, "{}".into()).await?
             }
@@ -179,7 +179,7 @@ async fn begin(client: &Client, endpoint: &Uri) -> Result<Session, Error> {
     match status {
         StatusCode::OK => {
             let life = Duration::from_secs(METADATA_TOKEN_SECONDS) - METADATA_TOKEN_AHEAD;
-            Ok(Session { token: Some(header_value(&body)?), until: now + life })
+            Ok(Session { token: Some(token_value(&body)?), until: now + life })
         }
         StatusCode::NOT_FOUND
         | StatusCode::METHOD_NOT_ALLOWED
@@ -232,10 +232,8 @@ async fn read_token(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(mounted::load(path, TOKEN_BYTES_MAX).await?)
 }
 
-fn header_value(text: &[u8]) -> Result<HeaderValue, Error> {
-    let mut value = HeaderValue::from_bytes(text.trim_ascii()).map_err(|_| Error::TokenText)?;
-    value.set_sensitive(true);
-    Ok(value)
+fn token_value(token: &[u8]) -> Result<HeaderValue, Error> {
+    client::token_value("", token).ok_or(Error::TokenText)
 }
 
 fn issued(body: &[u8]) -> Result<Issued, Error> {

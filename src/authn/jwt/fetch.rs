@@ -203,9 +203,7 @@ async fn ask(client: &Client, uri: &Uri, bearer: Option<&Path>) -> Result<Bytes,
     let mut request = Request::get(uri).header(header::ACCEPT, ACCEPT);
     if let Some(path) = bearer {
         let token = mounted::load(path, BEARER_BYTES_MAX).await.map_err(Error::Bearer)?;
-        let value = [b"Bearer ", token.trim_ascii()].concat();
-        let mut value = HeaderValue::from_bytes(&value).map_err(|_| Error::BearerText)?;
-        value.set_sensitive(true);
+        let value = client::token_value("Bearer ", &token).ok_or(Error::BearerText)?;
         request = request.header(header::AUTHORIZATION, value);
     }
     let request = request.body(Bytes::new())?;

@@ -231,7 +231,14 @@ async fn a_server_that_negotiates_is_asked_for_what_it_has() {
 async fn the_bearer_token_is_read_for_each_request() {
     let server = Server::new(|_, _| ok("keys")).await;
     let file = NamedTempFile::new().unwrap();
-    for (text, good) in [("one\n", true), ("two", true), ("a\nb", false), ("\u{1}", false)] {
+    for (text, good) in [
+        ("one\n", true),
+        ("two", true),
+        ("a\nb", false),
+        ("\u{1}", false),
+        ("\u{feff}one", false),
+        ("t\u{f6}ken", false),
+    ] {
         std::fs::write(file.path(), text).unwrap();
         let result = server.fetch(false, "/", Some(file.path().to_owned())).await;
         assert_eq!(result.is_ok(), good, "{text:?}");
@@ -246,6 +253,25 @@ async fn the_bearer_token_is_read_for_each_request() {
         error.contains("/: the file with the bearer token: it cannot be read: No such"),
         "{error}"
     );
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_request_names_the_host_that_it_goes_to_and_no_other() {
+    let server = Server::new(|_, _| ok("keys")).await;
+    let client = client::new(&client::Config {
+        roots: Roots::Nobody,
+        connect: CONNECT_MAX,
+        idle: IDLE_MAX,
+        idle_per_host: 1,
+    });
+    let client = client.unwrap();
+    let request = Request::get(&server.origin).header(header::HOST, "another");
+    let request = request.body(Bytes::new()).unwrap();
+    client::fetch(&client, request, FETCH_MAX, DOCUMENT_BYTES_MAX).await.unwrap();
+    let head = server.heads.lock().unwrap().pop().unwrap();
+    let hosts: Vec<_> = head.lines().filter_map(|it| it.strip_prefix("host: ")).collect();
+    assert_eq!(hosts, [server.origin.strip_prefix("http://").unwrap()]);
     server.end().await;
 }
 
