@@ -1,7 +1,7 @@
 //! Decisions that are judged again from the ledger alone.
 
 use super::{bodies, config, noon};
-use crate::ledger::fixture::NOON;
+use crate::ledger::fixture::{NOON, query};
 use crate::ledger::record::{
     Batch, Body, LookUp, LookUpResult, Policies, Shadow, ShadowError, Source,
 };
@@ -53,18 +53,15 @@ fn question(group: &str, name: &str) -> policy::Query {
     let principal = policy::Principal::new("corp", name, [group.to_owned()], tags, method);
     policy::Query {
         principal: Arc::new(principal),
-        action: policy::Action::Delete,
+        // The project that the policies are attached in.
         job: policy::Job::new(
             "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
             "3faf5c03-aaa1-4cbe-879d-24b05d997347",
         )
         .into(),
-        region: "cn-north-4".to_owned(),
-        account: "123".to_owned(),
-        now: NOON.parse().unwrap(),
         source_ip: Attribute::Value([10, 1, 2, 3].into()),
         secure_transport: Attribute::Value(true),
-        user_agent: Attribute::Value("curl/8".to_owned()),
+        ..query("curl/8")
     }
 }
 
