@@ -7,10 +7,8 @@ has installed.
 
 import collections
 import json
-import os
 import pathlib
 import re
-import shutil
 import ssl
 import subprocess
 import sys
@@ -21,19 +19,13 @@ sys.path += [str(HERE.parent / it) for it in ("helm", "docs")]
 
 import yaml
 
+import broken
 import charts
-import delete
 import images
-import run as documents
 from applied import make_namespace
-from control_plane import NODE_ADDRESS, Pki, eventually
-from load import Caller, Cloud, Load
-from node import NODE, Node
+from control_plane import NODE_ADDRESS, eventually
+from scene import PLAIN, REPLICAS, SPACE, Scene, blocks
 
-CLOUD = "modelarts.cn-north-4.myhuaweicloud.com"
-# The cloud without TLS, for a workload that lists jobs.
-PLAIN = 9480
-RATE = 10
 # What the examples' values name.
 PYTHON = "registry.example/python-huaweicloud:3.1.219"
 # Whose deletes the load is, and who has a budget for few.
@@ -50,164 +42,6 @@ BUDGETS = [
     },
     {"name": "per-principal", "per": "principal", "deletes": 100_000, "within": "1h"},
 ]
-SPACE = ("--namespace", "lychgate")
-REPLICAS = ("lychgate-0", "lychgate-1")
-
-
-def volume(work, number):
-    """A volume on the node for a ledger."""
-    path = work / f"volumes/{number}"
-    path.mkdir(parents=True)
-    term = {"key": "kubernetes.io/hostname", "operator": "In", "values": [NODE]}
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolume",
-        "metadata": {"name": f"local-{number}"},
-        "spec": {
-            "capacity": {"storage": "100Gi"},
-            "accessModes": ["ReadWriteOnce"],
-            "persistentVolumeReclaimPolicy": "Retain",
-            "storageClassName": "local",
-            "local": {"path": str(path)},
-            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [term]}]}},
-        },
-    }
-
-
-STORAGE = {
-    "apiVersion": "storage.k8s.io/v1",
-    "kind": "StorageClass",
-    "metadata": {
-        "name": "local",
-        "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
-    },
-    "provisioner": "kubernetes.io/no-provisioner",
-    "volumeBindingMode": "WaitForFirstConsumer",
-    "allowVolumeExpansion": True,
-}
-
-
-class Scene:
-    """The cluster, the cloud behind it, and an administrator's directory."""
-
-    def __init__(self, work, bin, packages, archives, helm, lychgate):
-        self.check = charts.Checks()
-        self.node = Node(work / "node", bin, packages)
-        self.cluster, self.work, self.lychgate = self.node.cluster, work, lychgate
-        self.desk = work / "desk"
-        shutil.rmtree(self.desk, ignore_errors=True)
-        shutil.copytree(charts.CHARTS, self.desk / "helm")
-        (self.desk / "bin").mkdir()
-        (self.desk / "bin/helm").symlink_to(helm)
-        (self.desk / "bin/kubectl").symlink_to(bin / "kubectl")
-        self.environment = {
-            **os.environ,
-            "PATH": f"{self.desk}/bin:{os.environ['PATH']}",
-            "KUBECONFIG": str(self.cluster.admin),
-            "HOME": str(self.desk),
-        }
-        self.told = []
-        self.start_cloud()
-        self.node.start(archives, [CLOUD])
-        self.cluster.apply([STORAGE, *(volume(work, number) for number in range(2))])
-        self.make_certificates()
-
-    def start_cloud(self):
-        """The emulator, behind TLS and the cloud's name."""
-        shutil.rmtree(self.work / "pki", ignore_errors=True)
-        shutil.rmtree(self.work / "volumes", ignore_errors=True)
-        authority = Pki(self.work / "pki/cloud", "cloud")
-        certificate, key = authority.sign("cloud", f"/CN={CLOUD}", "serverAuth", [f"DNS:{CLOUD}"])
-        process, self.demo = delete.start_demo(self.lychgate)
-        self.node.processes.running["demo"] = process
-        port = self.demo["emulator"].rsplit(":", 1)[1]
-        for name, listen, files in (("tls", 443, [certificate, key]), ("plain", PLAIN, [])):
-            command = [sys.executable, HERE / "relay.py", NODE_ADDRESS, listen, port, *files]
-            self.node.processes.start(name, command)
-        self.cloud = Cloud(self.demo["emulator"])
-        self.cloud_ca = authority.ca
-
-    def make_certificates(self):
-        self.authority = Pki(self.work / "pki/gate", "gates")
-        self.new_certificate("tls")
-        key = self.demo["cloud_key"]
-        (self.desk / "cloud.yaml").write_text(f"ak: {key['ak']}\nsk: {key['sk']}\n")
-
-    def new_certificate(self, name):
-        names = ["DNS:lychgate.lychgate.svc"]
-        for it in self.authority.sign(name, "/CN=lychgate", "serverAuth", names):
-            shutil.copy(it, self.desk)
-
-    def shell(self, text):
-        return subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text],
-            cwd=self.desk,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-
-    def must(self, title, text):
-        """A check that a command of the administrator's succeeds; its output."""
-        began = time.monotonic()
-        it = self.shell(text)
-        self.check(
-            f"{title} ({time.monotonic() - began:.0f} s)", it.returncode == 0, it.stdout + it.stderr
-        )
-        return it.stdout
-
-    def upgrade(self, title, *settings):
-        values = "".join(f" --set {it}" for it in settings)
-        self.must(title, f"helm upgrade lychgate helm/lychgate -n lychgate --values gate.yaml{values}")
-
-    def ready(self, name):
-        """Whether a pod is there, is not about to end, and is ready."""
-        it = self.cluster.kubectl("get", "pod", name, *SPACE, "--output=json")
-        document = json.loads(it.stdout or "{}")
-        conditions = {it["type"]: it["status"] for it in document.get("status", {}).get("conditions", [])}
-        return (
-            "deletionTimestamp" not in document.get("metadata", {}) and conditions.get("Ready") == "True"
-        )
-
-    def identity(self, name):
-        """Of a pod; None when it is not there."""
-        it = self.cluster.kubectl("get", "pod", name, *SPACE, "--output=jsonpath={.metadata.uid}")
-        return it.stdout or None
-
-    def wait_ready(self, title):
-        seen = eventually(lambda: all(map(self.ready, REPLICAS)), 240)
-        self.check(f"{title}: both replicas are ready", seen, "" if seen else self.describe())
-        return seen
-
-    def describe(self):
-        return self.shell(
-            "kubectl get pods,events -A; kubectl logs -n lychgate lychgate-0 --tail=20"
-        ).stdout
-
-    def token(self, account):
-        command = ("create", "token", account, "--namespace", "vision", "--audience=lychgate")
-        return self.cluster.must(*command).strip()
-
-    def caller(self, account="load"):
-        service = self.cluster.get("service", "lychgate", *SPACE)["spec"]["clusterIP"]
-        token = self.token(account)
-        trust = ssl.create_default_context(cafile=self.authority.ca)
-        return Caller((service, 8480), lambda: trust, lambda: token)
-
-    def under_load(self):
-        return Load(self.cloud, self.caller, RATE)
-
-    def ledgers(self):
-        return sorted((self.work / "volumes").iterdir())
-
-    def records(self):
-        """The decisions of both ledgers."""
-        command = [self.lychgate, "audit", "show", "--format", "json", *map(str, self.ledgers())]
-        shown = subprocess.run(command, capture_output=True, text=True)
-        if shown.returncode != 0:
-            raise SystemExit(f"audit show: {shown.stderr}")
-        return [json.loads(it) for it in shown.stdout.splitlines()]
 
 
 def install(scene):
@@ -215,21 +49,31 @@ def install(scene):
     make_namespace(scene.cluster, "vision")
     for name in ("load", "few"):
         scene.must(f"an account for callers: {name}", f"kubectl create serviceaccount {name} -n vision")
-    path = charts.ROOT / "docs/install.md"
-    text = path.read_text().splitlines()
-    first = text.index("## 4. Central gate on Kubernetes") + 1
-    last = next(number for number, line in enumerate(text[first:], first + 1) if line.startswith("## "))
-    found = [it for it in documents.blocks(path) if first < int(it.place.rsplit(":", 1)[1]) < last]
-    for block in (it for it in found if it.language == "sh" and "container engine" not in it.argument):
-        scene.must(f"{block.place}: {block.text.splitlines()[0]}", block.text)
-        if (scene.desk / "gate.yaml").exists() and not (scene.desk / "edited").exists():
-            edit_values(scene)
+    image, *rest = blocks("install.md", "## 4. Central gate on Kubernetes")
+    for block in rest:
+        scene.block(block)
+        if block.text.startswith("cp ") and block.text.endswith(" gate.yaml\n"):
+            scene.edit(make_own)
+            scene.must(
+                "the cloud's authority",
+                f"kubectl create secret generic cloud-ca -n lychgate --from-file ca.crt={scene.cloud_ca}",
+            )
+    compare(scene, image)
 
 
-def edit_values(scene):
+def compare(scene, block):
+    """The image was there before, by tests/container/run: by the same file and under the same name."""
+    spec = scene.cluster.get("statefulset", "lychgate", *SPACE)["spec"]["template"]["spec"]
+    named = set(re.findall(r"registry\.example/\S+", block.text))
+    runs = {it["image"] for it in spec["containers"]}
+    scene.check(f"{block.place}: is the image that runs", named == runs, (named, runs))
+    given = set(re.findall(r"--build-arg (\w+)=", block.text))
+    taken = set(re.findall(r"^ARG (\w+)", (charts.ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    scene.check(f"{block.place}: the Dockerfile takes its arguments", given and given <= taken, given - taken)
+
+
+def make_own(values):
     """What is the reader's own: who may delete, and the authority of a cloud that is none."""
-    file = scene.desk / "gate.yaml"
-    values = yaml.safe_load(file.read_text())
     values["config"]["upstreams"][0]["ca"] = "/etc/lychgate/secrets/cloudca/ca.crt"
     values["secrets"]["cloudca"] = {"secretName": "cloud-ca"}
     values["resources"] = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}}
@@ -241,29 +85,6 @@ def edit_values(scene):
     attached[0]["to"] += [f"user:cluster/{CALLER}", f"user:cluster/{FEW}"]
     files["attachments.yaml"] = yaml.safe_dump(attached)
     files["budgets.yaml"] = yaml.safe_dump({"budgets": BUDGETS})
-    file.write_text(yaml.safe_dump(values))
-    (scene.desk / "edited").touch()
-    scene.must(
-        "the cloud's authority",
-        f"kubectl create secret generic cloud-ca -n lychgate --from-file ca.crt={scene.cloud_ca}",
-    )
-
-
-def refuse(scene):
-    """An upgrade that the gate would refuse changes nothing."""
-    before = [scene.identity(it) for it in REPLICAS]
-    broken = json.dumps({"policies": {"files": {"guardrails/protect.json": '{"Version": "5.0"'}}})
-    (scene.desk / "broken.yaml").write_text(broken)
-    for name, more in (
-        ("a setting that nobody knows", "--set config.limits.in_flght=1"),
-        ("policies that do not compile", "--values broken.yaml"),
-    ):
-        it = scene.shell(f"helm upgrade lychgate helm/lychgate -n lychgate --values gate.yaml {more}")
-        scene.check(f"an upgrade with {name} is refused", it.returncode != 0, it.stdout)
-        same = before == [scene.identity(it) for it in REPLICAS] and all(map(scene.ready, REPLICAS))
-        scene.check("and the gates go on as they were", same, "" if same else scene.describe())
-    said = scene.shell("kubectl logs -n lychgate job/lychgate-check").stdout
-    scene.check("and the log of the check says where", "guardrails/protect.json" in said, said)
 
 
 def configuration(scene):
@@ -278,7 +99,8 @@ def disturb(scene):
     check = scene.check
     first = configuration(scene)
     with scene.under_load() as load:
-        roll(scene, "a changed configuration", "config.limits.in_flight=200")
+        limits = {"limits": {"in_flight": 200}}
+        roll(scene, "a changed configuration", lambda values: values["config"].update(limits))
         other = configuration(scene)
         check("is another ConfigMap", first[0] != other[0], (first, other))
         for verb in ("evicted", "deleted"):
@@ -286,7 +108,7 @@ def disturb(scene):
         replace_policies(scene)
         replace_certificate(scene)
         grow(scene)
-        roll(scene, "the first configuration again", "ledger.size=40Gi")
+        roll(scene, "the first configuration again", lambda values: values["config"].pop("limits"))
         check("is the ConfigMap that was kept", configuration(scene) == first, (first, configuration(scene)))
     scene.told += load.told
     account(scene, "under load")
@@ -294,10 +116,11 @@ def disturb(scene):
     check("under load: every request was answered, and with 202", not broken, broken)
 
 
-def roll(scene, title, *settings):
+def roll(scene, title, change):
     """An upgrade that replaces both replicas."""
     before = [scene.identity(it) for it in REPLICAS]
-    scene.upgrade(title, *settings)
+    scene.edit(change)
+    scene.upgrade(title)
     rolled = eventually(lambda: not set(before) & set(map(scene.identity, REPLICAS)), 240)
     scene.check("rolls both replicas", rolled, before)
     scene.wait_ready(title)
@@ -324,14 +147,8 @@ def spend(scene):
 
 def evict(scene, verb):
     before = scene.identity("lychgate-0")
-    eviction = {
-        "apiVersion": "policy/v1",
-        "kind": "Eviction",
-        "metadata": {"name": "lychgate-0", "namespace": "lychgate"},
-    }
     if verb == "evicted":
-        path = "/api/v1/namespaces/lychgate/pods/lychgate-0/eviction"
-        scene.cluster.must("create", "--raw", path, "--filename", "-", data=json.dumps(eviction))
+        scene.check("a replica is let go", scene.evict("lychgate-0").returncode == 0)
     else:
         scene.cluster.must("delete", "pod", "lychgate-0", *SPACE, "--wait=false")
     again = eventually(lambda: scene.identity("lychgate-0") not in (None, before), 240)
@@ -356,8 +173,7 @@ def replace_policies(scene):
     (scene.desk / "keep.yaml").write_text(yaml.safe_dump({"policies": {"files": files}}))
     scene.must(
         "changed policies",
-        "helm upgrade lychgate helm/lychgate -n lychgate --values gate.yaml --values keep.yaml"
-        " --set config.limits.in_flight=200",
+        "helm upgrade lychgate helm/lychgate -n lychgate --values gate.yaml --values keep.yaml",
     )
     began = time.monotonic()
 
@@ -400,19 +216,18 @@ def replace_certificate(scene):
 
 
 def grow(scene):
-    """Larger ledgers, as docs/operations.md has it."""
-    for it in REPLICAS:
-        patch = json.dumps({"spec": {"resources": {"requests": {"storage": "40Gi"}}}})
-        scene.cluster.must("patch", "persistentvolumeclaim", f"ledger-{it}", *SPACE, "--patch", patch)
-    scene.must(
-        "a StatefulSet without its pods",
-        "kubectl delete statefulset lychgate -n lychgate --cascade=orphan",
-    )
-    scene.upgrade("larger ledgers", "ledger.size=40Gi", "config.limits.in_flight=200")
+    """Larger ledgers, while the gates go on."""
+    before = [scene.identity(it) for it in REPLICAS]
+    printed = scene.follow("operations.md", "### Grow a ledger's volume")
+    listed = all(f"ledger-{it}" in printed for it in REPLICAS)
+    scene.check("the claims are listed", listed, printed)
+    scene.edit(lambda values: values.update(ledger={"size": "40Gi"}))
     scene.wait_ready("growing")
     claimed = scene.cluster.get("statefulset", "lychgate", *SPACE)["spec"]["volumeClaimTemplates"][0]
     size = claimed["spec"]["resources"]["requests"]["storage"]
     scene.check("the StatefulSet asks for the new size", size == "40Gi", size)
+    same = before == [scene.identity(it) for it in REPLICAS]
+    scene.check("and has taken over the pods", same, before)
 
 
 def reinstall(scene):
@@ -425,7 +240,7 @@ def reinstall(scene):
     scene.check("and leaves the claims", len(claims) == 2, [it["metadata"]["name"] for it in claims])
     scene.must(
         "helm install",
-        "helm install lychgate helm/lychgate -n lychgate --values gate.yaml --set ledger.size=40Gi",
+        "helm install lychgate helm/lychgate -n lychgate --values gate.yaml",
     )
     scene.wait_ready("reinstalled")
     with scene.under_load() as load:
@@ -580,8 +395,9 @@ def main():
     try:
         install(scene)
         if scene.wait_ready("installed"):
-            refuse(scene)
+            broken.refuse(scene)
             disturb(scene)
+            broken.crash(scene)
             spend(scene)
             reinstall(scene)
             workloads(scene)

@@ -192,6 +192,8 @@ class Node:
                 "imagefs.available": "1%",
                 "memory.available": "100Mi",
             },
+            # The disk is the machine's, and how full it is nothing that images here could change.
+            "imageGCHighThresholdPercent": 100,
             "podLogsDir": str(self.work / "pods"),
             # Changed Secrets and ConfigMaps arrive within seconds.
             "syncFrequency": "5s",
