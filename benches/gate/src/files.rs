@@ -17,6 +17,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
@@ -64,7 +65,7 @@ const BUDGETS: &str = "budgets:
 const GROUP_BYTES: usize = 2048;
 
 /// How often the disk is asked to sync.
-const SYNCS: usize = 200;
+const SYNCS: usize = 500;
 
 /// What is different from one gate to another.
 pub(crate) struct Gate {
@@ -73,6 +74,8 @@ pub(crate) struct Gate {
     pub(crate) disk: bool,
     /// Guardrails ask for the job's details, and for its tags.
     pub(crate) look_ups: usize,
+    /// What is looked up is also remembered, as by default.
+    pub(crate) tombstones: bool,
     /// Identity policies, [`ATTACHED`] of them to every caller.
     pub(crate) policies: usize,
     /// How many callers take turns.
@@ -81,7 +84,7 @@ pub(crate) struct Gate {
 
 impl Default for Gate {
     fn default() -> Self {
-        Self { cores: 1, disk: false, look_ups: 0, policies: 10, principals: 1 }
+        Self { cores: 1, disk: false, look_ups: 0, tombstones: false, policies: 10, principals: 1 }
     }
 }
 
@@ -169,11 +172,12 @@ upstreams:
     account: '123'
     credentials: {{file: cloud.yaml}}
     in_flight: 4096
-ledger: {{directory: '{}'}}
+ledger: {{directory: '{}', tombstones: {}}}
 limits: {{in_flight: 4096, per_principal: {{rate: 1000000, burst: 1000000}}}}
 telemetry: {{level: warn}}
 ",
-            ledger.display()
+            ledger.display(),
+            if gate.tombstones { "details" } else { "off" },
         );
         self.put("gate/lychgate.yaml", &text)
     }
@@ -266,11 +270,15 @@ listen proxy
         )
     }
 
-    /// What an append and its sync take on the ledger's disk: the median.
-    pub(crate) fn sync_ms(&self) -> f64 {
+    /// What an append and its sync take on the ledger's disk when there are `rate` in a second, as
+    /// a disk and a core that have been idle take longer: the median.
+    pub(crate) fn sync_ms(&self, rate: u32) -> f64 {
         let path = self.disk.path().join("sync");
         let mut file = File::create(&path).unwrap();
+        let mut due = Instant::now();
         let mut sync = || {
+            due += Duration::from_secs(1) / rate;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
             let start = Instant::now();
             file.write_all(&[b'x'; GROUP_BYTES]).unwrap();
             file.sync_data().unwrap();

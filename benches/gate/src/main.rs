@@ -99,6 +99,15 @@ fn rows() -> Vec<Row> {
         gate("gate, disk", "nginx, blind", Some(3.0), Gate { disk: true, ..Gate::default() }),
         looks_up("… one look-up", "gate, tmpfs", 1),
         looks_up("… two look-ups", "… one look-up", 2),
+        Row {
+            beyond: Some("… one look-up"),
+            ..gate(
+                "… and a tombstone",
+                "nginx, blind",
+                None,
+                Gate { look_ups: 1, tombstones: true, ..Gate::default() },
+            )
+        },
         grown("… 10 000 policies", Some(1.2), Gate { policies: 10_000, ..Gate::default() }),
         grown("… 1 000 principals", Some(1.2), Gate { principals: 1_000, ..Gate::default() }),
         Row { connections: 1_000, ..grown("… 1 000 connections", Some(1.2), Gate::default()) },
@@ -146,7 +155,7 @@ fn main() -> ExitCode {
 }
 
 fn measure(row: &Row, files: &Files, cores: &Cores) -> Figures {
-    let sync_ms = if row.gate.disk { files.sync_ms() } else { 0.0 };
+    let sync_ms = if row.gate.disk { files.sync_ms(RATE) } else { 0.0 };
     let contestant = Contestant::start(row.kind, &row.gate, files, cores);
     let idle_mb = contestant.memory_mb();
     let load = Load {
