@@ -23,13 +23,13 @@ use crate::policy::Principal;
 use crate::server::connection::Shared;
 use crate::server::socket::{Socket, Stream};
 use crate::server::tls::Tls;
+use crate::trouble::Seldom;
 
 use futures_util::FutureExt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -158,7 +158,7 @@ impl Listener {
     pub async fn serve<H: Handler>(self, handler: H, serving: Serving) {
         let shared = Shared { handler, limits: self.limits, serving };
         let mut pause = ACCEPT_PAUSE_MIN;
-        let mut told = None;
+        let refusals = Seldom::new(REFUSALS_TOLD_EVERY);
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -167,7 +167,7 @@ impl Listener {
             match accepted {
                 Ok((stream, address)) => {
                     pause = ACCEPT_PAUSE_MIN;
-                    self.spawn(stream, address, &shared, &mut told);
+                    self.spawn(stream, address, &shared, &refusals);
                 }
                 // The other end gave up between its SYN and our accept.
                 Err(error) if is_of_one_connection(&error) => (),
@@ -184,27 +184,30 @@ impl Listener {
         self.socket.unlink();
         // The system has told these clients already that they are connected.
         while let Some(Ok((stream, address))) = self.socket.accept().now_or_never() {
-            self.spawn(stream, address, &shared, &mut told);
+            self.spawn(stream, address, &shared, &refusals);
         }
     }
 
-    /// Serves one connection in a task of its own, or closes it when it is one too many. `told` is
-    /// when that was last logged.
+    /// Serves one connection in a task of its own, or closes it when it is one too many.
     fn spawn<H: Handler>(
         &self,
         stream: Stream,
         address: Option<IpAddr>,
         shared: &Shared<H>,
-        told: &mut Option<Instant>,
+        refusals: &Seldom,
     ) {
         let place = match shared.serving.admission.admit(address) {
             Ok(place) => place,
             Err(limit) => {
-                if told.is_none_or(|it| REFUSALS_TOLD_EVERY < it.elapsed()) {
-                    *told = Some(Instant::now());
+                if let Some(left_out) = refusals.happened() {
                     let peer = address.map_or_else(|| "unix".to_owned(), |it| it.to_string());
                     let limit = limit.as_str();
-                    tracing::warn!(limit, peer, "too many connections: new ones are closed");
+                    tracing::warn!(
+                        limit,
+                        peer,
+                        left_out,
+                        "too many connections: new ones are closed"
+                    );
                 }
                 return;
             }

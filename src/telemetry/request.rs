@@ -3,6 +3,7 @@
 
 use crate::metrics::{Decision, IdentityFault, Origin};
 use crate::policy::Job;
+use crate::trouble::Seldom;
 
 use http::{Method, StatusCode};
 use std::error::Error;
@@ -104,8 +105,12 @@ pub fn span(request_id: &str, trace_id: &str) -> Span {
     tracing::info_span!(target: "lychgate::request", "request", request_id, trace_id)
 }
 
-/// The closing line of a request. It is a warning where the gate itself could not do something.
-pub(super) fn log(summary: &Summary<'_>, trace_id: &str, took: Duration) {
+/// The closing line of a request. It is a warning where the gate itself could not do something, but
+/// not each time where anybody at all can bring that about.
+pub(super) fn log(summary: &Summary<'_>, trace_id: &str, took: Duration, strangers: &Seldom) {
+    let is_stranger = summary.stranger.is_some_and(|it| it.fault == IdentityFault::KeysUnavailable);
+    let told = if is_stranger { strangers.happened() } else { Some(0) };
+    let left_out = told.filter(|it| *it != 0);
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -119,6 +124,7 @@ pub(super) fn log(summary: &Summary<'_>, trace_id: &str, took: Duration) {
                 issuer = summary.stranger.and_then(|it| it.issuer),
                 key_id = summary.stranger.and_then(|it| it.key_id),
                 access_key = summary.stranger.and_then(|it| it.access_key),
+                left_out,
                 project = summary.job.map(|it| &*it.project_id),
                 job = summary.job.map(|it| &*it.training_job_id),
                 decision = summary.decision.map(Decision::result),
@@ -137,7 +143,9 @@ pub(super) fn log(summary: &Summary<'_>, trace_id: &str, took: Duration) {
             )
         };
     }
-    if summary.origin == Origin::Gateway && summary.status.is_server_error() {
+    if told.is_none() {
+        line!(debug);
+    } else if summary.origin == Origin::Gateway && summary.status.is_server_error() {
         line!(warn);
     } else {
         line!(info);

@@ -23,7 +23,7 @@ impl Trace {
     pub fn finish(&self, summary: &Summary<'_>) -> Duration {
         let ended = Instant::now();
         let took = ended.duration_since(self.started);
-        request::log(summary, self.trace_id(), took);
+        request::log(summary, self.trace_id(), took, self.strangers());
         if let Some(exporter) = self.exporter() {
             exporter.export(spans(self, summary, ended));
         }

@@ -6,6 +6,7 @@ use super::export::{Collector, Exporter};
 use super::stage::{Done, Running, Stage, Timed};
 use super::traceparent::Traceparent;
 use crate::metrics::Metrics;
+use crate::trouble::Seldom;
 
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -19,6 +20,10 @@ use tokio::time::Instant;
 
 /// The most stages of one request that become spans; a request has about ten.
 pub const STAGES_MAX: usize = 32;
+
+/// Between two warnings about callers whose issuer's keys are unavailable: as long as the pause
+/// between two fetches of keys that such callers bring about.
+const STRANGERS_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Which requests are traced, and where to.
 #[derive(Clone, Debug)]
@@ -51,6 +56,7 @@ struct Inner {
     /// The second that is counted (upper half) and the traces sampled in it.
     window: AtomicU64,
     ids: RandomIdGenerator,
+    strangers: Seldom,
 }
 
 impl Tracer {
@@ -72,6 +78,7 @@ impl Tracer {
             per_second: config.sampled_per_second,
             window: AtomicU64::new(0),
             ids: RandomIdGenerator::default(),
+            strangers: Seldom::new(STRANGERS_TOLD_EVERY),
         })))
     }
 
@@ -208,6 +215,11 @@ impl Trace {
     /// Where its spans go; nothing when it is not sampled.
     pub(super) fn exporter(&self) -> Option<&Exporter> {
         self.tracer.0.exporter.as_ref().filter(|_| self.sampled)
+    }
+
+    /// When to log another caller whose issuer's keys are unavailable.
+    pub(super) fn strangers(&self) -> &Seldom {
+        &self.tracer.0.strangers
     }
 
     /// The stages that are over.

@@ -1,12 +1,14 @@
 //! Whole lines, as they reach stderr.
 
 use super::*;
-use crate::metrics::{Decision, Metrics, Origin};
+use crate::metrics::{Decision, IdentityFault, Metrics, Origin};
 use crate::policy::Job;
-use crate::telemetry::{Summary, TraceConfig, Tracer, request_span};
+use crate::telemetry::{Stranger, Summary, TraceConfig, Tracer, request_span};
+use crate::trouble::Seldom;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use std::{io, panic};
 
 #[derive(Clone, Default)]
@@ -47,7 +49,7 @@ fn denial(clock: &Clock, principal: &str) {
         let caller = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         headers.insert("traceparent", HeaderValue::from_static(caller));
         let trace = tracer.begin(&headers, clock.now());
-        tokio::time::advance(std::time::Duration::from_micros(4_321)).await;
+        tokio::time::advance(Duration::from_micros(4_321)).await;
         let summary = Summary {
             error_code: Some(4031),
             principal: Some(principal),
@@ -83,11 +85,43 @@ fn what_the_gate_itself_could_not_do_is_a_warning() {
             crate::telemetry::request::log(
                 &Summary::new(&clock.now().to_string(), &Method::DELETE, status, origin),
                 "0af7",
-                std::time::Duration::ZERO,
+                Duration::ZERO,
+                &Seldom::new(Duration::ZERO),
             );
         });
         assert_eq!(text.lines().count(), lines, "{status} {origin:?}");
     }
+}
+
+/// Attack 45: anybody can name a key that nobody has. While the issuer is away, that cannot be told
+/// from a new one.
+#[test]
+fn strangers_cannot_fill_the_log_while_an_issuer_is_away() {
+    let lines = |level, fault| {
+        let text = logged(&config(Format::Human, level), |clock| {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let tracer =
+                    Tracer::new(&TraceConfig::default(), &Metrics::new(), runtime.handle());
+                let tracer = tracer.unwrap();
+                for _ in 0..3000 {
+                    let [issuer, key_id, access_key] = [None; 3];
+                    let stranger = Stranger { fault, peer: None, issuer, key_id, access_key };
+                    let status = StatusCode::SERVICE_UNAVAILABLE;
+                    tracer.begin(&HeaderMap::new(), clock.now()).finish(&Summary {
+                        stranger: Some(stranger),
+                        ..Summary::new("r-1", &Method::DELETE, status, Origin::Gateway)
+                    });
+                    tokio::time::advance(Duration::from_millis(10)).await;
+                }
+            });
+        });
+        text.lines().map(|it| it.contains(" warn request ")).collect::<Vec<_>>()
+    };
+    assert_eq!(lines("info", IdentityFault::KeysUnavailable), [true; 3]);
+    assert_eq!(lines("debug", IdentityFault::KeysUnavailable).len(), 3000);
+    assert_eq!(lines("info", IdentityFault::KeyId).len(), 3000);
 }
 
 #[test]
