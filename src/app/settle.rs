@@ -229,22 +229,105 @@ fn step(seen: Seen, present: u32, age: Duration, window: Duration) -> Step {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attributes::PoolWords;
     use crate::policy::Job;
-    use jiff::Timestamp;
+    use crate::telemetry::TraceConfig;
+
+    use jiff::{SignedDuration, Timestamp};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::runtime::Handle;
+    use tracing::subscriber::{Subscriber, set_default};
+    use tracing::{Event, Level};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+    /// Counts warnings.
+    #[derive(Clone, Default)]
+    struct Warnings(Arc<AtomicUsize>);
+
+    impl<S: Subscriber> Layer<S> for Warnings {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let count = usize::from(*event.metadata().level() == Level::WARN);
+            self.0.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    fn pending(seq: u64) -> Pending {
+        Pending {
+            seq,
+            time: Timestamp::UNIX_EPOCH,
+            request_id: String::new(),
+            upstream: String::new(),
+            job: Job::new("", "").into(),
+        }
+    }
+
+    /// What many kills have left open is seen to fast while nothing else is at work, and gives way to
+    /// requests.
+    #[tokio::test(start_paused = true)]
+    async fn requests_come_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = ledger::Config {
+            directory: directory.path().to_owned(),
+            reserve: 0,
+            segment: 1 << 20,
+            retain: SignedDuration::from_hours(24),
+            checkpoints: None,
+            ship: false,
+            echo: false,
+        };
+        let (clock, metrics) = (Clock::system(), Metrics::new());
+        let opened = ledger::open(&config, clock.clone(), &metrics).unwrap();
+        let slots = Arc::new(Semaphore::new(2));
+        let resolver = Resolver {
+            words: PoolWords::default(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+        };
+        let tracer = Tracer::new(&TraceConfig::default(), &metrics, &Handle::current());
+        let (sender, receiver) = mpsc::channel(PENDING_MAX);
+        for seq in 0..441 {
+            sender.try_send(pending(seq)).unwrap();
+        }
+        let settler = Settler {
+            pending: receiver,
+            look_up: LookUp {
+                // Without the upstream that was asked to delete, a look-up tells nothing, at once.
+                upstreams: Upstreams::new(Vec::new()),
+                tracer: tracer.unwrap(),
+                resolver,
+                slots: (Arc::clone(&slots), 2),
+            },
+            ledger: opened.ledger.clone(),
+            budgets: Budgets::standing(clock.now()),
+            metrics,
+            window: Duration::ZERO,
+        };
+        let seen = Warnings::default();
+        let _default = set_default(tracing_subscriber::registry().with(seen.clone()));
+        let requests = async {
+            let mut before = 0;
+            // The first look-ups of the decisions in 4 s while so many requests are at work.
+            for (at_work, expected) in [(0, 100), (1, 20), (2, 20), (0, 100)] {
+                let _at_work = slots.acquire_many(at_work).await.unwrap();
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                let now = seen.0.load(Ordering::Relaxed);
+                let looked = now - before;
+                assert!(looked.abs_diff(expected) <= 6, "{looked} of {expected} with {at_work}");
+                before = now;
+            }
+        };
+        tokio::select! {
+            () = settler.run(CancellationToken::new()) => panic!("nobody stopped it"),
+            () = requests => (),
+        }
+        opened.thread.close().await.unwrap();
+    }
 
     #[test]
     fn what_cannot_be_looked_up_gives_way_when_there_is_no_room() {
         let since = Instant::now();
-        let open = |seq, unseen| {
-            let pending = Pending {
-                seq,
-                time: Timestamp::UNIX_EPOCH,
-                request_id: String::new(),
-                upstream: String::new(),
-                job: Job::new("", "").into(),
-            };
-            ((since, seq), Open { pending, since, present: 0, unseen })
-        };
+        let open =
+            |seq, unseen| ((since, seq), Open { pending: pending(seq), since, present: 0, unseen });
         let waiting: Waiting = [open(1, false), open(2, true), open(3, true)].into();
         assert_eq!(spare(&waiting, PENDING_MAX - 1), None);
         assert_eq!(spare(&waiting, PENDING_MAX), Some((since, 2)));
