@@ -195,6 +195,37 @@ async fn nothing_is_built_on_what_may_not_be_on_the_disk() {
     machine.verify();
 }
 
+/// A power loss while segments are removed must not leave a gap, so each removal is on the disk before
+/// the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_segment_is_gone_for_good_before_the_next_is_removed() {
+    let machine = Machine::new("settle: {window: 1s}").await;
+    let denied = machine.head("carol", PROTECTED);
+    let run = async || {
+        let mut gate = machine.start();
+        let address = gate.address().await;
+        assert_eq!(http::send(address, denied.as_bytes()).await.status, 403);
+        gate.kill();
+    };
+    // Each run begins a segment.
+    for _ in 0..3 {
+        run().await;
+    }
+    let file = machine.directory().join("lychgate.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("{directory: ledger}", "{directory: ledger, retain: 0s}"))
+        .unwrap();
+    let syncs = machine.directory().join("syncs");
+    fs::remove_file(&syncs).unwrap();
+    run().await;
+    let order = fs::read_to_string(&syncs).unwrap();
+    // Without the numbers, which depend on how far each run came.
+    let mut lines = order.lines().map(|it| it.split(" 0").next().unwrap());
+    lines.find(|it| *it == "removed").unwrap();
+    assert_eq!(lines.take(3).collect::<Vec<_>>(), ["ledger", "removed", "ledger"], "{order}");
+    machine.verify();
+}
+
 /// Records that nobody finds under the ledger's name are as good as not written.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ledger_that_is_taken_away_ends_the_gate() {

@@ -2,7 +2,7 @@
  * says how: while it has a file `held`, a sync waits; while it has a file `slow`, a sync
  * takes 300 ms; while it has a file `bad`, a sync fails. Its file
  * `synced` holds the length of the file that was synced last, and each line of `syncs` the name of one
- * that was synced. */
+ * that was synced, or `removed` and the name of one that was. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -24,6 +24,21 @@ static int told(const char *what) {
     return access(path, F_OK) == 0;
 }
 
+static void tell_name(const char *what, const char *name) {
+    char path[4096];
+    const char *directory = getenv("TEST_DISK");
+    if (directory == NULL) {
+        return;
+    }
+    snprintf(path, sizeof path, "%s/syncs", directory);
+    FILE *syncs = fopen(path, "a");
+    const char *slash = strrchr(name, '/');
+    if (syncs != NULL) {
+        fprintf(syncs, "%s%s\n", what, slash == NULL ? name : slash + 1);
+        fclose(syncs);
+    }
+}
+
 static void tell(int file) {
     char path[4096];
     struct stat state;
@@ -34,12 +49,9 @@ static void tell(int file) {
     char link[64], name[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     ssize_t length = readlink(link, name, sizeof name - 1);
-    snprintf(path, sizeof path, "%s/syncs", directory);
-    FILE *syncs = length < 0 ? NULL : fopen(path, "a");
-    if (syncs != NULL) {
+    if (length >= 0) {
         name[length] = 0;
-        fprintf(syncs, "%s\n", strrchr(name, '/') + 1);
-        fclose(syncs);
+        tell_name("", name);
     }
     if (!S_ISREG(state.st_mode)) {
         return;
@@ -73,5 +85,14 @@ int fsync(int file) {
     int (*sync)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     int result = sync(file);
     tell(file);
+    return result;
+}
+
+int unlink(const char *path) {
+    int (*remove)(const char *) = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
+    int result = remove(path);
+    if (result == 0) {
+        tell_name("removed ", path);
+    }
     return result;
 }
