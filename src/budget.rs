@@ -7,12 +7,14 @@
 //! what the ledger says of the past.
 
 mod postgres;
+mod recount;
 mod state;
 #[cfg(test)]
 mod tests;
 mod window;
 
 pub use self::postgres::{Config, ConfigError};
+pub use self::recount::Recount;
 pub use self::state::{Use, Uses};
 
 use self::postgres::Store;

@@ -26,7 +26,9 @@ pub use self::diff::{
     Cause, Comparison, Could, Difference, Effort, Receiver, Shift, Undecided, Verdict,
 };
 pub use self::engine::attributes::{Attribute, Attributes, Held, JobFact, Sources};
-pub use self::engine::decision::{Answer, Decision, Denial, Doubt, Permit, Reason, StatementName};
+pub use self::engine::decision::{
+    Answer, Decision, Denial, Doubt, Permit, Reason, StatementName, budget_of,
+};
 pub use self::engine::principal::{Method, Principal};
 pub use self::engine::query::{Action, Job, Query};
 pub use self::engine::set::{Compiled, Place, Set};

@@ -5,6 +5,7 @@
 //! are found, and each group keeps one example.
 
 mod accept;
+mod budgets;
 mod recorded;
 mod tally;
 #[cfg(test)]
@@ -15,11 +16,12 @@ pub use self::accept::{AcceptError, Acceptance, Accepted};
 pub use self::recorded::{RecordedDecision, recorded};
 pub use self::tally::{Class, Example, Group, PRINCIPALS_MAX, Tally};
 
+use self::budgets::{Counted, Room};
 use self::versions::Versions;
 
 use crate::ledger::record::{self, Body, Reason, ShadowError};
-use crate::ledger::{Asked, Fault, Kind, Reader, Scanned, Unverified, Verified};
-use crate::policy::{Answer, Attributes, Decision, Set};
+use crate::ledger::{Asked, Fault, Kind, Reader, Scanned, Told, Unverified, Verified};
+use crate::policy::{Answer, Attributes, Decision, Denial, Set};
 
 use jiff::Timestamp;
 use std::path::Path;
@@ -34,6 +36,20 @@ pub struct Options {
     pub until: Option<Timestamp>,
     /// The same answer by another statement is a difference too.
     pub statements: bool,
+    /// Whose budgets count.
+    pub budgets: Budgets,
+    /// How many gates had a part of each budget; 0 as well if none but one.
+    pub replicas: u32,
+}
+
+/// Whose budgets count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Budgets {
+    /// The candidate's, in order of time.
+    #[default]
+    Candidate,
+    /// None: what the policies allow is compared, whether or not a budget had room.
+    Recorded,
 }
 
 /// Judges ledgers again.
@@ -42,6 +58,9 @@ pub struct Replay {
     candidate: Arc<Set>,
     options: Options,
     versions: Versions,
+    /// What was deleted, as far as the ledger was read; nothing before its first record, and where
+    /// the candidate's budgets do not count.
+    counted: Option<Counted>,
     tally: Tally,
 }
 
@@ -55,7 +74,8 @@ impl Replay {
     /// Compares with `candidate`.
     #[must_use]
     pub fn new(candidate: Arc<Set>, options: Options) -> Self {
-        Self { candidate, options, versions: Versions::default(), tally: Tally::default() }
+        let (versions, tally) = (Versions::default(), Tally::default());
+        Self { candidate, options, versions, counted: None, tally }
     }
 
     /// Verifies the ledger in `directory` and judges its decisions again. `progress` is called after
@@ -68,6 +88,7 @@ impl Replay {
         directory: &Path,
         mut progress: impl FnMut(&Tally, u64),
     ) -> Result<Option<Verified>, Unverified> {
+        self.counted = None;
         let mut bytes = 0_u64;
         Reader::open(directory)?.scan(|scanned| {
             bytes += u64::try_from(scanned.text.len()).unwrap_or(u64::MAX) + 1;
@@ -84,9 +105,22 @@ impl Replay {
     }
 
     fn take(&mut self, scanned: &Scanned<'_>) -> Result<(), Fault> {
-        let time = scanned.time;
-        if let Some(asked) = scanned.decision.as_ref().filter(|_| self.options.wants(time)) {
-            self.judge(time, asked);
+        let (seq, time) = (scanned.seq, scanned.time);
+        if self.options.budgets == Budgets::Candidate {
+            let counted = self.counted.get_or_insert_with(|| {
+                let budgets = self.candidate.budgets();
+                Counted::new(budgets, self.options.replicas, (seq, time))
+            });
+            counted.at(time);
+        }
+        match &scanned.told {
+            Told::Decision(asked) => self.judge(seq, time, asked),
+            Told::End(ended) => {
+                if let Some(counted) = &mut self.counted {
+                    counted.end(*ended);
+                }
+            }
+            Told::Else => (),
         }
         match scanned.kind {
             Kind::Policies => self.versions.add(scanned.body()?),
@@ -101,29 +135,84 @@ impl Replay {
         Ok(())
     }
 
-    fn judge(&mut self, time: Timestamp, asked: &Asked) {
-        self.tally.decisions += 1;
-        let Some(set) = self.versions.get(&asked.digest) else {
-            self.tally.without_policies += 1;
-            return;
-        };
-        let before = set.evaluate(&asked.query, &asked.attributes);
-        let recorded = Said::recorded(asked);
-        // A record of a budget without room does not say which statement had allowed.
-        let is_recorded = match asked.reason {
-            Some(Reason::OverBudget) => before.answer() == Answer::Allow,
-            _ => recorded == Said::of(&before),
-        };
-        if !is_recorded {
-            self.tally.add(Class::Drift, time, asked, (&Said::of(&before), &recorded));
-            return;
-        }
-        let after = self.candidate.evaluate(&asked.query, &asked.attributes);
-        match class(&before, &after, &asked.attributes, self.options.statements) {
-            Some(class) => {
-                self.tally.add(class, time, asked, (&Said::of(&before), &Said::of(&after)));
+    fn judge(&mut self, seq: u64, time: Timestamp, asked: &Asked<'_>) {
+        let set = self.versions.get(&asked.digest).cloned();
+        // Outside the window, and where nothing is known, what was recorded is what was deleted.
+        let mut allows = asked.result == Answer::Allow;
+        if self.options.wants(time) {
+            self.tally.decisions += 1;
+            match &set {
+                Some(set) => allows = self.compare(time, asked, set),
+                None => self.tally.without_policies += 1,
             }
-            None => self.tally.same += 1,
+        }
+        if let Some(counted) = &mut self.counted {
+            counted.take(seq, asked, set.as_ref().map(|it| it.budgets()), allows);
+        }
+    }
+
+    /// Judges a decision again, by the version `set` that made it and by the candidate. Returns
+    /// whether it counts for the candidate's budgets.
+    fn compare(&mut self, time: Timestamp, asked: &Asked<'_>, set: &Set) -> bool {
+        let Self { candidate, options, counted, tally, .. } = self;
+        let as_recorded = asked.result == Answer::Allow;
+        let before = set.evaluate(&asked.query, &asked.attributes);
+        let over = |name: &str| Decision::Deny(Denial::over_budget(name));
+        let is_counted = options.budgets == Budgets::Candidate;
+        let was = asked.budget.as_deref().filter(|_| is_counted).map(over);
+        if !is_recorded(asked, &before, set, options.budgets) {
+            let recorded = was.as_ref().map_or_else(|| Said::recorded(asked), Said::of);
+            tally.add(Class::Drift, time, asked, (&Said::of(&before), &recorded));
+            return as_recorded;
+        }
+        let judged;
+        let after = match candidate.digest() == set.digest() {
+            true => &before,
+            false => {
+                judged = candidate.evaluate(&asked.query, &asked.attributes);
+                &judged
+            }
+        };
+        let room = match (counted, after) {
+            (Some(counted), Decision::Allow(_)) => counted.room(asked, set.budgets()),
+            _ => Room::Free,
+        };
+        let before = was.as_ref().unwrap_or(&before);
+        let says = match &room {
+            Room::Spent(name) => Some(over(name)),
+            // What may be otherwise: a budget that had room may have none, and the other way round.
+            Room::Unknown(name) => as_recorded.then(|| over(name)),
+            Room::Free => None,
+        };
+        let after = says.as_ref().unwrap_or(after);
+        let class = match room {
+            Room::Unknown(_) => Some(Class::NeedsPast),
+            _ => class(before, after, &asked.attributes, options.statements),
+        };
+        match class {
+            Some(class) => tally.add(class, time, asked, (&Said::of(before), &Said::of(after))),
+            None => tally.same += 1,
+        }
+        match class {
+            Some(class) if class.is_open() => as_recorded,
+            _ => after.answer() == Answer::Allow,
+        }
+    }
+}
+
+/// The version says today what it said then.
+fn is_recorded(asked: &Asked<'_>, before: &Decision, set: &Set, budgets: Budgets) -> bool {
+    let is_counted = budgets == Budgets::Candidate;
+    match asked.reason {
+        // A record of a budget without room does not say which statement had allowed.
+        Some(Reason::OverBudget) => {
+            let counts = || budgets::could_deny(asked, set.budgets());
+            before.answer() == Answer::Allow && (!is_counted || counts())
+        }
+        _ => {
+            let counts = || budgets::are_charges_of(asked, set.budgets());
+            let is_counted = is_counted && asked.result == Answer::Allow;
+            Said::recorded(asked) == Said::of(before) && (!is_counted || counts())
         }
     }
 }
@@ -146,7 +235,7 @@ impl<'a> Said<'a> {
 
     /// What a record says.
     #[must_use]
-    pub fn recorded(asked: &'a Asked) -> Self {
+    pub fn recorded(asked: &'a Asked<'_>) -> Self {
         Self::written(asked.result, asked.reason, asked.statement.as_deref())
     }
 
@@ -204,8 +293,10 @@ impl Shadows {
         Reader::open(directory)?.scan(|scanned| {
             let time = scanned.time;
             self.tally.unknown_kinds += u64::from(scanned.kind == Kind::Unknown);
-            let decision = scanned.decision.as_ref().filter(|_| self.options.wants(time));
-            let Some(asked) = decision else { return Ok(()) };
+            let Told::Decision(asked) = &scanned.told else { return Ok(()) };
+            if !self.options.wants(time) {
+                return Ok(());
+            }
             let Body::Decision(recorded) = scanned.body()? else { return Ok(()) };
             self.tally.decisions += 1;
             match &recorded.shadow {
@@ -222,7 +313,7 @@ impl Shadows {
         self.tally
     }
 
-    fn take(&mut self, time: Timestamp, asked: &Asked, shadow: &record::Shadow) {
+    fn take(&mut self, time: Timestamp, asked: &Asked<'_>, shadow: &record::Shadow) {
         let before = Said::recorded(asked);
         if let Some(error) = shadow.error {
             self.tally.add(Class::from(error), time, asked, (&before, &before));

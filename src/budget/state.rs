@@ -17,7 +17,7 @@ use std::sync::Arc;
 const SWEEP: SignedDuration = SignedDuration::from_mins(1);
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct State {
     /// The newest last.
     rooms: Vec<Counters>,
@@ -30,7 +30,7 @@ pub(super) struct State {
 }
 
 /// The counters for one version of the policies.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Counters {
     id: u64,
     budgets: Arc<policy::Budgets>,
@@ -52,13 +52,13 @@ struct Counted {
     key: Arc<str>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Live {
     seq: Option<u64>,
     counted: Vec<Counted>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Unsettled {
     at: Timestamp,
     counted: Vec<Counted>,
@@ -198,6 +198,51 @@ impl State {
             }
         }
         Ok((self.begin(counted), charges))
+    }
+
+    /// Opens a room for these budgets unless one counts the same. Beyond `most` rooms the oldest but
+    /// the first is forgotten.
+    pub(super) fn know(&mut self, budgets: &Arc<policy::Budgets>, most: usize) {
+        if self.rooms.iter().all(|it| it.budgets.id() != budgets.id()) {
+            if most <= self.rooms.len() {
+                self.rooms.remove(1);
+            }
+            self.open(budgets);
+            if let Some(room) = self.rooms.last_mut() {
+                room.ended = None;
+            }
+        }
+    }
+
+    /// Counts a delete in every room, whether or not there is room for it. The decision's number is
+    /// the unit's here.
+    pub(super) fn count(
+        &mut self,
+        seq: u64,
+        query: &Query,
+        attributes: &Attributes,
+        now: Timestamp,
+    ) {
+        self.sweep(now);
+        let rooms = self.rooms.iter_mut();
+        let counted = rooms.flat_map(|it| it.count(query, attributes, Window::open)).collect();
+        self.live.insert(seq, Live { seq: Some(seq), counted });
+    }
+
+    /// How many units count in the counter of `charge`, and when one more fits in if none does now.
+    pub(super) fn used(
+        &mut self,
+        budgets: u64,
+        charge: &policy::Charge<'_>,
+        now: Timestamp,
+    ) -> (usize, Option<Timestamp>) {
+        let room = self.rooms.iter_mut().find(|it| it.budgets.id() == budgets);
+        let windows = room.and_then(|it| it.windows.get_mut(charge.number));
+        let Some(window) = windows.and_then(|it| it.get_mut(&*charge.key)) else {
+            return (0, None);
+        };
+        let terms = terms(charge.budget);
+        (window.used(now, terms), window.room_at(terms))
     }
 
     fn begin(&mut self, counted: Vec<Counted>) -> u64 {

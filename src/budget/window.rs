@@ -13,7 +13,7 @@ const BEYOND: usize = 4096;
 ///
 /// Eight to sixteen bytes for each delete of the time that the budget looks back, and for no more
 /// of them than the limit and [`BEYOND`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Window {
     pub(super) key: Arc<str>,
     /// Oldest first.

@@ -244,19 +244,19 @@ fn recorded(ledger: &Path, id: &str, format: Format) -> Exit {
     }
     let mut exit = Exit::Ok;
     let (mut text, mut values) = (String::new(), Vec::new());
-    for RecordedDecision { asked, set } in &found {
+    for RecordedDecision { query, attributes, digest, set } in &found {
         let Some(set) = set else {
-            return super::complain(&Error::Version(asked.digest.clone()), Exit::CannotSay);
+            return super::complain(&Error::Version(digest.clone()), Exit::CannotSay);
         };
         let directory = Directory::recorded(set);
-        let explanation = set.explain(&asked.query, &asked.attributes);
-        let report = Report::new(None, &asked.query, &explanation, set, &directory);
+        let explanation = set.explain(query, attributes);
+        let report = Report::new(None, query, &explanation, set, &directory);
         if report.answer != "allow" {
             exit = Exit::Denied;
         }
         match format {
             Format::Human => {
-                text.push_str(&format!("at {}, policies {}\n", asked.query.now, asked.digest));
+                text.push_str(&format!("at {}, policies {digest}\n", query.now));
                 text.push_str(&text::render(&report));
             }
             Format::Json => values.push(serde_json::to_value(&report).unwrap_or_default()),

@@ -46,12 +46,16 @@ impl fmt::Display for Position<'_> {
 
 impl Directory {
     pub(super) fn read(path: &Path) -> Result<Self, reload::Error> {
-        let limits = Limits::default();
+        Self::shared(path, 1)
+    }
+
+    /// The same, for so many gates that have a part of each budget.
+    pub(super) fn shared(path: &Path, replicas: u32) -> Result<Self, reload::Error> {
+        let limits = Limits { replicas, ..Limits::default() };
         Ok(Self::new(Set::compile(&reload::read(path, &limits)?, &limits), &limits))
     }
 
-    /// The same for gates of which each has a `replicas`th of every budget, with a search for
-    /// statements that do nothing.
+    /// The same, with a search for statements that do nothing.
     pub(super) fn examined(path: &Path, replicas: u32) -> Result<Self, reload::Error> {
         let limits = Limits { replicas, ..Limits::default() };
         let mut compiled = Set::compile(&reload::read(path, &limits)?, &limits);

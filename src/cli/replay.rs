@@ -9,8 +9,9 @@ use super::policies::Directory;
 use super::{Exit, audit, check};
 use crate::ledger::{Unverified, Verified};
 use crate::policy::render;
-use crate::replay::{Acceptance, Options, Replay, Tally};
+use crate::replay::{self, Acceptance, Options, Replay, Tally};
 
+use clap::{ValueEnum, value_parser};
 use jiff::Timestamp;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,13 @@ pub(super) struct Arguments {
     policies: PathBuf,
     #[command(flatten)]
     window: Window,
+    /// Whose budgets count: the candidate's, in order of time, or as recorded, which compares the
+    /// policies alone.
+    #[arg(long, value_enum, default_value_t = Budgets::Candidate)]
+    budgets: Budgets,
+    /// How many gates have a part of each budget, as `budgets.replicas` of their configuration says.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+    replicas: u32,
     /// A YAML file of accepted differences, with the class, statement and reason of each.
     #[arg(long, value_name = "FILE")]
     accept: Option<PathBuf>,
@@ -49,6 +57,22 @@ pub(super) struct Arguments {
     /// Ledger directories.
     #[arg(required = true, value_name = "LEDGER")]
     ledgers: Vec<PathBuf>,
+}
+
+/// Whose budgets count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Budgets {
+    Candidate,
+    Recorded,
+}
+
+impl From<Budgets> for replay::Budgets {
+    fn from(it: Budgets) -> Self {
+        match it {
+            Budgets::Candidate => Self::Candidate,
+            Budgets::Recorded => Self::Recorded,
+        }
+    }
 }
 
 /// Which decisions count.
@@ -68,12 +92,12 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn options(&self) -> Options {
         let Self { since, until, statements } = *self;
-        Options { since, until, statements }
+        Options { since, until, statements, ..Options::default() }
     }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
-    let directory = match Directory::read(&arguments.policies) {
+    let directory = match Directory::shared(&arguments.policies, arguments.replicas) {
         Ok(directory) => directory,
         Err(error) => return check::refuse(&error),
     };
@@ -82,12 +106,17 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         super::tell(&render(&errors, &directory.files, false));
         return Exit::Invalid;
     };
-    let digest = set.digest().to_owned();
+    let set = Arc::new(set);
     let acceptance = match accepted(arguments.accept.as_deref()) {
         Ok(acceptance) => acceptance,
         Err(exit) => return exit,
     };
-    let mut replay = Replay::new(Arc::new(set), arguments.window.options());
+    let options = Options {
+        budgets: arguments.budgets.into(),
+        replicas: arguments.replicas,
+        ..arguments.window.options()
+    };
+    let mut replay = Replay::new(Arc::clone(&set), options);
     let mut progress = Progress::new();
     let mut read = 0;
     for ledger in &arguments.ledgers {
@@ -102,7 +131,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         }
     }
     let tally = replay.finish();
-    let report = Report::new(Some(&digest), &tally, &acceptance);
+    let report = Report::new(Some(&set), &tally, &acceptance);
     if let Some(directory) = &arguments.write_cases
         && let Err(error) = report.write_cases(directory)
     {

@@ -1,8 +1,8 @@
 //! One request of a ledger, with the policies that judged it.
 
 use super::versions::Versions;
-use crate::ledger::{Asked, Kind, Reader, Unverified};
-use crate::policy::Set;
+use crate::ledger::{Asked, Kind, Reader, Told, Unverified};
+use crate::policy::{Attributes, Query, Set};
 
 use serde_json::Value;
 use std::path::Path;
@@ -12,8 +12,12 @@ use std::sync::Arc;
 /// more, or it does not compile today.
 #[derive(Debug)]
 pub struct RecordedDecision {
-    /// The question and the answer.
-    pub asked: Asked,
+    /// The question.
+    pub query: Query,
+    /// What was known of the job.
+    pub attributes: Attributes,
+    /// The version of the policies.
+    pub digest: String,
     /// The policies that answered.
     pub set: Option<Arc<Set>>,
 }
@@ -25,12 +29,15 @@ pub struct RecordedDecision {
 /// The first fault of the ledger, or the system's error.
 pub fn recorded(directory: &Path, id: &str) -> Result<Vec<RecordedDecision>, Unverified> {
     let (mut versions, mut found) = (Versions::default(), Vec::new());
-    Reader::open(directory)?.scan(|mut scanned| {
+    Reader::open(directory)?.scan(|scanned| {
         if scanned.kind == Kind::Policies {
             versions.add(scanned.body()?);
-        } else if let Some(asked) = scanned.decision.take().filter(|_| is_of(scanned.text, id)) {
-            let set = versions.get(&asked.digest).cloned();
-            found.push(RecordedDecision { asked, set });
+        } else if let Told::Decision(asked) = scanned.told
+            && is_of(scanned.text, id)
+        {
+            let Asked { query, attributes, digest, .. } = *asked;
+            let set = versions.get(&digest).cloned();
+            found.push(RecordedDecision { query, attributes, digest: digest.into_owned(), set });
         }
         Ok(())
     })?;

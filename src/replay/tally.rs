@@ -3,7 +3,7 @@
 use super::Said;
 use crate::ledger::Asked;
 use crate::ledger::record::ShadowError;
-use crate::policy::{Answer, Attributes, Query};
+use crate::policy::{Answer, Attributes, Query, budget_of};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,8 @@ pub enum Class {
     NeedsTags,
     /// The candidate depends on both.
     NeedsDetailsAndTags,
+    /// The candidate's budgets depend on deletes that are not in what was read.
+    NeedsPast,
     /// The candidate could not be loaded, so it said nothing.
     NotLoaded,
     /// The same answer by another statement.
@@ -116,7 +118,11 @@ impl Class {
     pub fn is_open(self) -> bool {
         matches!(
             self,
-            Self::NeedsDetails | Self::NeedsTags | Self::NeedsDetailsAndTags | Self::NotLoaded
+            Self::NeedsDetails
+                | Self::NeedsTags
+                | Self::NeedsDetailsAndTags
+                | Self::NeedsPast
+                | Self::NotLoaded
         )
     }
 
@@ -133,6 +139,7 @@ impl Class {
             Self::NeedsDetails => "needs_details",
             Self::NeedsTags => "needs_tags",
             Self::NeedsDetailsAndTags => "needs_details_and_tags",
+            Self::NeedsPast => "needs_past",
             Self::NotLoaded => "not_loaded",
             Self::Statement => "statement",
         }
@@ -151,6 +158,7 @@ impl Class {
             Self::NeedsDetails => "depends on the job's details, which were not asked for",
             Self::NeedsTags => "depends on the job's tags, which were not asked for",
             Self::NeedsDetailsAndTags => "depends on details and tags, which were not asked for",
+            Self::NeedsPast => "depends on deletes that are not in what was read",
             Self::NotLoaded => "the candidate could not be loaded",
             Self::Statement => "the same answer by another statement",
         }
@@ -170,15 +178,16 @@ impl From<ShadowError> for Class {
 
 impl Tally {
     /// Counts a decision that differs. It is grouped by who decides now, or, where nobody does, by
-    /// who decided before.
+    /// who decided before; what a budget had denied, by that budget.
     pub(super) fn add(
         &mut self,
         class: Class,
         time: Timestamp,
-        asked: &Asked,
+        asked: &Asked<'_>,
         (was, says): (&Said<'_>, &Said<'_>),
     ) {
-        let by = says.by.or(was.by).unwrap_or("nobody");
+        let budget = was.by.filter(|it| budget_of(it).is_some() && says.answer == Answer::Allow);
+        let by = budget.or(says.by).or(was.by).unwrap_or("nobody");
         let owned = |it: &Said<'_>| (it.answer, it.by.map(str::to_owned));
         let group = self.groups.entry((class, by.to_owned())).or_insert_with(|| Group {
             count: 0,

@@ -2,13 +2,14 @@
 
 use crate::cli::audit::text::table;
 use crate::cli::{Exit, case};
-use crate::policy::Answer;
+use crate::policy::{Answer, Set, budget_of};
 use crate::replay::{Acceptance, Class, Group, Tally};
 use crate::text::{escaped, escaped_json};
 
 use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -84,7 +85,12 @@ struct Idle<'a> {
 }
 
 impl<'a> Difference<'a> {
-    fn new(class: Class, statement: &'a str, group: &'a Group, acceptance: &'a Acceptance) -> Self {
+    fn new(
+        (class, statement): (Class, &'a str),
+        group: &'a Group,
+        candidate: Option<&Set>,
+        acceptance: &'a Acceptance,
+    ) -> Self {
         let example = &group.example;
         let (answer, by) = &example.says;
         let name = format!("{} by {statement}", class.as_str());
@@ -92,6 +98,15 @@ impl<'a> Difference<'a> {
             answer: *answer,
             by: by.as_deref(),
         };
+        let mut case =
+            case::text(&name, &example.query, &example.attributes, *answer, by.as_deref());
+        let budget = by.as_deref().and_then(budget_of).zip(candidate);
+        let budget =
+            budget.and_then(|(name, set)| set.budgets().iter().find(|it| **it.name() == *name));
+        if let Some(it) = budget {
+            // A case knows nothing of other deletes but what it says.
+            let _ = writeln!(case, "    spent: {}", json!({ &**it.name(): it.share() }));
+        }
         Self {
             class,
             statement,
@@ -103,27 +118,27 @@ impl<'a> Difference<'a> {
             others: group.others,
             was: said(&example.was),
             says: said(&example.says),
-            case: case::text(&name, &example.query, &example.attributes, *answer, by.as_deref()),
+            case,
         }
     }
 }
 
 impl<'a> Report<'a> {
     pub(in crate::cli) fn new(
-        candidate: Option<&'a str>,
+        candidate: Option<&'a Set>,
         tally: &'a Tally,
         acceptance: &'a Acceptance,
     ) -> Self {
-        let differences = tally.groups.iter();
-        let differences = differences
-            .map(|((class, statement), it)| Difference::new(*class, statement, it, acceptance));
+        let differences = tally.groups.iter().map(|((class, statement), it)| {
+            Difference::new((*class, statement), it, candidate, acceptance)
+        });
         let idle = acceptance.idle(tally).map(|it| Idle {
             class: it.class,
             statement: &it.statement,
             reason: &it.reason,
         });
         Self {
-            candidate,
+            candidate: candidate.map(Set::digest),
             decisions: tally.decisions,
             same: tally.same,
             without_policies: tally.without_policies,
@@ -208,9 +223,10 @@ impl<'a> Report<'a> {
         }
         for it in self.differences.iter().filter(|it| it.accepted.is_none()) {
             let (class, was, says) = (it.class, it.was.text(), it.says.text());
+            let verb = if class == Class::NeedsPast { "may" } else { "would" };
             let _ = writeln!(
                 res,
-                "\n{} by {}: {}\n  was {was}, would be {says}; for example",
+                "\n{} by {}: {}\n  was {was}, {verb} be {says}; for example",
                 class.as_str(),
                 escaped(it.statement),
                 class.meaning()
@@ -310,4 +326,37 @@ fn fenced(text: &str) -> String {
     let longest = text.split(|it| it != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     format!("{fence}yaml\n{text}\n{fence}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was not judged is never "nothing differs".
+    #[test]
+    fn a_count_alone_decides_how_it_ends() {
+        let tally = |decisions, same, without_policies, without_shadow| Tally {
+            decisions,
+            same,
+            without_policies,
+            without_shadow,
+            ..Tally::default()
+        };
+        for (tally, exit, line) in [
+            (tally(5, 5, 0, 0), Exit::Ok, None),
+            (tally(0, 0, 0, 0), Exit::CannotSay, None),
+            (tally(5, 2, 3, 0), Exit::CannotSay, Some("3 decisions of a version whose text")),
+            (tally(5, 2, 0, 3), Exit::Ok, Some("3 decisions made without shadow policies")),
+            (tally(5, 0, 0, 5), Exit::CannotSay, Some("5 decisions made without shadow policies")),
+        ] {
+            let acceptance = Acceptance::default();
+            let report = Report::new(None, &tally, &acceptance);
+            assert_eq!(report.exit(), exit, "{tally:?}");
+            for form in [Form::Human, Form::Markdown] {
+                let text = report.text(form);
+                assert_eq!(text.to_lowercase().contains("not judged"), line.is_some(), "{text}");
+                assert!(line.is_none_or(|it| text.contains(it)), "{text}");
+            }
+        }
+    }
 }

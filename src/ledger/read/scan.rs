@@ -6,56 +6,100 @@ use super::reader::{Lines, Piece, segment_name};
 use super::recover::Damage;
 use super::verify::{Reader, Unverified, Verified};
 use crate::ledger::line::{Fault, Frame, Hash, Kind};
-use crate::ledger::record::{Body, Context, Reason};
+use crate::ledger::record::{Body, Context, Ending, Reason};
 use crate::policy::{Action, Answer, Attribute, Attributes, Job, Principal, Query};
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The member that marks the line of a decision. What the gate writes before it has a fixed length,
+/// What stands before the name of a line's kind. What the gate writes before it has a fixed length,
 /// but for the number and the time.
-const DECISION: &[u8] = br#","kind":"decision","#;
+const KIND: &[u8] = br#","kind":""#;
 
-/// Where [`DECISION`] ends at the latest, in bytes.
-const DECISION_AT_MAX: usize = 160;
+/// Where [`KIND`] ends at the latest, in bytes.
+const KIND_AT_MAX: usize = 160;
 
 /// One record.
 #[derive(Debug)]
 pub struct Scanned<'a> {
+    /// Its number in the ledger.
+    pub seq: u64,
     /// When it was committed.
     pub time: Timestamp,
     /// What it is.
     pub kind: Kind,
     /// The line as it was written, without its LF.
     pub text: &'a [u8],
-    /// The decision; `None` for other kinds.
-    pub decision: Option<Asked>,
+    /// What it says, if it is about one decision.
+    pub told: Told<'a>,
+}
+
+/// What a record says of one decision.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// How it was made.
+    Decision(Box<Asked<'a>>),
+    /// How it ended, or was settled.
+    End(Ended),
+    /// Nothing, or nothing that changes what it was or did.
+    Else,
 }
 
 /// A decision: the question and the answer.
 #[derive(Debug)]
-pub struct Asked {
+pub struct Asked<'a> {
     /// The question.
     pub query: Query,
     /// What was known of the job.
     pub attributes: Attributes,
     /// The policy version that answered.
-    pub digest: String,
+    pub digest: Cow<'a, str>,
     /// The answer.
     pub result: Answer,
     /// Why the answer is not `allow`.
     pub reason: Option<Reason>,
     /// The statement that decided.
-    pub statement: Option<String>,
+    pub statement: Option<Cow<'a, str>>,
+    /// The budget without room.
+    pub budget: Option<Cow<'a, str>>,
+    /// The units that an allow took.
+    pub charges: Vec<Charged<'a>>,
+    /// They were taken of counters that other gates may have part in.
+    pub is_shared: bool,
+    /// The batch that it belongs to.
+    pub batch: Option<Cow<'a, str>>,
+}
+
+/// A unit that was taken.
+#[derive(Debug, Deserialize)]
+pub struct Charged<'a> {
+    /// The budget.
+    #[serde(borrow)]
+    pub budget: Cow<'a, str>,
+    /// Which of its counters.
+    #[serde(borrow)]
+    pub key: Cow<'a, str>,
+}
+
+/// How a decision ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The decision's number.
+    pub of: u64,
+    /// How.
+    pub result: Ending,
+    /// The cloud's status, if it answered.
+    pub status: Option<u16>,
 }
 
 /// The line of a decision: the members of every line, and those the decision was made from.
 #[derive(Deserialize)]
-struct Row<'a> {
+struct DecisionRow<'a> {
     v: u32,
     ledger_id: &'a str,
     seq: u64,
@@ -73,19 +117,58 @@ struct Row<'a> {
     action: Action,
     context: Context<'static>,
     attributes: Attributes,
-    policy_digest: String,
+    #[serde(borrow)]
+    policy_digest: Cow<'a, str>,
     result: Answer,
     reason: Option<Reason>,
-    statement: Option<String>,
+    #[serde(borrow)]
+    statement: Option<Text<'a>>,
+    #[serde(borrow)]
+    budget: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    charges: Vec<Charged<'a>>,
+    unit: Option<IgnoredAny>,
+    #[serde(borrow)]
+    batch: Option<BatchRow<'a>>,
 }
 
-impl<'a> Row<'a> {
+/// The line of an outcome or a settlement.
+#[derive(Deserialize)]
+struct EndRow<'a> {
+    v: u32,
+    ledger_id: &'a str,
+    seq: u64,
+    time: &'a str,
+    kind: Kind,
+    prev: &'a str,
+    of: u64,
+    result: Ending,
+    status: Option<u16>,
+}
+
+#[derive(Deserialize)]
+struct BatchRow<'a> {
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+}
+
+/// Borrowed where nothing in it is escaped, which serde does not do within an `Option` by itself.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// A line read with all its members.
+trait Row<'a>: Deserialize<'a> {
+    fn frame(&self) -> Frame<'a>;
+    fn told(self) -> Option<Told<'a>>;
+}
+
+impl<'a> Row<'a> for DecisionRow<'a> {
     fn frame(&self) -> Frame<'a> {
         let Self { v, ledger_id, seq, time, kind, prev, .. } = *self;
         Frame { v, ledger_id, seq, time, kind, prev }
     }
 
-    fn asked(self) -> Option<Asked> {
+    fn told(self) -> Option<Told<'a>> {
         let Self { source, principal, groups, tags, context, .. } = self;
         let method = context.auth_method;
         let principal = Principal::qualified(&source, principal, groups, tags, method)?;
@@ -100,40 +183,78 @@ impl<'a> Row<'a> {
             secure_transport: context.secure_transport,
             user_agent: context.user_agent.into_owned(),
         };
-        Some(Asked {
+        Some(Told::Decision(Box::new(Asked {
             query,
             attributes: self.attributes,
             digest: self.policy_digest,
             result: self.result,
             reason: self.reason,
-            statement: self.statement,
-        })
+            statement: self.statement.map(|Text(it)| it),
+            budget: self.budget.map(|Text(it)| it),
+            charges: self.charges,
+            is_shared: self.unit.is_some(),
+            batch: self.batch.map(|it| it.id),
+        })))
     }
 }
 
-/// Reads a line and checks everything that can be checked without its neighbours.
-fn read(line: &[u8]) -> Result<(Frame<'_>, Hash, Option<Asked>), Fault> {
-    let beginning = line.get(..line.len().min(DECISION_AT_MAX)).unwrap_or_default();
-    let is_decision = memchr::memmem::find(beginning, DECISION).is_some();
-    let row = is_decision.then(|| serde_json::from_slice::<Row<'_>>(line).ok()).flatten();
-    if let Some(row) = row
-        && row.kind == Kind::Decision
-    {
-        let frame = row.frame();
-        let hash = frame.check(line)?;
-        let asked = row.asked();
-        let malformed = || Fault::Malformed("the groups are not those of the source".to_owned());
-        return Ok((frame, hash, Some(asked.ok_or_else(malformed)?)));
+impl<'a> Row<'a> for EndRow<'a> {
+    fn frame(&self) -> Frame<'a> {
+        let Self { v, ledger_id, seq, time, kind, prev, .. } = *self;
+        Frame { v, ledger_id, seq, time, kind, prev }
+    }
+
+    fn told(self) -> Option<Told<'a>> {
+        Some(Told::End(Ended { of: self.of, result: self.result, status: self.status }))
+    }
+}
+
+/// Reads a line and checks everything that can be checked without its neighbours: in one pass where it
+/// is what its beginning says.
+fn read(line: &[u8]) -> Result<(Frame<'_>, Hash, Told<'_>), Fault> {
+    let beginning = line.get(..line.len().min(KIND_AT_MAX)).unwrap_or_default();
+    let kind = memchr::memmem::find(beginning, KIND).and_then(|at| line.get(at + KIND.len()..));
+    let seems = |it: &str| kind.is_some_and(|kind| kind.starts_with(it.as_bytes()));
+    let read = if seems("decision\"") {
+        seeming::<DecisionRow<'_>>(line, Kind::Decision)
+    } else if seems("outcome\"") {
+        seeming::<EndRow<'_>>(line, Kind::Outcome)
+    } else {
+        None
+    };
+    if let Some(read) = read {
+        return read;
     }
     let (frame, hash) = Frame::parse(line)?;
-    if frame.kind != Kind::Decision {
-        return Ok((frame, hash, None));
-    }
-    // The line itself is good; reading it as a decision says what is wrong with the decision.
-    let row = serde_json::from_slice::<Row<'_>>(line);
-    let row = row.map_err(|error| Fault::Malformed(error.to_string()))?;
+    // The line itself is good; reading it as its kind says what is wrong with it.
+    let told = match frame.kind {
+        Kind::Decision => told(parse::<DecisionRow<'_>>(line)?)?,
+        Kind::Outcome | Kind::Settlement => told(parse::<EndRow<'_>>(line)?)?,
+        _ => Told::Else,
+    };
+    Ok((frame, hash, told))
+}
+
+/// Nothing if it is something else.
+fn seeming<'a, R: Row<'a>>(
+    line: &'a [u8],
+    kind: Kind,
+) -> Option<Result<(Frame<'a>, Hash, Told<'a>), Fault>> {
+    let row = parse::<R>(line).ok()?;
+    let frame = row.frame();
+    (frame.kind == kind).then(|| {
+        let hash = frame.check(line)?;
+        Ok((frame, hash, told(row)?))
+    })
+}
+
+fn parse<'a, R: Row<'a>>(line: &'a [u8]) -> Result<R, Fault> {
+    serde_json::from_slice(line).map_err(|error| Fault::Malformed(error.to_string()))
+}
+
+fn told<'a>(row: impl Row<'a>) -> Result<Told<'a>, Fault> {
     let malformed = || Fault::Malformed("the groups are not those of the source".to_owned());
-    Ok((frame, hash, Some(row.asked().ok_or_else(malformed)?)))
+    row.told().ok_or_else(malformed)
 }
 
 impl Scanned<'_> {
@@ -163,10 +284,10 @@ impl Reader {
             while let Some(piece) = lines.next()? {
                 line += 1;
                 let taken = match piece {
-                    Piece::Line(text) => read(text).and_then(|(frame, hash, decision)| {
+                    Piece::Line(text) => read(text).and_then(|(frame, hash, told)| {
                         let taken = self.chain.link(first, &frame, hash)?;
-                        let (time, kind) = (taken.time, taken.kind);
-                        take(Scanned { time, kind, text, decision })
+                        let (seq, time, kind) = (frame.seq, taken.time, taken.kind);
+                        take(Scanned { seq, time, kind, text, told })
                     }),
                     Piece::Rest(rest) if is_last => self.chain.end(first, rest),
                     Piece::Rest(_) => Err(Fault::CutOff),

@@ -100,7 +100,8 @@ pub(in crate::policy) const NONE: &str = "none";
 const BUDGET: &str = "budgets#";
 
 /// The name of the budget that this decider names, if it names one.
-pub(in crate::policy) fn budget_of(decider: &str) -> Option<&str> {
+#[must_use]
+pub fn budget_of(decider: &str) -> Option<&str> {
     decider.strip_prefix(BUDGET)
 }
 

@@ -1,14 +1,17 @@
 //! `lychgate replay`, shadow policies and `lychgate audit shadow`, in a whole gate and as commands.
 
-use crate::support::world::{FINISHED, PROTECTED, UNKNOWN, World, poll};
+use crate::support::world::{FINISHED, PROJECT, PROTECTED, UNKNOWN, World, poll};
 
 use futures_util::StreamExt;
+use lychgate::clock::Clock;
+use lychgate::emulator::Job;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// Exit code, stdout, stderr.
 fn run(arguments: &[&str], paths: &[&Path]) -> (i32, String, String) {
@@ -118,6 +121,66 @@ async fn a_change_is_shown_before_it_is_made() {
     assert!(exit == 5 && out.starts_with("0 decisions"), "nothing is not the same: {out}");
 }
 
+/// The shipped policies with a budget of so many deletes.
+fn budget(deletes: u32) -> TempDir {
+    let res = candidate(None);
+    let budget = format!("{{name: person, per: principal, deletes: {deletes}, within: 1h}}");
+    fs::write(res.path().join("budgets.yaml"), format!("budgets: [{budget}]\n")).unwrap();
+    res
+}
+
+/// A budget that is spent in a whole gate, and what larger and smaller ones would have done.
+#[tokio::test]
+async fn a_change_of_a_budget_is_shown_before_it_is_made() {
+    let in_force = budget(2);
+    let policies = format!("{{directory: {:?}}}", in_force.path());
+    let world = World::builder().config("{directory: policies}", &policies).start().await;
+    for status in [202, 202, 429] {
+        let id = Uuid::new_v4().to_string();
+        let job = Job::new(PROJECT, &id, "n", Clock::system().now());
+        world.emulator.insert(job.with_phase("Completed").with_owner("alice"));
+        assert_eq!(world.delete("alice", &id).await.status, status);
+    }
+    poll(|| Some(()).filter(|()| world.records("outcome").len() == 3)).await;
+    let replay = |policies: &TempDir, more: &[&str]| {
+        let policies = policies.path().to_str().unwrap();
+        run(&[&["replay", "--policies", policies], more].concat(), &[&ledger(&world)])
+    };
+    let person = "budgets#person";
+    let accepted = format!("accept: [{{class: gained, statement: '{person}', reason: wanted}}]");
+    let accept = world.directory.path().join("accept.yaml");
+    fs::write(&accept, accepted).unwrap();
+    let accept = ["--accept", accept.to_str().unwrap()];
+    for (deletes, more, exit, found) in [
+        (2, [].as_slice(), 0, None),
+        (3, &[], 4, Some("gained")),
+        (3, &accept, 0, Some("gained")),
+        (1, &[], 2, Some("revoked")),
+        (3, &["--budgets", "recorded"], 0, None),
+        (1, &["--budgets", "recorded"], 0, None),
+    ] {
+        let more = [&["--format", "json"], more].concat();
+        let (code, out, err) = replay(&budget(deletes), &more);
+        let report: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+        let differences = report["differences"].as_array().unwrap();
+        let said = |it: &Value| (it["class"].clone(), it["statement"].clone(), it["count"].clone());
+        let expected = found.map(|class| (json!(class), json!(person), json!(1)));
+        let differences: Vec<_> = differences.iter().map(said).collect();
+        assert_eq!((code, differences), (exit, Vec::from_iter(expected)), "{deletes} {more:?}");
+    }
+
+    // The example of what a budget denies is a case that the candidate meets.
+    let smaller = budget(1);
+    let cases = smaller.path().join("tests");
+    let (_, out, _) = replay(&smaller, &["--write-cases", cases.to_str().unwrap()]);
+    assert!(out.contains("would be deny by budgets#person"), "{out}");
+    let (exit, out, err) = run(&["test", "--policies"], &[smaller.path()]);
+    assert!(exit == 0 && out.contains("1 case"), "{out}{err}");
+    // A part of one delete for each of two gates is none.
+    let (exit, _, err) = replay(&smaller, &["--replicas", "2"]);
+    assert!(exit == 3 && err.contains("budgets.yaml"), "{err}");
+}
+
 /// With the facts and the policies of then, whatever the policies say now.
 #[tokio::test]
 async fn what_was_decided_is_explained_from_the_ledger() {
@@ -175,8 +238,8 @@ async fn a_shadow_says_what_a_replay_says_and_decides_nothing() {
     assert_eq!(said, [json!("allow"), json!("allow"), json!("deny")]);
     let policies = wider.path().to_str().unwrap();
     let json = ["--format", "json"];
-    let replayed =
-        run(&[&["replay", "--policies", policies][..], &json].concat(), &[&ledger(&world)]);
+    let replay = ["replay", "--policies", policies, "--budgets", "recorded"];
+    let replayed = run(&[&replay[..], &json].concat(), &[&ledger(&world)]);
     let shadowed = run(&[&["audit", "shadow"][..], &json].concat(), &[&ledger(&world)]);
     assert_eq!((replayed.0, shadowed.0), (4, 4), "{}{}", replayed.2, shadowed.2);
     let [replayed, shadowed] =
@@ -238,7 +301,8 @@ async fn shadow_counters_of_a_run_under_load_equal_a_replay_of_its_ledger() {
         let (_, out, err) = run(&[command, &["--format", "json"]].concat(), &[&ledger]);
         serde_json::from_str::<Value>(&out).unwrap_or_else(|_| panic!("{out}{err}"))
     };
-    let replayed = json(&["replay", "--policies", policies]);
+    // A shadow is asked for no budget.
+    let replayed = json(&["replay", "--policies", policies, "--budgets", "recorded"]);
     let shadowed = json(&["audit", "shadow"]);
     for member in ["decisions", "same", "differences"] {
         assert_eq!(replayed[member], shadowed[member], "{member}");
