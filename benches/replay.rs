@@ -5,18 +5,19 @@
 //! `cargo bench --bench replay -- 1000000` takes that many.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::print_stdout,
     reason = "a benchmark that cannot run fails; its figures are what it is for"
 )]
 
 use jiff::SignedDuration;
+use lychgate::budget::Budgets;
 use lychgate::clock::Clock;
 use lychgate::ledger::record::{LookUp, LookUpResult, Source};
-use lychgate::ledger::{self, Judged, Recorded};
+use lychgate::ledger::{self, Ending, Judged, Outcome, Recorded};
 use lychgate::metrics::Metrics;
 use lychgate::policy::{
-    Action, Attribute, Attributes, Files, Job, Limits, Method, Principal, Query, Set, Sources,
+    Action, Attribute, Attributes, BUDGETS, Decision, Files, Job, Limits, Method, Principal, Query,
+    Set, Sources,
 };
 use lychgate::replay::{Options, Replay};
 use std::collections::BTreeMap;
@@ -27,13 +28,26 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+/// The shipped binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Writers at once, who share the syncs.
 const WRITERS: usize = 256;
+
+/// People who delete jobs. Every fourth job is another's.
+const PEOPLE: u64 = 64;
+
+/// As many as count for a person of the shipped ones, with room for what is measured.
+const ROOMY: &str = r#"budgets:
+  - {name: per-person, per: principal, deletes: 100000, within: 1h}
+  - {name: per-user, per: "tag:huawei_user", deletes: 100000, within: 24h}
+"#;
 
 fn main() {
     let decisions = std::env::args().find_map(|it| it.parse().ok()).unwrap_or(200_000);
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let set = shipped("policies");
+    let set = shipped();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(write(directory.path(), &set, decisions));
     drop(runtime);
@@ -86,11 +100,14 @@ fn resident() -> u64 {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// The policies that the repository ships.
-fn shipped(directory: &str) -> Arc<Set> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
-    let files: Files = lychgate::reload::read(&root, &Limits::default()).unwrap();
-    Arc::new(Set::compile(&files, &Limits::default()).set.unwrap())
+/// The policies that the repository ships, with budgets that have room.
+fn shipped() -> Arc<Set> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let limits = Limits::default();
+    let files = lychgate::reload::read(&root, &limits).unwrap();
+    let own = files.iter().filter(|(path, _)| *path != BUDGETS);
+    let files: Files = own.chain([(BUDGETS, ROOMY.as_bytes())]).collect();
+    Arc::new(Set::compile(&files, &limits).set.unwrap())
 }
 
 async fn write(directory: &Path, set: &Arc<Set>, decisions: u64) {
@@ -104,12 +121,15 @@ async fn write(directory: &Path, set: &Arc<Set>, decisions: u64) {
         echo: false,
     };
     let opened = ledger::open(&config, Clock::system(), &Metrics::new()).unwrap();
+    let budgets = Budgets::new(Clock::system().now());
+    let room = budgets.open(set.budgets());
+    budgets.filled(&room).await;
     let mut tasks = JoinSet::new();
     for number in 0..decisions {
         if WRITERS <= tasks.len() {
             tasks.join_next().await.unwrap().unwrap();
         }
-        let (ledger, set) = (opened.ledger.clone(), Arc::clone(set));
+        let (ledger, set, budgets) = (opened.ledger.clone(), Arc::clone(set), budgets.clone());
         tasks.spawn(async move {
             let (query, attributes) = (query(number), job(number));
             let look_ups = [Source::Details, Source::Tags].map(|source| LookUp {
@@ -118,6 +138,13 @@ async fn write(directory: &Path, set: &Arc<Set>, decisions: u64) {
                 upstream_request_id: Some("0f1e2d3c4b5a69788796a5b4c3d2e1f0".to_owned()),
                 result: LookUpResult::Found,
             });
+            let decision = set.evaluate(&query, &attributes);
+            let unit = match &decision {
+                Decision::Allow(_) => {
+                    Some(budgets.take(set.budgets(), &query, &attributes).await.unwrap())
+                }
+                _ => None,
+            };
             let recorded = ledger.record(Judged {
                 request_id: "1f3c1a0e-5a51-4d39-8a6e-000000000001",
                 caller_request_id: None,
@@ -126,15 +153,19 @@ async fn write(directory: &Path, set: &Arc<Set>, decisions: u64) {
                 upstream: "bj4",
                 query: &query,
                 attributes: &attributes,
-                decision: set.evaluate(&query, &attributes),
+                decision,
                 policies: &set,
                 look_ups: &look_ups,
-                unit: None,
+                unit,
                 batch: None,
                 shadow: None,
             });
             match recorded.await.unwrap() {
-                Recorded::Permitted(_, entry) => drop(entry),
+                Recorded::Permitted(_, entry) => entry.close(Outcome {
+                    result: Ending::Sent,
+                    status: Some(202),
+                    upstream_request_id: Some("5b0c2f7f1d3e4a6b8c9d0e1f2a3b4c5d".to_owned()),
+                }),
                 Recorded::Undecided(undecided) => undecided.close(None, None),
                 Recorded::Denied(_) => (),
             }
@@ -145,11 +176,11 @@ async fn write(directory: &Path, set: &Arc<Set>, decisions: u64) {
 }
 
 fn query(number: u64) -> Query {
-    let name = ["alice", "bob", "carol", "dave"][usize::try_from(number % 4).unwrap()];
-    let tags = BTreeMap::from([("huawei_user".to_owned(), name.to_owned())]);
+    let name = name(number % PEOPLE);
+    let tags = BTreeMap::from([("huawei_user".to_owned(), name.clone())]);
     let groups = ["ml-research".to_owned(), "all".to_owned()];
     Query {
-        principal: Arc::new(Principal::new("corp", name, groups, tags, Method::Jwt)),
+        principal: Arc::new(Principal::new("corp", &name, groups, tags, Method::Jwt)),
         action: Action::Delete,
         job: Arc::new(Job::new(
             "0a1b2c3d4e5f60718293a4b5c6d7e8f9",
@@ -164,8 +195,13 @@ fn query(number: u64) -> Query {
     }
 }
 
+fn name(person: u64) -> String {
+    format!("person-{person:02}")
+}
+
 fn job(number: u64) -> Attributes {
     let text = |it: &str| Attribute::Value(it.to_owned());
+    let owner = if number.is_multiple_of(4) { PEOPLE } else { number % PEOPLE };
     let env = if number.is_multiple_of(3) { "prod" } else { "dev" };
     let mut res = Attributes {
         pool_id: Attribute::Value(vec!["pool-vision-1".to_owned()]),
@@ -173,7 +209,7 @@ fn job(number: u64) -> Attributes {
         phase: text("Completed"),
         kind: text("job"),
         name: text("resnet-nightly"),
-        owner: text("alice"),
+        owner: Attribute::Value(name(owner)),
         age: Attribute::Value(86_400),
         workspace_id: text("0"),
         tags: Attribute::Value(BTreeMap::from([("env".to_owned(), env.to_owned())])),
