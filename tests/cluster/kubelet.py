@@ -372,15 +372,13 @@ def account(scene, title):
 
 
 def table(scene):
-    deleted, records = scene.cloud.deleted(), scene.records()
+    answers = collections.Counter(it for _, it in scene.told if isinstance(it, int))
     rows = [
         ("requests sent", len(scene.told)),
-        ("answered", sum(isinstance(it, int) for _, it in scene.told)),
-        ("  with 202", sum(it == 202 for _, it in scene.told)),
-        ("  with 403", sum(it == 403 for _, it in scene.told)),
-        ("  with 429", sum(it == 429 for _, it in scene.told)),
-        ("deletes received by the cloud", sum(deleted.values())),
-        ("records in the ledgers", len(records)),
+        ("answered", answers.total()),
+        *((f"  with {it}", count) for it, count in sorted(answers.items())),
+        ("deletes received by the cloud", sum(scene.cloud.deleted().values())),
+        ("records in the ledgers", len(scene.records())),
     ]
     for name, number in rows:
         print(f"{name:<32}{number:>8}")
