@@ -111,10 +111,11 @@ impl Mounted {
     }
 
     /// Hands every new content to `take`, for ever. What cannot be read, or is not taken, is logged
-    /// once and changes nothing. `current` is what was taken before.
+    /// once and changes nothing. `current` is what was taken before, or why nothing was, which is
+    /// logged already.
     pub async fn follow<E: Error>(
         &self,
-        current: Option<Vec<u8>>,
+        current: Result<Vec<u8>, String>,
         mut take: impl FnMut(&[u8]) -> Result<(), E>,
     ) {
         let current = current.map(|it| vec![it]);
@@ -128,13 +129,22 @@ impl Mounted {
         warn_of_others(&self.path, self.what);
     }
 
-    /// Logs what is wrong, but once only until all has been well again.
-    fn report(&self, error: &dyn Error, failing: &mut bool) {
-        if !*failing {
+    /// Logs what is wrong when that begins, and when it changes. `usable` says whether there is
+    /// something from before.
+    fn report(&self, error: &dyn Error, usable: bool, told: &mut String) {
+        let error = error.to_string();
+        if *told != error {
             let (what, path) = (self.what, self.path.display());
-            tracing::warn!(%path, %error, "{what} stayed as they were: the file is unusable");
+            match usable {
+                true => {
+                    tracing::warn!(%path, %error, "{what}: the file is unusable; what it held before stays in use");
+                }
+                false => {
+                    tracing::error!(%path, %error, "{what}: the file is unusable, and there is nothing from before");
+                }
+            }
         }
-        *failing = true;
+        *told = error;
     }
 }
 
@@ -163,19 +173,22 @@ impl<'a> FileGroup<'a> {
     /// As [`Mounted::follow`]; `failed` is called for each attempt that failed.
     pub async fn follow<E: Error>(
         self,
-        mut current: Option<Vec<Vec<u8>>>,
+        current: Result<Vec<Vec<u8>>, String>,
         mut take: impl FnMut(&[Vec<u8>]) -> Result<(), E>,
         failed: &(dyn Fn() + Send + Sync),
     ) {
         let Some(first) = self.files.first() else { return };
         let mut last: Option<Vec<Vec<u8>>> = None;
-        let mut failing = false;
+        let (mut current, mut told) = match current {
+            Ok(current) => (Some(current), String::new()),
+            Err(told) => (None, told),
+        };
         loop {
             tokio::time::sleep(READ_EVERY).await;
             match self.read().await {
                 Ok(contents) if current.as_ref() == Some(&contents) => {
                     last = None;
-                    failing = false;
+                    told.clear();
                 }
                 // A writer may be half way through: wait until two reads in a row agree.
                 Ok(contents) if last.as_ref() != Some(&contents) => last = Some(contents),
@@ -188,15 +201,15 @@ impl<'a> FileGroup<'a> {
                         }
                         current = Some(contents);
                         last = None;
-                        failing = false;
+                        told.clear();
                     }
                     Err(error) => {
-                        first.report(&error, &mut failing);
+                        first.report(&error, current.is_some(), &mut told);
                         failed();
                     }
                 },
                 Err((file, error)) => {
-                    file.report(&error, &mut failing);
+                    file.report(&error, current.is_some(), &mut told);
                     failed();
                 }
             }
@@ -207,6 +220,8 @@ impl<'a> FileGroup<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::telemetry::{Kept, LogConfig};
 
     use std::fs::{self, Permissions};
 
@@ -238,5 +253,47 @@ mod tests {
         assert!(matches!(read(&path, 2), Err(ReadError::TooLarge(2))));
         assert!(read(directory.path(), 3).is_err(), "a directory");
         assert!(read(Path::new("/dev/null"), 3).is_err(), "a device");
+    }
+
+    /// What it leads to is told as it is, and again when the reason changes.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_cannot_be_used_is_told_of_once() {
+        const STAYS: &str = "what it held before stays in use";
+        const NOTHING: &str = "there is nothing from before";
+        let missing =
+            || Err("it cannot be read: No such file or directory (os error 2)".to_owned());
+        for (current, contents, expected) in [
+            (missing(), [None, None], [None, None]),
+            (missing(), [Some("bad"), None], [Some(NOTHING), Some(NOTHING)]),
+            (missing(), [Some("good"), Some("bad")], [None, Some(STAYS)]),
+            (Ok(b"good".to_vec()), [None, None], [Some(STAYS), None]),
+            (Ok(b"good".to_vec()), [Some("bad"), None], [Some(STAYS), Some(STAYS)]),
+            (Ok(b"good".to_vec()), [None, Some("good")], [Some(STAYS), None]),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("file");
+            let file = Mounted { what: "the file", path: path.clone(), max: 10 };
+            let log = Kept::new(&LogConfig::default(), &Clock::system());
+            let take = |bytes: &[u8]| match bytes {
+                b"good" => Ok(()),
+                _ => Err(io::Error::other("it is bad")),
+            };
+            let change = async {
+                for (content, expected) in contents.into_iter().zip(expected) {
+                    match content {
+                        Some(content) => fs::write(&path, content).unwrap(),
+                        None => drop(fs::remove_file(&path)),
+                    }
+                    tokio::time::sleep(10 * READ_EVERY).await;
+                    let text = log.take();
+                    assert_eq!(text.matches("unusable").count(), expected.iter().count(), "{text}");
+                    assert!(expected.is_none_or(|it| text.contains(it)), "{text}");
+                }
+            };
+            tokio::select! {
+                () = file.follow(current.clone(), take) => (),
+                () = change => (),
+            }
+        }
     }
 }

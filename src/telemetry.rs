@@ -18,6 +18,8 @@ pub use self::export::{
     BATCH_DELAY, BATCH_SPANS_MAX, Collector, QUEUE_SPANS_MAX, UrlFault, collector_url,
 };
 pub use self::line::Format;
+#[cfg(test)]
+pub(crate) use self::log::Kept;
 pub use self::log::{Config as LogConfig, subscriber};
 pub use self::records::{Entry, Records, Rejected, Undelivered};
 pub use self::request::{Stranger, Summary, span as request_span};

@@ -38,7 +38,8 @@ struct Written {
 pub(super) struct CredentialFile {
     file: Mounted,
     publisher: Publisher,
-    current: Option<Vec<u8>>,
+    /// What it held, or why that could not be used.
+    current: Result<Vec<u8>, String>,
 }
 
 impl CredentialFile {
@@ -53,14 +54,14 @@ impl CredentialFile {
             Ok((credential, bytes)) => {
                 publisher.publish(Some(Issued { credential, expires: None }));
                 file.warn_of_others();
-                Some(bytes)
+                Ok(bytes)
             }
             Err(error) => {
                 let error: Error = error;
                 let path = file.path.display();
                 publisher.trouble.begin(format!("{path}: {error}"));
                 tracing::error!(%path, %error, "no cloud credential yet: the file is unusable");
-                None
+                Err(error.to_string())
             }
         };
         Self { file, publisher, current }

@@ -82,12 +82,12 @@ pub async fn follow(
     let (token, current) = match first {
         Ok((token, bytes)) => {
             file.warn_of_others();
-            (Some(Arc::new(token)), Some(bytes))
+            (Some(Arc::new(token)), Ok(bytes))
         }
         Err(error) => {
             let path = file.path.display();
             tracing::error!(%path, %error, "no token for the gate yet: the file is unusable");
-            (None, None)
+            (None, Err(error.to_string()))
         }
     };
     let (sender, receiver) = watch::channel(token);

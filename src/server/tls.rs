@@ -270,7 +270,7 @@ impl Tls {
             };
             let failed = || metrics.tls_reload_failed();
             let followed =
-                FileGroup { files: &mounted, secrets }.follow(Some(contents), take, &failed);
+                FileGroup { files: &mounted, secrets }.follow(Ok(contents), take, &failed);
             let both = join(followed, watch_validity(watched, &place, &metrics, &clock));
             stop.run_until_cancelled(both).await;
         });

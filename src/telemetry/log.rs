@@ -73,4 +73,9 @@ fn level(text: &str) -> Option<LevelFilter> {
 }
 
 #[cfg(test)]
+mod kept;
+#[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) use self::kept::Kept;

@@ -155,8 +155,9 @@ impl Fetcher {
                 script.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 tokio::time::sleep(script.takes).await;
                 let set = script.set.lock().unwrap().clone();
-                set.map(|it| (it.into(), String::new()))
-                    .ok_or(Error::Status(StatusCode::BAD_GATEWAY))
+                let from = "https://id.example/keys";
+                set.map(|it| (it.into(), from.to_owned()))
+                    .ok_or_else(|| Error::Status(StatusCode::BAD_GATEWAY).at(from))
             }
             Self::Url { uri, client, bearer } => get(client, uri, bearer.as_deref()).await,
         }

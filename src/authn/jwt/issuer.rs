@@ -185,15 +185,15 @@ impl Issuer {
     /// Fetches the keys from time to time, and when [`Issuer::keys_for`] asks. Never ends.
     pub(super) async fn follow(&self, fetcher: &Fetcher) {
         let mut asked = false;
-        let mut complaint = String::new();
+        let mut told = None;
         loop {
             let pause = match self.look(fetcher, asked).await {
                 Ok(()) => {
-                    complaint.clear();
+                    told = None;
                     self.pace.refresh
                 }
                 Err(error) => {
-                    self.report(&error, &mut complaint);
+                    self.report(&error, &mut told);
                     self.pace.retry
                 }
             };
@@ -252,21 +252,21 @@ impl Issuer {
         result
     }
 
-    /// Logs what is wrong when it begins, and when it changes.
-    fn report(&self, error: &fetch::Error, complaint: &mut String) {
-        let text = text::chain(error);
-        if *complaint != text {
-            let (source, error) = (&self.config.name, &text);
-            match self.version() {
-                Some(_) => {
+    /// Logs what is wrong when it begins, and when it or what it leads to changes.
+    fn report(&self, error: &fetch::Error, told: &mut Option<(String, bool)>) {
+        let now = (text::chain(error), self.version().is_some());
+        if told.as_ref() != Some(&now) {
+            let (source, (error, usable)) = (&self.config.name, &now);
+            match usable {
+                true => {
                     tracing::warn!(%source, %error, "the issuer's keys cannot be fetched; the last ones stay in use");
                 }
-                None => {
-                    tracing::warn!(%source, %error, "the issuer's keys cannot be fetched: its tokens are refused")
+                false => {
+                    tracing::warn!(%source, %error, "the issuer's keys cannot be fetched: its tokens are refused");
                 }
             }
         }
-        *complaint = text;
+        *told = Some(now);
     }
 }
 

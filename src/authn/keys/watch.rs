@@ -48,7 +48,7 @@ pub(in crate::authn) async fn watch(
     let (sender, receiver) = watch::channel(Arc::new(keys));
     tasks.spawn(async move {
         let take = |bytes: &[u8]| parse(bytes).map(|it| drop(sender.send_replace(Arc::new(it))));
-        stop.run_until_cancelled(file.follow(Some(bytes), take)).await;
+        stop.run_until_cancelled(file.follow(Ok(bytes), take)).await;
     });
     Ok(receiver)
 }

@@ -78,7 +78,7 @@ impl Config {
 
     /// Hands over a new pool whenever the string in the file changes.
     pub(super) async fn follow(self, text: Vec<u8>, set: impl Fn(Pool)) {
-        self.file().follow(Some(text), |text| self.pool(text).map(&set)).await;
+        self.file().follow(Ok(text), |text| self.pool(text).map(&set)).await;
     }
 
     fn pool(&self, text: &[u8]) -> Result<Pool, ConfigError> {

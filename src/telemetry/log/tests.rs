@@ -7,31 +7,14 @@ use crate::telemetry::{Stranger, Summary, TraceConfig, Tracer, request_span};
 use crate::trouble::Seldom;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{io, panic};
 
-#[derive(Clone, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn logged(config: &Config, log: impl FnOnce(&Clock)) -> String {
     let clock = Clock::manual("2026-01-15T12:00:00.1234567Z".parse().unwrap());
-    let sink = Sink::default();
-    let writer = sink.clone();
-    let subscriber = subscriber(config, &clock, move || writer.clone()).unwrap();
-    tracing::subscriber::with_default(subscriber, || log(&clock));
-    let bytes = sink.0.lock().unwrap().clone();
-    String::from_utf8(bytes).unwrap()
+    let kept = Kept::new(config, &clock);
+    log(&clock);
+    kept.take()
 }
 
 fn config(format: Format, filter: &str) -> Config {

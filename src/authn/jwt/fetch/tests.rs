@@ -185,21 +185,30 @@ async fn discovery_stays_on_the_issuers_origin() {
     }
     server.heads.lock().unwrap().clear();
     for (path, expected) in [
-        ("/stranger", "/good`, and `http://127.0.0.1:"),
+        ("/stranger", "its `issuer` is `BASE/good`, and `BASE/stranger` is configured"),
+        ("/slash", "its `issuer` is `BASE/slash/`, and `BASE/slash` is configured"),
         (
             "/away",
-            "`http://169.254.169.254/keys`, does not have the scheme, host and port of `http://127.0.0.1:",
+            "`http://169.254.169.254/keys`, does not have the scheme, host and port of `BASE/away/",
         ),
-        ("/port", "`http://127.0.0.1:1/keys`, does not have"),
-        ("/scheme", "`https://127.0.0.1:"),
-        ("/user", "`http://u@127.0.0.1:"),
-        ("/relative", "`/keys`, does not have"),
+        (
+            "/port",
+            "`http://127.0.0.1:1/keys`, does not have the scheme, host and port of `BASE/port/",
+        ),
+        ("/scheme", "`SCHEME/keys`, does not have the scheme, host and port of `BASE/scheme/"),
+        ("/user", "`http://u@HOST/keys`, does not have the scheme, host and port of `BASE/user/"),
+        ("/relative", "`/keys`, does not have the scheme, host and port of `BASE/relative/"),
         ("/twice", "not a JSON object"),
         ("/html", "not a JSON object"),
     ] {
         let error = server.fetch(true, path, None).await.unwrap_err();
         let error = text::chain(&error);
-        assert!(error.contains(expected), "{path}: {error}");
+        let host = server.origin.trim_start_matches("http://");
+        let expected = expected.replace("BASE", &server.origin).replace("HOST", host);
+        let expected = expected.replace("SCHEME", &format!("https://{host}"));
+        assert!(error.contains(&expected), "{path}: {error}");
+        let from = format!("{}{path}/.well-known/openid-configuration: ", server.origin);
+        assert!(error.starts_with(&from), "{error}");
     }
     assert!(!server.paths().contains(&"/keys".to_owned()));
     server.end().await;

@@ -6,6 +6,7 @@ use crate::authn::jwt::fetch::Script;
 use crate::authn::jwt::support;
 use crate::authn::jwt::support::Signer;
 use crate::client::Roots;
+use crate::telemetry::{Kept, LogConfig};
 
 use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
@@ -205,5 +206,36 @@ async fn a_silent_issuer_does_not_hold_callers() {
     let began = Instant::now();
     assert_eq!(world.ask("a").await, Err(Error::KeysUnavailable));
     assert!(began.elapsed() <= 2 * FETCH_MAX);
+    world.end().await;
+}
+
+/// A failure names URL, key and reason, and what it leads to: at first, while the last keys are good,
+/// and when they are too old.
+#[tokio::test(start_paused = true)]
+async fn why_there_are_no_keys_is_told_as_what_it_is() {
+    let log = Kept::new(&LogConfig::default(), &Clock::system());
+    let good = support::set(&[&Signer::p256("a")]);
+    let symmetric = r#"{"keys":[{"kty":"oct","kid":"s","k":"AAAA"}]}"#;
+    let world = World::new(None, Duration::ZERO);
+    const AWAY: &str = "https://id.example/keys: the answer's status is 502 Bad Gateway";
+    const UNFIT: &str = "https://id.example/keys: none of its 1 keys can verify a token of this issuer: `s`: a key is symmetric";
+    const REFUSED: &str = "cannot be fetched: its tokens are refused";
+    const STAY: &str = "cannot be fetched; the last ones stay in use";
+    for (published, seconds, lines) in [
+        (None, 100, &[(REFUSED, AWAY)] as &[_]),
+        (Some(symmetric), 100, &[(REFUSED, UNFIT)]),
+        (Some(&*good), 400, &[]),
+        (Some(symmetric), 400, &[(STAY, UNFIT)]),
+        (None, 4000, &[(STAY, AWAY), (REFUSED, AWAY)]),
+    ] {
+        world.publish(published.map(str::to_owned));
+        pass(seconds).await;
+        let text = log.take();
+        let told: Vec<_> = text.lines().filter(|it| it.contains(" warn ")).collect();
+        assert_eq!(told.len(), lines.len(), "{text}");
+        for (line, (then, why)) in told.iter().zip(lines) {
+            assert!(line.contains(then) && line.contains(why), "{line}");
+        }
+    }
     world.end().await;
 }
