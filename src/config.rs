@@ -21,7 +21,7 @@ use crate::route::JobIds;
 use crate::server::{Place, tls};
 use crate::telemetry::{Collector, LogConfig, TraceConfig};
 use crate::upstream;
-use crate::yaml::{self, Fault, Texts};
+use crate::yaml::{self, Fault, Faults};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
@@ -327,7 +327,7 @@ impl Config {
         let text = read(path).map_err(|error| complain(error.to_string()))?;
         let base = path.parent().unwrap_or(Path::new("."));
         Self::parse(&text, base).map_err(|complaints| {
-            let root = yaml::parse(&text).ok();
+            let root = yaml::parse(&text, &mut Vec::new());
             let policies = root.as_ref().and_then(|it| it.field("policies")?.field("directory"));
             let policies = policies.and_then(|it| Some(base.join(it.text()?)));
             Error { path: path.to_owned(), complaints, policies }
@@ -339,12 +339,9 @@ impl Config {
     /// # Errors
     /// All complaints: what cannot be read hides what it would mean.
     pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<Complaint>> {
-        let root = yaml::parse(text).map_err(|it| vec![it.into()])?;
-        let mut faults = Vec::new();
-        let file = root.read::<file::File>(Texts::AsWritten, &mut faults);
-        match file {
-            Some(file) if faults.is_empty() => check::check(file, base),
-            _ => Err(faults.into_iter().map(Complaint::from).collect()),
+        match yaml::read(text) {
+            Ok(file) => check::check(file, base),
+            Err(Faults(them)) => Err(them.into_iter().map(Complaint::from).collect()),
         }
     }
 

@@ -12,7 +12,7 @@ mod tally;
 mod tests;
 mod versions;
 
-pub use self::accept::{AcceptError, Acceptance, Accepted};
+pub use self::accept::{Acceptance, Accepted};
 pub use self::recorded::{RecordedDecision, recorded};
 pub use self::tally::{Class, Example, Group, PRINCIPALS_MAX, Tally};
 

@@ -2,17 +2,19 @@
 //! keys, tags, a key twice), and every fault in our words.
 //!
 //! A file first becomes a tree, and each part of it is then read as the type that is asked for, so
-//! that one part that is wrong hides nothing of the next.
+//! that one part that is wrong hides nothing of the next. Small files are read at once, by [`read`]
+//! or, where a wrong line may hold a secret, by [`read_secret`].
 
 mod fault;
 mod read;
 
-pub use self::fault::{Fault, What};
+pub use self::fault::{Fault, Faults, What};
 
 use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 use serde_saphyr::{Location, Spanned as Located};
+use std::collections::HashSet;
 use std::fmt;
 
 /// How deep a file may be nested.
@@ -75,11 +77,10 @@ pub enum Kind {
     Text(String),
 }
 
-/// The one value of a file.
-///
-/// # Errors
-/// The first thing that is no YAML, or one of its tricks.
-pub fn parse(text: &str) -> Result<Node, Fault> {
+/// The one value of a file; nothing if it is no YAML, or uses one of its tricks. What is wrong is added
+/// to `faults`: the first such thing, and each key that a mapping has already, of which the first
+/// one stands.
+pub fn parse(text: &str, faults: &mut Vec<Fault>) -> Option<Node> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_aliases: 0,
@@ -89,27 +90,65 @@ pub fn parse(text: &str) -> Result<Node, Fault> {
             max_events: EVENTS_MAX,
             max_nodes: EVENTS_MAX,
         },
-        duplicate_keys: DuplicateKeyPolicy::Error,
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::Error,
+        reject_unsupported_tags: true,
         strict_booleans: true,
         with_snippet: false,
     };
     match serde_saphyr::from_str_with_options::<Located<Raw>>(text, options) {
-        Ok(raw) => Ok(Node::new(raw, text)),
-        Err(error) => Err(Fault::of_syntax(&error)),
+        Ok(raw) => Some(Node::new(raw, text, faults)),
+        Err(error) => {
+            faults.push(Fault::of_syntax(&error));
+            None
+        }
     }
 }
 
+/// A file as what is asked for, its texts as they are written.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Faults> {
+    let mut faults = Vec::new();
+    let root = parse(text, &mut faults);
+    let value = root.and_then(|it| it.read(Texts::AsWritten, &mut faults));
+    faults.sort_by_key(|it| it.place.map(|it| it.start));
+    value.filter(|_| faults.is_empty()).ok_or(Faults(faults))
+}
+
+/// The same of a file that holds secrets.
+///
+/// # Errors
+/// What is wrong with it, without a word of the file.
+pub fn read_secret<T: DeserializeOwned>(text: &str) -> Result<T, Faults> {
+    read(text).map_err(|Faults(them)| Faults(them.into_iter().map(Fault::discreet).collect()))
+}
+
 impl Node {
-    fn new(Located { value, referenced, .. }: Located<Raw>, source: &str) -> Self {
+    fn new(
+        Located { value, referenced, .. }: Located<Raw>,
+        source: &str,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
         let place = Place::from(referenced);
         let kind = match value {
             Raw::List(them) => {
-                Kind::List(them.into_iter().map(|it| Self::new(it, source)).collect())
+                Kind::List(them.into_iter().map(|it| Self::new(it, source, faults)).collect())
             }
             Raw::Map(them) => {
-                let node = |it| Self::new(it, source);
-                Kind::Map(them.into_iter().map(|(key, it)| (node(key), node(it))).collect())
+                let (mut fields, mut seen) = (Vec::new(), HashSet::new());
+                for (key, it) in them {
+                    let key = Self::new(key, source, faults);
+                    let it = Self::new(it, source, faults);
+                    match key.text() {
+                        Some(name) if !seen.insert(name.to_owned()) => {
+                            faults.push(Fault::twice(name).at(key.place));
+                        }
+                        _ => fields.push((key, it)),
+                    }
+                }
+                Kind::Map(fields)
             }
             Raw::Null => Kind::Null,
             Raw::Plain => {

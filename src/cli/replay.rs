@@ -8,8 +8,9 @@ use super::audit::show::time;
 use super::policies::Directory;
 use super::{Exit, audit, check};
 use crate::ledger::{Unverified, Verified};
-use crate::policy::render;
+use crate::policy::{Complaint, render};
 use crate::replay::{self, Acceptance, Options, Replay, Tally};
+use crate::yaml::Faults;
 
 use clap::{ValueEnum, value_parser};
 use jiff::Timestamp;
@@ -162,7 +163,12 @@ fn accepted(path: Option<&Path>) -> Result<Acceptance, Exit> {
         Exit::Invalid
     };
     let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
-    Acceptance::parse(&text).map_err(|error| failed(&error))
+    Acceptance::parse(&text).map_err(|Faults(them)| {
+        let path = path.display().to_string();
+        let told = them.iter().map(|it| Complaint::of(it, &path, text.as_bytes()).render(false));
+        super::tell(&told.collect::<String>());
+        Exit::Invalid
+    })
 }
 
 /// A line on a terminal that shows how far the reading is.

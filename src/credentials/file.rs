@@ -4,6 +4,7 @@ use super::{Issued, Publisher};
 use crate::mounted::{Mounted, ReadError};
 use crate::secret::Secret;
 use crate::sign::{self, Credential};
+use crate::yaml::{self, Faults};
 
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -21,8 +22,8 @@ pub(super) enum Error {
     NotText,
     #[error(transparent)]
     Read(#[from] ReadError),
-    #[error("{line}:{column}: write `ak: …`, `sk: …` and, if it is temporary, `security_token: …`")]
-    Syntax { line: u64, column: u64 },
+    #[error(transparent)]
+    Faults(#[from] Faults),
 }
 
 #[derive(Deserialize)]
@@ -84,12 +85,7 @@ impl CredentialFile {
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Credential, Error> {
     let text = str::from_utf8(bytes).map_err(|_| Error::NotText)?;
-    // What the reader says may quote the file, so only the place is told.
-    let options = serde_saphyr::options! { with_snippet: false };
-    let written: Written = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let (line, column) = error.location().map_or((0, 0), |it| (it.line(), it.column()));
-        Error::Syntax { line, column }
-    })?;
+    let written: Written = yaml::read_secret(text)?;
     let token = written.security_token.map(Secret::new);
     Ok(Credential::read(written.ak, Secret::new(written.sk), token)?)
 }
@@ -110,17 +106,20 @@ mod tests {
             assert_eq!(credential.security_token().map(|it| it.expose().as_str()), token);
         }
         for (text, message) in [
-            ("", "write `ak"),
-            ("ak: A\n", "write `ak"),
-            ("ak: A\nsk: hunter2\nsk: hunter3\n", "write `ak"),
-            ("ak: A\nsk: hunter2\npassword: hunter2\n", "write `ak"),
+            ("", "1:1: a mapping is needed here"),
+            ("- A\n- hunter2", "1:1: a mapping is needed here"),
+            ("ak: A\n", "1:1: `sk` is missing"),
+            ("ak: A\nsk: [hunter2]\n", "2:5: a text is needed here, and this is a list"),
+            ("ak: A\nsk: hunter2\nsk: hunter3\n", "3:1: a field is here twice"),
+            ("ak: A\nsk: hunter2\npassword: hunter2\n", "3:1: there is no such field here"),
+            ("ak: A\nSK: hunter2\n", "2:1: there is no such field here (did you mean `sk`?)"),
             ("ak: A\nsk: ''\n", "the secret access key is empty"),
             ("ak: 'A B'\nsk: hunter2\n", "the access key ID must be"),
             ("ak: A\nsk: \"hunter2\\n\"\n", "without blanks or line ends"),
             ("ak: A\nsk: 'hunter 2'\n", "without blanks or line ends"),
             ("ak: A\nsk: \"hunter2\\0\"\n", "without blanks or line ends"),
             ("ak: A\nsk: hunter2\nsecurity_token: 'hunter2 hunter2'\n", "the security token must"),
-            ("ak: A\nsk: \"hunter2\n", "write `ak"),
+            ("ak: A\nsk: \"hunter2\n", "this is not YAML"),
         ] {
             let error = parse(text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(message), "{text}: {error}");

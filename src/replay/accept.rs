@@ -1,15 +1,22 @@
 //! Differences that somebody has looked at and wants: a file beside the change.
 
 use super::tally::{Class, Tally};
+use crate::yaml::{self, Fault, Faults, Spanned};
 
 use serde::Deserialize;
+use serde::de::Error;
 use std::collections::BTreeSet;
 
 /// What a file of accepted differences holds.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub struct Acceptance {
     accept: Vec<Accepted>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    accept: Vec<Spanned<Accepted>>,
 }
 
 /// One accepted difference.
@@ -24,55 +31,32 @@ pub struct Accepted {
     pub reason: String,
 }
 
-/// Why a file is none of accepted differences.
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
-    /// Not of this form.
-    #[error("{0}")]
-    Form(String),
-    /// What must not be accepted.
-    #[error("`{0}` cannot be accepted: it says that nothing is known of these decisions")]
-    Open(&'static str),
-    /// Without a reason nobody knows later why.
-    #[error("`{class}` of `{statement}` has no reason")]
-    Reason {
-        /// The class.
-        class: &'static str,
-        /// The statement.
-        statement: String,
-    },
-    /// Twice the same.
-    #[error("`{class}` of `{statement}` is there twice")]
-    Twice {
-        /// The class.
-        class: &'static str,
-        /// The statement.
-        statement: String,
-    },
-}
-
 impl Acceptance {
     /// Reads the YAML of such a file.
     ///
     /// # Errors
     /// It is none, or accepts what cannot be accepted.
-    pub fn parse(text: &str) -> Result<Self, AcceptError> {
-        let it: Self =
-            serde_saphyr::from_str(text).map_err(|error| AcceptError::Form(error.to_string()))?;
-        let mut seen = BTreeSet::new();
-        for Accepted { class, statement, reason } in &it.accept {
-            if class.is_open() || *class == Class::Drift {
-                return Err(AcceptError::Open(class.as_str()));
-            }
-            let (class, statement) = (class.as_str(), statement.clone());
-            if reason.trim().is_empty() {
-                return Err(AcceptError::Reason { class, statement });
-            }
-            if !seen.insert((class, statement.clone())) {
-                return Err(AcceptError::Twice { class, statement });
-            }
+    pub fn parse(text: &str) -> Result<Self, Faults> {
+        let File { accept } = yaml::read(text)?;
+        let (mut seen, mut faults) = (BTreeSet::new(), Vec::new());
+        for Spanned { value: Accepted { class, statement, reason }, place } in &accept {
+            let name = class.as_str();
+            let message = if class.is_open() || *class == Class::Drift {
+                format!("`{name}` cannot be accepted: nothing is known of these decisions")
+            } else if reason.trim().is_empty() {
+                // Without a reason nobody knows later why.
+                format!("`{name}` of `{statement}` has no reason")
+            } else if !seen.insert((name, statement)) {
+                format!("`{name}` of `{statement}` is there twice")
+            } else {
+                continue;
+            };
+            faults.push(Fault::custom(message).at(*place));
         }
-        Ok(it)
+        match faults.is_empty() {
+            true => Ok(Self { accept: accept.into_iter().map(|it| it.value).collect() }),
+            false => Err(Faults(faults)),
+        }
     }
 
     /// Why this difference is accepted; nothing if it is not.

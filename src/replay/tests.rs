@@ -419,10 +419,14 @@ fn what_may_be_accepted_is_a_closed_form() {
     for (text, error) in [
         ("accept: []", None),
         ("accept: [{class: gained, statement: identity/a#B, reason: CHG-1}]", None),
-        ("{}", Some("missing field")),
-        ("accept: [{class: gained, statement: a}]", Some("missing field")),
-        ("accept: [{class: gaind, statement: a, reason: b}]", Some("unknown variant")),
-        ("accept: [{class: gained, statement: a, reason: b, count: 3}]", Some("unknown field")),
+        ("{}", Some("1:1: `accept` is missing")),
+        ("accept: [{class: gained, statement: a}]", Some("1:11: `reason` is missing")),
+        ("accept: [{class: gaind, statement: a, reason: b}]", Some("did you mean `gained`?")),
+        ("accept: [{class: gained, statement: a, reason: b, resaon: c}]", Some("`reason`?")),
+        (
+            "accept:\n- {class: gained, statement: a, reason: ''}\n- {class: drift, statement: a, reason: b}",
+            Some("3:3: `drift`"),
+        ),
         ("accept: [{class: gained, statement: a, reason: ' '}]", Some("has no reason")),
         ("accept: [{class: needs_tags, statement: a, reason: b}]", Some("cannot be accepted")),
         ("accept: [{class: not_loaded, statement: a, reason: b}]", Some("cannot be accepted")),

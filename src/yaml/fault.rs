@@ -29,9 +29,19 @@ pub enum What {
     Missing(&'static str),
     /// Anything else.
     Other,
+    /// It is not YAML.
+    Syntax,
+    /// The mapping has the field already.
+    Twice,
     /// There is no such field; the one that may have been meant.
     Unknown(Option<&'static str>),
+    /// A word that is none of those that can be here, or a text without the quotes that it needs.
+    Word,
 }
+
+/// All that is wrong with a file, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(pub Vec<Fault>);
 
 impl Fault {
     fn new(what: What, message: impl Into<String>, hint: Option<&str>) -> Self {
@@ -57,22 +67,35 @@ impl Fault {
         Self::new(What::Unknown(meant), message, Some(&hint))
     }
 
+    /// A field that its mapping has already.
+    pub(super) fn twice(name: &str) -> Self {
+        Self::new(What::Twice, format!("`{name}` is here twice"), Some("leave one of the two out"))
+    }
+
     /// A plain scalar that is no text, where a text is asked for.
     pub(super) fn unquoted(written: &str) -> Self {
         let hint = format!("write it in quotes: `\"{written}\"`");
-        Self::new(What::Other, "a text is needed here", Some(&hint))
+        Self::new(What::Word, "a text is needed here", Some(&hint))
+    }
+
+    /// The same without a word of the file, which may be a secret.
+    #[must_use]
+    pub(super) fn discreet(self) -> Self {
+        let message = match self.what {
+            What::Missing(_) | What::Other => return self,
+            What::Syntax => "this is not YAML",
+            What::Twice => "a field is here twice",
+            What::Unknown(_) => "there is no such field here",
+            What::Word => "this means nothing here",
+        };
+        // The hint for a word may repeat it.
+        let hint = self.hint.filter(|_| self.what != What::Word);
+        Self { message: message.to_owned(), hint, ..self }
     }
 
     pub(super) fn of_syntax(error: &Error) -> Self {
         let tricks = Some("write out what it stands for");
         let (what, message, hint) = match error {
-            Error::DuplicateMappingKey { key, .. } => {
-                let message = match key {
-                    Some(it) => format!("`{it}` is here twice"),
-                    None => "a key is here twice".to_owned(),
-                };
-                (What::Other, message, Some("leave one of the two out"))
-            }
             Error::Budget { breach, .. } => {
                 let (message, hint) = match breach {
                     BudgetBreach::Aliases { .. } | BudgetBreach::Anchors { .. } => {
@@ -107,9 +130,9 @@ impl Fault {
                 (What::Other, message, Some("write a text in quotes"))
             }
             Error::ExternalMessage { msg, .. } => {
-                (What::Other, format!("this is not YAML: {msg}"), SHAPE)
+                (What::Syntax, format!("this is not YAML: {msg}"), SHAPE)
             }
-            _ => (What::Other, "this is not YAML".to_owned(), SHAPE),
+            _ => (What::Syntax, "this is not YAML".to_owned(), SHAPE),
         };
         let place = error.location().map(Place::from).unwrap_or_default();
         Self::new(what, message, hint).at(place)
@@ -130,6 +153,28 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, Fault { place, message, hint, .. }) in self.0.iter().enumerate() {
+            let Place { line, column, .. } = place.unwrap_or_default();
+            let before = if 0 < at { "; " } else { "" };
+            write!(f, "{before}{line}:{column}: {message}")?;
+            if let Some(hint) = hint {
+                write!(f, " ({hint})")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+impl From<Fault> for Faults {
+    fn from(fault: Fault) -> Self {
+        Self(vec![fault])
+    }
+}
 
 impl de::Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {
@@ -161,7 +206,7 @@ impl de::Error for Fault {
             Some(it) => format!("did you mean `{it}`?"),
             None => format!("the words are {}", known.join(", ")),
         };
-        Self::new(What::Other, format!("`{word}` means nothing here"), Some(&hint))
+        Self::new(What::Word, format!("`{word}` means nothing here"), Some(&hint))
     }
 
     fn unknown_field(name: &str, known: &'static [&'static str]) -> Self {
@@ -173,7 +218,7 @@ impl de::Error for Fault {
     }
 
     fn duplicate_field(name: &'static str) -> Self {
-        Self::new(What::Other, format!("`{name}` is here twice"), None)
+        Self::twice(name)
     }
 }
 

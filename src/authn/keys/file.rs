@@ -6,9 +6,10 @@ use crate::authn::name;
 use crate::policy::{Method, Principal};
 use crate::secret::Secret;
 use crate::sign::Credential;
+use crate::yaml::{self, Fault, Faults, Spanned};
 
 use serde::Deserialize;
-use serde_saphyr::Spanned;
+use serde::de::Error;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -39,39 +40,19 @@ struct Entry {
     tags: BTreeMap<String, String>,
 }
 
-/// What is wrong with a key file, and where. Never holds a part of the file but for an access key
-/// ID or a principal's name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{line}:{column}: {message}")]
-pub(super) struct Fault {
-    /// Counted from one; zero when the place is not known.
-    pub(super) line: u64,
-    /// Counted from one; zero when the place is not known.
-    pub(super) column: u64,
-    pub(super) message: String,
-}
-
 impl Keys {
-    /// Reads the text of a key file, whole or not at all.
-    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
-        let options = serde_saphyr::options! { with_snippet: false };
-        let file: File = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-            let (line, column) = error.location().map_or((0, 0), |it| (it.line(), it.column()));
-            // The parser's own message may quote the value that it stumbled over.
-            let message = "expected `keys:` with a list of {ak, sk, principal, groups, tags}, \
-                           each at most once, texts as texts";
-            Fault { line, column, message: message.to_owned() }
-        })?;
-
+    /// Reads the text of a key file, whole or not at all. No message holds a part of the file but
+    /// for an access key ID or a principal's name.
+    pub(super) fn parse(text: &str) -> Result<Self, Faults> {
+        let file: File = yaml::read_secret(text)?;
         let mut keys = HashMap::with_capacity(file.keys.len());
         let mut principals: BTreeMap<String, Vec<Arc<Principal>>> = BTreeMap::new();
-        for (index, entry) in file.keys.into_iter().enumerate() {
-            let place = entry.referenced;
-            let fault = |message| Fault { line: place.line(), column: place.column(), message };
+        for (index, Spanned { value, place }) in file.keys.into_iter().enumerate() {
+            let fault = |message: String| Faults::from(Fault::custom(message).at(place));
             if KEYS_MAX <= index {
                 return Err(fault(format!("a gate has at most {KEYS_MAX} keys")));
             }
-            let key = entry.value.check().map_err(fault)?;
+            let key = value.check().map_err(fault)?;
             let siblings = principals.entry(key.principal.id().to_owned()).or_default();
             let name = key.principal.name();
             if siblings.iter().any(|it| *it != key.principal) {

@@ -1,9 +1,9 @@
 //! Keeps the keys equal to the file: a mounted secret changes under the running gate.
 
 use super::Keys;
-use super::file::Fault;
 use crate::authn::StartError;
 use crate::mounted::{Mounted, ReadError};
+use crate::yaml::Faults;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Faults(#[from] Faults),
     #[error("it is not UTF-8")]
     NotText,
     #[error(transparent)]

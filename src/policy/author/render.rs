@@ -1,8 +1,8 @@
 //! Findings for people: the place, the source line underlined, what to do.
 
 use crate::policy::{Code, Diagnostic, Files, Severity, Span};
-
 use crate::text::escaped;
+use crate::yaml::Fault;
 
 use annotate_snippets::{AnnotationKind, Element, Level, Message, Origin, Renderer, Snippet};
 use std::fmt::Write;
@@ -56,7 +56,22 @@ pub struct Complaint<'a> {
     pub hint: Option<&'a str>,
 }
 
-impl Complaint<'_> {
+impl<'a> Complaint<'a> {
+    /// About a YAML file with these bytes.
+    #[must_use]
+    pub fn of(fault: &'a Fault, path: &'a str, bytes: &'a [u8]) -> Self {
+        let place = fault.place.unwrap_or_default();
+        Self {
+            severity: Severity::Error,
+            code: Code::InvalidYaml.as_str(),
+            path,
+            bytes: Some(bytes),
+            span: Span::new(place.start, place.end),
+            message: &fault.message,
+            hint: fault.hint.as_deref(),
+        }
+    }
+
     /// The complaint in the form of [`render`].
     #[must_use]
     pub fn render(&self, colored: bool) -> String {

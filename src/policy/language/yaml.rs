@@ -19,7 +19,10 @@ pub(in crate::policy) fn parse(
     findings: &mut Findings<'_>,
 ) -> Option<Node> {
     let text = json::text(bytes, bytes_max, findings)?;
-    yaml::parse(text).map_err(|it| report(it, findings)).ok()
+    let mut faults = Vec::new();
+    let root = yaml::parse(text, &mut faults);
+    faults.into_iter().for_each(|it| report(it, findings));
+    root
 }
 
 /// A part of a file as what is asked for, or `None` after a complaint.

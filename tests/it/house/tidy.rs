@@ -31,7 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ledger", &[LEAF, "budget", "policy"]),
     ("reconcile", &["ledger", "policy"]),
     ("reload", &[LEAF, "policy"]),
-    ("replay", &["budget", "ledger", "policy"]),
+    ("replay", &["budget", "ledger", "policy", "yaml"]),
     ("telemetry", &[LEAF, "policy"]),
     ("upstream", &[LEAF, "ledger", "policy", "sign", "telemetry"]),
     ("exchange", &[LEAF, "authn", "budget", "policy", "route", "telemetry", "upstream"]),

@@ -31,7 +31,7 @@ impl Defaults {
             return Self::default();
         };
         let res = Self { elsewhere: true, ..Self::new(&root, findings) };
-        if let Ok(skeleton) = crate::yaml::parse(SKELETON) {
+        if let Some(skeleton) = crate::yaml::parse(SKELETON, &mut Vec::new()) {
             let whole = Self { elsewhere: false, ..Self::of(&skeleton) };
             let node = whole.under(&Node { kind: Kind::Map(res.parts.clone()), ..skeleton });
             let written = yaml::read::<written::Case>(&node, Texts::Quoted, findings);
