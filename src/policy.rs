@@ -21,7 +21,7 @@ pub use self::budget::{
     BUDGETS, BUDGETS_MAX, Budget, Budgets, Charge, DELETES_MAX, KEY_ABSENT, KEY_ALL, KEY_UNKNOWN,
     Per, WITHIN_MAX, whose,
 };
-pub use self::compile::{GateSetup, Setup, beside};
+pub use self::compile::{GateSetup, Setup, SourceSetup, beside};
 pub use self::diff::{
     Cause, Comparison, Could, Difference, Effort, Receiver, Shift, Undecided, Verdict,
 };

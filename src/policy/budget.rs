@@ -7,7 +7,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub(super) use self::read::{read, usual};
+pub(super) use self::read::{Named, named, read, usual};
 
 use crate::policy::engine::condition::Condition;
 use crate::policy::engine::facts::Facts;

@@ -5,7 +5,8 @@ mod lint;
 mod setup;
 mod statements;
 
-pub use self::setup::{GateSetup, Setup, beside};
+pub(super) use self::setup::{Beside, asks_account};
+pub use self::setup::{GateSetup, Setup, SourceSetup, beside};
 
 use self::lint::{Scope, Source};
 use crate::policy::engine::set::Policy;
@@ -130,7 +131,10 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
     }
     let mut findings = Findings { path: BUDGETS, found: &mut found };
     let budgets = match files.get(BUDGETS) {
-        Some(bytes) => budget::read(bytes, limits, &mut findings),
+        Some(bytes) => {
+            lint::budgets(&budget::named(bytes, limits), &mut findings);
+            budget::read(bytes, limits, &mut findings)
+        }
         None => budget::usual(limits, &mut Findings { path: "", ..findings }),
     };
     lint::check(&sources, &attached, &mut found);

@@ -2,6 +2,7 @@
 //!
 //! A broken suite never stops a load: compiling does not look at suites at all.
 
+mod beside;
 mod case;
 mod coverage;
 mod defaults;
@@ -11,11 +12,12 @@ pub use self::case::Case;
 pub use self::coverage::Coverage;
 
 use self::defaults::Defaults;
+use crate::policy::compile::Beside;
 use crate::policy::engine::decision;
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::yaml::{Spanned, Texts};
 use crate::policy::language::{suggest, yaml};
-use crate::policy::{Diagnostic, Files, Limits, Set, compile};
+use crate::policy::{Diagnostic, Files, Limits, Set, Setup, compile};
 use crate::yaml::Kind;
 
 use std::collections::{BTreeSet, HashSet};
@@ -36,103 +38,130 @@ impl Suites {
     /// A file of more bytes than `limits.attachments_bytes` is an error.
     #[must_use]
     pub fn read(files: &Files, set: Option<&Set>, limits: &Limits) -> Self {
-        let names = set.map(Names::of);
+        let names = set.map(|it| Names::of(it, limits));
         let (mut cases, mut found) = (Vec::new(), Vec::new());
-        let defaults = files.get(DEFAULTS).map(|bytes| {
-            let mut findings = Findings { path: DEFAULTS, found: &mut found };
-            Defaults::file(bytes, limits, &mut findings)
+        each(files, limits, &mut found, |written, findings, is_unique| {
+            let known = names.as_ref().is_none_or(|it| it.know(written, findings));
+            cases.extend(case::read(written, findings).filter(|_| is_unique && known));
         });
-        let defaults = defaults.unwrap_or_default();
-        let suites = files.iter().filter(|(path, _)| compile::is_suite(path) && *path != DEFAULTS);
-        for (path, bytes) in suites {
-            let mut reader = Reader {
-                names: names.as_ref(),
-                limits,
-                defaults: &defaults,
-                findings: Findings { path, found: &mut found },
-            };
-            cases.extend(reader.suite(bytes));
-        }
         found.sort();
         // A mistake in a suite's defaults is found again in every case.
         found.dedup();
         Self { cases, diagnostics: found }
+    }
+
+    /// What the suites among `files` name that the gate does not have, each once for a suite.
+    #[must_use]
+    pub fn beside(files: &Files, limits: &Limits, setup: &Setup) -> Vec<Diagnostic> {
+        // Reading the suites has already reported what cannot be read.
+        let (mut found, mut ignored) = (Vec::new(), Vec::new());
+        each(files, limits, &mut ignored, |written, findings, _| {
+            let findings = &mut Findings { path: findings.path, found: &mut found };
+            beside::case(written, &mut Beside { setup, findings });
+        });
+        found.sort();
+        let mut seen = HashSet::new();
+        found.retain(|it| seen.insert((it.path.clone(), it.message.clone())));
+        found
     }
 }
 
 /// The defaults of all suites.
 const DEFAULTS: &str = "tests/defaults.yaml";
 
-struct Reader<'a, 'f> {
-    /// `None` if the policies do not compile.
-    names: Option<&'a Names<'a>>,
-    limits: &'a Limits,
-    defaults: &'a Defaults,
-    findings: Findings<'f>,
+/// Visits each case that can be read, with where to complain, and whether its name is its own.
+fn each(
+    files: &Files,
+    limits: &Limits,
+    found: &mut Vec<Diagnostic>,
+    mut visit: impl FnMut(&written::Case, &mut Findings<'_>, bool),
+) {
+    let defaults = files.get(DEFAULTS).map(|bytes| {
+        Defaults::file(bytes, limits, &mut Findings { path: DEFAULTS, found: &mut *found })
+    });
+    let defaults = defaults.unwrap_or_default();
+    let suites = files.iter().filter(|(path, _)| compile::is_suite(path) && *path != DEFAULTS);
+    for (path, bytes) in suites {
+        let mut findings = Findings { path, found: &mut *found };
+        let mut seen = HashSet::new();
+        for written in suite(bytes, limits, &defaults, &mut findings) {
+            let name = &written.name;
+            let is_unique = seen.insert(name.value.clone());
+            if !is_unique {
+                let message = format!("another case has the name `{}`", name.value);
+                findings.add(Code::DuplicateCase, yaml::span(name), message);
+            }
+            visit(&written, &mut findings, is_unique);
+        }
+    }
 }
 
-impl Reader<'_, '_> {
-    fn suite(&mut self, bytes: &[u8]) -> Vec<Case> {
-        let Self { limits, findings, .. } = self;
-        let Some(root) = yaml::parse(bytes, limits.attachments_bytes, findings) else {
-            return Vec::new();
-        };
-        if !yaml::fields(&root, &["cases", "defaults"], findings) {
-            return Vec::new();
-        }
-        let Some(list) = root.field("cases") else {
-            let span = yaml::span_of(root.head());
-            findings.add(Code::InvalidYaml, span, "`cases` is missing");
-            return Vec::new();
-        };
-        let nodes = yaml::list(list, "`cases`", findings);
-        if matches!(&list.kind, Kind::List(them) if them.is_empty()) {
-            let span = yaml::span_of(list.head());
-            findings.add(Code::Empty, span, "`cases`: the list is empty");
-        }
-        let own = root.field("defaults").map(|it| Defaults::new(it, findings)).unwrap_or_default();
-        let mut seen = HashSet::new();
-        let mut cases = Vec::new();
-        for node in nodes {
-            let node = self.defaults.under(&own.under(node));
-            let written = yaml::read::<written::Case>(&node, Texts::Quoted, &mut self.findings);
-            cases.extend(written.and_then(|it| self.case(&it, &mut seen)));
-        }
-        cases
+/// The cases of one suite that can be read, with what the defaults say.
+fn suite(
+    bytes: &[u8],
+    limits: &Limits,
+    defaults: &Defaults,
+    findings: &mut Findings<'_>,
+) -> Vec<written::Case> {
+    let Some(root) = yaml::parse(bytes, limits.attachments_bytes, findings) else {
+        return Vec::new();
+    };
+    if !yaml::fields(&root, &["cases", "defaults"], findings) {
+        return Vec::new();
     }
-
-    fn case(&mut self, written: &written::Case, seen: &mut HashSet<String>) -> Option<Case> {
-        let name = &written.name;
-        let unique = seen.insert(name.value.clone());
-        if !unique {
-            let message = format!("another case has the name `{}`", name.value);
-            self.findings.add(Code::DuplicateCase, yaml::span(name), message);
-        }
-        let known = self.names.is_none_or(|it| it.know(written, &mut self.findings));
-        case::read(written, &mut self.findings).filter(|_| unique && known)
+    let Some(list) = root.field("cases") else {
+        let span = yaml::span_of(root.head());
+        findings.add(Code::InvalidYaml, span, "`cases` is missing");
+        return Vec::new();
+    };
+    let nodes = yaml::list(list, "`cases`", findings);
+    if matches!(&list.kind, Kind::List(them) if them.is_empty()) {
+        let span = yaml::span_of(list.head());
+        findings.add(Code::Empty, span, "`cases`: the list is empty");
     }
+    let own = root.field("defaults").map(|it| Defaults::new(it, findings)).unwrap_or_default();
+    let cases = nodes.iter().filter_map(|node| {
+        let node = defaults.under(&own.under(node));
+        yaml::read(&node, Texts::Quoted, findings)
+    });
+    cases.collect()
 }
 
 /// What a case may name.
 struct Names<'a> {
+    /// An answer may depend on the account.
+    account: bool,
     budgets: BTreeSet<&'a str>,
     statements: BTreeSet<&'a str>,
 }
 
 impl<'a> Names<'a> {
-    fn of(set: &'a Set) -> Self {
+    fn of(set: &'a Set, limits: &Limits) -> Self {
         Self {
+            account: compile::asks_account(set.files(), limits),
             budgets: set.budgets().iter().map(|it| &**it.name()).collect(),
             statements: set.statements().map(|it| it.name.as_str()).collect(),
         }
     }
 
-    /// Whether everything that a case names exists.
+    /// Whether everything that a case names exists, and the account that the policies ask for is stated.
     fn know(&self, case: &written::Case, findings: &mut Findings<'_>) -> bool {
         let by = case.by.as_ref().is_none_or(|it| self.is_decider(it, findings));
+        let account = self.has_account(case, findings);
         let spent = case.spent.0.iter().map(|(it, _)| self.is_budget(&it.value, it, findings));
         // Report every complaint, not just the first.
-        spent.fold(by, |all, it| all && it)
+        spent.fold(by & account, |all, it| all & it)
+    }
+
+    /// A gate always has one, so that a case without it would be one that never comes.
+    fn has_account(&self, case: &written::Case, findings: &mut Findings<'_>) -> bool {
+        let has = !self.account || case.request.account.is_some();
+        if !has {
+            let message = "the policies ask for the account, and this case states none";
+            let hint = "add `account: \"…\"` to its `request`, or to that of `defaults`";
+            findings.hint(Code::ImpossibleCase, yaml::span(&case.name), message, hint);
+        }
+        has
     }
 
     fn is_decider(&self, by: &Spanned<String>, findings: &mut Findings<'_>) -> bool {

@@ -7,7 +7,7 @@ use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::document::{self, Effect};
 use crate::policy::language::json::Text;
 use crate::policy::language::key::Key;
-use crate::policy::language::yaml::{self, Pairs, Spanned, Texts};
+use crate::policy::language::yaml::{self, Node, Pairs, Spanned, Texts};
 use crate::policy::{Limits, Sources};
 use crate::yaml::Kind;
 
@@ -66,9 +66,8 @@ pub(in crate::policy) fn read(
     limits: &Limits,
     findings: &mut Findings<'_>,
 ) -> Budgets {
-    let size = limits.attachments_bytes;
     let usual = Budgets::usual(limits.replicas);
-    let Some(root) = yaml::parse(bytes, size, findings) else {
+    let Some(root) = yaml::parse(bytes, limits.attachments_bytes, findings) else {
         return usual;
     };
     let before = findings.found.len();
@@ -98,8 +97,7 @@ pub(in crate::policy) fn read(
         let message = "`budgets`: the list is empty";
         findings.hint(Code::Empty, span, message, "write `budgets: none` if you want none");
     }
-    let entries = nodes.iter().filter_map(|it| yaml::read(it, Texts::AsWritten, findings));
-    let entries: Vec<Entry> = entries.collect();
+    let entries = entries(nodes, findings);
     if let Some(beyond) = entries.get(BUDGETS_MAX) {
         let message = format!("a directory has at most {BUDGETS_MAX} budgets");
         findings.add(Code::MalformedBudget, yaml::span(&beyond.name), message);
@@ -114,6 +112,38 @@ pub(in crate::policy) fn read(
         list.extend(Reader { limits, findings: &mut *findings }.budget(entry));
     }
     Budgets::new(list, true)
+}
+
+fn entries(nodes: &[Node], findings: &mut Findings<'_>) -> Vec<Entry> {
+    nodes.iter().filter_map(|it| yaml::read(it, Texts::AsWritten, findings)).collect()
+}
+
+/// What a budget names.
+#[derive(Debug)]
+pub(in crate::policy) struct Named {
+    /// What has a counter of its own, if it can be read, and where that stands.
+    pub(in crate::policy) per: Option<Per>,
+    pub(in crate::policy) span: Span,
+    pub(in crate::policy) conditions: Vec<document::Condition>,
+}
+
+/// What those budgets name that can be read. [`read`] reports the others.
+pub(in crate::policy) fn named(bytes: &[u8], limits: &Limits) -> Vec<Named> {
+    let mut ignored = Vec::new();
+    let findings = &mut Findings { path: "", found: &mut ignored };
+    let root = yaml::parse(bytes, limits.attachments_bytes, findings);
+    let nodes = match root.as_ref().and_then(|it| it.field("budgets")) {
+        Some(Node { kind: Kind::List(them), .. }) => them.as_slice(),
+        _ => &[],
+    };
+    let entries = entries(nodes, findings);
+    let mut reader = Reader { limits, findings };
+    let named = entries.iter().map(|it| Named {
+        per: per(&it.per.value),
+        span: yaml::span(&it.per),
+        conditions: it.when.as_ref().map(|it| reader.raw(it)).unwrap_or_default(),
+    });
+    named.collect()
 }
 
 struct Reader<'a, 'f> {

@@ -5,10 +5,11 @@ mod directory;
 mod domain;
 mod statement;
 
+use crate::policy::budget::Named;
 use crate::policy::engine::set::Actions;
 use crate::policy::language::attachments::Attached;
-use crate::policy::language::diagnostic::{Code, Diagnostic, Findings};
-use crate::policy::language::document::{Document, Effect};
+use crate::policy::language::diagnostic::{Code, Diagnostic, Findings, Span};
+use crate::policy::language::document::{Choice, Document, Effect};
 use crate::policy::language::json::Text;
 use crate::policy::language::key::Key;
 use crate::policy::language::operator::{Comparison, Operator};
@@ -77,14 +78,39 @@ pub(super) struct Condition<'a> {
     pub(super) key: Key,
 }
 
-/// The conditions of a statement, without those that are errors anyway.
-pub(super) fn conditions(raw: &document::Statement) -> Vec<Condition<'_>> {
-    let known = raw.conditions.iter().filter_map(|raw| {
+/// The conditions without those that are errors anyway.
+pub(super) fn conditions(raw: &[document::Condition]) -> Vec<Condition<'_>> {
+    let known = raw.iter().filter_map(|raw| {
         let operator = Operator::parse(&raw.operator.value).ok()?;
         let key = Key::parse(&raw.key.value).ok()?;
         operator.takes(key.kind()).then_some(Condition { raw, operator, key })
     });
     known.collect()
+}
+
+/// Visits every key that conditions and a resource read, those of variables too, with its place.
+pub(super) fn keys(
+    raw: &[document::Condition],
+    resource: Option<&Choice>,
+    mut visit: impl FnMut(&Key, Span),
+) {
+    conditions(raw).iter().for_each(|it| visit(&it.key, it.raw.key.span));
+    let values = raw.iter().flat_map(|it| &it.values);
+    for text in values.chain(resource.into_iter().flat_map(|it| &it.values)) {
+        for part in template::parse(&text.value, false).unwrap_or_default() {
+            if let Part::Variable(it) = part {
+                visit(&it.key, text.span);
+            }
+        }
+    }
+}
+
+/// Looks at what the budgets of a directory compare their keys with.
+pub(super) fn budgets(named: &[Named], findings: &mut Findings<'_>) {
+    for it in named {
+        let all = conditions(&it.conditions);
+        all.iter().for_each(|it| condition::check(it, None, &all, findings));
+    }
 }
 
 /// Whether a text meets the listed value, variables aside.

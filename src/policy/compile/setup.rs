@@ -1,19 +1,20 @@
 //! Compares policies with their setting: the time, and the configuration of the gate.
 
 use super::lint::Condition;
-use super::{ATTACHMENTS, Place, lint, statements};
+use super::{Place, lint, statements};
+use crate::policy::budget::Named;
 use crate::policy::language::attachments::{self, Target};
 use crate::policy::language::diagnostic::{Code, Diagnostic, Findings, Span};
-use crate::policy::language::document::Statement;
+use crate::policy::language::document::{Choice, Statement};
 use crate::policy::language::json::Text;
 use crate::policy::language::key::Key;
 use crate::policy::language::operator::{Comparison, Order, Test};
 use crate::policy::language::template::Part;
 use crate::policy::language::{document, pattern, suggest, template, value};
-use crate::policy::{Files, JobFact, Limits, Method};
+use crate::policy::{Files, JobFact, Limits, Method, Per, budget};
 
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The setting that policies are compared with.
 #[derive(Clone, Debug)]
@@ -30,13 +31,9 @@ pub struct Setup {
 #[derive(Clone, Debug, Default)]
 pub struct GateSetup {
     /// The identity sources.
-    pub sources: BTreeSet<String>,
-    /// Those of them whose callers have groups.
-    pub grouped: BTreeSet<String>,
+    pub sources: BTreeMap<String, SourceSetup>,
     /// The tags of callers; `None` if they are not known.
     pub tags: Option<BTreeSet<String>>,
-    /// How callers can sign in, in the words of `lychgate:authMethod`.
-    pub methods: BTreeSet<String>,
     /// Project IDs, exact or with one `*` at the end.
     pub projects: Vec<String>,
     /// The regions of the upstreams.
@@ -45,49 +42,64 @@ pub struct GateSetup {
     pub accounts: BTreeSet<String>,
 }
 
+/// What is known of the callers of an identity source.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceSetup {
+    /// They may have groups.
+    pub grouped: bool,
+    /// How they sign in.
+    pub method: Method,
+}
+
 impl GateSetup {
     /// Adds an identity source. `tags` are those of its callers; `None` if they are not known.
     pub fn source(
         &mut self,
         name: &str,
-        has_groups: bool,
+        grouped: bool,
         tags: Option<BTreeSet<String>>,
         method: Method,
     ) {
-        self.sources.insert(name.to_owned());
-        if has_groups {
-            self.grouped.insert(name.to_owned());
-        }
-        self.methods.insert(method.as_str().to_owned());
+        let new = SourceSetup { grouped: false, method };
+        self.sources.entry(name.to_owned()).or_insert(new).grouped |= grouped;
         self.tags = self.tags.take().zip(tags).map(|(mut all, more)| {
             all.extend(more);
             all
         });
     }
+
+    fn sources(&self) -> Vec<&str> {
+        self.sources.keys().map(String::as_str).collect()
+    }
 }
 
-/// Finds what the policies name although it has passed, or the gate does not have it.
+fn words(all: &BTreeSet<String>) -> Vec<&str> {
+    all.iter().map(String::as_str).collect()
+}
+
+/// Finds what the policies, attachments and budgets name although it has passed, or the gate does not
+/// have it.
 #[must_use]
 pub fn beside(files: &Files, limits: &Limits, setup: &Setup) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (path, bytes) in files.iter() {
-        // Compiling has already reported what cannot be read.
-        let mut ignored = Vec::new();
-        let mut quiet = Findings { path, found: &mut ignored };
-        if let Place::Guardrail | Place::Identity(_) = Place::of(path) {
-            let document = document::read(bytes, limits, &mut quiet);
-            let live = |it: &&Statement| {
-                it.action.as_ref().is_none_or(|choice| {
-                    statements::actions(choice, &mut quiet).are_live(it.effect)
-                })
-            };
-            let live: Vec<_> = document.statements.iter().filter(live).collect();
-            let findings = &mut Findings { path, found: &mut found };
-            live.into_iter().for_each(|it| Beside { setup, findings }.statement(it));
-        } else if path == ATTACHMENTS {
-            let entries = attachments::entries(bytes, limits, &mut quiet);
-            let findings = &mut Findings { path, found: &mut found };
-            entries.iter().for_each(|it| Beside { setup, findings }.attachment(it));
+        let findings = &mut Findings { path, found: &mut found };
+        let mut it = Beside { setup, findings };
+        match Place::of(path) {
+            Place::Attachments => {
+                // Compiling has already reported what cannot be read.
+                let mut ignored = Vec::new();
+                let quiet = &mut Findings { path, found: &mut ignored };
+                let entries = attachments::entries(bytes, limits, quiet);
+                entries.iter().for_each(|entry| it.attachment(entry));
+            }
+            Place::Budgets => {
+                budget::named(bytes, limits).iter().for_each(|budget| it.budget(budget));
+            }
+            Place::Guardrail | Place::Identity(_) => {
+                live(path, bytes, limits).iter().for_each(|statement| it.statement(statement));
+            }
+            Place::Suite | Place::Unknown => (),
         }
     }
     found.sort();
@@ -95,72 +107,113 @@ pub fn beside(files: &Files, limits: &Limits, setup: &Setup) -> Vec<Diagnostic> 
     found
 }
 
-struct Beside<'a, 'f> {
-    setup: &'a Setup,
-    findings: &'a mut Findings<'f>,
+/// The live statements of a document, as far as they can be read.
+fn live(path: &str, bytes: &[u8], limits: &Limits) -> Vec<Statement> {
+    let mut ignored = Vec::new();
+    let mut quiet = Findings { path, found: &mut ignored };
+    let document = document::read(bytes, limits, &mut quiet);
+    let mut live = |it: &Statement| {
+        let about = it.action.as_ref().map(|it| statements::actions(it, &mut quiet));
+        about.is_none_or(|actions| actions.are_live(it.effect))
+    };
+    document.statements.into_iter().filter(|it| live(it)).collect()
+}
+
+/// Whether an answer of these policies may depend on the account.
+pub(in crate::policy) fn asks_account(files: &Files, limits: &Limits) -> bool {
+    let mut asks = false;
+    let mut look = |key: &Key, _| {
+        asks |= matches!(key, Key::DomainId | Key::PrincipalAccount | Key::PrincipalUrn);
+    };
+    let mut bound = false;
+    for (path, bytes) in files.iter() {
+        match Place::of(path) {
+            Place::Budgets => {
+                for it in budget::named(bytes, limits) {
+                    lint::keys(&it.conditions, None, &mut look);
+                }
+            }
+            Place::Guardrail | Place::Identity(_) => {
+                for it in live(path, bytes, limits) {
+                    lint::keys(&it.conditions, it.resource.as_ref(), &mut look);
+                    let resources = it.resource.iter().flat_map(|it| &it.values);
+                    bound |= resources
+                        .filter_map(|it| it.value.split(':').nth(2))
+                        .any(|it| it.bytes().any(|it| it != b'*'));
+                }
+            }
+            Place::Attachments | Place::Suite | Place::Unknown => (),
+        }
+    }
+    asks || bound
+}
+
+/// Where what a directory names is compared with a setup.
+pub(in crate::policy) struct Beside<'a, 'f> {
+    pub(in crate::policy) setup: &'a Setup,
+    pub(in crate::policy) findings: &'a mut Findings<'f>,
 }
 
 impl Beside<'_, '_> {
     fn attachment(&mut self, entry: &attachments::Entry) {
-        let Some(gate) = &self.setup.gate else {
-            return;
-        };
         for text in &entry.to.value {
             let span = Span::new(text.place.start, text.place.end);
             match Target::parse(&text.value) {
-                Ok(Target::Group(name)) => self.source(gate, name, true, span),
-                Ok(Target::User(name)) => self.source(gate, name, false, span),
-                Ok(Target::Source(name)) => self.source(gate, &format!("{name}/"), false, span),
+                Ok(Target::Group(name)) => self.source(name, true, span),
+                Ok(Target::User(name)) => self.source(name, false, span),
+                Ok(Target::Source(name)) => self.source(&format!("{name}/"), false, span),
                 Ok(Target::Any) | Err(_) => (),
             }
         }
         for text in entry.projects.iter().flat_map(|it| &it.value) {
             let parts = template::parse(&text.value, true).unwrap_or_default();
-            let span = Span::new(text.place.start, text.place.end);
-            self.project(gate, &parts, &text.value, span);
+            self.project(&parts, &text.value, Span::new(text.place.start, text.place.end));
         }
+    }
+
+    fn budget(&mut self, budget: &Named) {
+        match &budget.per {
+            Some(Per::Group(name)) => self.source(name, true, budget.span),
+            Some(Per::Tag(tag)) => self.tag(&Key::PrincipalTag(tag.clone()), budget.span),
+            _ => (),
+        }
+        self.conditions(&budget.conditions, None);
     }
 
     /// Checks the source of a qualified name.
-    fn source(&mut self, gate: &GateSetup, name: &str, is_group: bool, span: Span) {
+    fn source(&mut self, name: &str, is_group: bool, span: Span) {
+        let Some(gate) = &self.setup.gate else { return };
         let source = name.split_once('/').map_or(name, |(it, _)| it);
-        if !gate.sources.contains(source) {
-            let message = format!("the configuration has no identity source `{source}`");
-            self.report(span, message, source, &gate.sources);
-        } else if is_group && !gate.grouped.contains(source) {
-            let message = format!("callers of `{source}` have no groups");
-            let hint = "name the claim with the groups in the configuration: `claims.groups`";
-            self.findings.hint(Code::NotConfigured, span, message, hint);
+        match gate.sources.get(source) {
+            None => {
+                let message = format!("the configuration has no identity source `{source}`");
+                self.report(span, message, source, &gate.sources());
+            }
+            Some(it) if is_group && !it.grouped => {
+                let message = format!("callers of `{source}` have no groups");
+                let hint = "name the claim with the groups in the configuration: `claims.groups`";
+                self.findings.hint(Code::NotConfigured, span, message, hint);
+            }
+            Some(_) => (),
         }
     }
 
-    fn project(&mut self, gate: &GateSetup, parts: &[Part], written: &str, span: Span) {
+    fn project(&mut self, parts: &[Part], written: &str, span: Span) {
+        let Some(gate) = &self.setup.gate else { return };
         let served = gate.projects.iter().any(|it| match it.strip_suffix('*') {
             Some(prefix) => may_begin_with(parts, prefix),
             None => lint::is_met(Comparison::Match, parts, it),
         });
         if !served {
             let message = format!("no upstream of the configuration serves a project `{written}`");
-            let all = gate.projects.iter().cloned().collect();
+            let all: Vec<_> = gate.projects.iter().map(String::as_str).collect();
             self.report(span, message, written, &all);
         }
     }
 
     fn statement(&mut self, statement: &Statement) {
-        for it in lint::conditions(statement) {
-            self.condition(&it);
-        }
-        let Some(gate) = &self.setup.gate else {
-            return;
-        };
-        let values = statement.conditions.iter().flat_map(|it| &it.values);
-        for text in values.chain(statement.resource.iter().flat_map(|it| &it.values)) {
-            for part in template::parse(&text.value, false).unwrap_or_default() {
-                if let Part::Variable(it) = part {
-                    self.tag(gate, &it.key, text.span);
-                }
-            }
-        }
+        self.conditions(&statement.conditions, statement.resource.as_ref());
+        let Some(gate) = &self.setup.gate else { return };
         for text in statement.resource.iter().flat_map(|it| &it.values) {
             let parts: Vec<_> = text.value.splitn(5, ':').collect();
             if let [_, region, account, _, _] = parts.as_slice() {
@@ -175,14 +228,18 @@ impl Beside<'_, '_> {
         // An empty part has a finding of its own.
         if !part.is_empty() && !all.iter().any(|it| pattern::matches(&pieces, it)) {
             let message = format!("no upstream of the configuration has the {what} `{part}`");
-            self.report(span, message, part, all);
+            self.report(span, message, part, &words(all));
+        }
+    }
+
+    fn conditions(&mut self, raw: &[document::Condition], resource: Option<&Choice>) {
+        lint::keys(raw, resource, |key, span| self.tag(key, span));
+        for it in lint::conditions(raw) {
+            self.condition(&it);
         }
     }
 
     fn condition(&mut self, it: &Condition<'_>) {
-        if let Some(gate) = &self.setup.gate {
-            self.tag(gate, &it.key, it.raw.key.span);
-        }
         match it.operator.test {
             Test::Date(order) if it.key == Key::CurrentTime => self.date(it, order),
             Test::Text(comparison) => {
@@ -214,9 +271,10 @@ impl Beside<'_, '_> {
         }
     }
 
+    /// A text that is compared with a key; `parts` are what is in it.
     fn value(&mut self, key: &Key, comparison: Comparison, text: &Text, parts: &[Part]) {
         if *key == Key::Job(JobFact::PoolType) {
-            let all: BTreeSet<_> = self.setup.pool_types.iter().cloned().collect();
+            let all: Vec<_> = self.setup.pool_types.iter().map(String::as_str).collect();
             let code = match self.setup.gate {
                 Some(_) => Code::NotConfigured,
                 None => Code::UnlikelyValue,
@@ -227,10 +285,10 @@ impl Beside<'_, '_> {
             return;
         };
         let all = match key {
-            Key::AuthMethod => &gate.methods,
-            Key::DomainId | Key::PrincipalAccount => &gate.accounts,
-            Key::Issuer => &gate.sources,
-            Key::RequestedRegion => &gate.regions,
+            Key::AuthMethod => gate.sources.values().map(|it| it.method.as_str()).collect(),
+            Key::DomainId | Key::PrincipalAccount => words(&gate.accounts),
+            Key::Issuer => gate.sources(),
+            Key::RequestedRegion => words(&gate.regions),
             Key::Groups | Key::UserId => {
                 return self.qualified(gate, key, comparison, (text, parts));
             }
@@ -239,13 +297,19 @@ impl Beside<'_, '_> {
                 let open: Vec<_> =
                     parts.iter().cloned().chain(starts.then_some(Part::Star)).collect();
                 if comparison != Comparison::EndWith {
-                    self.project(gate, &open, &text.value, text.span);
+                    self.project(&open, &text.value, text.span);
                 }
                 return;
             }
             _ => return,
         };
-        self.word((Code::NotConfigured, key), comparison, (text, parts), all);
+        self.word((Code::NotConfigured, key), comparison, (text, parts), &all);
+    }
+
+    /// What a key holds, in full.
+    pub(in crate::policy) fn holds(&mut self, key: &Key, value: &str, span: Span) {
+        let text = Text { value: value.to_owned(), span };
+        self.value(key, Comparison::Equals, &text, &[Part::Text(value.to_owned())]);
     }
 
     /// Reports a value that is none of the words that the key can have here.
@@ -254,7 +318,7 @@ impl Beside<'_, '_> {
         (code, key): (Code, &Key),
         comparison: Comparison,
         (text, parts): (&Text, &[Part]),
-        all: &BTreeSet<String>,
+        all: &[&str],
     ) {
         if all.iter().any(|it| lint::is_met(comparison, parts, it)) {
             return;
@@ -277,26 +341,28 @@ impl Beside<'_, '_> {
             _ => return,
         };
         if head.contains('/') {
-            self.source(gate, head, *key == Key::Groups, text.span);
+            self.source(head, *key == Key::Groups, text.span);
         } else if comparison == Comparison::Match || comparison == Comparison::StartWith {
             let open = parts.len() > 1 || comparison == Comparison::StartWith;
-            if open && !gate.sources.iter().any(|it| format!("{it}/").starts_with(head)) {
+            if open && !gate.sources.keys().any(|it| format!("{it}/").starts_with(head)) {
                 let message = format!("the configuration has no identity source `{head}…`");
-                self.report(text.span, message, head, &gate.sources);
+                self.report(text.span, message, head, &gate.sources());
             }
         }
     }
 
-    fn tag(&mut self, gate: &GateSetup, key: &Key, span: Span) {
-        if let (Key::PrincipalTag(tag), Some(tags)) = (key, &gate.tags)
+    /// A key that may be a tag of callers.
+    pub(in crate::policy) fn tag(&mut self, key: &Key, span: Span) {
+        let tags = self.setup.gate.as_ref().and_then(|it| it.tags.as_ref());
+        if let (Key::PrincipalTag(tag), Some(tags)) = (key, tags)
             && !tags.contains(tag)
         {
             let message = format!("no identity source fills `{key}`");
-            self.report(span, message, tag, tags);
+            self.report(span, message, tag, &words(tags));
         }
     }
 
-    fn report(&mut self, span: Span, message: String, written: &str, all: &BTreeSet<String>) {
+    fn report(&mut self, span: Span, message: String, written: &str, all: &[&str]) {
         self.suggest((Code::NotConfigured, span), message, written, all);
     }
 
@@ -305,13 +371,15 @@ impl Beside<'_, '_> {
         (code, span): (Code, Span),
         message: String,
         written: &str,
-        all: &BTreeSet<String>,
+        all: &[&str],
     ) {
-        let words: Vec<_> = all.iter().map(String::as_str).collect();
-        let hint = match suggest::nearest(written, words.iter().copied()) {
+        let mut all = all.to_vec();
+        all.sort_unstable();
+        all.dedup();
+        let hint = match suggest::nearest(written, all.iter().copied()) {
             Some(it) => format!("did you mean `{it}`?"),
-            None if words.is_empty() => "there are none".to_owned(),
-            None => format!("there are: {}", words.join(", ")),
+            None if all.is_empty() => "there are none".to_owned(),
+            None => format!("there are: {}", all.join(", ")),
         };
         self.findings.hint(code, span, message, hint);
     }

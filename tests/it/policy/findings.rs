@@ -4,7 +4,8 @@
 //! for a byte that is no UTF-8. The rendering is in `<code>.snap` beside it.
 
 use lychgate::policy::{
-    Code, Effort, Files, GateSetup, Limits, Set, Setup, Severity, Suites, beside, render,
+    Code, Effort, Files, GateSetup, Limits, Method, Set, Setup, Severity, SourceSetup, Suites,
+    beside, render,
 };
 
 use std::collections::BTreeSet;
@@ -81,11 +82,10 @@ fn every_kind_of_finding_is_shown_where_it_is() {
 /// A gate with one source of each kind of thing.
 fn setup() -> Setup {
     let one = |it: &str| BTreeSet::from([it.to_owned()]);
+    let corp = SourceSetup { grouped: true, method: Method::Jwt };
     let gate = GateSetup {
-        sources: one("corp"),
-        grouped: one("corp"),
+        sources: [("corp".to_owned(), corp)].into(),
         tags: Some(one("team")),
-        methods: one("jwt"),
         projects: vec!["0a1b*".to_owned()],
         regions: one("cn-north-4"),
         accounts: one("123"),

@@ -1,7 +1,9 @@
 //! What authors write and hardly mean: `check` says so, and says nothing of the right form.
 
 use In::{Allow, Ceiling, Deny};
-use lychgate::policy::{Code, Effort, Files, GateSetup, Limits, Method, Set, Setup, beside};
+use lychgate::policy::{
+    Code, Effort, Files, GateSetup, Limits, Method, Set, Setup, Suites, beside,
+};
 
 /// Who a statement is for, as its directory and its effect say.
 #[derive(Clone, Copy, Debug)]
@@ -295,9 +297,11 @@ fn found_beside(path: &str, text: &str, with_gate: bool) -> Vec<(Code, String)> 
         gate: with_gate.then_some(gate),
     };
     let files: Files = [(path, text.as_bytes().to_vec())].into_iter().collect();
-    let found = beside(&files, &Limits::default(), &setup);
+    let limits = Limits::default();
+    let found = [beside(&files, &limits, &setup), Suites::beside(&files, &limits, &setup)];
     found
         .into_iter()
+        .flatten()
         .map(|it| (it.code, it.message + "\n" + &it.hint.unwrap_or_default()))
         .collect()
 }
@@ -369,4 +373,94 @@ fn what_the_gate_does_not_have_is_found() {
     let resource = r#"{"Version": "5.0", "Statement": [{"Effect": "Deny", "Action": ["*"], "Resource":
         ["modelarts:cn-north-5:*:trainJob:*", "modelarts:*:124:trainJob:*", "modelarts:cn-*:123:trainJob:*"]}]}"#;
     assert_eq!(found_beside("identity/p.json", resource, true).len(), 2);
+}
+
+#[test]
+fn budgets_and_suites_are_compared_with_the_gate_as_well() {
+    let budget = |it: &str| format!("budgets: [{{name: b, deletes: 2, within: 1h, {it}}}]");
+    let who = |it: &str| {
+        let request = "request: {project: ff, job: j-1, region: cn-north-4, account: '123', time: 2026-01-15T12:00:00Z}";
+        format!("cases: [{{name: n, principal: {{{it}}}, {request}, job: {{}}, expect: deny}}]")
+    };
+    let asked = |request: &str, job: &str| {
+        format!(
+            "cases: [{{name: n, principal: {{source: corp, name: a}}, request: {{job: j-1, \
+             time: 2026-01-15T12:00:00Z, {request}}}, job: {job}, expect: deny}}]"
+        )
+    };
+    let at = "project: ff, region: cn-north-4, account: '123'";
+    let suite = "tests/t.yaml";
+    for (path, text, says) in [
+        ("budgets.yaml", budget("per: principal"), ""),
+        ("budgets.yaml", budget("per: 'group:corp/ml'"), ""),
+        ("budgets.yaml", budget("per: 'group:crop/ml'"), "did you mean `corp`?"),
+        ("budgets.yaml", budget("per: 'group:mtls/ops'"), "have no groups"),
+        ("budgets.yaml", budget("per: 'tag:team'"), ""),
+        ("budgets.yaml", budget("per: 'tag:taem'"), "did you mean `team`?"),
+        (
+            "budgets.yaml",
+            budget("per: all, when: {StringEquals: {'lychgate:issuer': keys}}"),
+            "is never `keys` here",
+        ),
+        (
+            "budgets.yaml",
+            budget(
+                "per: all, when: {StringEquals: {'lychgate:jobName': '${g:PrincipalTag/nick}'}}",
+            ),
+            "fills",
+        ),
+        (suite, who("source: corp, name: a, groups: [ml], tags: {team: t}"), ""),
+        (suite, who("source: mtls, name: a, method: mtls"), ""),
+        (suite, who("source: crop, name: a"), "did you mean `corp`?"),
+        (suite, who("source: mtls, name: a"), "write `method: mtls`"),
+        (suite, who("source: corp, name: a, method: key"), "do not sign in by `key`"),
+        (suite, who("source: mtls, name: a, method: mtls, groups: [ops]"), "have no groups"),
+        (suite, who("source: corp, name: a, tags: {taem: t}"), "did you mean `team`?"),
+        (suite, asked(at, "{pool_type: [public]}"), ""),
+        (suite, asked(at, "{pool_type: [shared]}"), "is never `shared`"),
+        (suite, asked(&at.replace("ff", "fe"), "{}"), "serves a project `fe`"),
+        (suite, asked(&at.replace("-4", "-5"), "{}"), "`cn-north-4`"),
+        (suite, asked(&at.replace("123", "124"), "{}"), "`123`"),
+    ] {
+        let found = found_beside(path, &text, true);
+        assert_eq!(found.len(), usize::from(!says.is_empty()), "{text}: {found:?}");
+        assert!(found.iter().all(|(code, it)| *code == Code::NotConfigured && it.contains(says)));
+    }
+    // Once for a suite, however many cases share it.
+    let principal = "principal: {source: crop, name: a}";
+    let request =
+        "request: {project: ff, job: j-1, region: cn-north-4, time: 2026-01-15T12:00:00Z}";
+    let two = format!(
+        "defaults: {{{principal}, {request}, job: {{}}}}\ncases: [{{name: a, expect: deny}}, {{name: b, expect: deny}}]"
+    );
+    assert_eq!(found_beside(suite, &two, true).len(), 1);
+    assert_eq!(found_beside(suite, &two, false), []);
+}
+
+/// What a budget compares with is looked at like the conditions of a statement.
+#[test]
+fn a_wrong_form_is_found_in_a_budget() {
+    for (when, code) in [
+        ("NumberLessThan: {'lychgate:timeOfDay': '9'}", Some(Code::UnlikelyValue)),
+        ("NumberEquals: {'lychgate:dayOfWeek': '0'}", Some(Code::NeverMatches)),
+        (
+            "StringEquals: {'lychgate:issuer': 'https://sso.example.com'}",
+            Some(Code::ImpossibleValue),
+        ),
+        ("StringEquals: {'g:UserName': 'corp/*'}", Some(Code::LiteralWildcard)),
+        ("NumberLessThan: {'lychgate:timeOfDay': '900'}", None),
+        ("StringNotEquals: {'lychgate:issuer': keys}", None),
+    ] {
+        let budgets =
+            format!("budgets: [{{name: b, per: all, deletes: 2, within: 1h, when: {{{when}}}}}]");
+        let files: Files = [("budgets.yaml", budgets)].into_iter().collect();
+        let found = Set::compile(&files, &Limits::default()).diagnostics;
+        let codes: Vec<_> = found.iter().filter(|it| it.path == "budgets.yaml").collect();
+        assert_eq!(
+            codes.iter().any(|it| Some(it.code) == code),
+            code.is_some(),
+            "{when}: {codes:?}"
+        );
+        assert_eq!(codes.is_empty(), code.is_none(), "{when}: {codes:?}");
+    }
 }

@@ -139,8 +139,9 @@ fn query(
         principal: Arc::new(principal),
         action,
         job: policy::Job::new(&request.project.value, &request.job.value).into(),
-        region: request.region.clone(),
-        account: request.account.clone().unwrap_or_default(),
+        region: request.region.value.clone(),
+        // Where the policies ask for it, it is stated.
+        account: request.account.as_ref().map(|it| it.value.clone()).unwrap_or_default(),
         now: now?,
         source_ip: attribute(source_ip, unavailable.contains(&"source_ip")),
         secure_transport: attribute(request.secure, unavailable.contains(&"secure")),
@@ -161,7 +162,8 @@ fn principal(it: &written::Principal, findings: &mut Findings<'_>) -> Option<Pri
         Some(text) => word(text, &METHODS, Method::as_str, findings)?,
         None => Method::Jwt,
     };
-    Some(Principal::new(source, name, it.groups.iter().cloned(), it.tags.clone(), method))
+    let tags = it.tags.0.iter().map(|(tag, it)| (tag.value.clone(), it.clone())).collect();
+    Some(Principal::new(source, name, it.groups.iter().cloned(), tags, method))
 }
 
 /// IDs that no route accepts are mistakes. Which job IDs a gate's route accepts is a setting that a

@@ -231,6 +231,59 @@ fn a_case_may_be_over_budget() {
     }
 }
 
+/// A gate always has an account, so that an answer for none at all is one that it never gives.
+#[test]
+fn where_the_policies_ask_for_the_account_a_case_states_it() {
+    let condition = |key: &str, value: &str| {
+        format!(r#""Resource": ["*"], "Condition": {{"StringMatch": {{"{key}": "{value}"}}}}"#)
+    };
+    let resource = |it: &str| format!(r#""Resource": ["modelarts:{it}:trainJob:*"]"#);
+    let budget = |key: &str| {
+        format!(
+            "budgets: [{{name: b, per: all, deletes: 1, within: 1h, when: {{StringMatch: {{'{key}': a}}}}}}]"
+        )
+    };
+    let none = || "budgets: none".to_owned();
+    for (rest, budgets, asks) in [
+        (condition("g:PrincipalAccount", "1*"), none(), true),
+        (condition("g:DomainId", "123"), none(), true),
+        (condition("g:PrincipalUrn", "*:external-user:corp/*"), none(), true),
+        (condition("lychgate:jobName", "${g:PrincipalAccount}-*"), none(), true),
+        (resource("*:123"), none(), true),
+        (resource("cn-north-4:1*"), none(), true),
+        (resource("*:*"), budget("g:PrincipalAccount"), true),
+        (resource("cn-north-4:*"), budget("g:UserName"), false),
+        (condition("g:UserName", "alice"), none(), false),
+    ] {
+        let files = |suite: &str| -> Files {
+            let document = format!(
+                r#"{{"Version": "5.0", "Statement": [{{"Effect": "Allow", "Action": ["*"], {rest}}}]}}"#
+            );
+            [
+                ("identity/doc.json", document.as_str()),
+                ("attachments.yaml", "[{to: [any], policies: [doc]}]"),
+                (crate::policy::BUDGETS, &budgets),
+                ("tests/t.yaml", suite),
+            ]
+            .into_iter()
+            .collect()
+        };
+        let found = |suite: &str| {
+            let files = files(suite);
+            let set = Set::compile(&files, &Limits::default()).set;
+            assert!(set.is_some(), "{rest} {budgets}");
+            let read = Suites::read(&files, set.as_ref(), &Limits::default());
+            let codes: Vec<_> = read.diagnostics.iter().map(|it| it.code).collect();
+            (codes, read.cases.len())
+        };
+        let without = format!("cases: [{{name: n, {WHO}, {REQUEST}, job: {{}}, expect: deny}}]");
+        let wanted = if asks { (vec![Code::ImpossibleCase], 0) } else { (Vec::new(), 1) };
+        assert_eq!(found(&without), wanted, "{rest} {budgets}");
+        let with = format!("defaults: {{request: {{account: '123'}}}}\n{without}");
+        assert_eq!(found(&with), (Vec::new(), 1), "{rest} {budgets}");
+    }
+}
+
 #[test]
 fn what_a_case_does_not_say_is_in_the_defaults() {
     let read = |defaults: &str, suite: &str| {

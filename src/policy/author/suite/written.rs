@@ -34,7 +34,7 @@ pub(super) struct Principal {
     #[serde(default)]
     pub(super) groups: Vec<String>,
     #[serde(default)]
-    pub(super) tags: BTreeMap<String, String>,
+    pub(super) tags: Pairs<String>,
     #[serde(default, deserialize_with = "yaml::present")]
     pub(super) method: Option<Spanned<String>>,
 }
@@ -47,10 +47,10 @@ pub(super) struct Request {
     pub(super) action: Option<Spanned<String>>,
     pub(super) project: Spanned<String>,
     pub(super) job: Spanned<String>,
-    pub(super) region: String,
+    pub(super) region: Spanned<String>,
     pub(super) time: Spanned<String>,
     #[serde(default, deserialize_with = "yaml::present")]
-    pub(super) account: Option<String>,
+    pub(super) account: Option<Spanned<String>>,
     #[serde(default, deserialize_with = "yaml::present")]
     pub(super) source_ip: Option<Spanned<String>>,
     #[serde(default, deserialize_with = "yaml::present")]

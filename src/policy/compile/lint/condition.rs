@@ -9,10 +9,10 @@ use crate::policy::language::operator::{Comparison, Qualifier, Test};
 use crate::policy::language::template::Part;
 use crate::policy::language::{suggest, template, value};
 
-/// `all` are the conditions of the same statement, this one included.
+/// `all` are the conditions of the same statement or budget, this one included; a budget has no effect.
 pub(super) fn check(
     it: &Condition<'_>,
-    effect: Effect,
+    effect: Option<Effect>,
     all: &[Condition<'_>],
     findings: &mut Findings<'_>,
 ) {
@@ -36,10 +36,13 @@ pub(super) fn check(
             values(it, findings);
         }
     }
-    groups(it, effect, findings);
+    if let Some(effect) = effect {
+        groups(it, effect, findings);
+    }
     match effect {
-        Effect::Allow => allow(it, all, findings),
-        Effect::Deny => deny(it, all, findings),
+        Some(Effect::Allow) => allow(it, all, findings),
+        Some(Effect::Deny) => deny(it, all, findings),
+        None => (),
     }
     literal_wildcards(it, findings);
 }

@@ -6,8 +6,6 @@ use crate::policy::language::attachments::Attached;
 use crate::policy::language::diagnostic::{Code, Diagnostic, Findings, Span};
 use crate::policy::language::document::{Effect, Statement};
 use crate::policy::language::key::Key;
-use crate::policy::language::template;
-use crate::policy::language::template::Part;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -88,8 +86,10 @@ fn confusable(sources: &[Source<'_>], found: &mut Vec<Diagnostic>) {
     let mut uses = Uses::new();
     for source in sources {
         for (statement, _) in source.live() {
-            tag_keys(statement, |key, span| {
-                uses.entry(key.to_string()).or_insert((source.path, span));
+            lint::keys(&statement.conditions, statement.resource.as_ref(), |key, span| {
+                if matches!(key, Key::PrincipalTag(_) | Key::ResourceTag(_)) {
+                    uses.entry(key.to_string()).or_insert((source.path, span));
+                }
             });
         }
     }
@@ -107,25 +107,6 @@ fn confusable(sources: &[Source<'_>], found: &mut Vec<Diagnostic>) {
             format!("`{key}` looks like `{other}` of {other_path} but is another key"),
             "tag keys are exact: use one spelling",
         );
-    }
-}
-
-fn tag_keys(statement: &Statement, mut visit: impl FnMut(&Key, Span)) {
-    let mut tag = |key: &Key, span| {
-        if matches!(key, Key::PrincipalTag(_) | Key::ResourceTag(_)) {
-            visit(key, span);
-        }
-    };
-    for condition in lint::conditions(statement) {
-        tag(&condition.key, condition.raw.key.span);
-    }
-    let values = statement.conditions.iter().flat_map(|it| &it.values);
-    for text in values.chain(statement.resource.iter().flat_map(|it| &it.values)) {
-        for part in template::parse(&text.value, false).unwrap_or_default() {
-            if let Part::Variable(it) = part {
-                tag(&it.key, text.span);
-            }
-        }
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) fn check(
     everywhere: bool,
     findings: &mut Findings<'_>,
 ) {
-    let conditions = lint::conditions(raw);
+    let conditions = lint::conditions(&raw.conditions);
     if raw.effect == Effect::Allow {
         negations(raw, actions, findings);
         if everywhere && !raw.faulty {
@@ -28,7 +28,7 @@ pub(super) fn check(
         resource(text, findings);
     }
     for it in &conditions {
-        condition::check(it, raw.effect, &conditions, findings);
+        condition::check(it, Some(raw.effect), &conditions, findings);
     }
 }
 

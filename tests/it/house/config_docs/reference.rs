@@ -14,7 +14,7 @@ Made from src/config/file.rs; every setting, its default and what it means. [lyc
 shows them all in one file, and `lychgate check --config FILE` says what is wrong with one, with line and column.
 
 * Durations are written `300ms`, `2s`, `15m`, `1h`, `400d`; sizes `512B`, `64KiB`, `64MiB`, `1GiB`.
-* Relative paths are relative to the file. Unknown keys are errors. Anchors and aliases are not accepted.
+* Relative paths are relative to the file. Unknown keys and a key twice are errors, all of them told at once. Anchors, aliases, merge keys and tags (`!`) are not accepted.
 * Of the environment, `LYCHGATE_LOG` (the log level) and some of OpenTelemetry's variables override the file:
   `OTEL_EXPORTER_OTLP_ENDPOINT` (`telemetry.otlp`), `OTEL_TRACES_SAMPLER` with `OTEL_TRACES_SAMPLER_ARG`
   (`telemetry.ratio`: `parentbased_always_on`, `parentbased_always_off`, `parentbased_traceidratio`),
