@@ -38,6 +38,9 @@ const RATE: u32 = 1000;
 /// Keep-alive connections of the clients.
 const CONNECTIONS: usize = 32;
 
+/// The same, where the growth of their cost is shown.
+const MANY: usize = 1_000;
+
 /// The share of one core that others may take before a figure is marked.
 const OTHERS_MAX: f64 = 0.05;
 
@@ -86,6 +89,12 @@ fn rows() -> Vec<Row> {
         aim,
     };
     let gate = |name, beside, aim, gate| Row { gate, ..row(name, Kind::Gate, beside, aim) };
+    // What they cost a proxy that only passes on.
+    let many = |name, kind, beside| Row {
+        connections: MANY,
+        open: false,
+        ..row(name, kind, beside, None)
+    };
     let grown = |name, aim, it| Row { open: false, ..gate(name, "gate, tmpfs", aim, it) };
     let looks_up = |name, beyond, look_ups| Row {
         beyond: Some(beyond),
@@ -110,7 +119,9 @@ fn rows() -> Vec<Row> {
         },
         grown("… 10 000 policies", Some(1.2), Gate { policies: 10_000, ..Gate::default() }),
         grown("… 1 000 principals", Some(1.2), Gate { principals: 1_000, ..Gate::default() }),
-        Row { connections: 1_000, ..grown("… 1 000 connections", Some(1.2), Gate::default()) },
+        Row { connections: MANY, ..grown("… 1 000 connections", Some(1.2), Gate::default()) },
+        many("nginx, 1 000 connections", Kind::Nginx, "nginx, blind"),
+        many("hyper, 1 000 connections", Kind::Hyper, "hyper, blind"),
         grown(TWO_CORES, None, Gate { cores: 2, ..Gate::default() }),
     ]
 }
@@ -203,7 +214,7 @@ fn median(of: impl Iterator<Item = f64>) -> f64 {
 
 fn report(rows: &[Row], figures: &[Vec<Figures>]) {
     println!(
-        "{:<20} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8}  {}",
+        "{:<24} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8}  {}",
         "", "CPU µs", "requests/s", "p50 ms", "p99 ms", "idle MB", "ready ms", "CPU beside"
     );
     let of_row = |name: &str| &figures[rows.iter().position(|it| it.name == name).unwrap()];
@@ -219,7 +230,7 @@ fn report(rows: &[Row], figures: &[Vec<Figures>]) {
         busy |= OTHERS_MAX < others;
         let time = |ms: f64| if row.open { format!("{ms:.2}") } else { "-".to_owned() };
         println!(
-            "{:<20} {:>8.1} {:>10.0} {:>8} {:>8} {:>8.1} {:>8.0}  {}{ratio:.2} × {}{}{}",
+            "{:<24} {:>8.1} {:>10.0} {:>8} {:>8} {:>8.1} {:>8.0}  {}{ratio:.2} × {}{}{}",
             row.name,
             of(|it| it.cpu_us),
             of(|it| it.per_second),
