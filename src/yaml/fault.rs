@@ -182,6 +182,10 @@ impl de::Error for Fault {
     }
 
     fn invalid_type(found: Unexpected<'_>, needed: &dyn de::Expected) -> Self {
+        let hint = match found {
+            Unexpected::Str(it) if it.parse::<f64>().is_ok() => Some("leave out the quotes"),
+            _ => None,
+        };
         let found = match found {
             Unexpected::Bool(it) => format!("`{it}`"),
             Unexpected::Float(_) | Unexpected::Signed(_) | Unexpected::Unsigned(_) => {
@@ -194,7 +198,7 @@ impl de::Error for Fault {
             _ => "something else".to_owned(),
         };
         let message = format!("{} is needed here, and this is {found}", wanted(needed));
-        Self::new(What::Other, message, None)
+        Self::new(What::Other, message, hint)
     }
 
     fn invalid_value(_: Unexpected<'_>, needed: &dyn de::Expected) -> Self {

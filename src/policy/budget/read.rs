@@ -92,6 +92,12 @@ pub(in crate::policy) fn read(
         );
         return Budgets::new(Vec::new(), true);
     }
+    if let Some(word) = budgets.text() {
+        let message = format!("`budgets` cannot be `{word}`");
+        let hint = "write a list, each entry after a dash and a space, or `none`";
+        findings.hint(Code::InvalidYaml, span, message, hint);
+        return usual;
+    }
     let nodes = yaml::list(budgets, "`budgets`", findings);
     if matches!(&budgets.kind, Kind::List(them) if them.is_empty()) {
         let message = "`budgets`: the list is empty";

@@ -36,6 +36,14 @@ pub(in crate::policy) fn compile(
                 if faulty.insert(&name.value) {
                     let message = format!("there is no operator `{}`", name.value);
                     let hint = match meant {
+                        _ if ["DateEquals", "DateNotEquals"]
+                            .iter()
+                            .any(|it| name.value.contains(it)) =>
+                        {
+                            "a moment is hardly ever met: write `DateGreaterThanEquals` and \
+                             `DateLessThan`"
+                                .to_owned()
+                        }
                         Some(it) => format!("did you mean `{it}`?"),
                         None => "docs/policy-language.md lists the operators".to_owned(),
                     };
@@ -112,8 +120,11 @@ fn unknown_key(code: Code, name: &str, fault: key::Fault, span: Span, findings: 
         key::Fault::Zone(meant) => (
             format!("`{name}` names no time zone"),
             match meant {
-                Some(it) => format!("did you mean `{it}`?"),
-                None => "write a name of the IANA database, such as `Asia/Shanghai`".to_owned(),
+                Some(it) if it == "Asia/Shanghai" => format!("did you mean `{it}`?"),
+                Some(it) => format!("did you mean `{it}`? Beijing time is `Asia/Shanghai`"),
+                None => {
+                    "write a name of the IANA database; Beijing time is `Asia/Shanghai`".to_owned()
+                }
             },
         ),
     };
@@ -211,7 +222,7 @@ impl Compiler<'_, '_> {
                 qualifier: operator.qualifier,
                 if_exists: operator.if_exists,
                 negated: operator.negated,
-                operands: self.operands(operator.test, &raw.values)?,
+                operands: self.operands(operator.test, &key, &raw.values)?,
             }),
         };
         match key {
@@ -242,7 +253,7 @@ impl Compiler<'_, '_> {
         Some(Test::Null { absent, present })
     }
 
-    fn operands(&mut self, test: operator::Test, values: &[Text]) -> Option<Operands> {
+    fn operands(&mut self, test: operator::Test, key: &Key, values: &[Text]) -> Option<Operands> {
         Some(match test {
             operator::Test::Address => {
                 let hint = "write an address or a range without host bits, such as `10.0.0.0/8`";
@@ -260,7 +271,7 @@ impl Compiler<'_, '_> {
             }
             operator::Test::Number(order) => {
                 let read = |it: &str| Decimal::parse(it).map(Decimal::into_owned);
-                let hint = "write digits, such as `3600` or `-1.5`";
+                let hint = key.unit().unwrap_or("write digits, such as `3600` or `-1.5`");
                 Operands::Number(order, self.read(values, read, "a number", hint)?)
             }
             operator::Test::Text(Comparison::Match) => {

@@ -4,6 +4,7 @@ mod condition;
 mod directory;
 mod domain;
 mod statement;
+mod text;
 
 use crate::policy::budget::Named;
 use crate::policy::engine::set::Actions;

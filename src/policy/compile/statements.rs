@@ -144,7 +144,8 @@ fn action(text: &Text, findings: &mut Findings<'_>) -> Option<Actions> {
         && let Some((meant, _)) = meant
     {
         let message = format!("ModelArts has no action `{action}`");
-        let hint = format!("did you mean `{meant}`? As written it covers no such request");
+        let alike = if action.is_ascii() { "" } else { " It has letters that only look alike." };
+        let hint = format!("did you mean `{meant}`?{alike} As written it covers no such request");
         findings.hint(Code::MisspeltAction, text.span, message, hint);
         return None;
     }

@@ -5,6 +5,7 @@ use crate::policy::language::pattern::Piece;
 use crate::policy::language::yaml::{Spanned, Texts};
 use crate::policy::language::{pattern, suggest, yaml};
 use crate::policy::{Limits, Query};
+use crate::text::is_deceptive;
 use crate::yaml::Kind;
 
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 pub(in crate::policy) enum Attached {
     #[default]
     Nowhere,
-    /// Only with `projects`.
+    /// Only with `projects` that leave some out.
     Projects,
     Everywhere,
 }
@@ -173,6 +174,9 @@ impl<'a> Target<'a> {
         if name.contains(['*', '?']) {
             return Err("wildcards are not allowed here; attach to a group, a source or `any`");
         }
+        if name.trim() != name || name.contains(is_deceptive) {
+            return Err("names have no spaces at their ends and no characters that are not seen");
+        }
         let qualified = match name.split_once('/') {
             Some((source, name)) => !source.is_empty() && !name.is_empty(),
             None => false,
@@ -203,9 +207,10 @@ pub(in crate::policy) fn read(
     for entry in entries(bytes, limits, findings) {
         let projects = entry.projects.as_ref().map(|it| projects(it, findings));
         let numbers = numbers(&entry.policies, policies, findings);
-        let extent = match projects {
-            Some(_) => Attached::Projects,
-            None => Attached::Everywhere,
+        let all = |it: &String| !it.is_empty() && it.bytes().all(|it| it == b'*');
+        let extent = match &projects {
+            Some(them) if !them.iter().any(all) => Attached::Projects,
+            _ => Attached::Everywhere,
         };
         for number in &numbers {
             if let Some(it) = attached.get_mut(*number as usize) {

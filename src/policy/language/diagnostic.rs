@@ -222,7 +222,7 @@ codes! {
         Shadowed "shadowed" "Other statements already say all that this one says, or forbid all that it allows."
         Unattached "unattached" "An identity policy is attached to nobody."
         UnknowableDeny "unknowable-deny" "A Deny names a key that only Huawei Cloud can answer: that condition always matches."
-        UnlikelyValue "unlikely-value" "A value is possible but hardly meant: in another unit, or in the form of another key."
+        UnlikelyValue "unlikely-value" "A value is possible but hardly meant: in another unit, in the form of another key, or not what it looks like."
     }
     Suggestion {
         BudgetJobFacts "budget-job-facts" "A budget depends on facts of the job, which are not looked up for a budget."

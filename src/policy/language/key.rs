@@ -232,6 +232,20 @@ impl Key {
         }
     }
 
+    /// How its numbers are written, where that is not plain.
+    pub(in crate::policy) fn unit(&self) -> Option<&'static str> {
+        match (self, self.shown()) {
+            (Self::Job(JobFact::Age), _) => {
+                Some("an age is counted in seconds from 0; a day is `86400`")
+            }
+            (_, Some((Shown::Day, _))) => Some("`1` is Monday and `7` is Sunday"),
+            (_, Some((Shown::Time, _))) => {
+                Some("hours and minutes make one number, `0` to `2359`: 17:30 is `1730`")
+            }
+            _ => None,
+        }
+    }
+
     /// What it reads off a clock or calendar, and of which time zone.
     pub(in crate::policy) fn shown(&self) -> Option<(Shown, &Zone)> {
         match self {

@@ -82,7 +82,6 @@ const FOREIGN: &[(&str, &str)] = &[
     ("ArnEquals", "StringEquals"),
     ("ArnLike", "StringMatch"),
     ("BoolEquals", "Bool"),
-    ("DateEquals", "DateLessThanEquals"),
     ("NumericEquals", "NumberEquals"),
     ("NumericGreaterThan", "NumberGreaterThan"),
     ("NumericGreaterThanEquals", "NumberGreaterThanEquals"),

@@ -89,6 +89,8 @@ fn attachments_are_checked() {
         ("- {to: ['user:alice'], policies: [all]}", &[Code::MalformedTarget]),
         ("- {to: ['user:corp/'], policies: [all]}", &[Code::MalformedTarget]),
         ("- {to: ['group:corp/*'], policies: [all]}", &[Code::MalformedTarget]),
+        ("- {to: ['group:corp/ml '], policies: [all]}", &[Code::MalformedTarget]),
+        ("- {to: [\"user:corp/ali\\u200bce\"], policies: [all]}", &[Code::MalformedTarget]),
         ("- {to: ['source:'], policies: [all]}", &[Code::MalformedTarget]),
         (
             "- {to: ['any:x', 'role:corp/x'], policies: [all]}",

@@ -238,6 +238,87 @@ const WRONG: &[Row] = &[
         Code::NeverMatches,
         "",
     ),
+    // Numbers and dates in the forms of others.
+    (
+        Deny,
+        r#"{"NumberLessThan": {"lychgate:timeOfDay": "09:00"}}"#,
+        Code::MalformedValue,
+        "`1730`",
+    ),
+    (
+        Deny,
+        r#"{"NumberEquals": {"lychgate:dayOfWeek": "Saturday"}}"#,
+        Code::MalformedValue,
+        "Sunday",
+    ),
+    (Deny, r#"{"NumberLessThan": {"lychgate:jobAge": "7d"}}"#, Code::MalformedValue, "`86400`"),
+    (
+        Deny,
+        r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "604800000"}}"#,
+        Code::UnlikelyValue,
+        "ten years",
+    ),
+    (
+        Deny,
+        r#"{"DateEquals": {"g:CurrentTime": "2027-01-01T00:00:00Z"}}"#,
+        Code::UnknownOperator,
+        "`DateGreaterThanEquals` and `DateLessThan`",
+    ),
+    (
+        Deny,
+        r#"{"NumberLessThan": {"lychgate:timeOfDay/Asia/Beijing": "900"}}"#,
+        Code::UnknownKey,
+        "Beijing time is `Asia/Shanghai`",
+    ),
+    // What leaves nothing out.
+    (Deny, r#"{"NotIpAddress": {"g:SourceIp": "0.0.0.0/0"}}"#, Code::UnlikelyValue, "every IPv4"),
+    (
+        Allow,
+        r#"{"IpAddress": {"g:SourceIp": ["10.0.0.0/8", "::/0"]}}"#,
+        Code::UnlikelyValue,
+        "every IPv6",
+    ),
+    (Deny, r#"{"Bool": {"g:SecureTransport": ["true", "False"]}}"#, Code::AlwaysTrue, "the one"),
+    (
+        Allow,
+        r#"{"StringEquals": {"lychgate:jobName": "${lychgate:jobName}"}}"#,
+        Code::UnlikelyValue,
+        "with itself",
+    ),
+    // Texts that are not what they look like.
+    (
+        Deny,
+        r#"{"StringEquals": {"g:UserName": "alice "}}"#,
+        Code::UnlikelyValue,
+        "the space counts",
+    ),
+    (Deny, r#"{"StringMatch": {"g:UserName": " ci-*"}}"#, Code::UnlikelyValue, "the space counts"),
+    (
+        Deny,
+        "{\"StringEquals\": {\"g:UserName\": \"ali\u{200b}ce\"}}",
+        Code::UnlikelyValue,
+        "not seen",
+    ),
+    (
+        Deny,
+        "{\"StringEquals\": {\"g:ResourceTag/env\": \"prod\u{a0}eu\"}}",
+        Code::UnlikelyValue,
+        "look like a space",
+    ),
+    (Deny, r#"{"StringEquals": {"g:ResourceTag/ env": "prod"}}"#, Code::UnlikelyValue, "the space"),
+    (Deny, "{\"Null\": {\"g:ResourceTag/e\u{ad}nv\": \"true\"}}", Code::UnlikelyValue, "not seen"),
+    (
+        Allow,
+        r#"{"StringMatch": {"lychgate:jobName": "$g:UserName-*"}}"#,
+        Code::UnlikelyValue,
+        "`${g:UserName}`",
+    ),
+    (
+        Allow,
+        r#"{"StringEquals": {"lychgate:jobOwner": "{{ g:UserName }}"}}"#,
+        Code::UnlikelyValue,
+        "nothing is filled in",
+    ),
     // A ceiling is said to be one, every time.
     (
         Ceiling,
@@ -273,9 +354,65 @@ fn of_a_right_form_nothing_is_said() {
         (Allow, r#"{"StringMatch": {"g:PrincipalUrn": "*:external-user:corp/*"}}"#),
         (Allow, r#"{"StringMatch": {"lychgate:jobOwner": "li_*"}}"#),
         (Deny, r#"{"StringEquals": {"lychgate:workspaceId": "0"}}"#),
+        (Deny, r#"{"StringStartWith": {"lychgate:jobName": "ci "}}"#),
+        (Deny, r#"{"StringMatch": {"g:ResourceTag/the owner": "Li * Na"}}"#),
+        (Allow, r#"{"StringMatch": {"lychgate:jobName": "{x}-msg:a-*"}}"#),
+        (Deny, r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "31536000"}}"#),
     ] {
         let found = found(place, condition);
         assert!(found.is_empty(), "{place:?} {condition}: {found:#?}");
+    }
+}
+
+/// A statement that names nothing protects nothing, or grants nothing.
+#[test]
+fn a_statement_that_names_nothing_is_found() {
+    let action = r#""Action": ["modelarts:trainJob:delete"]"#;
+    for (effect, rest, says) in [
+        ("Deny", format!(r#"{action}, "NotResource": ["*"]"#), "excludes everything"),
+        ("Allow", format!(r#"{action}, "NotResource": ["*"]"#), "excludes everything"),
+        (
+            "Deny",
+            format!(
+                r#"{action}, "NotResource": ["modelarts:*:*:trainJob:a", "modelarts:*:*:trainJob:*"]"#
+            ),
+            "excludes everything",
+        ),
+        ("Deny", r#""NotAction": ["*"]"#.to_owned(), "no action at all"),
+        ("Allow", r#""NotAction": ["*"]"#.to_owned(), "no action at all"),
+        ("Deny", r#""NotAction": ["obs:object:get", "*:*:*"]"#.to_owned(), "no action at all"),
+    ] {
+        let directory = if effect == "Deny" { "guardrails" } else { "identity" };
+        let document =
+            format!(r#"{{"Version": "5.0", "Statement": [{{"Effect": "{effect}", {rest}}}]}}"#);
+        let all = r#"{"Version": "5.0", "Statement": [{"Effect": "Allow", "Action": ["*"]}]}"#;
+        let files: Files = [
+            (format!("{directory}/doc.json"), document.as_bytes()),
+            ("identity/all.json".to_owned(), all.as_bytes()),
+            ("attachments.yaml".to_owned(), b"- {to: [any], projects: [p1], policies: [all]}"),
+        ]
+        .into_iter()
+        .collect();
+        let mut compiled = Set::compile(&files, &Limits::default());
+        compiled.examine(Effort { steps: 1_000_000, go_on: &|| true });
+        let found: Vec<_> = compiled.diagnostics.iter().map(|it| (it.code, &it.message)).collect();
+        let said = found.iter().any(|(code, it)| *code == Code::NeverMatches && it.contains(says));
+        assert!(said, "{document}: {found:?}");
+    }
+}
+
+/// `projects: ['*']` leaves no project out, so that the policy counts as bound to none.
+#[test]
+fn projects_that_leave_none_out_bind_nothing() {
+    let all = r#"{"Version": "5.0", "Statement": [{"Effect": "Allow", "Action": ["*"]}]}"#;
+    for (projects, wide) in [("['*']", true), ("[p1, '**']", true), ("['p*']", false)] {
+        let attachments =
+            format!("- {{to: ['group:corp/a'], projects: {projects}, policies: [all]}}");
+        let files: Files =
+            [("identity/all.json", all), ("attachments.yaml", &attachments)].into_iter().collect();
+        let found = Set::compile(&files, &Limits::default()).diagnostics;
+        let said = found.iter().any(|it| it.code == Code::WildcardAllow);
+        assert_eq!(said, wide, "{projects}: {found:?}");
     }
 }
 
@@ -448,6 +585,9 @@ fn a_wrong_form_is_found_in_a_budget() {
             Some(Code::ImpossibleValue),
         ),
         ("StringEquals: {'g:UserName': 'corp/*'}", Some(Code::LiteralWildcard)),
+        ("StringNotEquals: {'lychgate:groups': corp/a}", Some(Code::OneOrAllGroups)),
+        ("'ForAllValues:StringEquals': {'lychgate:groups': corp/a}", Some(Code::OneOrAllGroups)),
+        ("'ForAllValues:StringNotEquals': {'lychgate:groups': corp/a}", None),
         ("NumberLessThan: {'lychgate:timeOfDay': '900'}", None),
         ("StringNotEquals: {'lychgate:issuer': keys}", None),
     ] {

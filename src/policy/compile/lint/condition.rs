@@ -31,14 +31,14 @@ pub(super) fn check(
     match it.operator.test {
         Test::Null => null(it, all, findings),
         Test::Number(order) => domain::number(it, order, findings),
+        Test::Address => everywhere(it, findings),
+        Test::Boolean => both(it, findings),
         _ => {
             constant(it, findings);
             values(it, findings);
         }
     }
-    if let Some(effect) = effect {
-        groups(it, effect, findings);
-    }
+    groups(it, effect, findings);
     match effect {
         Some(Effect::Allow) => allow(it, all, findings),
         Some(Effect::Deny) => deny(it, all, findings),
@@ -81,6 +81,27 @@ fn needs(it: &Condition<'_>) -> bool {
     }
 }
 
+/// A truth value is one of both.
+fn both(it: &Condition<'_>, findings: &mut Findings<'_>) {
+    if null_values(it) == (true, true) {
+        let message = format!("every `{}` is `true` or `false`", it.key);
+        findings.hint(Code::AlwaysTrue, it.raw.key.span, message, "write the one that you mean");
+    }
+}
+
+/// A range of all addresses.
+fn everywhere(it: &Condition<'_>, findings: &mut Findings<'_>) {
+    for text in &it.raw.values {
+        let Some(range) = value::range(&text.value).filter(|it| it.prefix_len() == 0) else {
+            continue;
+        };
+        let version = if range.addr().is_ipv4() { 4 } else { 6 };
+        let message = format!("`{}` is every IPv{version} address", text.value);
+        let hint = "name the networks, or leave the condition out";
+        findings.hint(Code::UnlikelyValue, text.span, message, hint);
+    }
+}
+
 /// A pattern of nothing but `*`.
 fn constant(it: &Condition<'_>, findings: &mut Findings<'_>) {
     let anything = it.operator.test == Test::Text(Comparison::Match)
@@ -112,6 +133,12 @@ fn values(it: &Condition<'_>, findings: &mut Findings<'_>) {
             continue;
         };
         lint::several_valued(&parts, text, findings);
+        lint::text::compared(comparison, text, &parts, findings);
+        if matches!(parts.as_slice(), [Part::Variable(same)] if same.key == it.key) {
+            let message = format!("`{}` is compared with itself", it.key);
+            let hint = "name another key, or write the value that you mean";
+            findings.hint(Code::UnlikelyValue, text.span, message, hint);
+        }
         if parts.iter().any(|it| matches!(it, Part::Variable(_))) {
             continue;
         }
@@ -184,10 +211,11 @@ fn allow(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>)
 
 /// A caller has several groups: “is in one of these” asks about one of them, “is in none of these”
 /// about all.
-fn groups(it: &Condition<'_>, effect: Effect, findings: &mut Findings<'_>) {
+fn groups(it: &Condition<'_>, effect: Option<Effect>, findings: &mut Findings<'_>) {
     let one = match it.operator.qualifier {
         Some(it) => it == Qualifier::Any,
-        None => effect == Effect::Deny,
+        // A budget reads what is silent as a Deny does.
+        None => effect != Some(Effect::Allow),
     };
     let negated = it.operator.negated;
     if it.key != Key::Groups || it.operator.test == Test::Null || one != negated {
@@ -197,18 +225,26 @@ fn groups(it: &Condition<'_>, effect: Effect, findings: &mut Findings<'_>) {
     let plain = written.split_once(':').map_or(written.as_str(), |(_, it)| it);
     let (message, hint) = match (effect, negated) {
         // Such an Allow has a finding of its own.
-        (Effect::Allow, true) => return,
-        (Effect::Allow, false) => (
+        (Some(Effect::Allow), true) => return,
+        (Some(Effect::Allow), false) => (
             "this allows only a caller all of whose groups are listed",
             format!("for a member of one of them write `ForAnyValue:{plain}`"),
         ),
-        (Effect::Deny, true) => (
+        (Some(Effect::Deny), true) => (
             "this also denies members of a listed group, as soon as they are in another group",
             format!("to exempt the members write `ForAllValues:{plain}`"),
         ),
-        (Effect::Deny, false) => (
+        (Some(Effect::Deny), false) => (
             "this denies only a caller all of whose groups are listed, and one without groups",
             format!("to deny every member write `{plain}`"),
+        ),
+        (None, true) => (
+            "this also counts members of a listed group, as soon as they are in another group",
+            format!("to leave the members out write `ForAllValues:{plain}`"),
+        ),
+        (None, false) => (
+            "this counts only a caller all of whose groups are listed, and one without groups",
+            format!("to count every member write `{plain}`"),
         ),
     };
     findings.hint(Code::OneOrAllGroups, it.raw.operator.span, message, hint);
@@ -241,6 +277,7 @@ fn literal_wildcards(it: &Condition<'_>, findings: &mut Findings<'_>) {
     let (Key::PrincipalTag(tag) | Key::ResourceTag(tag)) = &it.key else {
         return values_with_wildcards(it, findings);
     };
+    lint::text::tag_key(tag, it.raw.key.span, findings);
     if tag.contains(['*', '?']) {
         let message = format!("a wildcard in a tag key is a plain character: `{tag}`");
         findings.add(Code::LiteralWildcard, it.raw.key.span, message);

@@ -5,6 +5,7 @@ use crate::policy::compile::lint::{Scope, Source};
 use crate::policy::language::attachments::Attached;
 use crate::policy::language::diagnostic::{Code, Diagnostic, Findings, Span};
 use crate::policy::language::document::{Effect, Statement};
+use crate::policy::language::json::Text;
 use crate::policy::language::key::Key;
 
 use std::collections::{BTreeMap, HashMap};
@@ -30,7 +31,14 @@ pub(super) fn check(sources: &[Source<'_>], attached: &[Attached], found: &mut V
 
 fn inert(source: &Source<'_>, live_ceiling: bool, findings: &mut Findings<'_>) {
     let inert = source.statements().filter(|(it, actions)| !actions.are_live(it.effect));
-    let (batch, other): (Vec<_>, Vec<_>) = inert.partition(|(_, actions)| actions.batch_delete);
+    let (nothing, inert): (Vec<_>, Vec<_>) = inert.partition(|(it, _)| names_no_action(it));
+    for (statement, _) in nothing {
+        let message = "this statement is about no action at all: `NotAction` leaves out every one";
+        let hint = "name what it is about in `Action`";
+        findings.hint(Code::NeverMatches, action_name(statement), message, hint);
+    }
+    let (batch, other): (Vec<_>, Vec<_>) =
+        inert.into_iter().partition(|(_, actions)| actions.batch_delete);
     for (statement, _) in batch {
         findings.hint(
             Code::BatchAllow,
@@ -60,6 +68,12 @@ fn inert(source: &Source<'_>, live_ceiling: bool, findings: &mut Findings<'_>) {
             "to make deletes possible, allow `modelarts:trainJob:delete` in a guardrail too",
         );
     }
+}
+
+fn names_no_action(statement: &Statement) -> bool {
+    let everything = |it: &Text| it.value.bytes().all(|it| b"*:".contains(&it));
+    let choice = statement.action.as_ref();
+    choice.is_some_and(|it| it.negated && it.values.iter().any(everything))
 }
 
 fn action_name(statement: &Statement) -> Span {

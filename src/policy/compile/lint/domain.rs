@@ -13,7 +13,8 @@ use crate::policy::language::value::Decimal;
 /// Ages below this many seconds were probably meant as days, hours or minutes.
 const AGE_MIN: i64 = 600;
 
-const TIME_HINT: &str = "hours and minutes make one number, `0` to `2359`: 17:30 is `1730`";
+/// Ages above this many seconds, ten years, were probably meant as milliseconds.
+const AGE_MAX: i64 = 10 * 365 * 86_400;
 
 /// Reports a number that the key never has, that every value meets, or that is in another unit.
 pub(super) fn number(it: &Condition<'_>, order: Order, findings: &mut Findings<'_>) {
@@ -25,7 +26,7 @@ pub(super) fn number(it: &Condition<'_>, order: Order, findings: &mut Findings<'
         match (&it.key, it.key.shown()) {
             (Key::Job(JobFact::Age), _) => asked.age(findings),
             (_, Some((Shown::Day, _))) => {
-                asked.among(1..=7, "`1` is Monday and `7` is Sunday", findings);
+                asked.among(1..=7, findings);
             }
             (_, Some((Shown::Time, _))) => asked.time(findings),
             _ => (),
@@ -45,7 +46,7 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn time(&self, findings: &mut Findings<'_>) {
         let times = (0..24).flat_map(|hour| (0..60).map(move |it| hour * 100 + it));
-        self.among(times, TIME_HINT, findings);
+        self.among(times, findings);
         if self.is_within(1, 24) {
             let message = format!("`{0}` is {0} minutes past midnight", self.text.value);
             let hint = format!("hours count a hundred: write `{}00`", self.text.value);
@@ -54,7 +55,8 @@ impl Asked<'_> {
     }
 
     /// Compares the number with `all`, the values that the key can have.
-    fn among(&self, all: impl Iterator<Item = i64>, hint: &str, findings: &mut Findings<'_>) {
+    fn among(&self, all: impl Iterator<Item = i64>, findings: &mut Findings<'_>) {
+        let hint = self.key.unit().unwrap_or_default();
         let (mut some, mut every, mut listed) = (false, true, false);
         for value in all {
             let ordering = self.number.compare_integer(value);
@@ -77,12 +79,16 @@ impl Asked<'_> {
             Order::Equals => (least.is_le(), false),
             _ => (order.holds(least) || order.holds(most), order.holds(least) && order.holds(most)),
         };
-        let hint = "an age is counted in seconds from 0; a day is `86400`";
+        let hint = self.key.unit().unwrap_or_default();
         self.report(some, every, hint, findings);
         if self.is_within(1, AGE_MIN - 1) {
             let age = &self.text.value;
             let message = format!("a job is `{age}` seconds old soon after it was created");
             let hint = "a day is `86400`, an hour `3600`";
+            findings.hint(Code::UnlikelyValue, self.text.span, message, hint);
+        }
+        if self.number.compare_integer(AGE_MAX).is_lt() && some && !every {
+            let message = format!("`{}` seconds are more than ten years", self.text.value);
             findings.hint(Code::UnlikelyValue, self.text.span, message, hint);
         }
     }

@@ -1,0 +1,74 @@
+//! Lints of texts that are not what they look like: spaces at an end, characters that are not seen,
+//! and what looks like a variable.
+
+use crate::policy::language::diagnostic::{Code, Findings, Span};
+use crate::policy::language::json::Text;
+use crate::policy::language::operator::Comparison;
+use crate::policy::language::template::Part;
+use crate::text::is_deceptive;
+
+/// How the names of keys begin.
+const KEYS: [&str; 3] = ["g:", "lychgate:", "modelarts:"];
+
+/// Looks at a text that is compared with a key.
+pub(super) fn compared(
+    comparison: Comparison,
+    text: &Text,
+    parts: &[Part],
+    findings: &mut Findings<'_>,
+) {
+    let literals = || {
+        parts.iter().filter_map(|it| match it {
+            Part::Text(it) => Some(it.as_str()),
+            _ => None,
+        })
+    };
+    let blank = |it: Option<char>| it.is_some_and(char::is_whitespace);
+    let begins = match parts.first() {
+        Some(Part::Text(it)) => comparison != Comparison::EndWith && blank(it.chars().next()),
+        _ => false,
+    };
+    let ends = match parts.last() {
+        Some(Part::Text(it)) => comparison != Comparison::StartWith && blank(it.chars().last()),
+        _ => false,
+    };
+    let hidden = literals().any(|it| it.contains(is_unseen));
+    report(&text.value, text.span, begins || ends, hidden, findings);
+    if literals().any(names_key) {
+        let message = format!("`{}` is plain text: nothing is filled in", text.value);
+        let hint = "a variable is written `${key}`, such as `${g:UserName}`";
+        findings.hint(Code::UnlikelyValue, text.span, message, hint);
+    }
+}
+
+/// Looks at the key of a tag.
+pub(super) fn tag_key(tag: &str, span: Span, findings: &mut Findings<'_>) {
+    report(tag, span, tag.trim() != tag, tag.contains(is_unseen), findings);
+}
+
+fn report(written: &str, span: Span, blank: bool, hidden: bool, findings: &mut Findings<'_>) {
+    if hidden {
+        let message = format!("`{written}` has characters that are not seen, or look like a space");
+        findings.hint(Code::UnlikelyValue, span, message, "type it again instead of pasting it");
+    } else if blank {
+        let message = format!("`{written}` begins or ends with a space, and the space counts");
+        findings.hint(Code::UnlikelyValue, span, message, "leave the space out");
+    }
+}
+
+fn is_unseen(it: char) -> bool {
+    is_deceptive(it) || it.is_whitespace() && it != ' '
+}
+
+/// Whether the text has the name of a key after a mark that other languages put before a variable.
+fn names_key(text: &str) -> bool {
+    let marks = ['$', '{', '(', '[', '<', '%', '@'];
+    text.char_indices().filter(|(_, it)| marks.contains(it)).any(|(at, mark)| {
+        let rest = text.get(at + mark.len_utf8()..).unwrap_or_default().trim_start();
+        KEYS.iter().any(|key| {
+            let found = rest.get(..key.len()).is_some_and(|it| it.eq_ignore_ascii_case(key));
+            let after = rest.get(key.len()..).and_then(|it| it.chars().next());
+            found && after.is_some_and(|it| it.is_ascii_alphabetic())
+        })
+    })
+}
