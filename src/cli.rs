@@ -11,6 +11,7 @@ mod explain;
 mod health;
 mod keys;
 mod lockdown;
+mod paint;
 mod policies;
 mod process;
 mod replay;

@@ -375,11 +375,12 @@ impl Config {
 }
 
 /// Whether text on `stream` may have colours: it is a terminal that shows them, and nobody objects
-/// (<https://no-color.org>).
+/// (<https://no-color.org>, <https://bixense.com/clicolors>).
 #[must_use]
 pub fn colours(stream: &impl IsTerminal) -> bool {
-    let is_dumb = environment("TERM").is_some_and(|it| it == "dumb");
-    stream.is_terminal() && !is_dumb && environment("NO_COLOR").is_none()
+    let is = |name, value: &str| environment(name).is_some_and(|it| it == value);
+    let unwanted = environment("NO_COLOR").is_some() || is("CLICOLOR", "0") || is("TERM", "dumb");
+    stream.is_terminal() && !unwanted
 }
 
 /// The log filter of the environment, which wins over the file.

@@ -10,6 +10,7 @@ mod screen;
 mod setup;
 mod watch;
 
+use super::paint::Paint;
 use super::{Exit, Format};
 use crate::app::{App, StartError};
 use crate::clock::Clock;
@@ -89,9 +90,7 @@ async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
     let demo = call::Demo::new(&app, &emulator, &secrets);
     files.put(screen::SHELL, &demo.shell(&files)).map_err(setup::Error::from)?;
     let text = match format {
-        Format::Human => {
-            demo.human(&files, arguments.policies.is_some(), config::colours(&io::stdout()))
-        }
+        Format::Human => demo.human(&files, arguments.policies.is_some(), Paint::of(&io::stdout())),
         Format::Json => demo.json(),
     };
     let mut stdout = io::stdout().lock();
@@ -115,7 +114,7 @@ async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
 fn watch(emulator: &Emulator, clock: &Clock) -> Result<(), telemetry::Error> {
     let jobs = emulator.jobs();
     let jobs = jobs.iter().map(|it| (it.id().to_owned(), call::name_of(it))).collect();
-    let watch = watch::Watch { clock: clock.clone(), colour: config::colours(&io::stderr()), jobs };
+    let watch = watch::Watch { clock: clock.clone(), paint: Paint::of(&io::stderr()), jobs };
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(watch))
         .map_err(|_| telemetry::Error::AlreadySet)
 }

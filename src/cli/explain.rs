@@ -5,6 +5,7 @@ mod save;
 mod text;
 
 pub(super) use self::live::Asked;
+use super::paint::Paint;
 use super::policies::{self, Directory, Position};
 use super::{Exit, Format, check};
 use crate::config::Config;
@@ -16,6 +17,7 @@ use crate::replay::{self, RecordedDecision};
 use crate::text::escaped;
 
 use serde::Serialize;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// One line for each kind of question; clap's error for a wrong command line shows it too.
@@ -257,7 +259,7 @@ fn recorded(ledger: &Path, id: &str, format: Format) -> Exit {
         match format {
             Format::Human => {
                 text.push_str(&format!("at {}, policies {digest}\n", query.now));
-                text.push_str(&text::render(&report));
+                text.push_str(&text::render(&report, Paint::of(&io::stdout())));
             }
             Format::Json => values.push(serde_json::to_value(&report).unwrap_or_default()),
         }
@@ -321,15 +323,15 @@ pub(super) fn looked_up(
     })
 }
 
-/// A statement with its conditions, as every explanation shows it.
+/// A statement with its conditions, as every explanation shows it, without colours.
 pub(super) fn statement(judged: &JudgedStatement, directory: &Directory) -> String {
-    text::statement(&Statement::new(judged, directory))
+    text::statement(&Statement::new(judged, directory), Paint::PLAIN)
 }
 
 fn show(report: &Report<'_>, format: Format) -> Exit {
     let exit = if report.answer == "allow" { Exit::Ok } else { Exit::Denied };
     match format {
-        Format::Human => super::print(&text::render(report), exit),
+        Format::Human => super::print(&text::render(report, Paint::of(&io::stdout())), exit),
         Format::Json => super::print_json(report, exit),
     }
 }

@@ -2,6 +2,7 @@
 
 mod junit;
 
+use super::paint::Paint;
 use super::policies::{self, Directory, Position};
 use super::{Exit, Format, check, explain};
 use crate::policy::{Case, Coverage, Decision, JudgedStatement, Set, StatementName};
@@ -108,7 +109,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
     let exit = Exit::of(report.failed == 0 && !report.cases.is_empty());
     match arguments.format {
-        Format::Human => super::print(&report.text(), exit),
+        Format::Human => super::print(&report.text(Paint::of(&io::stdout())), exit),
         Format::Json => super::print_json(&report, exit),
     }
 }
@@ -152,15 +153,15 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn text(&self) -> String {
+    fn text(&self, paint: Paint) -> String {
         let mut res = String::new();
         // Writing into a String cannot fail.
         for it in self.cases.iter().filter(|it| !it.passed) {
-            let _ =
-                writeln!(res, "FAILED {}: {}\n{}", it.position, escaped(it.name), it.difference());
+            let head = paint.bad(&format!("FAILED {}: {}", it.position, escaped(it.name)));
+            let _ = writeln!(res, "{head}\n{}", it.difference());
         }
         if !self.undecided.is_empty() {
-            res.push_str("These statements decided no case:\n");
+            let _ = writeln!(res, "{}", paint.head("These statements decided no case:"));
             for it in &self.undecided {
                 let _ = match &it.position {
                     Some(position) => writeln!(res, "  {} ({position})", escaped(it.name)),
@@ -172,7 +173,10 @@ impl<'a> Report<'a> {
         let decided = self.statements - self.undecided.len();
         let (cases, statements) =
             (super::count(self.cases.len(), "case"), super::count(self.statements, "statement"));
-        let _ = writeln!(res, "{cases}: {} passed, {} failed", self.passed, self.failed);
+        let result = format!("{cases}: {} passed, {} failed", self.passed, self.failed);
+        let is_good = self.failed == 0 && !self.cases.is_empty();
+        let result = if is_good { paint.good(&result) } else { paint.bad(&result) };
+        let _ = writeln!(res, "{result}");
         if self.cases.is_empty() {
             res.push_str("There is nothing to run: put suites into tests/*.yaml.\n");
         }

@@ -2,6 +2,7 @@
 
 use super::text::Columns;
 use super::{Directories, Exit, text};
+use crate::cli::paint::Paint;
 use crate::clock::Clock;
 use crate::ledger::record::Body;
 use crate::ledger::{Damage, Ending, Kind, LedgerId, Reader, Record, Unverified, record};
@@ -234,7 +235,8 @@ impl Arguments {
     /// and a project that all rows share is left out.
     fn table(&self, rows: &[Row]) -> Table {
         let terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
-        let columns = Columns::of(&TABLE, &self.cells(rows, &TABLE));
+        let paint = Paint::of(&io::stdout());
+        let columns = Columns::of(&TABLE, &self.cells(rows, &TABLE)).painted(paint);
         let fits = |it: usize| columns.width() <= it;
         let Some(width) = self.width.or_else(terminal).filter(|it| !fits(*it)) else {
             return Table { heads: TABLE.to_vec(), columns };
@@ -250,6 +252,7 @@ impl Arguments {
         let yielding: Vec<_> =
             ["PROJECT", "JOB", "BY", "PRINCIPAL"].iter().filter_map(place).collect();
         let columns = Columns::of(&heads, &self.cells(rows, &heads)).within(width, &yielding);
+        let columns = columns.painted(paint);
         Table { heads, columns }
     }
 

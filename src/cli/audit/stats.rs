@@ -2,7 +2,9 @@
 //! statement and principal.
 
 use super::show::time;
+use super::text::Columns;
 use super::{Directories, Exit, Format, text};
+use crate::cli::paint::Paint;
 use crate::ledger::record::{Body, Reason};
 use crate::ledger::{Damage, Ending, Kind, LedgerId, Record, record};
 use crate::policy::Answer;
@@ -104,7 +106,7 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     let is_open = stats.open.values().filter(|it| it.answer == Answer::Allow);
     stats.deletes.unknown = u64::try_from(is_open.count()).unwrap_or(u64::MAX);
     super::print(&match arguments.format {
-        Format::Human => stats.human(),
+        Format::Human => stats.human(Paint::of(&io::stdout())),
         Format::Json => record::to_json(&stats) + "\n",
     })?;
     Ok(exit)
@@ -177,14 +179,17 @@ impl Stats {
         } += 1;
     }
 
-    fn human(&self) -> String {
+    fn human(&self, paint: Paint) -> String {
+        let table = |heads: &[&str], rows: &[Vec<String>]| {
+            Columns::of(heads, rows).painted(paint).table(heads, rows)
+        };
         let span = match (&self.since, &self.until) {
             (Some(since), Some(until)) => format!(", {since} to {until}"),
             _ => String::new(),
         };
         let counts = |head, counts: &BTreeMap<String, u64>| {
             let row = |(what, count): (&String, &u64)| vec![what.clone(), count.to_string()];
-            text::table(&[head, "COUNT"], &counts.iter().map(row).collect::<Vec<_>>())
+            table(&[head, "COUNT"], &counts.iter().map(row).collect::<Vec<_>>())
         };
         let principal = |(name, it): (&String, &Principal)| {
             let Principal { allow, deny, indeterminate, deleted, suppressed } = it;
@@ -195,20 +200,20 @@ impl Stats {
         let principals: Vec<_> = self.principals.iter().map(principal).collect();
         let mut parts = vec![
             format!("{} records{span}\n", self.records),
-            self.deletes.table(),
+            table(&["DELETE", "COUNT", "MEANS"], &self.deletes.rows()),
             counts("DECISION", &self.decisions),
             counts("ENDING", &self.endings),
         ];
         if !self.statements.is_empty() {
             parts.push(counts("STATEMENT", &self.statements));
         }
-        parts.push(text::table(&heads, &principals));
+        parts.push(table(&heads, &principals));
         parts.join("\n")
     }
 }
 
 impl Deletes {
-    fn table(&self) -> String {
+    fn rows(&self) -> Vec<Vec<String>> {
         let rows = [
             ("deleted", self.deleted, "ModelArts accepted it, or the job was gone afterwards"),
             ("already gone", self.already_gone, "there was no such job; nothing was sent"),
@@ -226,7 +231,6 @@ impl Deletes {
         let row = |(what, count, means): (&str, u64, &str)| {
             vec![what.to_owned(), count.to_string(), means.to_owned()]
         };
-        let rows: Vec<_> = rows.into_iter().filter(|it| 0 < it.1).map(row).collect();
-        text::table(&["DELETE", "COUNT", "MEANS"], &rows)
+        rows.into_iter().filter(|it| 0 < it.1).map(row).collect()
     }
 }

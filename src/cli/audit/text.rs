@@ -1,5 +1,6 @@
 //! Records as tables and CSV, in which no value can be mistaken for something else.
 
+use crate::cli::paint::Paint;
 use crate::text::escaped;
 
 use serde::Serialize;
@@ -24,8 +25,13 @@ pub(in crate::cli) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     Columns::of(heads, rows).table(heads, rows)
 }
 
-/// The widths of a table's columns.
-pub(super) struct Columns(Vec<usize>);
+/// A table's columns.
+pub(super) struct Columns {
+    widths: Vec<usize>,
+    paint: Paint,
+    /// The column that gets the colours of its answers.
+    answers: Option<usize>,
+}
 
 impl Columns {
     /// Wide enough for `rows`.
@@ -35,14 +41,22 @@ impl Columns {
             let cells = rows.iter().filter_map(|row| row.get(column));
             cells.map(|it| length(it)).max().unwrap_or(0).max(length(head))
         };
-        Self(heads.iter().enumerate().map(widest).collect())
+        Self {
+            widths: heads.iter().enumerate().map(widest).collect(),
+            paint: Paint::PLAIN,
+            answers: heads.iter().position(|it| *it == "DECISION"),
+        }
+    }
+
+    pub(super) fn painted(self, paint: Paint) -> Self {
+        Self { paint, ..self }
     }
 
     /// Narrowed to `width` in all, if possible: the columns of `yielding` are cut, in that order.
     pub(super) fn within(mut self, width: usize, yielding: &[usize]) -> Self {
         for column in yielding {
             let excess = self.width().saturating_sub(width);
-            if let Some(it) = self.0.get_mut(*column) {
+            if let Some(it) = self.widths.get_mut(*column) {
                 *it = (*it).min(NARROW).max(it.saturating_sub(excess));
             }
         }
@@ -51,30 +65,36 @@ impl Columns {
 
     /// The width of all of them with their gaps.
     pub(super) fn width(&self) -> usize {
-        self.0.iter().sum::<usize>() + GAP.len() * self.0.len().saturating_sub(1)
+        self.widths.iter().sum::<usize>() + GAP.len() * self.widths.len().saturating_sub(1)
     }
 
     /// Rows under their heads.
     pub(super) fn table(&self, heads: &[&str], rows: &[Vec<String>]) -> String {
         let heads: Vec<_> = heads.iter().map(|it| (*it).to_owned()).collect();
-        self.lines(&[heads]) + &self.lines(rows)
+        let head = self.line(&heads, |_, cell| cell);
+        format!("{}\n{}", self.paint.head(&head), self.lines(rows))
     }
 
     /// Rows; what does not fit into its column is cut.
     pub(super) fn lines(&self, rows: &[Vec<String>]) -> String {
+        let painted = |column, cell: String| match self.answers == Some(column) {
+            true => self.paint.answer(&cell, &cell),
+            false => cell,
+        };
+        rows.iter().map(|row| self.line(row, painted) + "\n").collect()
+    }
+
+    fn line(&self, row: &[String], painted: impl Fn(usize, String) -> String) -> String {
         let mut res = String::new();
-        for row in rows {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(&self.0) {
-                let mut cell = escaped(cell).into_owned();
-                if *width < cell.chars().count() {
-                    cell = cell.chars().take(width.saturating_sub(1)).chain(['…']).collect();
-                }
-                let _ = write!(line, "{cell:width$}{GAP}");
+        for (column, (cell, width)) in row.iter().zip(&self.widths).enumerate() {
+            let mut cell = escaped(cell).into_owned();
+            if *width < cell.chars().count() {
+                cell = cell.chars().take(width.saturating_sub(1)).chain(['…']).collect();
             }
-            res.push_str(line.trim_end());
-            res.push('\n');
+            let blanks = width.saturating_sub(cell.chars().count());
+            let _ = write!(res, "{}{:blanks$}{GAP}", painted(column, cell), "");
         }
+        res.truncate(res.trim_end().len());
         res
     }
 }
@@ -121,6 +141,20 @@ mod tests {
             let table = Columns::of(&heads, &rows).within(width, &[1, 2]).table(&heads, &rows);
             assert_eq!(table.lines().nth(1), Some(expected), "{width:?}");
         }
+    }
+
+    #[test]
+    fn colours_take_no_width() {
+        let rows = [["allow", "x"], ["deny", "y"]].map(|it| it.map(str::to_owned).to_vec());
+        let heads = ["DECISION", "Z"];
+        let table = Columns::of(&heads, &rows).painted(Paint::COLOURED).table(&heads, &rows);
+        let plain = table
+            .replace("\u{1b}[1m", "")
+            .replace("\u{1b}[31m", "")
+            .replace("\u{1b}[32m", "")
+            .replace("\u{1b}[0m", "");
+        assert_eq!(plain, super::table(&heads, &rows));
+        assert!(table.contains("\u{1b}[31mdeny\u{1b}[0m      y"), "{table}");
     }
 
     /// Attack 83

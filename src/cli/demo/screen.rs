@@ -4,6 +4,7 @@
 use super::call::{CALLS, Demo, NOBODY, PAST_THE_GATE, name_of};
 use super::setup::{AccessKey, Files, people};
 use crate::cli::audit::text;
+use crate::cli::paint::Paint;
 use crate::emulator::Job;
 use crate::emulator::sample::PROJECT;
 
@@ -14,10 +15,10 @@ pub(super) const SHELL: &str = "demo.sh";
 
 impl Demo<'_> {
     /// The whole screen.
-    pub(super) fn human(&self, files: &Files, own_policies: bool, colour: bool) -> String {
+    pub(super) fn human(&self, files: &Files, own_policies: bool, paint: Paint) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _ = self.write(&mut text, files, own_policies, colour);
+        let _ = self.write(&mut text, files, own_policies, paint);
         text
     }
 
@@ -26,25 +27,23 @@ impl Demo<'_> {
         out: &mut String,
         files: &Files,
         own_policies: bool,
-        colour: bool,
+        paint: Paint,
     ) -> fmt::Result {
-        let painted = |text: &str, code: u8| match colour {
-            true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
-            false => text.to_owned(),
-        };
         let heads = ["JOB", "POOL", "OWNER", "PHASE", "TAGS"];
         let mut jobs: Vec<_> = self.emulator.jobs().iter().map(cells).collect();
         jobs.sort();
         let table = text::table(&heads, &jobs);
         writeln!(out, "A gate on http://{}, and behind it an emulated ModelArts with", self.gate)?;
-        writeln!(out, "{}", table.replacen("JOB", &painted("JOB", 1), 1))?;
+        writeln!(out, "{}", table.replacen("JOB", &paint.head("JOB"), 1))?;
         let shell = files.directory().join(SHELL);
         let source = format!(". {}", shell.display());
-        writeln!(out, "In another terminal, to have `del WHO JOB`:  {}\n", painted(&source, 1))?;
+        writeln!(out, "In another terminal, to have `del WHO JOB`:  {}\n", paint.head(&source))?;
         for call in CALLS.iter().filter(|_| !own_policies) {
             let name = self.name(call.job);
             let who = if call.who == NOBODY { "nobody" } else { call.who };
-            let status = painted(&call.status.to_string(), if call.status < 300 { 32 } else { 33 });
+            let status = call.status.to_string();
+            let status =
+                if call.status < 300 { paint.good(&status) } else { paint.unsure(&status) };
             writeln!(out, "  del {who:<7} {name:<24}  {status}  {}", call.why)?;
         }
         if own_policies {

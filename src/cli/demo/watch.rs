@@ -1,5 +1,6 @@
 //! What happens in the demo's gate, in one short line each instead of log lines for machines.
 
+use crate::cli::paint::Paint;
 use crate::clock::Clock;
 use crate::text::escaped;
 
@@ -13,7 +14,7 @@ use tracing_subscriber::layer::{Context, Layer};
 /// Prints events to stderr.
 pub(super) struct Watch {
     pub(super) clock: Clock,
-    pub(super) colour: bool,
+    pub(super) paint: Paint,
     /// ID and name of each job.
     pub(super) jobs: BTreeMap<String, String>,
 }
@@ -57,22 +58,21 @@ impl Watch {
             (_, statement, _) => format!("by {statement}"),
         };
         let number = match status.as_bytes().first() {
-            Some(b'2') => self.painted(status, 32),
-            Some(b'5') => self.painted(status, 31),
-            _ => self.painted(status, 33),
+            Some(b'2') => self.paint.good(status),
+            Some(b'5') => self.paint.bad(status),
+            _ => self.paint.unsure(status),
         };
         Some(format!("{number}  {who:<12}  {name:<24.24}  {why}"))
     }
 
     fn other(&self, message: &str, fields: &Fields, level: Level) -> Option<String> {
-        let colour = match level {
-            Level::ERROR => 31,
-            Level::WARN => 33,
-            Level::INFO if message == "policies changed" => 0,
+        let mut line = match level {
+            Level::ERROR => self.paint.bad(message),
+            Level::WARN => self.paint.unsure(message),
+            Level::INFO if message == "policies changed" => message.to_owned(),
             // The screen already says how the gate starts and stops.
             _ => return None,
         };
-        let mut line = self.painted(message, colour);
         for name in ["changed", "first", "path", "error"] {
             let value = fields.get(name);
             if !value.is_empty() {
@@ -80,13 +80,6 @@ impl Watch {
             }
         }
         Some(line)
-    }
-
-    fn painted(&self, text: &str, colour: u8) -> String {
-        match self.colour {
-            true => format!("\u{1b}[{colour}m{text}\u{1b}[0m"),
-            false => text.to_owned(),
-        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! An explanation for people: the answer, the way to an allow, then the tree of statements.
 
 use super::{Budget, Check, Held, Report, Statement, WayReport};
+use crate::cli::paint::Paint;
 use crate::policy;
 use crate::text::escaped;
 
 use jiff::SignedDuration;
 use std::fmt::Write;
 
-pub(super) fn render(report: &Report<'_>) -> String {
+pub(super) fn render(report: &Report<'_>, paint: Paint) -> String {
     let mut res = String::new();
     let Report { case, principal, project, job, .. } = report;
     // Writing into a String cannot fail.
@@ -16,7 +17,7 @@ pub(super) fn render(report: &Report<'_>) -> String {
     }
     let [principal, job, project] = [*principal, *job, *project].map(escaped);
     let _ = writeln!(res, "{principal} deletes job {job} of project {project}\n");
-    let _ = writeln!(res, "{}", answer(report));
+    let _ = writeln!(res, "{}", paint.answer(report.answer, &answer(report)));
     if let Some(way) = &report.way {
         res.push_str(&self::way(way, report.answer));
     }
@@ -24,20 +25,21 @@ pub(super) fn render(report: &Report<'_>) -> String {
         let _ = writeln!(res, "counted by {}", budget(it));
     }
     for it in &report.statements {
-        let _ = write!(res, "\n{}", statement(it));
+        let _ = write!(res, "\n{}", statement(it, paint));
     }
     res
 }
 
-pub(super) fn statement(it: &Statement<'_>) -> String {
+pub(super) fn statement(it: &Statement<'_>, paint: Paint) -> String {
     let matches = match it.matches {
         "yes" => "matches",
         "no" => "does not match",
         _ => "unknown",
     };
-    let mut res = format!("{} {}: {matches}  ({})\n", it.effect, escaped(it.name), it.position);
+    let head = paint.head(&format!("{} {}", it.effect, escaped(it.name)));
+    let mut res = format!("{head}: {matches}  ({})\n", it.position);
     for it in &it.checks {
-        res.push_str(&format!("  {}\n", check(it)));
+        res.push_str(&format!("  {}\n", check(it, paint)));
     }
     res
 }
@@ -102,11 +104,11 @@ fn budget(it: &Budget<'_>) -> String {
     format!("budgets#{name}: {deletes} deletes within {within:#}{whose}{spent}")
 }
 
-fn check(it: &Check<'_>) -> String {
+fn check(it: &Check<'_>, paint: Paint) -> String {
     let holds = match it.holds {
-        "yes" => "holds  ",
-        "no" => "fails  ",
-        _ => "unknown",
+        "yes" => paint.good("holds  "),
+        "no" => paint.bad("fails  "),
+        _ => paint.unsure("unknown"),
     };
     let expected = it.expected.iter().map(|it| match it.filled {
         Some(filled) => format!("`{}` = `{}`", escaped(it.written), escaped(filled)),
