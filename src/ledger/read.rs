@@ -1,6 +1,7 @@
 //! From the lines on disk back to records: recovery, verification, reading along.
 
 pub(super) mod cursor;
+pub(super) mod glance;
 pub(super) mod past;
 pub(super) mod reader;
 pub(super) mod recover;

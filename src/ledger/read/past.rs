@@ -2,14 +2,13 @@
 //!
 //! Nothing is checked here; `audit verify` does that.
 
-use super::reader::{Lines, Piece, first_line, last_line, segments};
+use super::glance::{Glance, each_line};
+use super::reader::{first_line, last_line, segments};
 use crate::budget::{End, Past, PastEnd, SENT_WITHIN};
 use crate::ledger::line::Kind;
 use crate::ledger::record::{Decision, Ending, unit_end};
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -22,20 +21,11 @@ use std::path::Path;
 pub fn past(directory: &Path, since: Timestamp, mut visit: impl FnMut(Past)) -> io::Result<()> {
     let since = since.checked_sub(SENT_WITHIN).unwrap_or(Timestamp::MIN);
     let mut waiting: BTreeMap<u64, Waiting> = BTreeMap::new();
-    for first in recent(directory, since)? {
-        let mut lines = match Lines::open(directory, first) {
-            // Retention removed it after the list was made.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
-        };
-        while let Some(Piece::Line(line)) = lines.next()? {
-            if let Ok(glance) = serde_json::from_slice::<Glance<'_>>(line)
-                && let Some(past) = glance.follow(line, since, &mut waiting)
-            {
-                visit(past);
-            }
+    each_line(directory, &recent(directory, since)?, |glance, line| {
+        if let Some(past) = follow(&glance, line, since, &mut waiting) {
+            visit(past);
         }
-    }
+    })?;
     for (seq, it) in waiting {
         let end = match it.ended {
             Some(at) => PastEnd::Unknown(at),
@@ -79,18 +69,6 @@ fn time_of(line: &[u8]) -> Option<Timestamp> {
     serde_json::from_slice::<Glance<'_>>(line).ok()?.time.parse().ok()
 }
 
-/// The members of a line that matter here.
-#[derive(Deserialize)]
-struct Glance<'a> {
-    seq: u64,
-    kind: Kind,
-    time: &'a str,
-    #[serde(borrow)]
-    result: Option<Cow<'a, str>>,
-    status: Option<u16>,
-    of: Option<u64>,
-}
-
 /// An allowed delete whose end is not read yet.
 struct Waiting {
     /// The members of its record.
@@ -100,49 +78,45 @@ struct Waiting {
     ended: Option<Timestamp>,
 }
 
-impl Glance<'_> {
-    /// Takes the line into account; returns the delete that ends with it, if that counts.
-    fn follow(
-        self,
-        line: &[u8],
-        since: Timestamp,
-        waiting: &mut BTreeMap<u64, Waiting>,
-    ) -> Option<Past> {
-        let time: Timestamp = self.time.parse().ok()?;
-        let result = self.result.as_deref()?;
-        match self.kind {
-            Kind::Decision if result == "allow" && since <= time => {
-                let it = Waiting { line: line.to_vec(), recorded: time, ended: None };
-                waiting.insert(self.seq, it);
-                None
-            }
-            Kind::Outcome | Kind::Settlement => {
-                let of = self.of?;
-                let ending: Ending = serde_json::from_value(result.into()).ok()?;
-                match unit_end(ending, self.status) {
-                    End::GivenBack => {
-                        waiting.remove(&of);
-                        None
-                    }
-                    End::Unknown => {
-                        waiting.get_mut(&of)?.ended = Some(time);
-                        None
-                    }
-                    End::Kept => {
-                        let it = waiting.remove(&of)?;
-                        let at = match (self.kind, it.ended) {
-                            (_, Some(ended)) => ended,
-                            (Kind::Settlement, None) => {
-                                PastEnd::Open(it.recorded).counts_from(time)
-                            }
-                            (_, None) => time,
-                        };
-                        it.past(of, PastEnd::Kept(at))
-                    }
+/// Takes the line into account; returns the delete that ends with it, if that counts.
+fn follow(
+    glance: &Glance<'_>,
+    line: &[u8],
+    since: Timestamp,
+    waiting: &mut BTreeMap<u64, Waiting>,
+) -> Option<Past> {
+    let time: Timestamp = glance.time.parse().ok()?;
+    let result = glance.result.as_deref()?;
+    match glance.kind {
+        Kind::Decision if result == "allow" && since <= time => {
+            let it = Waiting { line: line.to_vec(), recorded: time, ended: None };
+            waiting.insert(glance.seq, it);
+            None
+        }
+        Kind::Outcome | Kind::Settlement => {
+            let of = glance.of?;
+            let ending: Ending = serde_json::from_value(result.into()).ok()?;
+            match unit_end(ending, glance.status) {
+                End::GivenBack => {
+                    waiting.remove(&of);
+                    None
+                }
+                End::Unknown => {
+                    waiting.get_mut(&of)?.ended = Some(time);
+                    None
+                }
+                End::Kept => {
+                    let it = waiting.remove(&of)?;
+                    let at = match (glance.kind, it.ended) {
+                        (_, Some(ended)) => ended,
+                        (Kind::Settlement, None) => PastEnd::Open(it.recorded).counts_from(time),
+                        (_, None) => time,
+                    };
+                    it.past(of, PastEnd::Kept(at))
                 }
             }
-            _ => None,
         }
+        _ => None,
     }
 }
 

@@ -5,15 +5,13 @@
 //! while requests are already served. Nothing is checked here; `audit verify` does that.
 
 use crate::ledger::line::Kind;
-use crate::ledger::read::reader::{Lines, Piece};
+use crate::ledger::read::glance::{Glance, each_line};
 use crate::ledger::{Ending, Ledger, Pending};
 use crate::policy::{Answer, Job};
 
-use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
-use std::io::ErrorKind;
 use std::path::Path;
 use tokio::sync::mpsc;
 
@@ -64,72 +62,35 @@ pub(in crate::ledger) fn open(
     segments: &[u64],
 ) -> io::Result<BTreeMap<u64, Open>> {
     let mut res = BTreeMap::new();
-    for first in segments {
-        let mut lines = match Lines::open(directory, *first) {
-            // Retention removed it after the list was made.
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            other => other?,
-        };
-        while let Some(Piece::Line(line)) = lines.next()? {
-            // `audit verify` reports lines that cannot be read.
-            if let Ok(glance) = serde_json::from_slice::<Glance<'_>>(line) {
-                glance.count(&mut res);
-            }
-        }
-    }
+    each_line(directory, segments, |glance, _| count(glance, &mut res))?;
     Ok(res)
 }
 
-/// The members of a line that matter here.
-#[derive(Deserialize)]
-struct Glance<'a> {
-    seq: u64,
-    kind: Kind,
-    time: &'a str,
-    #[serde(borrow)]
-    result: Option<Cow<'a, str>>,
-    of: Option<u64>,
-    #[serde(borrow)]
-    request_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    upstream: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    project: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    job: Option<Cow<'a, str>>,
-}
-
-impl Glance<'_> {
-    fn count(self, open: &mut BTreeMap<u64, Open>) {
-        let result = self.result.as_deref().unwrap_or_default();
-        match self.kind {
-            Kind::Decision => {
-                let answer = match result {
-                    "allow" => Answer::Allow,
-                    "deny" => Answer::Deny,
-                    _ => Answer::Indeterminate,
-                };
-                let text = |it: Option<Cow<'_, str>>| it.unwrap_or_default().into_owned();
-                let pending = Pending {
-                    seq: self.seq,
-                    time: self.time.parse().unwrap_or_default(),
-                    request_id: text(self.request_id),
-                    upstream: text(self.upstream),
-                    job: Job::new(text(self.project), text(self.job)).into(),
-                };
-                open.insert(self.seq, Open { answer, pending });
-            }
-            Kind::Outcome if result == "unknown" => (),
-            Kind::Outcome | Kind::Settlement => {
-                if let Some(of) = self.of {
-                    open.remove(&of);
-                }
-            }
-            Kind::Checkpoint
-            | Kind::Policies
-            | Kind::Suppressed
-            | Kind::Tombstone
-            | Kind::Unknown => (),
+fn count(glance: Glance<'_>, open: &mut BTreeMap<u64, Open>) {
+    let result = glance.result.as_deref().unwrap_or_default();
+    match glance.kind {
+        Kind::Decision => {
+            let answer = match result {
+                "allow" => Answer::Allow,
+                "deny" => Answer::Deny,
+                _ => Answer::Indeterminate,
+            };
+            let text = |it: Option<Cow<'_, str>>| it.unwrap_or_default().into_owned();
+            let pending = Pending {
+                seq: glance.seq,
+                time: glance.time.parse().unwrap_or_default(),
+                request_id: text(glance.request_id),
+                upstream: text(glance.upstream),
+                job: Job::new(text(glance.project), text(glance.job)).into(),
+            };
+            open.insert(glance.seq, Open { answer, pending });
         }
+        Kind::Outcome if result == "unknown" => (),
+        Kind::Outcome | Kind::Settlement => {
+            if let Some(of) = glance.of {
+                open.remove(&of);
+            }
+        }
+        Kind::Checkpoint | Kind::Policies | Kind::Suppressed | Kind::Tombstone | Kind::Unknown => {}
     }
 }
