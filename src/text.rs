@@ -20,6 +20,30 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// How deeply a JSON text is nested, followed byte by byte.
+#[derive(Debug, Default)]
+pub struct Nesting {
+    depth: usize,
+    quoted: bool,
+    escaped: bool,
+}
+
+impl Nesting {
+    /// The number of open brackets and braces after `byte`.
+    pub const fn after(&mut self, byte: u8) -> usize {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' if self.quoted => self.escaped = true,
+            b'"' => self.quoted = !self.quoted,
+            _ if self.quoted => (),
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            _ => (),
+        }
+        self.depth
+    }
+}
+
 /// A character that is not seen, moves the cursor or turns the direction of writing: Unicode's
 /// control and format characters and line and paragraph separators (categories Cc, Cf, Zl, Zp),
 /// what a renderer may leave out (Default_Ignorable_Code_Point), and the empty Braille cell.

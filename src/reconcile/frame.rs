@@ -1,6 +1,8 @@
 //! Cuts what the audit service wrote into its records: a list of objects, one object, or objects one
 //! after the other. No more than one record is in memory.
 
+use crate::text::Nesting;
+
 use std::io;
 use std::io::BufRead;
 
@@ -87,33 +89,22 @@ impl<R: BufRead> Records<R> {
 
     fn object(&mut self) -> Result<(), Unreadable> {
         self.record.clear();
-        let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
+        let mut nesting = Nesting::default();
         loop {
             let buffer = self.reader.fill_buf()?;
             if buffer.is_empty() {
                 return Err(Unreadable::CutOff);
             }
-            let mut used = 0;
-            let mut done = false;
+            let (mut used, mut done) = (0, false);
             for byte in buffer {
                 used += 1;
-                match byte {
-                    _ if escaped => escaped = false,
-                    b'\\' if quoted => escaped = true,
-                    b'"' => quoted = !quoted,
-                    _ if quoted => (),
-                    b'{' | b'[' => {
-                        depth += 1;
-                        if DEPTH_MAX < depth {
-                            return Err(Unreadable::TooDeep);
-                        }
+                match nesting.after(*byte) {
+                    0 => {
+                        done = true;
+                        break;
                     }
-                    b'}' | b']' => depth -= 1,
+                    it if DEPTH_MAX < it => return Err(Unreadable::TooDeep),
                     _ => (),
-                }
-                if depth == 0 {
-                    done = true;
-                    break;
                 }
             }
             self.record.extend_from_slice(buffer.get(..used).unwrap_or_default());

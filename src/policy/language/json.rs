@@ -5,6 +5,7 @@
 
 use crate::policy::Limits;
 use crate::policy::language::diagnostic::{Code, Findings, Span};
+use crate::text::Nesting;
 
 use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
@@ -58,7 +59,8 @@ pub(in crate::policy) fn parse(
     findings: &mut Findings<'_>,
 ) -> Option<Node> {
     let text = text(bytes, limits.document_bytes, findings)?;
-    if let Some(at) = beyond_depth(bytes, limits.depth) {
+    let mut nesting = Nesting::default();
+    if let Some(at) = bytes.iter().position(|it| limits.depth < nesting.after(*it)) {
         let message = format!("nested more than {} deep", limits.depth);
         findings.add(Code::TooDeep, Span::new(at, at + 1), message);
         return None;
@@ -121,28 +123,6 @@ pub(in crate::policy) fn text<'b>(
             None
         }
     }
-}
-
-/// The bracket that opens one level too many.
-fn beyond_depth(bytes: &[u8], depth_max: usize) -> Option<usize> {
-    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
-    for (at, byte) in bytes.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            _ if quoted => (),
-            b'{' | b'[' => {
-                depth += 1;
-                if depth_max < depth {
-                    return Some(at);
-                }
-            }
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            _ => (),
-        }
-    }
-    None
 }
 
 /// The character at which `serde_json` stopped; its columns count bytes from 1.
