@@ -5,7 +5,7 @@ use super::{Exit, Format};
 use crate::app;
 use crate::attributes::PoolWords;
 use crate::clock::Clock;
-use crate::config::{self, Complaint, Config, FILE_BYTES_MAX};
+use crate::config::{self, Complaint, Config, FILE_BYTES_MAX, Gate};
 use crate::mounted;
 use crate::policy::{self, Limits, Setup, Severity, Span, Suites};
 use crate::reload;
@@ -140,8 +140,29 @@ async fn opened(config: &Config) -> Vec<Told> {
     let found = app::check(config, clock).await;
     complaints.extend(found.into_iter().map(Complaint::of_file));
     remarks.extend(config.remarks().into_iter().map(Complaint::of_file));
+    remarks.extend(config.gate().and_then(shadow_fault));
     let remarks = remarks.into_iter().map(|it| (Severity::Warning, it));
     complaints.into_iter().map(wrong).chain(remarks).collect()
+}
+
+/// Why the shadow policies cannot be loaded. The gate starts without them.
+fn shadow_fault(gate: &Gate) -> Option<Complaint> {
+    let path = gate.shadow.as_ref()?;
+    let hint = format!(
+        "the gate starts and judges without a candidate; `lychgate check {}` shows everything",
+        path.display()
+    );
+    let why = match Directory::shared(path, gate.budgets.replicas) {
+        Err(error) => error.to_string(),
+        Ok(it) if it.set.is_some() => return None,
+        Ok(it) => {
+            let first = it.errors().next()?;
+            let place = it.position(&first.path, first.span);
+            format!("{place}: {}", first.message)
+        }
+    };
+    let message = format!("the shadow policies cannot be loaded: {why}");
+    Some(Complaint { hint: Some(hint), ..Complaint::of_file(message) })
 }
 
 /// A directory that cannot be read is as invalid as one that does not compile.

@@ -7,18 +7,19 @@ pub(super) use self::report::{Form, Report};
 use super::audit::show::time;
 use super::policies::Directory;
 use super::{Exit, audit, check};
+use crate::config::FILE_BYTES_MAX;
 use crate::ledger::{Unverified, Verified};
+use crate::mounted;
 use crate::policy::{Complaint, render};
 use crate::replay::{self, Acceptance, Options, Replay, Tally};
 use crate::yaml::Faults;
 
 use clap::{ValueEnum, value_parser};
 use jiff::Timestamp;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
 use tokio::time::Instant;
 
 /// How often the progress is shown, on a terminal.
@@ -162,7 +163,8 @@ fn accepted(path: Option<&Path>) -> Result<Acceptance, Exit> {
         audit::tell(&format!("{}: {error}", path.display()));
         Exit::Invalid
     };
-    let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+    let bytes = mounted::read(path, FILE_BYTES_MAX).map_err(|error| failed(&error))?;
+    let text = String::from_utf8(bytes).map_err(|error| failed(&error))?;
     Acceptance::parse(&text).map_err(|Faults(them)| {
         let path = path.display().to_string();
         let told = them.iter().map(|it| Complaint::of(it, &path, text.as_bytes()).render(false));

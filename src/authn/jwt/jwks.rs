@@ -2,7 +2,7 @@
 
 use super::token::KEY_ID_BYTES_MAX;
 use crate::object;
-use crate::text::escaped;
+use crate::text::{escaped, suggest};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
 use data_encoding::BASE64URL_NOPAD;
@@ -37,8 +37,9 @@ const RSA: &[Algorithm] = &[
 /// Why an answer cannot be used as a key set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Error {
-    #[error("it is not a JSON object with a list of `keys`")]
-    Form,
+    /// What is written where a key set is needed, and what to write.
+    #[error("{0}")]
+    Form(String),
     #[error("none of its {0} keys can verify a token of this issuer: {1}")]
     NoKey(usize, String),
     #[error("it has more than {KEYS_MAX} keys")]
@@ -90,16 +91,29 @@ impl KeySet {
     /// # Errors
     /// When nothing is left.
     pub(super) fn parse(bytes: &[u8], allowed: &[Algorithm]) -> Result<Self, Error> {
-        let mut set = object::parse(bytes).map_err(|_| Error::Form)?;
-        let Some(Value::Array(published)) = set.remove("keys") else { return Err(Error::Form) };
+        let mut set = object::parse(bytes).map_err(|it| not_json(&it))?;
+        let published = match set.remove("keys") {
+            Some(Value::Array(them)) => them,
+            Some(_) => return Err(form("`keys` must be a list")),
+            None if set.contains_key("kty") => {
+                return Err(form("this is a key, and a set is needed"));
+            }
+            None => {
+                let near = suggest::nearest("keys", set.keys().map(String::as_str)).map(name);
+                let near = near.map(|it| format!(", and there is `{it}`")).unwrap_or_default();
+                return Err(form(&format!("`keys` is missing{near}")));
+            }
+        };
         if KEYS_MAX < published.len() {
             return Err(Error::TooMany);
         }
         let count = published.len();
         let mut keys = Vec::with_capacity(count);
         let mut left_out = Vec::new();
-        for it in published {
-            let Value::Object(it) = it else { return Err(Error::Form) };
+        for (number, it) in (1..).zip(published) {
+            let Value::Object(it) = it else {
+                return Err(form(&format!("key {number} of the set must be an object")));
+            };
             let id = it.get("kid").and_then(Value::as_str).map(name);
             match Key::new(it, allowed) {
                 Ok(key) => keys.push(key),
@@ -132,6 +146,20 @@ impl KeySet {
             (None, _, 2..) => KeyLookup::Ambiguous,
             _ => KeyLookup::Keys(fitting),
         }
+    }
+}
+
+fn form(what: &str) -> Error {
+    Error::Form(format!(r#"{what}; write {{"keys": [{{"kty": …}}, …]}}"#))
+}
+
+/// What is no JSON object, with its place.
+fn not_json(error: &serde_json::Error) -> Error {
+    let text = error.to_string();
+    let what = text.split_once(" at line ").map_or(text.as_str(), |(it, _)| it);
+    match error.line() {
+        0 => form(what),
+        line => form(&format!("{line}:{}: {what}", error.column())),
     }
 }
 

@@ -57,6 +57,11 @@ async fn check_and_serve_agree() {
     let (bad_keys, empty_keys) = (write("keys.yaml", "keys: 3"), write("keys.yaml", ""));
     let (bad_jwks, empty_jwks) = (write("jwks.json", "{}"), write("jwks.json", ""));
     let (html_jwks, no_jwk) = (write("jwks.json", "<html>"), write("jwks.json", r#"{"keys":[]}"#));
+    let shadow = "policies: {directory: policies, shadow: {directory: shadow}}";
+    let bad_shadow = |it: &Path| {
+        fs::create_dir_all(it.join("shadow/guardrails")).unwrap();
+        fs::write(it.join("shadow/guardrails/a.json"), "{}").unwrap();
+    };
     let key_file = |it: &Path| symlink("nowhere", it.join("key.pem")).unwrap();
     let ledger_file = write("ledger", "");
     let ledger_damaged = |it: &Path| {
@@ -101,6 +106,9 @@ async fn check_and_serve_agree() {
         (false, ("  - name: emulator", "  - nam: emulator", &nothing)),
         (false, ("region: ", "regionn: ", &nothing)),
         (false, ("policies: {directory: policies}", "policies: {}", &nothing)),
+        // Nothing waits for a candidate; that it is broken is a warning.
+        (true, ("policies: {directory: policies}", shadow, &nothing)),
+        (true, ("policies: {directory: policies}", shadow, &bad_shadow)),
         (false, ("directory: ledger", "directory: mistyped/ledger", &nothing)),
         (false, ("directory: ledger", "directory: ledger", &ledger_file)),
         (false, ("directory: ledger", "directory: ledger", &ledger_damaged)),
@@ -131,6 +139,8 @@ async fn check_and_serve_agree() {
         let row = format!("row {number}, `{to}`: {}{}", checked.stdout, checked.stderr);
         assert_eq!(checked.code, Some(if *sound { 0 } else { 3 }), "{row}");
         assert_eq!(starts(directory).await, *sound, "{row}");
+        let warns = checked.stdout.contains("the shadow policies cannot be loaded");
+        assert_eq!(warns, *to == shadow, "{row}");
         assert!(
             !row.contains("checkpoint_key: cloud") || !checked.stdout.contains(CLOUD_AK),
             "{row}"

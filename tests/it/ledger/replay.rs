@@ -106,6 +106,15 @@ async fn a_change_is_shown_before_it_is_made() {
         let (exit, out, err) = replay(wider.path(), &["--accept", accept.to_str().unwrap()]);
         assert_eq!(exit, expected, "{list}\n{out}{err}");
     }
+    // Comments only, and endless: bounded like every other file.
+    let kept = tempfile::tempdir().unwrap();
+    let long = kept.path().join("accept.txt");
+    fs::write(&long, "#\n".repeat(1024 * 1024)).unwrap();
+    for path in [&long, Path::new("/dev/zero")] {
+        let (exit, _, err) = replay(wider.path(), &["--accept", path.to_str().unwrap()]);
+        let told = ["larger than", "not a regular file"].iter().any(|it| err.contains(it));
+        assert!(exit == 3 && told, "{err}");
+    }
 
     let narrower = candidate(Some("identity/own-jobs.json"));
     fs::write(

@@ -115,11 +115,26 @@ fn a_number_counts_however_it_is_written() {
 #[test]
 fn a_set_has_a_form() {
     let key = Signer::p256("a").jwk();
-    for text in ["", "<html></html>", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":[1]}"#] {
-        assert_eq!(KeySet::parse(text.as_bytes(), ALL), Err(Error::Form), "{text}");
+    let repeated = format!("{{\"keys\":[],\n\"keys\":[{key}]}}");
+    for (text, told) in [
+        ("", "1:0: EOF while parsing a value"),
+        ("<html></html>", "1:1: expected value"),
+        ("{\n  \"keys\": [],\n}", "3:1: trailing comma"),
+        ("{\"keys\": []}\n]", "2:1: trailing characters"),
+        ("[]", "it is not an object"),
+        ("{}", "`keys` is missing;"),
+        (r#"{"Keys":[]}"#, "`keys` is missing, and there is `Keys`"),
+        (&key.to_string(), "this is a key, and a set is needed"),
+        (r#"{"keys":{}}"#, "`keys` must be a list"),
+        (r#"{"keys":[{},1]}"#, "key 2 of the set must be an object"),
+        (&repeated, "a name is repeated"),
+    ] {
+        let error = KeySet::parse(text.as_bytes(), ALL).unwrap_err();
+        assert!(matches!(error, Error::Form(_)), "{text}: {error}");
+        let error = error.to_string();
+        assert!(error.contains(told), "{text}: {error}");
+        assert!(error.ends_with(r#"; write {"keys": [{"kty": …}, …]}"#), "{text}: {error}");
     }
-    let repeated = format!(r#"{{"keys":[],"keys":[{key}]}}"#);
-    assert_eq!(KeySet::parse(repeated.as_bytes(), ALL), Err(Error::Form));
     assert!(matches!(parse(&[]), Err(Error::NoKey(0, _))));
     assert_eq!(parse(&vec![key.clone(); KEYS_MAX + 1]), Err(Error::TooMany));
     assert_eq!(parse(&vec![key; KEYS_MAX]).unwrap().0.len(), KEYS_MAX);
