@@ -1,6 +1,5 @@
-//! What is known of a job: asks the cloud for it, and reads the answers. Whoever wants to know
-//! something of a job asks here (the gate, the settlement of open deletes, `explain`), so that none
-//! of them can see a job differently from another.
+//! Looks up what the cloud knows about a job, and reads the answers. The gate, the settlement of open
+//! deletes and `explain` all ask here, so that they cannot see a job differently.
 
 mod answer;
 mod remains;
@@ -24,11 +23,11 @@ pub struct Resolver {
     pub words: PoolWords,
     /// Counts look-ups.
     pub metrics: Metrics,
-    /// Tells when they were.
+    /// The times of look-ups.
     pub clock: Clock,
 }
 
-/// What one round of look-ups, side by side, came to.
+/// The results of one round of look-ups, which run side by side.
 #[derive(Debug, Default)]
 pub struct Round {
     /// Each of them, for the record.
@@ -36,7 +35,7 @@ pub struct Round {
     /// The moment before the first look-up was sent. An answer counts as old as its question,
     /// because it can lie in a buffer for as long as this process stands still.
     pub asked: Option<Instant>,
-    /// What did not become known, and why.
+    /// What stayed unknown, and why.
     pub unknown: Vec<(LookUp, Unknown)>,
     /// The cloud's answer with the details, where they could be read.
     pub seen: Option<Seen>,

@@ -1,8 +1,8 @@
-//! Who walked round the gate: the cloud's audit trail, beside the ledgers.
+//! Which jobs were deleted without the gate: compares the cloud's audit trail with the ledgers.
 //!
-//! The audit service writes every field in several forms, some events twice, and some late; what is
-//! documented of it is read, and what cannot be read is counted. The first question is whether the
-//! trail is whole, because on a trail with holes nothing is clean. No file is opened here.
+//! The audit service writes every field in several forms, some events twice, and some late. Every
+//! documented form is read, and what cannot be read is counted. First of all the trail must be
+//! whole, because a trail with holes proves nothing. No file is opened here.
 
 mod book;
 mod calls;
@@ -42,23 +42,23 @@ pub enum Class {
     Console,
     /// Denied or not decided by the gate, and deleted past it afterwards.
     DeniedHere,
-    /// Refused by the cloud as the ledger has it, and deleted as the trail has it.
+    /// The ledger says that the cloud refused it, the trail that the job was deleted.
     Differs,
-    /// Accepted by the cloud, and failed afterwards as the trail has it.
+    /// The ledger says that the cloud accepted it, the trail that it failed afterwards.
     Failed,
-    /// Deleted with the gate's key, and no ledger knows of it.
+    /// Deleted with the gate's key, and in no ledger.
     GateKey,
     /// Deleted through the gate.
     Matched,
-    /// Accepted by the cloud as the ledger has it, and not in the trail, which thus has holes.
+    /// The ledger says that the cloud accepted it, and it is not in the trail, which thus has holes.
     Missing,
     /// Tags were changed shortly before the job was deleted through the gate.
     Retagged,
-    /// Not known to the ledger how it ended, and settled by the trail.
+    /// The ledger does not know how it ended, the trail does.
     Settled,
-    /// Deleted by the cloud itself: ageing, or on the way of something else.
+    /// Deleted by the cloud itself: by ageing, or together with something that contained it.
     System,
-    /// Not known how it ended, neither to the ledger nor to the trail.
+    /// Neither the ledger nor the trail knows how it ended.
     Unsettled,
 }
 
@@ -90,18 +90,18 @@ impl Class {
     }
 }
 
-/// The time that is asked for, before the ledgers are known.
+/// The period that was asked for, before the ledgers are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unbound {
-    /// From then on; else from where the ledgers begin.
+    /// Its beginning; `None`: where the ledgers begin.
     pub since: Option<Timestamp>,
-    /// Before then; else as far as the trail is settled.
+    /// Its end; `None`: `settled`.
     pub until: Option<Timestamp>,
-    /// What is younger may still be on its way.
+    /// Records of later events may not have arrived yet.
     pub settled: Timestamp,
 }
 
-/// The time that is looked at.
+/// The period that is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Window {
     /// From then on.
@@ -110,7 +110,7 @@ pub struct Window {
     /// Before then.
     #[serde(serialize_with = "record::serialize_time")]
     pub until: Timestamp,
-    /// What was asked for; later than `until` where that is too young.
+    /// The end that was asked for; later than `until` if records of that time may be missing still.
     #[serde(skip)]
     pub wanted: Timestamp,
 }
@@ -126,7 +126,7 @@ impl Window {
         self.since.duration_since(time) <= BEFORE && time.duration_since(self.until) <= MARGIN
     }
 
-    /// When everything of the window has been written, but for what is late.
+    /// The end of the time within which the records of the window must have been written.
     fn settled(&self) -> Timestamp {
         self.until.checked_add(MARGIN).unwrap_or(self.until)
     }
@@ -147,7 +147,7 @@ pub struct Count {
     pub unreadable: u64,
     /// Traces about something else.
     pub other: u64,
-    /// Traces outside the time or the projects that are looked at.
+    /// Traces outside the compared time or projects.
     pub outside: u64,
     /// Copies and second records of one call.
     pub folded: u64,
@@ -160,7 +160,7 @@ impl Report {
         self.classes.iter().filter(|(it, _)| it.is_bypass()).map(|(_, count)| count).sum()
     }
 
-    /// Whether the trail holds all that happened, as far as can be told.
+    /// Whether nothing shows that the trail has holes.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.gaps.is_empty() && self.classes.get(&Class::Missing).is_none_or(|it| *it == 0)

@@ -19,7 +19,7 @@ pub struct Book {
     pub(super) sent: HashMap<Box<str>, Vec<Sent>>,
     /// The first delete of each job that was not allowed.
     pub(super) denied: HashMap<Box<str>, Mention>,
-    /// What names the gate: its keys, and what it was told besides.
+    /// What names the gate: its keys, and further names that the caller gave.
     gates: BTreeSet<Box<str>>,
     /// Decisions of the ledger that is read, without a final outcome.
     open: HashMap<u64, Sent>,
@@ -38,7 +38,7 @@ pub(super) struct Mention {
     pub(super) principal: Box<str>,
 }
 
-/// A delete that was sent, or of which nobody knows.
+/// A delete that was sent, or may have been.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) job: Box<str>,
@@ -48,7 +48,7 @@ pub(super) struct Sent {
     pub(super) access_key: Option<Box<str>>,
 }
 
-/// How a delete ended, as the ledger has it.
+/// How a delete ended, according to the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// The cloud accepted it, or the job was found gone after it.
@@ -63,7 +63,7 @@ impl Book {
     /// Takes one record of one ledger; the records of a ledger come in order.
     ///
     /// # Errors
-    /// It is no record of the schema.
+    /// It is not a record of the schema.
     pub fn take(&mut self, record: &Record, unbound: &Unbound) -> Result<(), Damage> {
         if self.current.as_ref() != Some(&record.ledger_id) {
             self.end();
@@ -114,8 +114,8 @@ impl Book {
         DECISIONS_MAX <= self.kept + self.open.len() + self.denied.len()
     }
 
-    /// Takes what names the gate besides the keys in the ledgers: the ID of a key, the name of its
-    /// user, a URN; one that ends in `*` stands for all that begin so.
+    /// Adds a name of the gate, in addition to the keys in the ledgers: the ID of a key, the name of
+    /// its user, or a URN, which may end in `*`.
     pub fn also_gate(&mut self, word: &str) {
         self.gates.insert(word.into());
     }
@@ -160,8 +160,8 @@ impl Book {
         self.current = None;
     }
 
-    /// When the ledgers begin to tell everything: with the first record of the oldest, or where
-    /// records were removed after their retention, with the youngest of those.
+    /// From when on the ledgers are complete: from the first record of the oldest one, or, where
+    /// retention has removed records, from the youngest first record of those ledgers.
     #[must_use]
     pub fn begin(&self) -> Option<Timestamp> {
         let first = self.begins.iter().map(|(time, _)| *time).min();
@@ -169,12 +169,12 @@ impl Book {
         first.max(cut)
     }
 
-    /// The time to look at: between the bounds of `unbound`, and no earlier than the ledgers tell.
+    /// The period to compare: that of `unbound`; without a beginning, from where the ledgers begin.
     #[must_use]
     pub fn window(&self, unbound: &Unbound) -> Window {
         let wanted = unbound.until.unwrap_or(unbound.settled);
         let until = wanted.min(unbound.settled);
-        // Some forms of an event's time know whole seconds only.
+        // Some forms of an event's time have whole seconds only.
         let whole = |it: Timestamp| Timestamp::from_second(it.as_second()).unwrap_or(it);
         let since = unbound.since.or_else(|| self.begin().map(whole)).unwrap_or(until);
         Window { since, until, wanted }

@@ -41,10 +41,10 @@ struct Listed {
     log_hash_algorithm: String,
 }
 
-/// A time of which it cannot be said what happened.
+/// A time in which something may have happened that the trail does not have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Gap {
-    /// From then on; nothing where it concerns no certain time.
+    /// Its beginning; `None` if the time is not known.
     #[serde(serialize_with = "moment", skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// Before then.
@@ -64,7 +64,7 @@ impl Gap {
     }
 }
 
-/// What speaks for the trail being whole.
+/// The evidence that the trail is whole.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
     digests: Vec<Digest>,
@@ -119,7 +119,7 @@ impl Evidence {
         res.into_iter().collect()
     }
 
-    /// Whether the files are there that a digest lists, and are what they were.
+    /// Whether the files that a digest lists are there, unchanged.
     fn check(&self, digest: &Digest, window: &Window, gaps: &mut BTreeSet<Gap>) {
         let Some((since, until)) = digest.span() else {
             let why = format!("the digest {}: its times cannot be read", digest.digest_object);
@@ -140,7 +140,7 @@ impl Evidence {
             &digest.previous_digest_hash_algorithm,
             &digest.previous_digest_hash_value,
         ];
-        // Of the first digest these are empty. One that lies before the window need not be there.
+        // In the first digest these are empty. A digest before the window may be missing.
         if let [Some(object), Some(algorithm), Some(value)] = previous
             && !object.is_empty()
             && self.sums.contains_key(last_part(object))

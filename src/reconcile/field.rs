@@ -14,7 +14,7 @@ const TEXT_CHARS_MAX: usize = 256;
 /// How many jobs one trace may name: as many as one batch holds.
 pub(super) const JOBS_MAX: usize = 100;
 
-/// The text of a string or a number; nothing for what is empty, null or of another type.
+/// The text of a string or a number; `None` for empty, null or another type.
 pub(super) fn text<'a>(raw: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
     let raw = raw?.get();
     let text = match raw.as_bytes().first()? {
@@ -36,7 +36,7 @@ pub(super) fn kept(raw: Option<&RawValue>) -> Option<String> {
     text.get(..end).map(str::to_owned)
 }
 
-/// The JSON of an object or a list, be it written as such or as text in a string.
+/// The JSON of an object or a list, written as such or as text in a string.
 pub(super) fn json<'a>(raw: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
     let raw = raw?;
     let is_json = |it: &str| it.trim_start().starts_with(['{', '[']);
@@ -102,7 +102,7 @@ impl User {
         }
         let Some(json) = json(raw) else { return Self { name: kept(raw), ..Self::default() } };
         let Ok(it) = serde_json::from_str::<Members<'_>>(&json) else {
-            // Somebody, as far as can be told: what cannot be read must not pass for nobody.
+            // It counts as somebody: a field that cannot be read must not pass for nobody.
             return Self { name: Some("?".to_owned()), ..Self::default() };
         };
         let name = kept(it.name).or_else(|| kept(it.user_name)).or_else(|| kept(it.id));
@@ -114,7 +114,7 @@ impl User {
         }
     }
 
-    /// Nobody at all, as in what the cloud does by itself.
+    /// Nobody, as in events of the cloud itself.
     pub(super) fn is_nobody(&self) -> bool {
         self.name.is_none() && self.urn.is_none() && self.access_key.is_none()
     }

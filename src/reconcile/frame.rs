@@ -21,7 +21,7 @@ pub enum Unreadable {
     /// The system's error, or that of a damaged compression.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// Something that is no JSON object stands where one should begin.
+    /// There is something else where a JSON object should begin.
     #[error("at byte {at} (uncompressed) no JSON object begins")]
     NoRecord {
         /// Counted from 0.

@@ -1,4 +1,4 @@
-//! Puts the trail and the ledgers beside each other: each event is told what it was.
+//! Compares the trail with the ledgers: each event and each delete gets its class.
 
 use super::book::{Book, Fate, Mention, Sent};
 use super::calls::Deed;
@@ -20,13 +20,13 @@ const TWIN_WITHIN: SignedDuration = SignedDuration::from_mins(15);
 /// How many earlier events of a job one event is compared with to find its twin.
 const TWINS_MAX: usize = 64;
 
-/// How long before a delete through the gate a change of the job's tags is told.
+/// How long before a delete through the gate a change of the job's tags is reported.
 const RETAGGED_WITHIN: SignedDuration = SignedDuration::from_hours(1);
 
-/// What came of it.
+/// The result.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// The time that was looked at.
+    /// The period that was compared.
     #[serde(flatten)]
     pub window: Window,
     /// How many of each class there are.
@@ -35,7 +35,7 @@ pub struct Report {
     pub read: Count,
     /// How many decisions the ledgers hold.
     pub decisions: u64,
-    /// What is missing of the trail; with any, there may be bypasses that nobody sees.
+    /// What is missing in the trail; if anything is, there may be bypasses that it does not show.
     pub gaps: Vec<Gap>,
     /// What is worth a look, in the order of time: all classes but [`Class::Matched`].
     pub findings: Vec<Finding>,
@@ -79,7 +79,7 @@ pub struct Finding {
     /// The cloud's request ID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// The ledger that knows something of it.
+    /// The ledger that has a record of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger_id: Option<String>,
     /// The decision there.
@@ -93,18 +93,18 @@ pub struct Finding {
 /// An event with its twins.
 struct Head {
     event: Event,
-    /// How many records it was, copies apart.
+    /// How many records it had, without copies.
     records: usize,
 }
 
-/// How an event and a delete of the ledgers belong together, from the surest on.
+/// How an event and a delete of the ledgers belong together, the surest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tie {
     /// They name the same request.
     Request,
     /// The gate sent it, at about the time.
     Gate,
-    /// The event says nobody, at about the time.
+    /// The event names nobody, at about the time.
     Time,
 }
 
@@ -221,7 +221,7 @@ impl Join<'_> {
         (close && a.subject.is_some()).then_some(Likeness::Twin)
     }
 
-    /// Tells what the events of one job were.
+    /// Classifies the events of one job.
     fn job(&mut self, heads: &[Head], sent: &[Sent]) {
         let mut of: Vec<Option<usize>> = vec![None; heads.len()];
         let mut free = vec![true; sent.len()];
@@ -298,7 +298,7 @@ impl Join<'_> {
         self.found(class, event, Some(&sent.at));
     }
 
-    /// Tells an event that is no delete of the ledgers.
+    /// Classifies an event that belongs to no delete of the ledgers.
     fn stranger(&mut self, event: &Event, sent: &[Sent]) {
         let origin = &event.origin;
         let by_itself = origin.is("SystemAction") && origin.user.is_nobody();
@@ -356,11 +356,11 @@ impl Join<'_> {
         });
     }
 
-    /// Tells a delete of the ledgers of which the trail knows nothing.
+    /// Classifies a delete of the ledgers that has no event in the trail.
     fn unmatched(&mut self, sent: &Sent) {
         let class = match sent.fate {
             Fate::Accepted => Class::Missing,
-            // The service need not write down what it refused.
+            // The service may leave out calls that it refused.
             Fate::Refused => return,
             Fate::Unknown => Class::Unsettled,
         };
@@ -387,7 +387,7 @@ impl Join<'_> {
         });
     }
 
-    /// Counts what lies in the window; whether it is worth a look.
+    /// Counts it if it is in the window; returns whether to report it.
     fn count(&mut self, class: Class, time: Timestamp) -> bool {
         if time < self.trail.window.since || self.trail.window.until <= time {
             return false;

@@ -1,4 +1,4 @@
-//! Reads the audit trail, file after file, and keeps of it what is about training jobs.
+//! Reads the audit trail, file after file, and keeps the events about training jobs.
 
 use super::calls::Deed;
 use super::digest::{Digest, Evidence};
@@ -39,13 +39,13 @@ pub struct Trail {
     origins: HashSet<Rc<Origin>>,
     pub(super) evidence: Evidence,
     pub(super) count: Count,
-    /// Only these; all where there are none.
+    /// Only events of these projects; of all, if empty.
     projects: BTreeSet<String>,
     /// [`INFLATED_BYTES_MAX`], but in tests.
     pub(super) inflated_bytes_max: u64,
 }
 
-/// Something that happened to a job, or to what jobs are in.
+/// Something that happened to a job, or to something that contains jobs.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     pub(super) deed: Deed,
@@ -114,8 +114,7 @@ struct Raw<'a> {
 }
 
 impl Trail {
-    /// Nothing yet, to be looked at in `window`; events that name a project that is not among
-    /// `projects` are passed over, unless there are none.
+    /// An empty trail for `window`. With `projects`, events that name another project are skipped.
     #[must_use]
     pub fn new(window: Window, projects: BTreeSet<String>) -> Self {
         Self {
@@ -281,8 +280,7 @@ impl Origin {
 }
 
 impl Raw<'_> {
-    /// Whether it came about, for all that can be told: a rating or a code that says otherwise is
-    /// needed for a no.
+    /// Whether it succeeded; only a rating or a code that says otherwise makes it a failure.
     fn succeeded(&self) -> bool {
         let failed =
             |it: &str| ["warning", "incident"].iter().any(|no| it.eq_ignore_ascii_case(no));
@@ -292,7 +290,7 @@ impl Raw<'_> {
     }
 }
 
-/// A reader that adds up what is read.
+/// A reader that computes the MD5 of what is read.
 struct Summed<R> {
     file: R,
     md5: Md5,
