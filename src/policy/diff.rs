@@ -24,17 +24,17 @@ mod typed;
 mod who;
 mod witness;
 
+pub use self::search::Effort;
 pub use self::who::{Could, Receiver};
 
 use self::circuit::Circuit;
 use self::encode::{Encoded, Model, Side};
 use self::point::Point;
-use self::search::{Budget, Exhausted, Literal};
+use self::search::{Exhausted, Literal};
 use crate::policy::engine::decision;
 use crate::policy::{Action, Answer, Attributes, Decision, Query, Set};
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 /// How many assignments that no request could be made from are excluded before the search for such
 /// a difference is given up.
@@ -111,15 +111,6 @@ pub struct Comparison {
     pub disagreement: Option<String>,
 }
 
-/// How much work a comparison may take.
-#[derive(Clone, Copy)]
-pub struct Effort<'a> {
-    /// In steps of the search, some millions a second.
-    pub steps: u64,
-    /// Asked now and then: whether to go on.
-    pub go_on: &'a dyn Fn() -> bool,
-}
-
 impl Shift {
     /// Every kind, the gravest first.
     pub const ALL: [Self; 5] =
@@ -135,12 +126,6 @@ impl Shift {
             Self::Stalled => "stalled",
             Self::Cleared => "cleared",
         }
-    }
-
-    /// Something is allowed that was not.
-    #[must_use]
-    pub fn is_widening(self) -> bool {
-        matches!(self, Self::Gained | Self::GainedBlind)
     }
 
     /// The kind of change from one answer to another.
@@ -201,19 +186,12 @@ impl Difference {
     }
 }
 
-impl fmt::Debug for Effort<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Effort").field("steps", &self.steps).finish_non_exhaustive()
-    }
-}
-
 impl Comparison {
     /// Compares two versions: every difference of these kinds, one request for each cause.
     #[must_use]
-    pub fn new(old: &Set, new: &Set, shifts: &[Shift], effort: Effort<'_>) -> Self {
+    pub fn new(old: &Set, new: &Set, shifts: &[Shift], mut effort: Effort<'_>) -> Self {
         let mut res = Self::default();
-        let mut budget = Budget { steps: effort.steps, go_on: effort.go_on };
-        if res.compare(old, new, shifts, &mut budget) == Err(Exhausted) {
+        if res.compare(old, new, shifts, &mut effort) == Err(Exhausted) {
             let reason = "there is more to look through than the limits allow".to_owned();
             res.undecided.push(Undecided { shift: None, reason });
         }
@@ -225,16 +203,12 @@ impl Comparison {
         old: &Set,
         new: &Set,
         shifts: &[Shift],
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<(), Exhausted> {
-        budget.begin()?;
-        let mut asked = Vec::new();
-        for action in Action::ALL {
-            // Actions that the same statements are about are answered alike.
-            let about = [old, new].map(|it| it.about(action).collect::<Vec<_>>());
-            if self.disagreement.is_none() && !asked.contains(&about) {
-                asked.push(about);
-                self.compare_for(action, [old, new], shifts, budget)?;
+        effort.begin()?;
+        for action in actions(&[old, new]) {
+            if self.disagreement.is_none() {
+                self.compare_for(action, [old, new], shifts, effort)?;
             }
         }
         self.differences.sort_by_key(|it| it.shift);
@@ -246,21 +220,34 @@ impl Comparison {
         action: Action,
         [old, new]: [&Set; 2],
         shifts: &[Shift],
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<(), Exhausted> {
-        let mut model = Model::new(action, &[old, new], budget)?;
-        let sides = [model.side(old, budget)?, model.side(new, budget)?];
+        let mut model = Model::new(action, &[old, new], effort)?;
+        let sides = [model.side(old, effort)?, model.side(new, effort)?];
         let sides = sides.map(|it| Answers::new(&mut model, it));
         for shift in shifts {
             let mut hunt =
                 Hunt { model: &mut model, sets: [old, new], sides: &sides, shift: *shift };
-            hunt.run(self, budget)?;
+            hunt.run(self, effort)?;
             if self.disagreement.is_some() {
                 break;
             }
         }
         Ok(())
     }
+}
+
+/// The actions to ask about: of those that the same statements are about, which are answered alike,
+/// one is enough.
+fn actions(sets: &[&Set]) -> Vec<Action> {
+    let mut res: Vec<(Action, Vec<bool>)> = Vec::new();
+    for action in Action::ALL {
+        let about = sets.iter().flat_map(|it| it.about(action)).collect();
+        if res.iter().all(|(_, other)| *other != about) {
+            res.push((action, about));
+        }
+    }
+    res.into_iter().map(|(it, _)| it).collect()
 }
 
 /// A set of policies in the clauses, with its answers.
@@ -352,7 +339,7 @@ struct Hunt<'a> {
 }
 
 impl Hunt<'_> {
-    fn run(&mut self, res: &mut Comparison, budget: &mut Budget<'_>) -> Result<(), Exhausted> {
+    fn run(&mut self, res: &mut Comparison, effort: &mut Effort<'_>) -> Result<(), Exhausted> {
         let changed = self.changed();
         let sure = !self.model.unsure;
         // Exclude what was found already, for other actions too.
@@ -365,7 +352,7 @@ impl Hunt<'_> {
             .model
             .circuit
             .search
-            .solve(&[&[changed, sure], done.as_slice()].concat(), budget)?
+            .solve(&[&[changed, sure], done.as_slice()].concat(), effort)?
         {
             let shift = self.shift;
             let sets = self.sets;
@@ -407,7 +394,7 @@ impl Hunt<'_> {
                 }
             }
         }
-        if self.model.circuit.search.solve(&[&[changed], done.as_slice()].concat(), budget)? {
+        if self.model.circuit.search.solve(&[&[changed], done.as_slice()].concat(), effort)? {
             let reason = "a text is compared as text and also read as a number, a date, an \
                           address or a truth value, and it depends on whether it can be both";
             res.undecided.push(Undecided { shift: Some(self.shift), reason: reason.to_owned() });

@@ -11,7 +11,7 @@ mod build;
 use self::build::Builder;
 
 use super::glob::Glob;
-use super::search::{Budget, Exhausted};
+use super::search::{Effort, Exhausted};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -114,7 +114,7 @@ impl Automaton {
     pub(super) fn new(
         lanes: &[Lane],
         universe: Universe,
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<Self, Exhausted> {
         let mut lanes = lanes.to_vec();
         lanes.extend(universe.except.map(|it| Lane {
@@ -122,7 +122,7 @@ impl Automaton {
             starts: Glob::START.to_vec(),
             part: Part::Whole,
         }));
-        Builder::new(lanes, universe).build(budget)
+        Builder::new(lanes, universe).build(effort)
     }
 
     /// Where one more letter leads; `None` if no text goes on like this.
@@ -238,8 +238,8 @@ mod tests {
             part: *part,
         };
         let lanes: Vec<_> = lanes.iter().map(lane).collect();
-        let mut budget = Budget { steps: u64::MAX, go_on: &|| true };
-        Automaton::new(&lanes, universe, &mut budget).unwrap()
+        let mut effort = Effort { steps: u64::MAX, go_on: &|| true };
+        Automaton::new(&lanes, universe, &mut effort).unwrap()
     }
 
     proptest! {
@@ -319,7 +319,7 @@ mod tests {
             part: Part::Whole,
         });
         let lanes: Vec<_> = lanes.collect();
-        let mut budget = Budget { steps: 200_000, go_on: &|| true };
-        assert_eq!(Automaton::new(&lanes, Universe::TEXT, &mut budget).err(), Some(Exhausted));
+        let mut effort = Effort { steps: 200_000, go_on: &|| true };
+        assert_eq!(Automaton::new(&lanes, Universe::TEXT, &mut effort).err(), Some(Exhausted));
     }
 }

@@ -4,7 +4,7 @@ use super::asked::{self, Compared, Survey};
 use super::circuit::{Circuit, Tree, Truth};
 use super::parts::{self, Question};
 use super::point::{Point, Setting, Variable};
-use super::search::{Budget, Exhausted, Literal};
+use super::search::{Effort, Exhausted, Literal};
 use super::space::{Leaf, Space};
 use crate::policy::engine::condition::{Condition, Operand, Resource, Urn};
 use crate::policy::engine::set::Statement;
@@ -110,11 +110,11 @@ impl Model {
     pub(super) fn new(
         action: Action,
         sets: &[&Set],
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<Self, Exhausted> {
         let mut survey = Survey::default();
         sets.iter().for_each(|it| survey.add(it));
-        Self::of(action, sets.iter().flat_map(|it| it.statements()), survey, budget)
+        Self::of(action, sets.iter().flat_map(|it| it.statements()), survey, effort)
     }
 
     /// A model of what `survey` asks, which is at least what these statements ask.
@@ -122,10 +122,10 @@ impl Model {
         action: Action,
         statements: impl IntoIterator<Item = &'a Statement>,
         mut survey: Survey,
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<Self, Exhausted> {
         let refined = survey.finish();
-        let space = Space::new(survey, budget)?;
+        let space = Space::new(survey, effort)?;
         let circuit = Circuit::new();
         let unsure = circuit.constant(false);
         let mut res = Self {
@@ -146,7 +146,7 @@ impl Model {
         }
         res.bind();
         res.connect();
-        res.tabulate(budget)?;
+        res.tabulate(effort)?;
         Ok(res)
     }
 
@@ -280,12 +280,12 @@ impl Model {
     pub(super) fn prepare(
         &mut self,
         statement: &Statement,
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<(), Exhausted> {
         for condition in &statement.conditions {
             let bound = Variable::of(&condition.key).and_then(|it| self.bounds.get(&it));
             let leaves = bound.map_or(0, |it| it.worlds.len());
-            if !budget.take(1 + u64::try_from(leaves).unwrap_or(u64::MAX)) {
+            if !effort.take(1 + u64::try_from(leaves).unwrap_or(u64::MAX)) {
                 return Err(Exhausted);
             }
             self.condition(condition, statement.effect, &statement.name);
@@ -294,10 +294,10 @@ impl Model {
     }
 
     /// Encodes a set.
-    pub(super) fn side(&mut self, set: &Set, budget: &mut Budget<'_>) -> Result<Side, Exhausted> {
+    pub(super) fn side(&mut self, set: &Set, effort: &mut Effort<'_>) -> Result<Side, Exhausted> {
         let action = self.action;
         for statement in set.statements().filter(|it| it.is_about(action)) {
-            self.prepare(statement, budget)?;
+            self.prepare(statement, effort)?;
         }
 
         let mut attached: BTreeMap<u32, Vec<Literal>> = BTreeMap::new();

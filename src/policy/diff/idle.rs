@@ -13,8 +13,8 @@ use super::asked::Survey;
 use super::circuit::Truth;
 use super::encode::Model;
 use super::point::Point;
-use super::search::{Budget, Exhausted, Literal};
-use super::{Answers, Effort};
+use super::search::{Effort, Exhausted, Literal};
+use super::{Answers, actions};
 use crate::policy::engine::set::Statement;
 use crate::policy::engine::truth::Truth as Kleene;
 use crate::policy::language::attachments::Grant;
@@ -173,14 +173,7 @@ impl<'a> Directory<'a> {
                 Some(it) => numbers.entry(it).or_default().push(at),
             }
         }
-        let (mut actions, mut seen) = (Vec::new(), Vec::new());
-        for action in Action::ALL {
-            let about: Vec<_> = set.about(action).collect();
-            if !seen.contains(&about) {
-                seen.push(about);
-                actions.push(action);
-            }
-        }
+        let actions = actions(&[set]);
         let action = Action::Delete;
         Self { set, effort, action, actions, entries, grants, numbers, guardrails, is_open: false }
     }
@@ -215,9 +208,9 @@ impl<'a> Directory<'a> {
     }
 
     fn examine_now(&mut self, at: usize) -> Result<Option<Idle>, Exhausted> {
-        let mut budget = Budget { steps: self.effort.steps, go_on: self.effort.go_on };
-        budget.begin()?;
-        if let Some(parts) = self.never(at, &mut budget)? {
+        let mut effort = self.effort;
+        effort.begin()?;
+        if let Some(parts) = self.never(at, &mut effort)? {
             return Ok(Some(Idle::Never(parts)));
         }
         let policy = self.entry(at).and_then(|it| it.policy);
@@ -225,22 +218,22 @@ impl<'a> Directory<'a> {
             return Ok(None);
         }
         let mut scene = Scene { statements: vec![at], ceiling: false, is_doubt: false };
-        let Some(cover) = self.covered(&mut scene, &mut budget)? else { return Ok(None) };
+        let Some(cover) = self.covered(&mut scene, &mut effort)? else { return Ok(None) };
         // Statements that say the same must do so during an outage too, or this one is needed then.
         scene.is_doubt = true;
-        let is_needed = !cover.same.is_empty() && self.covered(&mut scene, &mut budget)?.is_none();
+        let is_needed = !cover.same.is_empty() && self.covered(&mut scene, &mut effort)?.is_none();
         Ok((!is_needed).then_some(Idle::Covered(cover)))
     }
 
     /// The parts because of which the statement can never match, if it cannot.
-    fn never(&self, at: usize, budget: &mut Budget<'_>) -> Result<Option<Vec<Part>>, Exhausted> {
-        let (mut model, truths) = self.model(&[at], budget)?;
+    fn never(&self, at: usize, effort: &mut Effort<'_>) -> Result<Option<Vec<Part>>, Exhausted> {
+        let (mut model, truths) = self.model(&[at], effort)?;
         let Some(truths) = truths.first() else { return Ok(None) };
         let holds: Vec<_> = truths.iter().map(|it| it.holds).collect();
-        if model.circuit.search.solve(&holds, budget)? {
+        if model.circuit.search.solve(&holds, effort)? {
             return Ok(None);
         }
-        let core = least(&mut model, budget)?;
+        let core = least(&mut model, effort)?;
         let has_resource = self.entry(at).is_some_and(|it| it.statement.resource.is_some());
         let parts = holds.iter().enumerate().filter(|(_, it)| core.contains(it));
         let parts = parts.map(|(number, _)| match (number, has_resource) {
@@ -255,7 +248,7 @@ impl<'a> Directory<'a> {
     fn model(
         &self,
         statements: &[usize],
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<(Model, Vec<Vec<Truth>>), Exhausted> {
         let entries: Vec<_> = statements.iter().filter_map(|it| self.entry(*it)).collect();
         let grants = |it: &Entry<'_>| it.policy.and_then(|it| self.grants.get(&it));
@@ -265,10 +258,10 @@ impl<'a> Directory<'a> {
             grants(entry).into_iter().flatten().for_each(|it| survey.grant(it));
         }
         let statements = entries.iter().map(|it| it.statement);
-        let mut model = Model::of(self.action, statements, survey, budget)?;
+        let mut model = Model::of(self.action, statements, survey, effort)?;
         let mut truths = Vec::new();
         for entry in &entries {
-            model.prepare(entry.statement, budget)?;
+            model.prepare(entry.statement, effort)?;
             // A policy that is attached to nobody is examined as if it were attached.
             let attached = match grants(entry) {
                 Some(them) => {
@@ -287,14 +280,14 @@ impl<'a> Directory<'a> {
     fn covered(
         &mut self,
         scene: &mut Scene,
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<Option<Cover>, Exhausted> {
         for _ in 0..ROUNDS_MAX {
-            let (mut model, truths) = self.model(&scene.statements, budget)?;
+            let (mut model, truths) = self.model(&scene.statements, effort)?;
             let asked = self.question(scene, &mut model, &truths);
             let literals: Vec<_> = asked.iter().map(|(it, _)| *it).collect();
-            if !model.circuit.search.solve(&literals, budget)? {
-                let core = least(&mut model, budget)?;
+            if !model.circuit.search.solve(&literals, effort)? {
+                let core = least(&mut model, effort)?;
                 let asked = asked.into_iter().filter(|(it, _)| core.contains(it));
                 let mut asked: Vec<_> = asked.map(|(_, it)| it).collect();
                 asked.sort_unstable();
@@ -449,15 +442,15 @@ impl<'a> Directory<'a> {
         if self.is_open {
             return Ok(None);
         }
-        let mut budget = Budget { steps: self.effort.steps, go_on: self.effort.go_on };
-        budget.begin()?;
-        let mut model = Model::new(Action::Delete, &[self.set], &mut budget)?;
-        let side = model.side(self.set, &mut budget)?;
+        let mut effort = self.effort;
+        effort.begin()?;
+        let mut model = Model::new(Action::Delete, &[self.set], &mut effort)?;
+        let side = model.side(self.set, &mut effort)?;
         let answers = Answers::new(&mut model, side);
-        if model.circuit.search.solve(&[answers.allow], &mut budget)? {
+        if model.circuit.search.solve(&[answers.allow], &mut effort)? {
             return Ok(None);
         }
-        answers.obstacle(&mut model, &[], &mut budget).map(Some)
+        answers.obstacle(&mut model, &[], &mut effort).map(Some)
     }
 }
 
@@ -474,14 +467,14 @@ enum Relation {
 
 /// For a last question without a solution: a smallest set of its assumptions that cannot hold
 /// together.
-fn least(model: &mut Model, budget: &mut Budget<'_>) -> Result<Vec<Literal>, Exhausted> {
+fn least(model: &mut Model, effort: &mut Effort<'_>) -> Result<Vec<Literal>, Exhausted> {
     let search = &mut model.circuit.search;
     let mut res = search.core().to_vec();
     let mut at = 0;
     while at < res.len() {
         let mut fewer = res.clone();
         fewer.remove(at);
-        match search.solve(&fewer, budget)? {
+        match search.solve(&fewer, effort)? {
             true => at += 1,
             false => res = fewer,
         }

@@ -12,7 +12,7 @@ use super::encode::Model;
 use super::glob::{Element, Glob};
 use super::parts::Question;
 use super::point::Variable;
-use super::search::{Budget, Exhausted};
+use super::search::{Effort, Exhausted};
 use crate::policy::language::key::Key;
 use crate::policy::language::template::Part as Written;
 
@@ -27,7 +27,7 @@ type Pairs = BTreeMap<usize, BTreeSet<usize>>;
 
 impl Model {
     /// Adds what is known about the relations.
-    pub(super) fn tabulate(&mut self, budget: &mut Budget<'_>) -> Result<(), Exhausted> {
+    pub(super) fn tabulate(&mut self, effort: &mut Effort<'_>) -> Result<(), Exhausted> {
         self.one_each();
         for number in 0..self.relations.len() {
             let Some(question) = self.relations.get(number).map(|it| it.question.clone()) else {
@@ -49,10 +49,10 @@ impl Model {
                 continue;
             }
             if question.compared().is_some() {
-                if let Some(pairs) = self.pairs(&question, &of, budget)? {
+                if let Some(pairs) = self.pairs(&question, &of, effort)? {
                     self.restrict(number, &subject, &of, &pairs);
                 }
-                self.settle(number, &question, &of, budget)?;
+                self.settle(number, &question, &of, effort)?;
                 for other in 0..self.relations.len() {
                     self.follow(number, other);
                 }
@@ -185,7 +185,7 @@ impl Model {
         &self,
         question: &Question,
         of: &Subject,
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<Option<Pairs>, Exhausted> {
         let subject = question.subject();
         let Some((folded, parts)) = question.compared() else {
@@ -198,7 +198,7 @@ impl Model {
         let (Some(left), Some(right)) = (automaton(&subject), automaton(of)) else {
             return Ok(None);
         };
-        InStep { left, right, folded }.pairs(subject.part(), of.part(), parts, budget)
+        InStep { left, right, folded }.pairs(subject.part(), of.part(), parts, effort)
     }
 
     /// If the relation holds, the two classes must be one of `pairs`.
@@ -249,7 +249,7 @@ impl Model {
         number: usize,
         question: &Question,
         of: &Subject,
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<(), Exhausted> {
         let subject = question.subject();
         let compared = question.compared().and_then(|(folded, parts)| {
@@ -276,7 +276,7 @@ impl Model {
             let (Some(_), Some(leaf)) = (text, second.tree.leaf(at)) else {
                 continue;
             };
-            if !budget.take(u64::try_from(bound.worlds.len()).unwrap_or(u64::MAX)) {
+            if !effort.take(u64::try_from(bound.worlds.len()).unwrap_or(u64::MAX)) {
                 return Err(Exhausted);
             }
             let holds: Vec<_> = bound
@@ -320,7 +320,7 @@ impl InStep<'_> {
         left_part: Part,
         right_part: Part,
         parts: &[Written],
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<Option<Pairs>, Exhausted> {
         let starts = |automaton: &Automaton, part| match part {
             Part::Tail => automaton.at(Phase::Cut),
@@ -355,7 +355,7 @@ impl InStep<'_> {
                 }
             }
             let next = self.next(left, right, right_part);
-            if !budget.take(1 + u64::try_from(next.len()).unwrap_or(0)) {
+            if !effort.take(1 + u64::try_from(next.len()).unwrap_or(0)) {
                 return Err(Exhausted);
             }
             open.extend(next.into_iter().filter(|it| seen.insert(*it)));

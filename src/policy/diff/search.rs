@@ -1,10 +1,10 @@
 //! The search: is there an assignment of true and false under which every clause holds?
 //!
-//! It decides one variable, draws the consequences from the clauses, and on a contradiction learns
-//! a clause that says which decisions cannot stand together, so that it makes no mistake twice. It
-//! ends with an assignment, with the proof that there is none, or when its budget is used up. The
-//! same questions in the same order give the same answers. (This is conflict-driven clause
-//! learning, as in SAT solvers.)
+//! It decides one variable and computes what follows from the clauses. On a contradiction it adds a
+//! clause that says which decisions exclude each other, so that it does not make the same mistake
+//! twice. It ends with an assignment, with the proof that there is none, or when the allowed effort
+//! is spent. The same questions in the same order give the same answers. (This is conflict-driven
+//! clause learning, as in SAT solvers.)
 
 #![expect(
     clippy::indexing_slicing,
@@ -12,6 +12,7 @@
 )]
 
 use std::collections::BinaryHeap;
+use std::fmt;
 use std::ops::Not;
 
 /// How many conflicts there are before the search starts again with what it has learnt.
@@ -43,14 +44,22 @@ impl Not for Literal {
     }
 }
 
-/// How much work is left, counted in steps that take about the same time.
-pub(super) struct Budget<'a> {
-    pub(super) steps: u64,
+/// How much work a comparison may take.
+#[derive(Clone, Copy)]
+pub struct Effort<'a> {
+    /// In steps of the search, some millions a second.
+    pub steps: u64,
     /// Asked now and then: whether to go on.
-    pub(super) go_on: &'a dyn Fn() -> bool,
+    pub go_on: &'a dyn Fn() -> bool,
 }
 
-impl Budget<'_> {
+impl fmt::Debug for Effort<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Effort").field("steps", &self.steps).finish_non_exhaustive()
+    }
+}
+
+impl Effort<'_> {
     /// Whether to begin at all.
     pub(super) fn begin(&mut self) -> Result<(), Exhausted> {
         if (self.go_on)() { Ok(()) } else { Err(Exhausted) }
@@ -67,7 +76,7 @@ impl Budget<'_> {
     }
 }
 
-/// The budget is used up.
+/// The steps are used up, or there was no time left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exhausted;
 
@@ -140,7 +149,7 @@ impl Search {
     pub(super) fn solve(
         &mut self,
         assumptions: &[Literal],
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<bool, Exhausted> {
         self.back_to(0);
         self.core.clear();
@@ -148,7 +157,7 @@ impl Search {
         while !self.broken {
             let before = self.drawn;
             let conflict = self.consequences();
-            if !budget.take(1 + u64::try_from(self.drawn.saturating_sub(before)).unwrap_or(1)) {
+            if !effort.take(1 + u64::try_from(self.drawn.saturating_sub(before)).unwrap_or(1)) {
                 self.back_to(0);
                 return Err(Exhausted);
             }
@@ -376,17 +385,17 @@ mod tests {
             let variable = all[usize::from(it.unsigned_abs()) - 1];
             if it < 0 { !variable } else { variable }
         };
-        let mut budget = Budget { steps: u64::MAX, go_on: &|| true };
+        let mut effort = Effort { steps: u64::MAX, go_on: &|| true };
         let mut res = None;
         // Add clauses one by one, as is done between questions.
         for clause in clauses {
             search.clause(&clause.iter().map(|it| literal(*it)).collect::<Vec<_>>());
             let assumed: Vec<_> = assumed.iter().map(|it| literal(*it)).collect();
-            let found = search.solve(&assumed, &mut budget).unwrap();
+            let found = search.solve(&assumed, &mut effort).unwrap();
             if !found {
                 let core = search.core().to_vec();
                 assert!(core.iter().all(|it| assumed.contains(it)), "{core:?} of {assumed:?}");
-                assert!(!search.solve(&core, &mut budget).unwrap(), "{core:?}");
+                assert!(!search.solve(&core, &mut effort).unwrap(), "{core:?}");
             }
             res = found.then(|| all.iter().map(|it| search.holds(*it)).collect());
         }
@@ -439,9 +448,9 @@ mod tests {
                 }
             }
         }
-        let mut budget = Budget { steps: 20_000, go_on: &|| true };
-        assert_eq!(search.solve(&[], &mut budget), Err(Exhausted));
-        let mut stopped = Budget { steps: u64::MAX, go_on: &|| false };
+        let mut effort = Effort { steps: 20_000, go_on: &|| true };
+        assert_eq!(search.solve(&[], &mut effort), Err(Exhausted));
+        let mut stopped = Effort { steps: u64::MAX, go_on: &|| false };
         assert_eq!(search.solve(&[], &mut stopped), Err(Exhausted));
     }
 }

@@ -4,7 +4,7 @@
 use super::asked::{Asked, Survey};
 use super::automaton::{Automaton, Lane, Part, Places, Universe};
 use super::point::{Setting, Variable};
-use super::search::{Budget, Exhausted};
+use super::search::{Effort, Exhausted};
 use super::typed::{self, Cuts, Reading};
 use crate::policy::{JobFact, Method};
 
@@ -183,7 +183,7 @@ impl Domain {
 }
 
 impl Space {
-    pub(super) fn new(mut survey: Survey, budget: &mut Budget<'_>) -> Result<Self, Exhausted> {
+    pub(super) fn new(mut survey: Survey, effort: &mut Effort<'_>) -> Result<Self, Exhausted> {
         let mut res = Self { domains: BTreeMap::new(), openings: Vec::new() };
         let groups = survey.asked.remove(&Variable::Groups);
         let mut numbers = Vec::new();
@@ -193,21 +193,21 @@ impl Space {
             let opening = lanes.map(|it| Lane { part: Part::Opening, ..it.clone() });
             numbers.extend(opening.map(|it| caller.lane(it)));
         }
-        res.urns(&mut survey, budget)?;
+        res.urns(&mut survey, effort)?;
         for (variable, asked) in &survey.asked {
             if !res.domains.contains_key(variable) {
-                res.add(variable, asked, budget)?;
+                res.add(variable, asked, effort)?;
             }
         }
         if let Some(groups) = groups {
-            res.groups(&groups, &numbers, budget)?;
+            res.groups(&groups, &numbers, effort)?;
         }
         Ok(res)
     }
 
     /// Questions about `g:PrincipalUrn` become questions about the account and, from where the
     /// account leaves them, about the caller.
-    fn urns(&mut self, survey: &mut Survey, budget: &mut Budget<'_>) -> Result<(), Exhausted> {
+    fn urns(&mut self, survey: &mut Survey, effort: &mut Effort<'_>) -> Result<(), Exhausted> {
         if survey.urns.is_empty() {
             return Ok(());
         }
@@ -217,7 +217,7 @@ impl Space {
             account.lane(Lane { starts, part: Part::Opening, ..lane.clone() });
         }
         let account = account.clone();
-        self.add(&Variable::Account, &account, budget)?;
+        self.add(&Variable::Account, &account, effort)?;
         let caller = survey.asked.entry(Variable::Caller).or_default();
         let accounts = self.domains.get(&Variable::Account).into_iter().flat_map(|it| &it.automata);
         for class in accounts.flat_map(|it| &it.classes) {
@@ -238,7 +238,7 @@ impl Space {
         &mut self,
         variable: &Variable,
         asked: &Asked,
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<(), Exhausted> {
         let cuts = &asked.cuts;
         let mut settings = Vec::new();
@@ -262,7 +262,7 @@ impl Space {
             }
             _ => {
                 let mut domain = Domain { cuts: cuts.clone(), ..Domain::plain(settings) };
-                let automaton = Automaton::new(&asked.lanes, universe(variable), budget)?;
+                let automaton = Automaton::new(&asked.lanes, universe(variable), effort)?;
                 domain.add_texts(0, automaton);
                 if *variable == Variable::Caller {
                     self.open(&mut domain);
@@ -298,7 +298,7 @@ impl Space {
         &mut self,
         asked: &Asked,
         numbers: &[usize],
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<(), Exhausted> {
         let mut domain = Domain::plain([]);
         for (opening, places) in self.openings.iter().enumerate() {
@@ -307,7 +307,7 @@ impl Space {
                 Lane { starts: starts.collect(), ..lane.clone() }
             });
             let lanes: Vec<_> = lanes.collect();
-            domain.add_texts(opening, Automaton::new(&lanes, NAME, budget)?);
+            domain.add_texts(opening, Automaton::new(&lanes, NAME, effort)?);
         }
         self.domains.insert(Variable::Groups, domain);
         Ok(())

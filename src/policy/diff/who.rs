@@ -4,8 +4,8 @@
 use super::asked::Survey;
 use super::encode::Model;
 use super::point::{Point, Setting, Variable};
-use super::search::{Budget, Exhausted, Literal};
-use super::{Answers, Effort, Verdict};
+use super::search::{Effort, Exhausted, Literal};
+use super::{Answers, Verdict};
 use crate::policy::engine::decision;
 use crate::policy::language::attachments::Target;
 use crate::policy::{Answer, Attributes, Query, Set};
@@ -82,16 +82,15 @@ impl Set {
         &self,
         query: &Query,
         attributes: &Attributes,
-        effort: Effort<'_>,
+        mut effort: Effort<'_>,
     ) -> Vec<Receiver> {
         let mut targets: Vec<_> = self.attachments.grants().iter().map(|it| it.to).collect();
         targets.dedup();
-        let mut budget = Budget { steps: effort.steps, go_on: effort.go_on };
         let job = Point { query: query.clone(), attributes: attributes.clone() };
-        let mut asked = Asked::new(self, &job, &mut budget);
+        let mut asked = Asked::new(self, &job, &mut effort);
         let receiver = |target: Target<'_>| {
             let found = match &mut asked {
-                Ok(asked) => asked.could(target, &mut budget),
+                Ok(asked) => asked.could(target, &mut effort),
                 Err(Exhausted) => Err(Exhausted),
             };
             Receiver { target: name(target), could: found.unwrap_or(Could::Undecided) }
@@ -175,13 +174,13 @@ impl Answers {
         &self,
         model: &mut Model,
         given: &[Literal],
-        budget: &mut Budget<'_>,
+        effort: &mut Effort<'_>,
     ) -> Result<String, Exhausted> {
         let search = &mut model.circuit.search;
-        if !search.solve(&[given, &[self.allows]].concat(), budget)? {
+        if !search.solve(&[given, &[self.allows]].concat(), effort)? {
             return Ok(decision::NONE.to_owned());
         }
-        if !search.solve(&[given, &[self.allows, self.ceiling]].concat(), budget)? {
+        if !search.solve(&[given, &[self.allows, self.ceiling]].concat(), effort)? {
             return Ok(decision::CEILING.to_owned());
         }
         let mut denies = self.side.denies.iter();
@@ -200,13 +199,13 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn new(set: &'a Set, job: &'a Point, budget: &mut Budget<'_>) -> Result<Self, Exhausted> {
-        budget.begin()?;
+    fn new(set: &'a Set, job: &'a Point, effort: &mut Effort<'_>) -> Result<Self, Exhausted> {
+        effort.begin()?;
         let mut survey = Survey::default();
         survey.add(set);
         survey.fix(|it| (!is_circumstance(it)).then(|| job.setting(it)));
-        let mut model = Model::of(job.query.action, set.statements(), survey, budget)?;
-        let side = model.side(set, budget)?;
+        let mut model = Model::of(job.query.action, set.statements(), survey, effort)?;
+        let side = model.side(set, effort)?;
         let answers = Answers::new(&mut model, side);
         let fixed: Vec<_> =
             model.bounds.keys().filter(|it| !is_circumstance(it)).cloned().collect();
@@ -214,7 +213,7 @@ impl<'a> Asked<'a> {
         Ok(Self { set, job, model, answers, given })
     }
 
-    fn could(&mut self, target: Target<'_>, budget: &mut Budget<'_>) -> Result<Could, Exhausted> {
+    fn could(&mut self, target: Target<'_>, effort: &mut Effort<'_>) -> Result<Could, Exhausted> {
         let usual = self.usual(target);
         let verdict = self.judge(&usual);
         if let (Answer::Allow, Some(by)) = (verdict.answer, &verdict.decider) {
@@ -232,14 +231,14 @@ impl<'a> Asked<'a> {
         let mut found = false;
         for same in [[name.as_slice(), &[groups]].concat(), name, Vec::new()] {
             let question = [certain.as_slice(), &same].concat();
-            found = found || self.model.circuit.search.solve(&question, budget)?;
+            found = found || self.model.circuit.search.solve(&question, effort)?;
         }
         if !found {
-            let open = self.model.circuit.search.solve(&question, budget)?;
+            let open = self.model.circuit.search.solve(&question, effort)?;
             return match open {
                 true => Ok(Could::Undecided),
                 false => {
-                    Ok(Could::No { by: self.answers.obstacle(&mut self.model, &who, budget)? })
+                    Ok(Could::No { by: self.answers.obstacle(&mut self.model, &who, effort)? })
                 }
             };
         }

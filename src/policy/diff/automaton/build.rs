@@ -1,7 +1,7 @@
 //! Builds the automaton: from the start, state after state, until nothing new can be reached.
 
 use super::{Automaton, Class, Lane, Part, Phase, Places, STATES_MAX, State, Universe, another};
-use crate::policy::diff::search::{Budget, Exhausted};
+use crate::policy::diff::search::{Effort, Exhausted};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -26,7 +26,7 @@ impl Builder {
         Self { lanes, universe, found: HashMap::new(), keys: Vec::new(), states: Vec::new() }
     }
 
-    pub(super) fn build(mut self, budget: &mut Budget<'_>) -> Result<Automaton, Exhausted> {
+    pub(super) fn build(mut self, effort: &mut Effort<'_>) -> Result<Automaton, Exhausted> {
         let first = [Part::Whole, Part::Head, Part::Opening];
         let start = Key {
             phase: Phase::Start,
@@ -37,7 +37,7 @@ impl Builder {
         let mut at = 0;
         while at < self.states.len() {
             let cost = self.expand(at);
-            if STATES_MAX < self.states.len() || !budget.take(cost) {
+            if STATES_MAX < self.states.len() || !effort.take(cost) {
                 return Err(Exhausted);
             }
             at += 1;
