@@ -1,6 +1,7 @@
-//! How fast recorded decisions are judged again: `cargo bench --bench replay`. A ledger is written,
-//! then its bytes are read alone, verified, and replayed with a candidate, all on one core; how much
-//! memory the process holds is told before and after.
+//! How fast recorded decisions are judged again, in CPU time: `cargo bench --bench replay`. A ledger is
+//! written, then its bytes are read alone, verified, and replayed with a candidate, all by one thread;
+//! how much memory the process holds is told before and after. Exits with 1 if it replays fewer than
+//! 200 000 decisions a second in the best of three runs.
 //!
 //! `cargo bench --bench replay -- 1000000` takes that many.
 #![expect(
@@ -20,17 +21,24 @@ use lychgate::policy::{
     Set, Sources,
 };
 use lychgate::replay::{Options, Replay};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 /// The shipped binary's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How often it is replayed; what else the machine does makes a run slower and never faster.
+const RUNS: u32 = 3;
+
+/// The fewest decisions a second.
+const EACH_MIN: f64 = 200_000.0;
 
 /// Writers at once, who share the syncs.
 const WRITERS: usize = 256;
@@ -44,7 +52,7 @@ const ROOMY: &str = r#"budgets:
   - {name: per-user, per: "tag:huawei_user", deletes: 100000, within: 24h}
 "#;
 
-fn main() {
+fn main() -> ExitCode {
     let decisions = std::env::args().find_map(|it| it.parse().ok()).unwrap_or(200_000);
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let set = shipped();
@@ -56,12 +64,17 @@ fn main() {
     let reading = timed(|| bytes = read(directory.path()));
     let verifying = timed(|| drop(ledger::verify(directory.path()).unwrap()));
     let before = resident();
-    let mut replay = Replay::new(Arc::clone(&set), Options::default());
-    let replaying = timed(|| drop(replay.read(directory.path(), |_, _| ()).unwrap()));
-    let tally = replay.finish();
-    assert_eq!((tally.decisions, tally.same), (decisions, decisions));
+    let mut replaying = f64::INFINITY;
+    for _ in 0..RUNS {
+        let mut replay = Replay::new(Arc::clone(&set), Options::default());
+        let run = timed(|| drop(replay.read(directory.path(), |_, _| ()).unwrap()));
+        let tally = replay.finish();
+        assert_eq!((tally.decisions, tally.same), (decisions, decisions));
+        replaying = replaying.min(run);
+    }
+    let each = |seconds: f64| decisions as f64 / seconds;
     let figure = |what: &str, seconds: f64| {
-        let (each, megabytes) = (decisions as f64 / seconds, bytes as f64 / 1e6 / seconds);
+        let (each, megabytes) = (each(seconds), bytes as f64 / 1e6 / seconds);
         println!("{what}: {seconds:.2} s, {each:.0} decisions/s, {megabytes:.0} MB/s");
     };
     println!(
@@ -71,12 +84,19 @@ fn main() {
     figure("verifying the chain", verifying);
     figure("replaying", replaying);
     println!("resident memory before and after the replay: {before} kB, {} kB", resident());
+    if EACH_MIN <= each(replaying) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// The seconds of CPU time that `work` takes in this thread, the kernel's for it included.
 fn timed(work: impl FnOnce()) -> f64 {
-    let start = Instant::now();
+    let start = cpu();
     work();
-    start.elapsed().as_secs_f64()
+    cpu() - start
+}
+
+fn cpu() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
 fn read(directory: &Path) -> u64 {

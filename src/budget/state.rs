@@ -379,11 +379,13 @@ impl Counters {
         let Self { id, budgets, windows, .. } = self;
         let charges = budgets.charges(query, attributes).filter_map(|charge| {
             let windows = windows.get_mut(charge.number)?;
-            if !windows.contains_key(&*charge.key) {
-                let window = Window::new(&charge.key);
-                windows.insert(Arc::clone(&window.key), window);
-            }
-            let window = windows.get_mut(&*charge.key)?;
+            let window = match windows.get_mut(&*charge.key) {
+                Some(it) => it,
+                None => {
+                    let window = Window::new(&charge.key);
+                    windows.entry(Arc::clone(&window.key)).or_insert(window)
+                }
+            };
             change(window);
             Some(Counted { room: *id, budget: charge.number, key: Arc::clone(&window.key) })
         });

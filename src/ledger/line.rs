@@ -78,10 +78,9 @@ impl Hash {
 
     /// Whether `text` is this hash in hex.
     fn is_written(&self, text: &str) -> bool {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |it: u8| DIGITS.get(usize::from(it)).copied();
-        let digits = self.0.iter().flat_map(|it| [digit(it >> 4), digit(it & 15)]);
-        digits.eq(text.bytes().map(Some))
+        let mut digits = [0; 2 * digest::SHA256_OUTPUT_LEN];
+        HEXLOWER.encode_mut(&self.0, &mut digits);
+        digits == text.as_bytes()
     }
 }
 
@@ -265,6 +264,16 @@ pub enum Fault {
     Version(u32),
 }
 
+/// Reads `line` as JSON.
+///
+/// # Errors
+/// [`Fault::Malformed`].
+pub(super) fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Fault> {
+    // A check of the whole line costs much less than one of each string.
+    let text = str::from_utf8(line).map_err(|error| Fault::Malformed(error.to_string()))?;
+    serde_json::from_str(text).map_err(|error| Fault::Malformed(error.to_string()))
+}
+
 impl<'a> Frame<'a> {
     /// Reads `line`, which has no LF, and checks everything that can be checked without its
     /// neighbours.
@@ -275,8 +284,7 @@ impl<'a> Frame<'a> {
         if LINE_BYTES_MAX < line.len() {
             return Err(Fault::TooLong);
         }
-        let frame: Self =
-            serde_json::from_slice(line).map_err(|error| Fault::Malformed(error.to_string()))?;
+        let frame: Self = parse(line)?;
         let hash = frame.check(line)?;
         Ok((frame, hash))
     }

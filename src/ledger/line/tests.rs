@@ -97,6 +97,12 @@ fn faults_are_told_apart() {
     assert_eq!(Frame::parse(text.replace("\"v\":2", "\"v\":1").as_bytes()), Err(Fault::Version(1)));
     assert_eq!(Frame::parse(text.replace("12:00", "12:01").as_bytes()), Err(Fault::Changed));
     assert_eq!(Frame::parse(&vec![b'x'; LINE_BYTES_MAX + 1]), Err(Fault::TooLong));
+    // A member that nobody reads is text too.
+    let mut line = Vec::new();
+    let members = b"\"kind\":\"settlement\",\"of\":1,\"more\":\"\xff\"";
+    Head::start(&id()).append(&mut line, &id(), TIME.parse().unwrap(), members);
+    line.pop();
+    assert!(malformed(&line));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::mounted;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::{fs, io};
+use std::{fs, io, mem};
 
 /// How much is read from a segment at once.
 const BUFFER_BYTES: usize = 128 * 1024;
@@ -39,6 +39,9 @@ pub(in crate::ledger) fn segments(directory: &Path) -> io::Result<Vec<u64>> {
 #[derive(Debug)]
 pub(in crate::ledger) struct Lines<R> {
     reader: R,
+    /// How much of the reader's buffer the last line took.
+    taken: usize,
+    /// The last line, if the buffer did not hold all of it.
     line: Vec<u8>,
     bytes: u64,
 }
@@ -79,7 +82,7 @@ impl Lines<BufReader<File>> {
 
 impl<R: BufRead> Lines<R> {
     pub(in crate::ledger) fn new(reader: R) -> Self {
-        Self { reader, line: Vec::new(), bytes: 0 }
+        Self { reader, taken: 0, line: Vec::new(), bytes: 0 }
     }
 
     /// How many bytes the lines read so far take, with their LF.
@@ -92,6 +95,13 @@ impl<R: BufRead> Lines<R> {
     /// # Errors
     /// The file cannot be read.
     pub(in crate::ledger) fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
+        self.reader.consume(mem::take(&mut self.taken));
+        let length = memchr::memchr(b'\n', self.reader.fill_buf()?);
+        if let Some(length) = length.filter(|it| *it <= LINE_BYTES_MAX) {
+            self.taken = length + 1;
+            self.bytes += u64::try_from(self.taken).unwrap_or(u64::MAX);
+            return Ok(self.reader.fill_buf()?.get(..length).map(Piece::Line));
+        }
         self.line.clear();
         let limit = u64::try_from(LINE_BYTES_MAX + 1).unwrap_or(u64::MAX);
         self.reader.by_ref().take(limit).read_until(b'\n', &mut self.line)?;

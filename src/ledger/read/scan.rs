@@ -5,11 +5,12 @@
 use super::reader::{Lines, Piece, segment_name};
 use super::recover::Damage;
 use super::verify::{Reader, Unverified, Verified};
-use crate::ledger::line::{Fault, Frame, Hash, Kind};
+use crate::ledger::line::{self, Fault, Frame, Hash, Kind};
 use crate::ledger::record::{Body, Context, Ending, Reason};
 use crate::policy::{Action, Answer, Attribute, Attributes, Job, Principal, Query};
 
 use jiff::Timestamp;
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
@@ -211,9 +212,9 @@ impl<'a> Row<'a> for EndRow<'a> {
 
 /// Reads a line and checks everything that can be checked without its neighbours: in one pass where it
 /// is what its beginning says.
-fn read(line: &[u8]) -> Result<(Frame<'_>, Hash, Told<'_>), Fault> {
+fn read<'a>(line: &'a [u8], kind: &Finder<'_>) -> Result<(Frame<'a>, Hash, Told<'a>), Fault> {
     let beginning = line.get(..line.len().min(KIND_AT_MAX)).unwrap_or_default();
-    let kind = memchr::memmem::find(beginning, KIND).and_then(|at| line.get(at + KIND.len()..));
+    let kind = kind.find(beginning).and_then(|at| line.get(at + KIND.len()..));
     let seems = |it: &str| kind.is_some_and(|kind| kind.starts_with(it.as_bytes()));
     let read = if seems("decision\"") {
         seeming::<DecisionRow<'_>>(line, Kind::Decision)
@@ -228,8 +229,8 @@ fn read(line: &[u8]) -> Result<(Frame<'_>, Hash, Told<'_>), Fault> {
     let (frame, hash) = Frame::parse(line)?;
     // The line itself is good; reading it as its kind says what is wrong with it.
     let told = match frame.kind {
-        Kind::Decision => told(parse::<DecisionRow<'_>>(line)?)?,
-        Kind::Outcome | Kind::Settlement => told(parse::<EndRow<'_>>(line)?)?,
+        Kind::Decision => told(line::parse::<DecisionRow<'_>>(line)?)?,
+        Kind::Outcome | Kind::Settlement => told(line::parse::<EndRow<'_>>(line)?)?,
         _ => Told::Else,
     };
     Ok((frame, hash, told))
@@ -240,16 +241,12 @@ fn seeming<'a, R: Row<'a>>(
     line: &'a [u8],
     kind: Kind,
 ) -> Option<Result<(Frame<'a>, Hash, Told<'a>), Fault>> {
-    let row = parse::<R>(line).ok()?;
+    let row = line::parse::<R>(line).ok()?;
     let frame = row.frame();
     (frame.kind == kind).then(|| {
         let hash = frame.check(line)?;
         Ok((frame, hash, told(row)?))
     })
-}
-
-fn parse<'a, R: Row<'a>>(line: &'a [u8]) -> Result<R, Fault> {
-    serde_json::from_slice(line).map_err(|error| Fault::Malformed(error.to_string()))
 }
 
 fn told<'a>(row: impl Row<'a>) -> Result<Told<'a>, Fault> {
@@ -263,7 +260,7 @@ impl Scanned<'_> {
     /// # Errors
     /// [`Fault::Malformed`] if it does not follow the schema.
     pub fn body(&self) -> Result<Body<'static>, Fault> {
-        serde_json::from_slice(self.text).map_err(|error| Fault::Malformed(error.to_string()))
+        line::parse(self.text)
     }
 }
 
@@ -277,6 +274,7 @@ impl Reader {
         mut self,
         mut take: impl FnMut(Scanned<'_>) -> Result<(), Fault>,
     ) -> Result<Option<Verified>, Unverified> {
+        let kind = Finder::new(KIND);
         while let Some(first) = self.next_first()? {
             let mut lines = Lines::open(&self.directory, first)?;
             let is_last = self.segments.is_empty();
@@ -284,7 +282,7 @@ impl Reader {
             while let Some(piece) = lines.next()? {
                 line += 1;
                 let taken = match piece {
-                    Piece::Line(text) => read(text).and_then(|(frame, hash, told)| {
+                    Piece::Line(text) => read(text, &kind).and_then(|(frame, hash, told)| {
                         let taken = self.chain.link(first, &frame, hash)?;
                         let (seq, time, kind) = (frame.seq, taken.time, taken.kind);
                         take(Scanned { seq, time, kind, text, told })
