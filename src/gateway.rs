@@ -20,7 +20,7 @@ mod source;
 mod spend;
 
 pub use self::rate::{OTHERS, PRINCIPALS_MAX, Rate};
-pub use self::shadow::Shadow;
+pub use self::shadow::{Opinion, Shadow};
 
 use self::rate::Buckets;
 use self::resolve::{Answered, Basis, Question};
@@ -188,7 +188,7 @@ impl Gateway {
                 look_ups: &basis.look_ups,
                 unit,
                 batch: place.map(|(index, of)| record::Batch { id: id.into(), index, of }),
-                shadow: shadow.as_ref(),
+                shadow: shadow.as_ref().map(Opinion::record),
             }
         });
         let recording = self.parts.ledger.record_all(records.collect());

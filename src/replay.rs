@@ -313,7 +313,7 @@ impl Shadows {
         self.tally
     }
 
-    fn take(&mut self, time: Timestamp, asked: &Asked<'_>, shadow: &record::Shadow) {
+    fn take(&mut self, time: Timestamp, asked: &Asked<'_>, shadow: &record::Shadow<'_>) {
         let before = Said::recorded(asked);
         if let Some(error) = shadow.error {
             self.tally.add(Class::from(error), time, asked, (&before, &before));

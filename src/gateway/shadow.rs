@@ -4,12 +4,13 @@
 use super::resolve::{Answered, Basis};
 use crate::ledger::record::{self, Reason, ShadowError};
 use crate::metrics::{self, Live, Metrics};
-use crate::policy::{Answer, Attributes, Decision, Query};
+use crate::policy::{Answer, Attributes, Decision, Query, Set};
 use crate::reload::Policies;
 use crate::replay::{Class, Said};
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many kinds of differences are logged, each when it is first seen; the ledger has all of
 /// them.
@@ -24,12 +25,39 @@ pub struct Shadow {
     seen: Mutex<BTreeSet<(Class, String)>>,
 }
 
+/// What the candidate says to one question.
+#[derive(Debug)]
+pub struct Opinion {
+    /// Without it, the digest of what could not be loaded, if it could be read.
+    candidate: Result<Arc<Set>, Option<String>>,
+    /// What it says; `None` with `error`.
+    decision: Option<Decision>,
+    error: Option<ShadowError>,
+}
+
+impl Opinion {
+    /// As it is recorded.
+    #[must_use]
+    pub fn record(&self) -> record::Shadow<'_> {
+        let digest = match &self.candidate {
+            Ok(set) => Some(set.digest()),
+            Err(digest) => digest.as_deref(),
+        };
+        let said = self.decision.as_ref();
+        record::Shadow {
+            digest: digest.map(Cow::Borrowed),
+            result: said.map(Decision::answer),
+            // Why it is undecided is the live decision's to say: the look-ups are the same.
+            reason: said.and_then(Decision::denial).map(|it| Reason::from(it.reason)),
+            statement: said.and_then(Decision::statement).map(|it| it.as_str().into()),
+            error: self.error,
+        }
+    }
+}
+
 /// What the candidate says beside each of `judged`, to the same question with the same facts, so that
 /// a difference is one of the policies; nothing where there is none.
-pub(super) fn beside(
-    candidate: Option<&Shadow>,
-    judged: &[Answered],
-) -> Vec<Option<record::Shadow>> {
+pub(super) fn beside(candidate: Option<&Shadow>, judged: &[Answered]) -> Vec<Option<Opinion>> {
     let judge = |it: &Answered| {
         let Basis { question, attributes, .. } = &it.basis;
         Some(candidate?.judge(&it.decision, &question.query, attributes))
@@ -46,13 +74,9 @@ impl Shadow {
 
     /// What the candidate says to `query`, to which the policies in force say `live`. It is
     /// counted, and logged if it is a difference of a new kind.
-    pub fn judge(&self, live: &Decision, query: &Query, attributes: &Attributes) -> record::Shadow {
+    pub fn judge(&self, live: &Decision, query: &Query, attributes: &Attributes) -> Opinion {
         let candidate = self.policies.latest();
         let decision = candidate.as_ref().map(|it| it.evaluate(query, attributes));
-        let digest = match &candidate {
-            Ok(set) => Some(set.digest().to_owned()),
-            Err(digest) => digest.clone(),
-        };
         let error = match &decision {
             Ok(Decision::Indeterminate(doubt)) => {
                 ShadowError::needs(doubt.wanted.without(attributes.sources()))
@@ -60,20 +84,11 @@ impl Shadow {
             Ok(_) => None,
             Err(_) => Some(ShadowError::NotLoaded),
         };
-        let said = decision.as_ref().ok().filter(|_| error.is_none());
+        let decision = decision.ok().filter(|_| error.is_none());
+        let said = decision.as_ref();
         self.metrics.shadow_decision(self::live(live.answer()), shadow(said, error));
         self.tell(live, said, error);
-        record::Shadow {
-            digest,
-            result: said.map(Decision::answer),
-            // Why it is undecided is the live decision's to say: the look-ups are the same.
-            reason: said.and_then(|it| match it {
-                Decision::Deny(denial) => Some(Reason::from(denial.reason)),
-                Decision::Allow(_) | Decision::Indeterminate(_) => None,
-            }),
-            statement: said.and_then(Decision::statement).map(ToString::to_string),
-            error,
-        }
+        Opinion { candidate, decision, error }
     }
 
     /// Logs a difference of a kind that was not seen before.

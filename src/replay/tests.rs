@@ -72,7 +72,7 @@ fn job(name: &str) -> Attributes {
 /// What else is recorded of a decision.
 #[derive(Clone, Default)]
 struct Of<'a> {
-    shadow: Option<&'a Shadow>,
+    shadow: Option<Shadow<'a>>,
     batch: Option<record::Batch<'a>>,
     /// It is not recorded what was taken of the budgets.
     uncounted: bool,
@@ -117,7 +117,7 @@ impl Made {
         (set, judge): (&Arc<Set>, &Set),
         query: &Query,
         attributes: &Attributes,
-        shadow: Option<&Shadow>,
+        shadow: Option<Shadow<'_>>,
     ) {
         let of = Of { shadow, ..Of::default() };
         if let Recorded::Permitted(_, entry) = self.judge((set, judge), query, attributes, of).await
@@ -233,7 +233,7 @@ async fn a_planted_change_flips_what_it_is_about_and_nothing_else() {
     }
 }
 
-/// wave 2: skipped look-ups must not look like answers.
+/// Skipped look-ups must not look like answers.
 #[tokio::test]
 async fn what_depends_on_what_was_not_asked_is_never_a_flip() {
     let set = allow("");
@@ -368,7 +368,7 @@ async fn principals_beyond_the_limit_are_counted_together() {
     assert_eq!(tally.suppressed, 41);
 }
 
-/// wave 2: an error is never "the same".
+/// An error is never "the same".
 #[tokio::test]
 async fn shadows_are_counted_by_class_and_errors_are_classes() {
     let set = allow("");
@@ -402,7 +402,7 @@ async fn shadows_are_counted_by_class_and_errors_are_classes() {
     ];
     for (shadow, expected) in rows {
         let made = Made::new();
-        made.record((&set, &set), &query("alice"), &job("a"), shadow.as_ref()).await;
+        made.record((&set, &set), &query("alice"), &job("a"), shadow.clone()).await;
         let directory = made.finish().await;
         let mut shadows = Shadows::new(Options::default());
         shadows.read(directory.path()).unwrap();

@@ -76,7 +76,7 @@ pub struct Decision<'a> {
     pub batch: Option<Batch<'a>>,
     /// What the shadow policies said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shadow: Option<Cow<'a, Shadow>>,
+    pub shadow: Option<Shadow<'a>>,
 }
 
 /// A look-up of what the policies wanted to know of the job.
@@ -149,10 +149,10 @@ pub struct Batch<'a> {
 /// What the shadow policies said: a candidate beside the policies in force, which decides nothing.
 /// Either `result` or `error` is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Shadow {
+pub struct Shadow<'a> {
     /// The candidate's version, SHA-256 in hex; `None` if its files could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub digest: Option<String>,
+    pub digest: Option<Cow<'a, str>>,
     /// Yes, no, or cannot tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Answer>,
@@ -161,7 +161,7 @@ pub struct Shadow {
     pub reason: Option<Reason>,
     /// The statement that would have decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub statement: Option<String>,
+    pub statement: Option<Cow<'a, str>>,
     /// Why there is no answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ShadowError>,

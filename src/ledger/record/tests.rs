@@ -169,17 +169,17 @@ fn what_a_candidate_said_is_written_like_this() {
     for (shadow, expected) in [
         (
             Shadow {
-                digest: Some("11".to_owned()),
+                digest: Some("11".into()),
                 result: Some(Answer::Deny),
                 reason: Some(Reason::ExplicitDeny),
-                statement: Some("guardrails/a#1".to_owned()),
+                statement: Some("guardrails/a#1".into()),
                 error: None,
             },
             r#"{"digest":"11","result":"deny","reason":"explicit_deny","statement":"guardrails/a#1"}"#,
         ),
         (
             Shadow {
-                digest: Some("11".to_owned()),
+                digest: Some("11".into()),
                 result: None,
                 reason: None,
                 statement: None,
@@ -192,7 +192,7 @@ fn what_a_candidate_said_is_written_like_this() {
             result: Answer::Allow,
             reason: None,
             statement: None,
-            shadow: Some(Cow::Owned(shadow)),
+            shadow: Some(shadow),
             ..decision()
         };
         assert_eq!(end(record), format!(r#""result":"allow","shadow":{expected}"#));

@@ -24,7 +24,7 @@ fn look_up() -> LookUp {
     }
 }
 
-fn shadow() -> Shadow {
+fn shadow() -> Shadow<'static> {
     let error = Some(ShadowError::NotLoaded);
     Shadow { digest: None, result: None, reason: None, statement: None, error }
 }
@@ -106,7 +106,7 @@ async fn every_decision_can_be_judged_again_from_the_ledger_alone() {
             look_ups: &look_ups,
             unit: None,
             batch: Some(Batch { id: "b".into(), index: 1, of: 2 }),
-            shadow: Some(&shadow),
+            shadow: Some(shadow.clone()),
         };
         drop(opened.ledger.record(judged).await.unwrap());
     }
@@ -154,7 +154,7 @@ fn judged_again(directory: &Path) -> Vec<(Answer, Option<String>)> {
                     look_ups: &recorded.look_ups,
                     unit: None,
                     batch: recorded.batch.clone(),
-                    shadow: recorded.shadow.as_deref(),
+                    shadow: recorded.shadow.clone(),
                 };
                 assert_eq!(again.record(), *recorded);
                 res.push((recorded.result, recorded.statement.map(Cow::into_owned)));

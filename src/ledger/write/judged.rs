@@ -42,7 +42,7 @@ pub struct Judged<'a> {
     /// The batch that it belongs to.
     pub batch: Option<Batch<'a>>,
     /// What the shadow policies said.
-    pub shadow: Option<&'a Shadow>,
+    pub shadow: Option<Shadow<'a>>,
 }
 
 /// A decision that is on stable storage. Only a permitted one comes with an entry to send with:
@@ -103,11 +103,7 @@ impl Judged<'_> {
         &self,
         reply: oneshot::Sender<Result<Entry, Error>>,
     ) -> Result<Submission, Error> {
-        let body = Body::Decision(Box::new(self.record()));
-        let members = record::to_members(&body).map_err(|_| Error::TooLarge)?;
-        if MEMBERS_BYTES_MAX < members.len() {
-            return Err(Error::TooLarge);
-        }
+        let members = self.members()?;
         let pending = Pending {
             seq: 0,
             time: Timestamp::UNIX_EPOCH,
@@ -116,6 +112,19 @@ impl Judged<'_> {
             job: Arc::clone(&self.query.job),
         };
         Ok(Submission { members, policies: Arc::clone(self.policies), pending, reply })
+    }
+
+    /// The text of its record, without braces and what every line adds.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn members(&self) -> Result<Vec<u8>, Error> {
+        let body = Body::Decision(Box::new(self.record()));
+        let members = record::to_members(&body).map_err(|_| Error::TooLarge)?;
+        if MEMBERS_BYTES_MAX < members.len() {
+            return Err(Error::TooLarge);
+        }
+        Ok(members)
     }
 
     /// What is recorded of it.
@@ -152,7 +161,7 @@ impl Judged<'_> {
             charges: charges.iter().map(Charge::of).collect(),
             unit: self.unit.as_ref().and_then(Unit::row).map(Cow::Borrowed),
             batch: self.batch.clone(),
-            shadow: self.shadow.map(Cow::Borrowed),
+            shadow: self.shadow.clone(),
         }
     }
 }

@@ -369,7 +369,7 @@ async fn a_candidate_is_loaded_with_the_checks_of_those_in_force() {
     assert!(world.metrics().await.contains("lychgate_shadow_policy_load_ok 0\n"));
 }
 
-/// wave 2: a candidate that cannot be loaded is an error everywhere and "same" nowhere, and one that
+/// A candidate that cannot be loaded is an error everywhere and "same" nowhere, and one that
 /// wants what nobody asked for is asked nothing.
 #[tokio::test]
 async fn a_shadow_that_cannot_be_asked_is_an_error_and_changes_nothing() {
