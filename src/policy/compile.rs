@@ -13,7 +13,7 @@ use crate::policy::engine::set::Policy;
 use crate::policy::language::attachments::{Attached, Attachments};
 use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::document::Effect;
-use crate::policy::language::{attachments, document};
+use crate::policy::language::{attachments, document, suggest};
 use crate::policy::{BUDGETS, Compiled, Diagnostic, Files, Limits, Set, Severity, budget};
 
 use std::collections::BTreeMap;
@@ -55,6 +55,21 @@ impl<'a> Place<'a> {
             _ => Self::Unknown,
         }
     }
+}
+
+/// The name that a file without a place was probably meant to have.
+fn meant(path: &str) -> Option<String> {
+    let Some((directory, name)) = path.split_once('/') else {
+        return suggest::nearest(path, [ATTACHMENTS, BUDGETS]).map(str::to_owned);
+    };
+    let directory = suggest::nearest(directory, ["guardrails", "identity", "tests"])?;
+    let extension = if directory == "tests" { "yaml" } else { "json" };
+    let res = match name.rsplit_once('.') {
+        Some((stem, _)) => format!("{directory}/{stem}.{extension}"),
+        None => format!("{directory}/{name}"),
+    };
+    let fits = name.is_empty() || !matches!(Place::of(&res), Place::Unknown);
+    fits.then_some(res)
 }
 
 /// Whether the file is a suite of tests.
@@ -107,12 +122,15 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
                 Code::UnknownFile,
                 Span::default(),
                 "this file does not belong in a policy directory",
-                match path.contains('#') {
-                    true => "rename it without `#`, which begins the Sid in a statement's name",
-                    false => {
-                        "it holds guardrails/*.json, identity/*.json, attachments.yaml, \
-                         budgets.yaml, tests/*.yaml and README.md"
+                match meant(path) {
+                    Some(it) => format!("did you mean `{it}`?"),
+                    None if path.contains('#') => {
+                        "rename it without `#`, which begins the Sid in a statement's name"
+                            .to_owned()
                     }
+                    None => "it holds guardrails/*.json, identity/*.json, attachments.yaml, \
+                             budgets.yaml, tests/*.yaml and README.md"
+                        .to_owned(),
                 },
             ),
         }

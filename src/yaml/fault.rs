@@ -183,6 +183,7 @@ impl de::Error for Fault {
 
     fn invalid_type(found: Unexpected<'_>, needed: &dyn de::Expected) -> Self {
         let hint = match found {
+            Unexpected::Str(_) if wanted(needed) == "a list" => Some("write it as a list: `[…]`"),
             Unexpected::Str(it) if it.parse::<f64>().is_ok() => Some("leave out the quotes"),
             _ => None,
         };

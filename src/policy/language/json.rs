@@ -119,7 +119,8 @@ pub(in crate::policy) fn text<'b>(
         Ok(it) => Some(it),
         Err(error) => {
             let at = error.valid_up_to();
-            findings.add(Code::NotUtf8, Span::new(at, at + 1), "the file is not UTF-8");
+            let hint = "save it as UTF-8, without a byte order mark";
+            findings.hint(Code::NotUtf8, Span::new(at, at + 1), "the file is not UTF-8", hint);
             None
         }
     }

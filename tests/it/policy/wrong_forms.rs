@@ -319,6 +319,48 @@ const WRONG: &[Row] = &[
         Code::UnlikelyValue,
         "nothing is filled in",
     ),
+    (
+        Allow,
+        r#"{"StringMatch": {"lychgate:jobName": "^ci-*"}}"#,
+        Code::UnlikelyValue,
+        "list several",
+    ),
+    (
+        Allow,
+        r#"{"StringMatch": {"lychgate:jobName": "*-prod$"}}"#,
+        Code::UnlikelyValue,
+        "list several",
+    ),
+    (
+        Allow,
+        r#"{"StringMatch": {"lychgate:jobName": "ci-[0-9]*"}}"#,
+        Code::UnlikelyValue,
+        "regular",
+    ),
+    (
+        Allow,
+        r#"{"StringMatch": {"lychgate:jobName": "(ci|cd)-*"}}"#,
+        Code::UnlikelyValue,
+        "regular",
+    ),
+    (
+        Allow,
+        r#"{"StringMatch": {"lychgate:jobName": "{ci,cd}-*"}}"#,
+        Code::UnlikelyValue,
+        "regular",
+    ),
+    (
+        Deny,
+        r#"{"StringEquals": {"g:RequestedRegion": "华北-北京四"}}"#,
+        Code::ImpossibleValue,
+        "the ID",
+    ),
+    (
+        Deny,
+        r#"{"StringEquals": {"g:DomainId": "our company"}}"#,
+        Code::ImpossibleValue,
+        "domain ID",
+    ),
     // A ceiling is said to be one, every time.
     (
         Ceiling,
@@ -355,6 +397,8 @@ fn of_a_right_form_nothing_is_said() {
         (Allow, r#"{"StringMatch": {"lychgate:jobOwner": "li_*"}}"#),
         (Deny, r#"{"StringEquals": {"lychgate:workspaceId": "0"}}"#),
         (Deny, r#"{"StringStartWith": {"lychgate:jobName": "ci "}}"#),
+        (Deny, r#"{"StringMatch": {"g:UserAgent": "Mozilla/5.0 (X11; Linux) a-[b]*"}}"#),
+        (Deny, r#"{"StringEquals": {"g:RequestedRegion": "cn-north-4", "g:DomainId": "0a_b"}}"#),
         (Deny, r#"{"StringMatch": {"g:ResourceTag/the owner": "Li * Na"}}"#),
         (Allow, r#"{"StringMatch": {"lychgate:jobName": "{x}-msg:a-*"}}"#),
         (Deny, r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "31536000"}}"#),
@@ -398,6 +442,29 @@ fn a_statement_that_names_nothing_is_found() {
         let found: Vec<_> = compiled.diagnostics.iter().map(|it| (it.code, &it.message)).collect();
         let said = found.iter().any(|(code, it)| *code == Code::NeverMatches && it.contains(says));
         assert!(said, "{document}: {found:?}");
+    }
+}
+
+#[test]
+fn a_file_with_nearly_the_right_name_is_told_the_right_one() {
+    for (path, says) in [
+        ("attachments.yml", "did you mean `attachments.yaml`?"),
+        ("budget.yaml", "did you mean `budgets.yaml`?"),
+        ("guardrail/", "did you mean `guardrails/`?"),
+        ("Identity/a.json", "did you mean `identity/a.json`?"),
+        ("identity/a.JSON", "did you mean `identity/a.json`?"),
+        ("guardrails/a.yaml", "did you mean `guardrails/a.json`?"),
+        ("tests/a.yml", "did you mean `tests/a.yaml`?"),
+        ("identity/a#b.json", "rename it without `#`"),
+        ("identity/a", "it holds guardrails/*.json"),
+        ("notes.txt", "it holds guardrails/*.json"),
+        ("backup/a.json", "it holds guardrails/*.json"),
+    ] {
+        let files: Files = [(path, "")].into_iter().collect();
+        let found = Set::compile(&files, &Limits::default()).diagnostics;
+        let told = found.iter().find(|it| it.code == Code::UnknownFile).unwrap();
+        let hint = told.hint.as_deref().unwrap_or_default();
+        assert!(hint.starts_with(says), "{path}: {hint}");
     }
 }
 

@@ -7,8 +7,9 @@ use crate::policy::language::yaml::Spanned;
 use crate::policy::language::{suggest, value, yaml};
 use crate::policy::{
     self, Action, Answer, Attribute, Attributes, Decision, Denial, Explanation, JobFact, Method,
-    Principal, Query, Set, Sources, Span,
+    Principal, Query, Set, Severity, Sources, Span,
 };
+use crate::text::is_deceptive;
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;
@@ -91,7 +92,7 @@ pub(super) fn read(written: &written::Case, findings: &mut Findings<'_>) -> Opti
         Job::Known(facts) => attributes(facts, findings),
     };
     let added = findings.found.get(before..).unwrap_or_default();
-    if added.iter().any(|it| it.code != Code::PoolWithoutType) {
+    if added.iter().any(|it| it.severity() == Severity::Error) {
         return None;
     }
     Some(Case {
@@ -158,6 +159,17 @@ fn principal(it: &written::Principal, findings: &mut Findings<'_>) -> Option<Pri
     if name.is_empty() {
         impossible(&it.name, "name", "write the caller's name at its source", findings);
     }
+    for text in it.groups.iter().chain([&it.name.value]) {
+        let span = yaml::span(&it.name);
+        if text.trim() != text || text.contains(is_deceptive) {
+            let message = format!("`{text}` has characters that no name has: a gate refuses them");
+            let hint = "names have no spaces at their ends and no characters that are not seen";
+            findings.hint(Code::ImpossibleCase, span, message, hint);
+        } else if let Some(rest) = text.strip_prefix(source).and_then(|it| it.strip_prefix('/')) {
+            let message = format!("the source is added to `{text}`: it becomes `{source}/{text}`");
+            findings.hint(Code::UnlikelyValue, span, message, format!("write `{rest}`"));
+        }
+    }
     let method = match &it.method {
         Some(text) => word(text, &METHODS, Method::as_str, findings)?,
         None => Method::Jwt,
@@ -217,11 +229,15 @@ fn attributes(facts: &Facts, findings: &mut Findings<'_>) -> Attributes {
     res
 }
 
-/// ModelArts may use words that it has not documented, but one that is nearly a documented word is
-/// a mistake.
+/// ModelArts may use words that it has not documented, which is worth a warning; one that is nearly
+/// a documented word is a mistake.
 fn documented(text: &Spanned<String>, words: &'static [&'static str], findings: &mut Findings<'_>) {
     if suggest::nearest(&text.value, words.iter().copied()).is_some() {
         word(text, words, |it| it, findings);
+    } else if !words.is_empty() && !words.contains(&text.value.as_str()) {
+        let message = format!("ModelArts does not document `{}` here", text.value);
+        let hint = format!("the documented words are {}", words.join(", "));
+        findings.hint(Code::UnlikelyValue, yaml::span(text), message, hint);
     }
 }
 

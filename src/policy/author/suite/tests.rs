@@ -231,6 +231,44 @@ fn a_case_may_be_over_budget() {
     }
 }
 
+#[test]
+fn a_caller_has_a_name_that_a_gate_accepts() {
+    for who in ["name: 'b '", "name: b, groups: [\"c\\u200bd\"]", "name: b, groups: [\"\\u00a0c\"]"]
+    {
+        let case = format!("name: n, principal: {{source: a, {who}}}, {REQUEST}, job: {{}}");
+        let read = suites(&format!("cases: [{{{case}, expect: deny}}]"));
+        let codes: Vec<_> = read.diagnostics.iter().map(|it| it.code).collect();
+        assert_eq!((codes, read.cases.len()), (vec![Code::ImpossibleCase], 0), "{who}");
+    }
+}
+
+#[test]
+fn what_is_hardly_meant_is_a_warning_and_the_case_counts() {
+    for (who, job, says) in [
+        ("{source: corp, name: corp/alice}", "{}", Some("it becomes `corp/corp/alice`")),
+        ("{source: corp, name: alice, groups: [corp/ml]}", "{}", Some("it becomes `corp/corp/ml`")),
+        ("{source: corp, name: alice, groups: [other/ml]}", "{}", None),
+        (
+            "{source: corp, name: alice}",
+            "{phase: 已完成}",
+            Some("the documented words are Abnormal"),
+        ),
+        ("{source: corp, name: alice}", "{phase: Failed}", None),
+        ("{source: corp, name: alice}", "{owner: anybody}", None),
+    ] {
+        let case = format!("{{name: n, principal: {who}, {REQUEST}, job: {job}, expect: deny}}");
+        let read = suites(&format!("cases: [{case}]"));
+        assert_eq!(read.cases.len(), 1, "{case}: {:?}", read.diagnostics);
+        let told = read.diagnostics.iter().map(|it| {
+            assert_eq!(it.code, Code::UnlikelyValue);
+            format!("{} {}", it.message, it.hint.as_deref().unwrap_or_default())
+        });
+        let told: Vec<_> = told.collect();
+        assert_eq!(told.len(), usize::from(says.is_some()), "{case}: {told:?}");
+        assert!(told.iter().all(|it| it.contains(says.unwrap_or_default())), "{told:?}");
+    }
+}
+
 /// A gate always has an account, so that an answer for none at all is one that it never gives.
 #[test]
 fn where_the_policies_ask_for_the_account_a_case_states_it() {

@@ -175,6 +175,16 @@ pub(super) fn name(
             "it is not a project ID",
             "a project ID has 1 to 64 letters, digits and hyphens".to_owned(),
         ),
+        Key::RequestedRegion if whole && !is_part(listed) => (
+            Code::ImpossibleValue,
+            "it is not the ID of a region",
+            "write the ID, such as `cn-north-4`".to_owned(),
+        ),
+        Key::DomainId | Key::PrincipalAccount if whole && !is_part(listed) => (
+            Code::ImpossibleValue,
+            "it is not an account ID",
+            "write the ID of the account (domain ID), not its name".to_owned(),
+        ),
         Key::UserName if is_qualified(head) => (
             Code::UnlikelyValue,
             "it is a name without its source",
@@ -197,6 +207,12 @@ const URN: &str = "sts::";
 fn is_qualified(text: &str) -> bool {
     let source = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '-';
     text.split_once('/').is_some_and(|(it, _)| !it.is_empty() && it.chars().all(source))
+}
+
+/// Whether the text may be a region or an account: a part of a resource's name.
+fn is_part(text: &str) -> bool {
+    let known = |it: u8| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_' | b'*' | b'?');
+    !text.is_empty() && text.bytes().all(known)
 }
 
 fn is_project(text: &str) -> bool {

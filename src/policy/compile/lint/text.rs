@@ -34,6 +34,11 @@ pub(super) fn compared(
     };
     let hidden = literals().any(|it| it.contains(is_unseen));
     report(&text.value, text.span, begins || ends, hidden, findings);
+    if comparison == Comparison::Match && literals().any(is_other_pattern) {
+        let message = format!("`{}` is read character by character, `*` and `?` aside", text.value);
+        let hint = "this is no regular expression: list several values instead";
+        findings.hint(Code::UnlikelyValue, text.span, message, hint);
+    }
     if literals().any(names_key) {
         let message = format!("`{}` is plain text: nothing is filled in", text.value);
         let hint = "a variable is written `${key}`, such as `${g:UserName}`";
@@ -58,6 +63,20 @@ fn report(written: &str, span: Span, blank: bool, hidden: bool, findings: &mut F
 
 fn is_unseen(it: char) -> bool {
     is_deceptive(it) || it.is_whitespace() && it != ' '
+}
+
+/// Whether the text has signs that mean something in patterns of other languages: `^a`, `a$`, `[0-9]`,
+/// `(a|b)`, `{a,b}`.
+fn is_other_pattern(text: &str) -> bool {
+    let within = |open, close, sign| {
+        let rest = text.split_once(open).map(|(_, it)| it);
+        rest.and_then(|it| it.split_once(close)).is_some_and(|(it, _)| it.contains(sign))
+    };
+    text.starts_with('^')
+        || text.ends_with('$')
+        || within('[', ']', '-')
+        || within('(', ')', '|')
+        || within('{', '}', ',')
 }
 
 /// Whether the text has the name of a key after a mark that other languages put before a variable.
