@@ -1,4 +1,4 @@
-//! The clients: one thread for each keep-alive connection, without anything between it and the
+//! The clients: one thread for each request that is under way, without anything between it and the
 //! socket, so that they cost little beside who is measured.
 
 use crate::contestant::PROXY;
@@ -25,6 +25,8 @@ pub(crate) struct Load {
     /// Sent in turn.
     pub(crate) heads: Arc<[Vec<u8>]>,
     pub(crate) connections: usize,
+    /// How many requests are under way when as much goes through as can. The connections take turns.
+    pub(crate) at_once: usize,
 }
 
 impl Load {
@@ -32,14 +34,16 @@ impl Load {
     /// and may ask how many answers there were.
     pub(crate) fn closed(&self, time: Duration, watch: impl FnOnce(&dyn Fn() -> u64)) {
         let (answers, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-        let clients = self.clients();
+        let mut clients = self.clients();
         thread::scope(|scope| {
-            for mut client in clients {
+            for clients in clients.chunks_mut(self.connections.div_ceil(self.at_once)) {
                 let (answers, stop) = (&answers, &stop);
                 spawn(scope, move || {
                     while !stop.load(Ordering::Relaxed) {
-                        client.ask();
-                        answers.fetch_add(1, Ordering::Relaxed);
+                        for client in &mut *clients {
+                            client.ask();
+                            answers.fetch_add(1, Ordering::Relaxed);
+                        }
                     }
                 });
             }

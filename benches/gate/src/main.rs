@@ -35,7 +35,7 @@ const OPEN: Duration = Duration::from_millis(2500);
 /// Requests per second, for the latencies.
 const RATE: u32 = 1000;
 
-/// Keep-alive connections of the clients.
+/// Keep-alive connections of the clients, each with a request under way.
 const CONNECTIONS: usize = 32;
 
 /// The same, where the growth of their cost is shown.
@@ -53,6 +53,8 @@ struct Row {
     kind: Kind,
     gate: Gate,
     connections: usize,
+    /// How many requests are under way on them.
+    at_once: usize,
     /// The latencies at [`RATE`] are measured too.
     open: bool,
     /// Whose cost this one's is compared with.
@@ -83,6 +85,7 @@ fn rows() -> Vec<Row> {
         kind,
         gate: Gate::default(),
         connections: CONNECTIONS,
+        at_once: CONNECTIONS,
         open: true,
         beside,
         beyond: None,
@@ -92,6 +95,7 @@ fn rows() -> Vec<Row> {
     // What they cost a proxy that only passes on.
     let many = |name, kind, beside| Row {
         connections: MANY,
+        at_once: MANY,
         open: false,
         ..row(name, kind, beside, None)
     };
@@ -120,8 +124,9 @@ fn rows() -> Vec<Row> {
         grown("… 10 000 policies", Some(1.2), Gate { policies: 10_000, ..Gate::default() }),
         grown("… 1 000 principals", Some(1.2), Gate { principals: 1_000, ..Gate::default() }),
         Row { connections: MANY, ..grown("… 1 000 connections", Some(1.2), Gate::default()) },
-        many("nginx, 1 000 connections", Kind::Nginx, "nginx, blind"),
-        many("hyper, 1 000 connections", Kind::Hyper, "hyper, blind"),
+        Row { aim: Some(1.2), ..many("… 1 000 at once", Kind::Gate, "gate, tmpfs") },
+        many("nginx, 1 000 at once", Kind::Nginx, "nginx, blind"),
+        many("hyper, 1 000 at once", Kind::Hyper, "hyper, blind"),
         grown(TWO_CORES, None, Gate { cores: 2, ..Gate::default() }),
     ]
 }
@@ -172,6 +177,7 @@ fn measure(row: &Row, files: &Files, cores: &Cores) -> Figures {
     let load = Load {
         heads: files.heads(row.gate.principals, row.gate.principals),
         connections: row.connections,
+        at_once: row.at_once,
     };
     let (mut cpu_us, mut ledger_us, mut per_second, mut others) = (0.0, 0.0, 0.0, 0.0);
     load.closed(CLOSED, |answers| {
@@ -214,7 +220,7 @@ fn median(of: impl Iterator<Item = f64>) -> f64 {
 
 fn report(rows: &[Row], figures: &[Vec<Figures>]) {
     println!(
-        "{:<24} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8}  {}",
+        "{:<22} {:>8} {:>10} {:>8} {:>8} {:>8} {:>8}  {}",
         "", "CPU µs", "requests/s", "p50 ms", "p99 ms", "idle MB", "ready ms", "CPU beside"
     );
     let of_row = |name: &str| &figures[rows.iter().position(|it| it.name == name).unwrap()];
@@ -230,7 +236,7 @@ fn report(rows: &[Row], figures: &[Vec<Figures>]) {
         busy |= OTHERS_MAX < others;
         let time = |ms: f64| if row.open { format!("{ms:.2}") } else { "-".to_owned() };
         println!(
-            "{:<24} {:>8.1} {:>10.0} {:>8} {:>8} {:>8.1} {:>8.0}  {}{ratio:.2} × {}{}{}",
+            "{:<22} {:>8.1} {:>10.0} {:>8} {:>8} {:>8.1} {:>8.0}  {}{ratio:.2} × {}{}{}",
             row.name,
             of(|it| it.cpu_us),
             of(|it| it.per_second),
@@ -295,7 +301,7 @@ fn memory(files: &Files, cores: &Cores) {
         let contestant = Contestant::start(Kind::Gate, &gate, files, cores);
         let idle = contestant.memory_mb();
         let heads = files.heads(files::TOKENS_MAX, principals);
-        Load { heads, connections: CONNECTIONS }.each_once();
+        Load { heads, connections: CONNECTIONS, at_once: CONNECTIONS }.each_once();
         let after = contestant.memory_mb();
         println!(
             "memory: {idle:.1} MB idle, {after:.1} MB after {} tokens of {principals} principals",
