@@ -173,6 +173,10 @@ async fn a_token_is_three_parts_that_say_all_once() {
         ("comma", format!("{good}, {good}")),
     ];
     assert_refused(&world, rows).await;
+    for token in [format!("{good}, Bearer {good}"), format!("\"{good}\""), format!("{good}=")] {
+        let text = refused(world.verify(&token).await);
+        assert!(text.contains("another character that no token has"), "{token}: {text}");
+    }
     assert!(world.verify(&good).await.is_ok());
     world.end().await;
 }

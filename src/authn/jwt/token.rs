@@ -40,6 +40,9 @@ impl<'a> Token<'a> {
     /// Takes the parts of `token` apart, or says what is wrong with them.
     pub(super) fn parse(token: &'a str) -> Result<Self, &'static str> {
         const SHAPE: &str = "it is not a JSON Web Token: that is three parts with dots in between";
+        if !token.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it)) {
+            return Err("the token has a blank, a quote or another character that no token has");
+        }
         let (signed, signature) = token.rsplit_once('.').ok_or(SHAPE)?;
         let (header, payload) = signed.split_once('.').ok_or(SHAPE)?;
         if payload.contains('.') {
