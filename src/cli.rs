@@ -134,7 +134,7 @@ pub fn run() -> Exit {
         Err(error) => {
             // `--help` and `--version` are not mistakes: they go to stdout.
             let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
-            return if error.print().is_ok() { exit } else { Exit::Failed };
+            return printed(error.print(), exit);
         }
     };
     match arguments.command {
@@ -194,8 +194,15 @@ fn tell(text: &str) {
 
 /// Writes data to stdout.
 fn print(text: &str, exit: Exit) -> Exit {
-    match io::stdout().write_all(text.as_bytes()) {
+    printed(io::stdout().write_all(text.as_bytes()), exit)
+}
+
+/// How a command ends that has printed what it had to say.
+fn printed(result: io::Result<()>, exit: Exit) -> Exit {
+    match result {
         Ok(()) => exit,
+        // The reader of a pipe has what it wants.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
         Err(error) => complain(&error, Exit::Failed),
     }
 }

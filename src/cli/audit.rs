@@ -11,11 +11,12 @@ pub(super) mod text;
 mod verify;
 
 use super::Exit;
-use crate::ledger::{Damage, Kind, Reader, Record, Unverified};
+use crate::ledger::{Damage, Kind, LedgerId, Reader, Record, Unverified};
 
 use clap::{Subcommand, ValueEnum};
 use std::io;
 use std::io::{ErrorKind, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// Reads ledgers.
@@ -73,19 +74,40 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 impl Directories {
     /// Hands every record of every ledger to `take`, one ledger after the other, up to the first
-    /// bad record of each, which is reported on stderr.
+    /// bad record of each, which is reported on stderr. A record that a directory before has too,
+    /// as a copy of a ledger does, is handed out once.
     fn read(&self, mut take: impl FnMut(&Record) -> Result<(), Damage>) -> Exit {
         let mut exit = Exit::Ok;
         let mut passed_over = 0_u64;
+        let mut before: Vec<(LedgerId, RangeInclusive<u64>)> = Vec::new();
         for directory in &self.directories {
+            let (mut here, mut again) = (None, 0_u64);
             let read = read(directory, |record| {
+                let first = here
+                    .as_ref()
+                    .map_or(record.seq, |(_, it): &(_, RangeInclusive<_>)| *it.start());
+                here = Some((record.ledger_id.clone(), first..=record.seq));
+                if before.iter().any(|(id, of)| *id == record.ledger_id && of.contains(&record.seq))
+                {
+                    again += 1;
+                    return Ok(());
+                }
                 passed_over += u64::from(record.kind == Kind::Unknown);
                 take(record)
             });
             if let Err(error) = read {
                 complain(directory, &error);
                 exit = Exit::Failed;
+            } else if here.is_none() {
+                note(&format!("{}: no records here", directory.display()));
             }
+            if again != 0 {
+                note(&format!(
+                    "{}: {again} records are passed over: a directory before has them too",
+                    directory.display()
+                ));
+            }
+            before.extend(here);
         }
         if passed_over != 0 {
             note(&format!("records of kinds that this program does not know: {passed_over}"));

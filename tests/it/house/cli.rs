@@ -34,6 +34,38 @@ pub(crate) fn lychgate(arguments: &[&str]) -> Ran {
     }
 }
 
+/// As with `| head -1`: whoever stops reading has what it wants.
+#[test]
+fn who_closes_a_pipe_hears_no_complaint() {
+    for (arguments, code) in [
+        (&["completions", "bash"][..], 0),
+        (&["test", "policies"], 0),
+        (&["check", "policies"], 0),
+        (&["lockdown", "--help"], 0),
+        (
+            &[
+                "explain",
+                "--policies",
+                "policies",
+                "--case",
+                "protect#nobody deletes what is tagged prod",
+            ],
+            2,
+        ),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(env!("CARGO_BIN_EXE_lychgate"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(arguments)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{arguments:?}");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    }
+}
+
 /// Compares exit code and both streams with the golden file of this name.
 #[track_caller]
 fn golden(name: &str, arguments: &[&str]) {

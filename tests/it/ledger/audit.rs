@@ -91,6 +91,16 @@ async fn a_ledger_that_is_written_to_can_be_read() {
     assert_eq!(stats["statements"]["guardrails/protect#NoProd"], 1);
     let later = audit(&["stats", "--format", "json", "--until", "2020-01-01"], &[&directory]);
     assert_eq!(later.json()[0]["records"], 0);
+    // A ledger that is named twice, and a copy, hold the same deletes.
+    let copy = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(&directory).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    for again in [&*directory, copy.path()] {
+        let ran = audit(&["stats", "--format", "json"], &[&directory, again]);
+        assert_eq!(ran.json()[0], *stats);
+        assert!(ran.err.contains("10 records are passed over: a directory before"), "{}", ran.err);
+    }
     let text = audit(&["stats"], &[&directory]).out;
     assert!(text.contains("deny nothing_allows  1\n"), "{text}");
     assert!(text.contains("deleted  1      ModelArts accepted it"), "{text}");
@@ -312,6 +322,9 @@ fn what_cannot_be_read_is_not_verified() {
     let missing = empty.path().join("missing");
     for (arguments, directory, exit, message) in [
         (&["verify"][..], empty.path(), 1, "no records here"),
+        (&["pending"], empty.path(), 0, "no records here"),
+        (&["stats"], empty.path(), 0, "no records here"),
+        (&["show"], empty.path(), 0, "no records here"),
         (&["verify"], &missing, 1, "No such file"),
         (&["show"], &missing, 1, "No such file"),
         (&["show", "--since", "yesterday"], empty.path(), 64, "not a time"),
