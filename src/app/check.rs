@@ -35,12 +35,17 @@ pub async fn check(config: &Config, clock: Clock) -> Vec<String> {
         collector: None,
     };
     let admin = Place::Tcp(config.admin);
-    let mut found = Vec::new();
+    let (mut found, mut held) = (Vec::new(), Vec::new());
     for place in config.listen.iter().map(|it| &it.place).chain([&admin]) {
         if matches!(place, Place::Tcp(_)) {
-            found.extend(bind(place, Limits::default()).await.err().map(|it| chain(&it)));
+            match bind(place, Limits::default()).await {
+                // Held until all of them are: two must not be for one address.
+                Ok(listener) => held.push(listener),
+                Err(error) => found.push(chain(&error)),
+            }
         }
     }
+    drop(held);
     if let Role::Gate(gate) = &config.role {
         found.extend(gate_faults(gate, &common).await);
     }

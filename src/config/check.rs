@@ -146,9 +146,15 @@ impl Checker<'_> {
         let budgets = self.budgets(file.budgets);
         let attributes = file.attributes.map(|it| it.value).unwrap_or_default();
         let policies = policies?;
+        let directory = self.path(&policies.directory);
+        if ledger.as_ref().is_some_and(|it| it.directory.starts_with(&directory)) {
+            self.complain_of_file(
+                "the ledger's directory lies in the policies': its files would count as policies",
+            );
+        }
         Some(Gate {
             identity: identity?,
-            policies: self.path(&policies.directory),
+            policies: directory,
             shadow: policies.shadow.as_ref().map(|it| self.path(&it.directory)),
             named_denials: policies.denials == file::Denials::Full,
             help: policies.help.map(|it| self.help(it)),
@@ -205,7 +211,11 @@ impl Checker<'_> {
         self.complaints.push(Complaint { line, column, message: message.into(), hint: None });
     }
 
-    fn path(&self, path: &Path) -> PathBuf {
+    fn path(&mut self, path: &Path) -> PathBuf {
+        // An empty one would be the directory of the configuration.
+        if path.as_os_str().is_empty() {
+            self.complain_of_file("a path is empty: name the file or directory that is meant");
+        }
         self.base.join(path)
     }
 
@@ -290,7 +300,7 @@ impl Checker<'_> {
         Some(uri)
     }
 
-    fn roots(&self, ca: Option<&Spanned<String>>, endpoint: &Uri) -> Roots {
+    fn roots(&mut self, ca: Option<&Spanned<String>>, endpoint: &Uri) -> Roots {
         match ca.map(|it| it.value.as_str()) {
             _ if endpoint.scheme_str() == Some("http") => Roots::Nobody,
             None | Some("system") => Roots::System,

@@ -35,6 +35,12 @@ pub(in crate::ledger) fn segments(directory: &Path) -> io::Result<Vec<u64>> {
     Ok(res)
 }
 
+fn segment(directory: &Path, first: u64) -> io::Result<File> {
+    let name = segment_name(first);
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
+    mounted::open(&directory.join(&name)).map_err(named)
+}
+
 /// The lines of a file from its beginning.
 #[derive(Debug)]
 pub(in crate::ledger) struct Lines<R> {
@@ -64,8 +70,7 @@ impl Lines<BufReader<File>> {
     /// # Errors
     /// The file cannot be opened.
     pub(in crate::ledger) fn open(directory: &Path, first: u64) -> io::Result<Self> {
-        let file = mounted::open(&directory.join(segment_name(first)))?;
-        Ok(Self::new(BufReader::with_capacity(BUFFER_BYTES, file)))
+        Ok(Self::new(BufReader::with_capacity(BUFFER_BYTES, segment(directory, first)?)))
     }
 
     /// The same from the byte number `bytes` on, where a line must begin.
@@ -73,7 +78,7 @@ impl Lines<BufReader<File>> {
     /// # Errors
     /// The file cannot be opened.
     pub(in crate::ledger) fn open_at(directory: &Path, first: u64, bytes: u64) -> io::Result<Self> {
-        let mut file = mounted::open(&directory.join(segment_name(first)))?;
+        let mut file = segment(directory, first)?;
         file.seek(SeekFrom::Start(bytes))?;
         let lines = Self::new(BufReader::with_capacity(BUFFER_BYTES, file));
         Ok(Self { bytes, ..lines })

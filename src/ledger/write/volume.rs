@@ -4,9 +4,10 @@ use crate::ledger::line::{Frame, Head, LedgerId};
 use crate::ledger::read::reader::{Lines, Piece, segment_name};
 use crate::ledger::read::recover::{Damage, Plan, Repair};
 use crate::ledger::read::{reader, recover};
+use crate::mounted;
 
 use jiff::Timestamp;
-use rustix::fs::{Advice, fadvise, fstatvfs};
+use rustix::fs::{Access, Advice, access, fadvise, fstatvfs};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -103,7 +104,12 @@ impl Directory {
             .create(true)
             .truncate(false)
             .mode(FILE_MODE)
-            .open(path.join(LOCK))?;
+            .open(path.join(LOCK))
+            .map_err(of(LOCK))?;
+        // A pipe would be read from for ever.
+        if !lock.metadata()?.is_file() {
+            return Err(of(LOCK)(io::Error::other("it is not a regular file")).into());
+        }
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => Unopened::Locked,
             TryLockError::Error(error) => Unopened::Io(error),
@@ -125,19 +131,22 @@ impl Directory {
     /// # Errors
     /// As for [`open`](Self::open), except that the ledger may be in use.
     pub(in crate::ledger) fn check(path: &Path) -> Result<(), Unopened> {
-        if !path.try_exists()? {
-            let parent = parent(path).metadata()?;
-            return match parent.is_dir() {
-                true => Ok(()),
-                false => Err(io::Error::from(ErrorKind::NotADirectory).into()),
-            };
+        // A link that leads nowhere is there as well, and cannot be made a directory.
+        let is_there = path.is_symlink() || path.try_exists()?;
+        let parent = if is_there { path } else { parent(path) };
+        if !parent.metadata()?.is_dir() {
+            return Err(io::Error::from(ErrorKind::NotADirectory).into());
         }
-        let id = match File::open(path.join(LOCK)) {
+        access(parent, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from)?;
+        if !is_there {
+            return Ok(());
+        }
+        let id = match mounted::open(&path.join(LOCK)) {
             Ok(mut lock) if lock.try_lock_shared().is_ok() => read_id(&mut lock)?,
             // While a gate is writing, the ledger's end says nothing.
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(of(LOCK)(error).into()),
         };
         recover::plan(&recover::survey(path, id)?, LedgerId::random())?;
         Ok(())
@@ -219,7 +228,8 @@ fn parent(path: &Path) -> &Path {
 /// may have left lines that only the page cache has, and no chain may be continued from those.
 fn settle(path: &Path) -> io::Result<()> {
     for first in reader::segments(path)?.iter().rev().take(2) {
-        let segment = OpenOptions::new().write(true).open(path.join(segment_name(*first)))?;
+        let name = segment_name(*first);
+        let segment = OpenOptions::new().write(true).open(path.join(&name)).map_err(of(&name))?;
         segment.sync_all()?;
         // After a failed sync the kernel considers pages clean that were never written; dropped
         // from the cache, they are read from the disk. A file system without a disk has nothing to
@@ -233,8 +243,13 @@ fn settle(path: &Path) -> io::Result<()> {
 /// it wrote the ID.
 fn read_id(lock: &mut File) -> io::Result<Option<LedgerId>> {
     let mut text = String::new();
-    lock.take(LOCK_BYTES_MAX).read_to_string(&mut text)?;
+    lock.take(LOCK_BYTES_MAX).read_to_string(&mut text).map_err(of(LOCK))?;
     Ok(text.strip_suffix('\n').and_then(LedgerId::parse))
+}
+
+/// Names the file that an error is about.
+fn of(name: &str) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 
 impl Volume for Directory {

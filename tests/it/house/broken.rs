@@ -47,6 +47,9 @@ fn edit(world: &Prepared, from: &str, to: &str) {
 async fn check_and_serve_agree() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("admin: {{address: '{}'}}", taken.local_addr().unwrap());
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listener = "  - {address: '127.0.0.1:0'}";
+    let twice = format!("  - {{address: '{free}'}}\n  - {{address: '{free}'}}");
     let admin = "admin: {address: '127.0.0.1:0'}";
     let nothing = |_: &Path| ();
     let remove = |name: &'static str| move |it: &Path| fs::remove_file(it.join(name)).unwrap();
@@ -73,11 +76,26 @@ async fn check_and_serve_agree() {
         let id = "6f1c1a0e-5a51-4d39-8a6e-1d2b3c4d5e6f\n";
         fs::write(it.join("ledger/ledger.lock"), id).unwrap();
     };
+    let ledger_nowhere = |it: &Path| symlink("nowhere", it.join("ledger")).unwrap();
+    let lock_directory = |it: &Path| fs::create_dir_all(it.join("ledger/ledger.lock")).unwrap();
+    let lock_pipe = |it: &Path| {
+        fs::create_dir(it.join("ledger")).unwrap();
+        let made = Command::new("mkfifo").arg(it.join("ledger/ledger.lock")).status();
+        assert!(made.unwrap().success());
+    };
+    let lock_bytes = |it: &Path| {
+        fs::create_dir(it.join("ledger")).unwrap();
+        fs::write(it.join("ledger/ledger.lock"), [0xff; 37]).unwrap();
+    };
+    let segment_directory = |it: &Path| {
+        fs::create_dir_all(it.join("ledger/00000000000000000001.jsonl")).unwrap();
+    };
     let rows: &[(bool, Break<'_>)] = &[
         (true, ("", "", &nothing)),
         (true, ("drain: 5s", "drain: 6s", &nothing)),
         (true, ("directory: ledger", "directory: ./ledger", &nothing)),
         (false, (admin, &taken, &nothing)),
+        (false, (listener, &twice, &nothing)),
         (false, ("listen:\n  - {address: '127.0.0.1:0'}", "listen: []", &nothing)),
         (false, (admin, "admin: {address: nowhere}", &nothing)),
         (false, (admin, "admin: {}", &nothing)),
@@ -113,6 +131,14 @@ async fn check_and_serve_agree() {
         (false, ("directory: ledger", "directory: ledger", &ledger_file)),
         (false, ("directory: ledger", "directory: ledger", &ledger_damaged)),
         (false, ("directory: ledger", "directory: ledger", &ledger_missing)),
+        (false, ("directory: ledger", "directory: ledger", &ledger_nowhere)),
+        (false, ("directory: ledger", "directory: ledger", &lock_directory)),
+        (false, ("directory: ledger", "directory: ledger", &lock_pipe)),
+        (false, ("directory: ledger", "directory: ledger", &lock_bytes)),
+        (false, ("directory: ledger", "directory: ledger", &segment_directory)),
+        (false, ("directory: ledger", "directory: ''", &nothing)),
+        (false, ("directory: ledger", "directory: policies", &nothing)),
+        (false, ("directory: ledger", "directory: policies/ledger", &nothing)),
         (false, ("{directory: ledger}", "{directory: ledger, checkpoint_key: key.pem}", &nothing)),
         (false, ("{directory: ledger}", "{directory: ledger, checkpoint_key: key.pem}", &key_file)),
         (
