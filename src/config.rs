@@ -306,6 +306,16 @@ impl Config {
         if !self.trusted_proxies.is_empty() && self.listen.iter().all(|it| it.place.is_loopback()) {
             remarks.push("`trusted_proxies` has no effect: every listener is on a loopback address or a socket, where g:SourceIp is absent".to_owned());
         }
+        for it in self.gate().iter().flat_map(|it| &it.upstreams).map(|it| &it.config) {
+            // `modelarts.<region>.myhuaweicloud.com`, in some regions with another end.
+            let labels: Vec<_> = it.endpoint.host().unwrap_or_default().split('.').collect();
+            if let ["modelarts", region, "myhuaweicloud", ..] = labels[..]
+                && region != it.region
+            {
+                let (name, own) = (&it.name, &it.region);
+                remarks.push(format!("the upstream `{name}` has the region `{own}`, and its endpoint is that of `{region}`: policies would judge by the wrong region"));
+            }
+        }
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
             if environment(name).is_some() {
                 remarks.push(format!("{name} has no effect: the gate connects directly"));

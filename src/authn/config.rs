@@ -2,6 +2,7 @@
 //! parsed elsewhere.
 
 use crate::client::Roots;
+use crate::text::is_deceptive;
 
 use http::Uri;
 use jsonwebtoken::Algorithm;
@@ -121,6 +122,9 @@ impl ClaimPath {
                 "a claim path needs a name at each step; write names that hold dots as a list",
             );
         }
+        if steps.iter().any(|it| it.contains(is_deceptive) || it.trim() != it) {
+            return Err("names of claims have no spaces at their ends and no unseen characters");
+        }
         if CLAIM_DEPTH_MAX < steps.len() {
             return Err("a claim path has at most 8 steps");
         }
@@ -165,6 +169,13 @@ impl Config {
             if it.issuer.is_empty() {
                 complain("issuer", "the issuer must be the exact value of `iss`");
             }
+            const UNSEEN: &str = "it has spaces or characters that are not seen, and what tokens say is compared exactly";
+            if it.issuer.contains(is_unseen) {
+                complain("issuer", UNSEEN);
+            }
+            if it.audience.iter().any(|it| it.contains(is_deceptive) || it.trim() != it) {
+                complain("audience", UNSEEN);
+            }
             if earlier.iter().any(|other| other.issuer == it.issuer) {
                 complain("issuer", "this issuer is listed twice; list several audiences instead");
             }
@@ -203,6 +214,10 @@ impl Config {
     pub fn with_certificates(self) -> Self {
         Self { certificates: true, ..self }
     }
+}
+
+fn is_unseen(it: char) -> bool {
+    is_deceptive(it) || it.is_whitespace()
 }
 
 fn check_source(name: &str) -> Result<(), &'static str> {

@@ -133,7 +133,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         let result = match &self.node.kind {
             Kind::Map(fields) => visitor.visit_map(Fields::new(self, fields, Some(known))),
             // What serde derives would take a list for the fields in their order.
-            _ => Err(de::Error::invalid_type(unexpected(self.node), &visitor)),
+            _ => {
+                let fault: Fault = de::Error::invalid_type(unexpected(self.node), &visitor);
+                let hint = Some(format!("its fields are {}", known.join(", ")));
+                Err(Fault { hint, ..fault })
+            }
         };
         result.map_err(|it| it.at(self.node.head()))
     }

@@ -72,7 +72,12 @@ fn what_is_wrong_is_said_in_words_of_ours() {
         ),
         ("name: a\ncount: -1", &["2:8 a whole number from 0 is needed here ()"]),
         ("name: a\nword: of", &["2:7 `of` means nothing here (did you mean `off`?)"]),
-        ("- a", &["1:1 a mapping is needed here, and this is a list ()"]),
+        (
+            "- a",
+            &[
+                "1:1 a mapping is needed here, and this is a list (its fields are name, tags, count, word)",
+            ],
+        ),
         ("name: a\nname: b", &["2:1 `name` is here twice (leave one of the two out)"]),
         (
             "name: a\nname: b\ntags: {x: y, x: z}\ncout: 1",

@@ -56,13 +56,18 @@ impl Checker<'_> {
         for name in &written.algorithms.value {
             match name.value.parse::<Algorithm>() {
                 Ok(algorithm) => algorithms.push(algorithm),
-                Err(_) => self.complain(
-                    name,
-                    format!(
-                        "`{}` is not an algorithm that is known here: use RS256, PS256, ES256, EdDSA or the like",
-                        name.value
-                    ),
-                ),
+                Err(_) => {
+                    const KNOWN: [&str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
+                    let instead = match KNOWN.iter().find(|it| it.eq_ignore_ascii_case(&name.value))
+                    {
+                        Some(it) => format!("did you mean `{it}`?"),
+                        None => format!("use {} or the like", KNOWN.join(", ")),
+                    };
+                    let written = &name.value;
+                    let message =
+                        format!("`{written}` is not an algorithm that is known here: {instead}");
+                    self.complain(name, message);
+                }
             }
         }
         let file::Claims { name, groups, tags } = written.claims;

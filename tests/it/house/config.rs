@@ -261,6 +261,50 @@ fn what_cannot_be_meant_is_refused() {
     }
 }
 
+/// What tokens say is compared exactly, so that these would match none.
+#[test]
+fn names_of_tokens_are_seen() {
+    let unseen =
+        "it has spaces or characters that are not seen, and what tokens say is compared exactly";
+    let claim = "names of claims have no spaces at their ends and no unseen characters";
+    let issuer = "issuer: https://id.example";
+    for (from, to, at, told) in [
+        (issuer, "issuer: 'https://id.example '", "'https://id", unseen),
+        (issuer, "issuer: \"https://id.\\u200bexample\"", "\"https://id", unseen),
+        ("audience: [lychgate]", "audience: [' lychgate']", "[' lych", unseen),
+        ("groups: groups", "groups: 'groups '", "'groups '", claim),
+        ("groups: groups", "groups: [a, \"b\\u2060\"]", "[a, ", claim),
+        (
+            "algorithms: [RS256",
+            "algorithms: [RS256, eddsa",
+            "eddsa",
+            "`eddsa` is not an algorithm that is known here: did you mean `EdDSA`?",
+        ),
+    ] {
+        check(from, to, &[(at, told)]);
+    }
+}
+
+#[test]
+fn a_region_that_is_not_that_of_the_endpoint_is_remarked() {
+    let remarks = |from: &str, to: &str| {
+        let text = example();
+        assert!(text.contains(from), "{from}");
+        let config = Config::parse(&text.replacen(from, to, 1), Path::new("/etc")).unwrap();
+        config.remarks().into_iter().filter(|it| it.contains("endpoint")).count()
+    };
+    let endpoint = "https://modelarts.cn-north-4.myhuaweicloud.com";
+    for (from, to, count) in [
+        ("region: cn-north-4", "region: cn-north-4", 0),
+        ("region: cn-north-4", "region: cn-east-3", 1),
+        ("region: cn-north-4", "region: CN-North-4", 1),
+        (endpoint, "https://modelarts.eu-west-101.myhuaweicloud.eu", 1),
+        (endpoint, "https://gateway.example.com", 0),
+    ] {
+        assert_eq!(remarks(from, to), count, "{to}");
+    }
+}
+
 /// What is written for a collector may be a password, so it is not repeated.
 #[test]
 fn a_collector_is_an_http_url_without_a_path_of_its_own() {
