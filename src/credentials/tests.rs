@@ -63,6 +63,33 @@ fn ecs(id: &str, seconds: i64) -> (u16, String) {
     (200, body)
 }
 
+/// A metadata service without tokens, which gives each call for a credential its number.
+async fn old_metadata(
+    tracker: &TaskTracker,
+    mut answer: impl FnMut(usize) -> (u16, String) + Send + 'static,
+) -> Uri {
+    let mut calls = 0;
+    issuer(tracker, move |request| {
+        if request.starts_with("put ") {
+            return (404, String::new());
+        }
+        calls += 1;
+        answer(calls)
+    })
+    .await
+}
+
+fn parts(clock: &Clock, tracker: TaskTracker, refused: watch::Receiver<bool>) -> Parts {
+    Parts {
+        clock: clock.clone(),
+        tracker,
+        stop: CancellationToken::new(),
+        trouble: Trouble::default(),
+        metrics: Vec::new(),
+        refused,
+    }
+}
+
 async fn id(provider: &mut Provider) -> String {
     provider.fetch().await.unwrap().credential.access_key_id().to_owned()
 }
@@ -196,11 +223,7 @@ async fn an_answer_that_is_no_temporary_credential_is_refused_and_not_quoted() {
         r#"{"credential":{"access":"A B","secret":"hunter2","securitytoken":"t","expires_at":"2099-01-01T00:00:00Z"}}"#,
     ] {
         let tracker = TaskTracker::new();
-        let endpoint = issuer(&tracker, move |request| match request.starts_with("put ") {
-            true => (404, String::new()),
-            false => (200, body.to_owned()),
-        })
-        .await;
+        let endpoint = old_metadata(&tracker, move |_| (200, body.to_owned())).await;
         let error = Provider::metadata(endpoint).unwrap().fetch().await.unwrap_err().to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
@@ -210,31 +233,18 @@ async fn an_answer_that_is_no_temporary_credential_is_refused_and_not_quoted() {
 /// while it is valid, gone.
 #[tokio::test]
 async fn a_credential_is_kept_while_valid_and_no_longer() {
-    let mut calls = 0;
     let tracker = TaskTracker::new();
-    let endpoint = issuer(&tracker, move |request| {
-        if request.starts_with("put ") {
-            return (404, String::new());
-        }
-        calls += 1;
-        match calls {
-            1 => (500, String::new()),
-            2 => ecs("FIRST", 4),
-            3 => ecs("SECOND", 4),
-            _ => (0, String::new()),
-        }
+    let endpoint = old_metadata(&tracker, |call| match call {
+        1 => (500, String::new()),
+        2 => ecs("FIRST", 4),
+        3 => ecs("SECOND", 4),
+        _ => (0, String::new()),
     })
     .await;
     let metrics = Metrics::new();
-    let stop = CancellationToken::new();
-    let parts = Parts {
-        clock: Clock::system(),
-        tracker,
-        stop: stop.clone(),
-        trouble: Trouble::default(),
-        metrics: vec![metrics.upstream("u")],
-        refused: watch::channel(false).1,
-    };
+    let mut parts = parts(&Clock::system(), tracker, watch::channel(false).1);
+    parts.metrics.push(metrics.upstream("u"));
+    let stop = parts.stop.clone();
     let mut credential = start(&Source::EcsMetadata(endpoint), parts).await.unwrap();
     assert!(credential.borrow().is_none());
     let mut seen = Vec::new();
@@ -260,26 +270,11 @@ async fn a_credential_is_kept_while_valid_and_no_longer() {
 /// once a minute.
 #[tokio::test]
 async fn a_key_that_is_refused_is_asked_for_anew() {
-    let mut calls = 0;
     let tracker = TaskTracker::new();
-    let endpoint = issuer(&tracker, move |request| {
-        if request.starts_with("put ") {
-            return (404, String::new());
-        }
-        calls += 1;
-        ecs(&format!("KEY{calls}"), 86_400)
-    })
-    .await;
+    let endpoint = old_metadata(&tracker, |call| ecs(&format!("KEY{call}"), 86_400)).await;
     let clock = Clock::manual(Clock::system().now());
     let (refuse, refused) = watch::channel(false);
-    let parts = Parts {
-        clock: clock.clone(),
-        tracker,
-        stop: CancellationToken::new(),
-        trouble: Trouble::default(),
-        metrics: Vec::new(),
-        refused,
-    };
+    let parts = parts(&clock, tracker, refused);
     let mut credential = start(&Source::EcsMetadata(endpoint), parts).await.unwrap();
     let mut next = async || {
         tokio::time::timeout(Duration::from_secs(20), credential.changed()).await.unwrap().unwrap();

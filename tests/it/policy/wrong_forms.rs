@@ -46,336 +46,95 @@ fn found(place: In, condition: &str) -> Vec<(Code, String)> {
     compiled.diagnostics.iter().map(|it| (it.code, text(it))).collect()
 }
 
-/// A statement of this kind, its condition, what is found, and a part of what is said.
-type Row = (In, &'static str, Code, &'static str);
-
-const WRONG: &[Row] = &[
-    // Several groups.
-    (
-        Deny,
-        r#"{"StringNotEquals": {"lychgate:groups": "corp/admins"}}"#,
-        Code::OneOrAllGroups,
-        "`ForAllValues:StringNotEquals`",
-    ),
-    (
-        Deny,
-        r#"{"ForAnyValue:StringNotMatchIfExists": {"lychgate:groups": "corp/admin*"}}"#,
-        Code::OneOrAllGroups,
-        "`ForAllValues:StringNotMatchIfExists`",
-    ),
-    (
-        Deny,
-        r#"{"ForAllValues:StringEquals": {"lychgate:groups": "corp/interns"}}"#,
-        Code::OneOrAllGroups,
-        "`StringEquals`",
-    ),
-    (
-        Allow,
-        r#"{"StringEquals": {"lychgate:groups": ["corp/a", "corp/b"]}}"#,
-        Code::OneOrAllGroups,
-        "`ForAnyValue:StringEquals`",
-    ),
-    (
-        Ceiling,
-        r#"{"ForAllValues:StringStartWith": {"lychgate:groups": "corp/"}}"#,
-        Code::OneOrAllGroups,
-        "`ForAnyValue:StringStartWith`",
-    ),
-    (
-        Allow,
-        r#"{"ForAnyValue:StringNotEquals": {"lychgate:groups": "corp/interns"}}"#,
-        Code::AllowForAnyValue,
-        "ForAnyValue",
-    ),
-    // The clock.
-    (
-        Deny,
-        r#"{"NumberGreaterThan": {"lychgate:timeOfDay": "1780"}}"#,
-        Code::ImpossibleValue,
-        "`1780` is not a value",
-    ),
-    (
-        Deny,
-        r#"{"NumberLessThan": {"lychgate:timeOfDay": "9.5"}}"#,
-        Code::ImpossibleValue,
-        "17:30 is `1730`",
-    ),
-    (
-        Deny,
-        r#"{"NumberLessThan": {"lychgate:timeOfDay": "9"}}"#,
-        Code::UnlikelyValue,
-        "write `900`",
-    ),
-    (
-        Deny,
-        r#"{"NumberGreaterThanEquals": {"lychgate:timeOfDay": "2400"}}"#,
-        Code::NeverMatches,
-        "no `lychgate:timeOfDay` is at least `2400`",
-    ),
-    (
-        Deny,
-        r#"{"NumberLessThan": {"lychgate:timeOfDay": "2400"}}"#,
-        Code::AlwaysTrue,
-        "less than `2400`",
-    ),
-    (
-        Deny,
-        r#"{"NumberEquals": {"lychgate:dayOfWeek": ["6", "0"]}}"#,
-        Code::ImpossibleValue,
-        "`7` is Sunday",
-    ),
-    (
-        Deny,
-        r#"{"NumberNotEquals": {"lychgate:dayOfWeek": "9"}}"#,
-        Code::ImpossibleValue,
-        "no `lychgate:dayOfWeek` is `9`",
-    ),
-    (
-        Deny,
-        r#"{"NumberGreaterThan": {"lychgate:dayOfWeek": "5.5"}}"#,
-        Code::ImpossibleValue,
-        "`5.5` is not a value",
-    ),
-    (
-        Deny,
-        r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "7"}}"#,
-        Code::UnlikelyValue,
-        "a day is `86400`",
-    ),
-    (
-        Allow,
-        r#"{"NumberGreaterThan": {"lychgate:jobAge": "168"}}"#,
-        Code::UnlikelyValue,
-        "`168` seconds",
-    ),
-    (
-        Allow,
-        r#"{"NumberGreaterThan": {"lychgate:jobAge": "-1"}}"#,
-        Code::AlwaysTrue,
-        "greater than `-1`",
-    ),
-    (
-        Deny,
-        r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "0"}}"#,
-        Code::ImpossibleValue,
-        "no `lychgate:jobAge` is less than `0`",
-    ),
-    (
-        Deny,
-        r#"{"NumberLessThan": {"lychgate:timeOfDay/Asia/Shanghai": "17"}}"#,
-        Code::UnlikelyValue,
-        "write `1700`",
-    ),
-    (
-        Deny,
-        r#"{"NumberLessThan": {"lychgate:timeOfDay/Asia/Shanghi": "1700"}}"#,
-        Code::UnknownKey,
-        "`Asia/Shanghai`",
-    ),
-    (
-        Deny,
-        r#"{"StringEquals": {"g:PrincipalId": "alice"}}"#,
-        Code::UnknowableDeny,
-        "always matches",
-    ),
-    // Names.
-    (Allow, r#"{"StringEquals": {"g:UserName": "corp/alice"}}"#, Code::UnlikelyValue, "`g:UserId`"),
-    (Allow, r#"{"StringMatch": {"g:UserName": "corp/ci-*"}}"#, Code::UnlikelyValue, "`g:UserId`"),
-    (Allow, r#"{"StringEquals": {"g:UserId": "alice"}}"#, Code::ImpossibleValue, "/alice`"),
-    (
-        Allow,
-        r#"{"StringEquals": {"lychgate:jobOwner": "corp/alice"}}"#,
-        Code::UnlikelyValue,
-        "Huawei",
-    ),
-    (
-        Allow,
-        r#"{"StringEquals": {"lychgate:issuer": "https://sso.example.com"}}"#,
-        Code::ImpossibleValue,
-        "`corp`",
-    ),
-    (
-        Allow,
-        r#"{"StringMatch": {"g:PrincipalUrn": "iam::123:user:*"}}"#,
-        Code::ImpossibleValue,
-        "`sts::<account>",
-    ),
-    (Deny, r#"{"StringEquals": {"lychgate:workspaceId": "default"}}"#, Code::UnlikelyValue, "`0`"),
-    // What cannot hold together.
-    (
-        Deny,
-        r#"{"NumberLessThan": {"lychgate:timeOfDay": "900"}, "NumberGreaterThan": {"lychgate:timeOfDay": "1700"}}"#,
-        Code::NeverMatches,
-        "",
-    ),
-    (
-        Deny,
-        r#"{"NumberLessThan": {"lychgate:timeOfDay/Asia/Shanghai": "900"}, "NumberGreaterThan": {"lychgate:timeOfDay/Asia/Shanghai": "1700"}}"#,
-        Code::NeverMatches,
-        "",
-    ),
-    (
-        Deny,
-        r#"{"StringEquals": {"lychgate:jobPhase": "Failed"}, "StringNotEquals": {"lychgate:jobPhase": "Failed"}}"#,
-        Code::NeverMatches,
-        "",
-    ),
-    (
-        Deny,
-        r#"{"StringEquals": {"lychgate:jobName": ["a", "b"]}, "StringStartWith": {"lychgate:jobName": "c"}}"#,
-        Code::NeverMatches,
-        "",
-    ),
-    (
-        Deny,
-        r#"{"DateGreaterThan": {"g:CurrentTime": "2026-02-01T00:00:00Z"}, "DateLessThan": {"g:CurrentTime": "2026-01-01T00:00:00Z"}}"#,
-        Code::NeverMatches,
-        "",
-    ),
-    (
-        Deny,
-        r#"{"IpAddress": {"g:SourceIp": "10.0.0.0/8"}, "NotIpAddress": {"g:SourceIp": "10.0.0.0/8"}}"#,
-        Code::NeverMatches,
-        "",
-    ),
-    // Numbers and dates in the forms of others.
-    (
-        Deny,
-        r#"{"NumberLessThan": {"lychgate:timeOfDay": "09:00"}}"#,
-        Code::MalformedValue,
-        "`1730`",
-    ),
-    (
-        Deny,
-        r#"{"NumberEquals": {"lychgate:dayOfWeek": "Saturday"}}"#,
-        Code::MalformedValue,
-        "Sunday",
-    ),
-    (Deny, r#"{"NumberLessThan": {"lychgate:jobAge": "7d"}}"#, Code::MalformedValue, "`86400`"),
-    (
-        Deny,
-        r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "604800000"}}"#,
-        Code::UnlikelyValue,
-        "ten years",
-    ),
-    (
-        Deny,
-        r#"{"DateEquals": {"g:CurrentTime": "2027-01-01T00:00:00Z"}}"#,
-        Code::UnknownOperator,
-        "`DateGreaterThanEquals` and `DateLessThan`",
-    ),
-    (
-        Deny,
-        r#"{"NumberLessThan": {"lychgate:timeOfDay/Asia/Beijing": "900"}}"#,
-        Code::UnknownKey,
-        "Beijing time is `Asia/Shanghai`",
-    ),
-    // What leaves nothing out.
-    (Deny, r#"{"NotIpAddress": {"g:SourceIp": "0.0.0.0/0"}}"#, Code::UnlikelyValue, "every IPv4"),
-    (
-        Allow,
-        r#"{"IpAddress": {"g:SourceIp": ["10.0.0.0/8", "::/0"]}}"#,
-        Code::UnlikelyValue,
-        "every IPv6",
-    ),
-    (Deny, r#"{"Bool": {"g:SecureTransport": ["true", "False"]}}"#, Code::AlwaysTrue, "the one"),
-    (
-        Allow,
-        r#"{"StringEquals": {"lychgate:jobName": "${lychgate:jobName}"}}"#,
-        Code::UnlikelyValue,
-        "with itself",
-    ),
-    // Texts that are not what they look like.
-    (
-        Deny,
-        r#"{"StringEquals": {"g:UserName": "alice "}}"#,
-        Code::UnlikelyValue,
-        "the space counts",
-    ),
-    (Deny, r#"{"StringMatch": {"g:UserName": " ci-*"}}"#, Code::UnlikelyValue, "the space counts"),
-    (
-        Deny,
-        "{\"StringEquals\": {\"g:UserName\": \"ali\u{200b}ce\"}}",
-        Code::UnlikelyValue,
-        "not seen",
-    ),
-    (
-        Deny,
-        "{\"StringEquals\": {\"g:ResourceTag/env\": \"prod\u{a0}eu\"}}",
-        Code::UnlikelyValue,
-        "look like a space",
-    ),
-    (Deny, r#"{"StringEquals": {"g:ResourceTag/ env": "prod"}}"#, Code::UnlikelyValue, "the space"),
-    (Deny, "{\"Null\": {\"g:ResourceTag/e\u{ad}nv\": \"true\"}}", Code::UnlikelyValue, "not seen"),
-    (
-        Allow,
-        r#"{"StringMatch": {"lychgate:jobName": "$g:UserName-*"}}"#,
-        Code::UnlikelyValue,
-        "`${g:UserName}`",
-    ),
-    (
-        Allow,
-        r#"{"StringEquals": {"lychgate:jobOwner": "{{ g:UserName }}"}}"#,
-        Code::UnlikelyValue,
-        "nothing is filled in",
-    ),
-    (
-        Allow,
-        r#"{"StringMatch": {"lychgate:jobName": "^ci-*"}}"#,
-        Code::UnlikelyValue,
-        "list several",
-    ),
-    (
-        Allow,
-        r#"{"StringMatch": {"lychgate:jobName": "*-prod$"}}"#,
-        Code::UnlikelyValue,
-        "list several",
-    ),
-    (
-        Allow,
-        r#"{"StringMatch": {"lychgate:jobName": "ci-[0-9]*"}}"#,
-        Code::UnlikelyValue,
-        "regular",
-    ),
-    (
-        Allow,
-        r#"{"StringMatch": {"lychgate:jobName": "(ci|cd)-*"}}"#,
-        Code::UnlikelyValue,
-        "regular",
-    ),
-    (
-        Allow,
-        r#"{"StringMatch": {"lychgate:jobName": "{ci,cd}-*"}}"#,
-        Code::UnlikelyValue,
-        "regular",
-    ),
-    (
-        Deny,
-        r#"{"StringEquals": {"g:RequestedRegion": "华北-北京四"}}"#,
-        Code::ImpossibleValue,
-        "the ID",
-    ),
-    (
-        Deny,
-        r#"{"StringEquals": {"g:DomainId": "our company"}}"#,
-        Code::ImpossibleValue,
-        "domain ID",
-    ),
-    // A ceiling is said to be one, every time.
-    (
-        Ceiling,
-        r#"{"StringEquals": {"g:RequestedRegion": "cn-north-4"}}"#,
-        Code::Ceiling,
-        "identity/",
-    ),
-];
+/// A row each: the kind of the statement, the code of the finding, the condition, and perhaps a part of
+/// what is said.
+const WRONG: &str = r##"
+# Several groups.
+deny one-or-all-groups {"StringNotEquals": {"lychgate:groups": "corp/admins"}} => `ForAllValues:StringNotEquals`
+deny one-or-all-groups {"ForAnyValue:StringNotMatchIfExists": {"lychgate:groups": "corp/admin*"}} => `ForAllValues:StringNotMatchIfExists`
+deny one-or-all-groups {"ForAllValues:StringEquals": {"lychgate:groups": "corp/interns"}} => `StringEquals`
+allow one-or-all-groups {"StringEquals": {"lychgate:groups": ["corp/a", "corp/b"]}} => `ForAnyValue:StringEquals`
+ceiling one-or-all-groups {"ForAllValues:StringStartWith": {"lychgate:groups": "corp/"}} => `ForAnyValue:StringStartWith`
+allow allow-for-any-value {"ForAnyValue:StringNotEquals": {"lychgate:groups": "corp/interns"}} => ForAnyValue
+# The clock.
+deny impossible-value {"NumberGreaterThan": {"lychgate:timeOfDay": "1780"}} => `1780` is not a value
+deny impossible-value {"NumberLessThan": {"lychgate:timeOfDay": "9.5"}} => 17:30 is `1730`
+deny unlikely-value {"NumberLessThan": {"lychgate:timeOfDay": "9"}} => write `900`
+deny never-matches {"NumberGreaterThanEquals": {"lychgate:timeOfDay": "2400"}} => no `lychgate:timeOfDay` is at least `2400`
+deny always-true {"NumberLessThan": {"lychgate:timeOfDay": "2400"}} => less than `2400`
+deny impossible-value {"NumberEquals": {"lychgate:dayOfWeek": ["6", "0"]}} => `7` is Sunday
+deny impossible-value {"NumberNotEquals": {"lychgate:dayOfWeek": "9"}} => no `lychgate:dayOfWeek` is `9`
+deny impossible-value {"NumberGreaterThan": {"lychgate:dayOfWeek": "5.5"}} => `5.5` is not a value
+deny unlikely-value {"NumberLessThanIfExists": {"lychgate:jobAge": "7"}} => a day is `86400`
+allow unlikely-value {"NumberGreaterThan": {"lychgate:jobAge": "168"}} => `168` seconds
+allow always-true {"NumberGreaterThan": {"lychgate:jobAge": "-1"}} => greater than `-1`
+deny impossible-value {"NumberLessThanIfExists": {"lychgate:jobAge": "0"}} => no `lychgate:jobAge` is less than `0`
+deny unlikely-value {"NumberLessThan": {"lychgate:timeOfDay/Asia/Shanghai": "17"}} => write `1700`
+deny unknown-key {"NumberLessThan": {"lychgate:timeOfDay/Asia/Shanghi": "1700"}} => `Asia/Shanghai`
+deny unknowable-deny {"StringEquals": {"g:PrincipalId": "alice"}} => always matches
+# Names.
+allow unlikely-value {"StringEquals": {"g:UserName": "corp/alice"}} => `g:UserId`
+allow unlikely-value {"StringMatch": {"g:UserName": "corp/ci-*"}} => `g:UserId`
+allow impossible-value {"StringEquals": {"g:UserId": "alice"}} => /alice`
+allow unlikely-value {"StringEquals": {"lychgate:jobOwner": "corp/alice"}} => Huawei
+allow impossible-value {"StringEquals": {"lychgate:issuer": "https://sso.example.com"}} => `corp`
+allow impossible-value {"StringMatch": {"g:PrincipalUrn": "iam::123:user:*"}} => `sts::<account>
+deny unlikely-value {"StringEquals": {"lychgate:workspaceId": "default"}} => `0`
+# What cannot hold together.
+deny never-matches {"NumberLessThan": {"lychgate:timeOfDay": "900"}, "NumberGreaterThan": {"lychgate:timeOfDay": "1700"}}
+deny never-matches {"NumberLessThan": {"lychgate:timeOfDay/Asia/Shanghai": "900"}, "NumberGreaterThan": {"lychgate:timeOfDay/Asia/Shanghai": "1700"}}
+deny never-matches {"StringEquals": {"lychgate:jobPhase": "Failed"}, "StringNotEquals": {"lychgate:jobPhase": "Failed"}}
+deny never-matches {"StringEquals": {"lychgate:jobName": ["a", "b"]}, "StringStartWith": {"lychgate:jobName": "c"}}
+deny never-matches {"DateGreaterThan": {"g:CurrentTime": "2026-02-01T00:00:00Z"}, "DateLessThan": {"g:CurrentTime": "2026-01-01T00:00:00Z"}}
+deny never-matches {"IpAddress": {"g:SourceIp": "10.0.0.0/8"}, "NotIpAddress": {"g:SourceIp": "10.0.0.0/8"}}
+# Numbers and dates in the forms of others.
+deny malformed-value {"NumberLessThan": {"lychgate:timeOfDay": "09:00"}} => `1730`
+deny malformed-value {"NumberEquals": {"lychgate:dayOfWeek": "Saturday"}} => Sunday
+deny malformed-value {"NumberLessThan": {"lychgate:jobAge": "7d"}} => `86400`
+deny unlikely-value {"NumberLessThanIfExists": {"lychgate:jobAge": "604800000"}} => ten years
+deny unknown-operator {"DateEquals": {"g:CurrentTime": "2027-01-01T00:00:00Z"}} => `DateGreaterThanEquals` and `DateLessThan`
+deny unknown-key {"NumberLessThan": {"lychgate:timeOfDay/Asia/Beijing": "900"}} => Beijing time is `Asia/Shanghai`
+# What leaves nothing out.
+deny unlikely-value {"NotIpAddress": {"g:SourceIp": "0.0.0.0/0"}} => every IPv4
+allow unlikely-value {"IpAddress": {"g:SourceIp": ["10.0.0.0/8", "::/0"]}} => every IPv6
+deny always-true {"Bool": {"g:SecureTransport": ["true", "False"]}} => the one
+allow unlikely-value {"StringEquals": {"lychgate:jobName": "${lychgate:jobName}"}} => with itself
+# Texts that are not what they look like.
+deny unlikely-value {"StringEquals": {"g:UserName": "alice "}} => the space counts
+deny unlikely-value {"StringMatch": {"g:UserName": " ci-*"}} => the space counts
+deny unlikely-value {"StringEquals": {"g:UserName": "ali\u200bce"}} => not seen
+deny unlikely-value {"StringEquals": {"g:ResourceTag/env": "prod\u00a0eu"}} => look like a space
+deny unlikely-value {"StringEquals": {"g:ResourceTag/ env": "prod"}} => the space
+deny unlikely-value {"Null": {"g:ResourceTag/e\u00adnv": "true"}} => not seen
+allow unlikely-value {"StringMatch": {"lychgate:jobName": "$g:UserName-*"}} => `${g:UserName}`
+allow unlikely-value {"StringEquals": {"lychgate:jobOwner": "{{ g:UserName }}"}} => nothing is filled in
+allow unlikely-value {"StringMatch": {"lychgate:jobName": "^ci-*"}} => list several
+allow unlikely-value {"StringMatch": {"lychgate:jobName": "*-prod$"}} => list several
+allow unlikely-value {"StringMatch": {"lychgate:jobName": "ci-[0-9]*"}} => regular
+allow unlikely-value {"StringMatch": {"lychgate:jobName": "(ci|cd)-*"}} => regular
+allow unlikely-value {"StringMatch": {"lychgate:jobName": "{ci,cd}-*"}} => regular
+deny impossible-value {"StringEquals": {"g:RequestedRegion": "华北-北京四"}} => the ID
+deny impossible-value {"StringEquals": {"g:DomainId": "our company"}} => domain ID
+# A ceiling is said to be one, every time.
+ceiling ceiling {"StringEquals": {"g:RequestedRegion": "cn-north-4"}} => identity/
+"##;
 
 #[test]
 fn a_wrong_form_is_found_and_the_right_one_is_named() {
-    for (place, condition, code, says) in WRONG.iter().copied() {
+    for row in WRONG.lines().filter(|it| !it.is_empty() && !it.starts_with('#')) {
+        let (statement, says) = row.split_once(" => ").unwrap_or((row, ""));
+        let [place, code, condition] = statement.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+            panic!("{row}");
+        };
+        let place = match place {
+            "allow" => Allow,
+            "ceiling" => Ceiling,
+            "deny" => Deny,
+            _ => panic!("{row}"),
+        };
         let found = found(place, condition);
-        let said = found.iter().any(|(it, text)| *it == code && text.contains(says));
-        assert!(said, "{place:?} {condition}: {found:#?}");
+        let said = found.iter().any(|(it, text)| it.as_str() == code && text.contains(says));
+        assert!(said, "{row}: {found:#?}");
     }
 }
 
