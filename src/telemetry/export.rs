@@ -4,6 +4,8 @@
 use super::Error;
 use crate::client::{self, Client};
 use crate::metrics::Metrics;
+use crate::text;
+use crate::trouble::Trouble;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Uri};
@@ -74,9 +76,15 @@ impl Exporter {
         let endpoint = endpoint(&collector.endpoint, "traces")?;
         let client = client(collector)?;
         let limit = collector.timeout;
+        let trouble = Trouble::default();
         let exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
-            .with_http_client(Transport { client, runtime: runtime.clone(), limit })
+            .with_http_client(Transport {
+                client,
+                runtime: runtime.clone(),
+                limit,
+                trouble: trouble.clone(),
+            })
             .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
             .with_endpoint(&endpoint)
             .with_timeout(collector.timeout)
@@ -88,6 +96,7 @@ impl Exporter {
             queued: Arc::clone(&queued),
             metrics: metrics.clone(),
             failing: AtomicBool::new(false),
+            trouble,
         };
         let batch = BatchConfigBuilder::default()
             .with_max_queue_size(QUEUE_SPANS_MAX)
@@ -200,6 +209,7 @@ struct Counted {
     queued: Arc<AtomicUsize>,
     metrics: Metrics,
     failing: AtomicBool,
+    trouble: Trouble,
 }
 
 impl SpanExporter for Counted {
@@ -216,7 +226,13 @@ impl SpanExporter for Counted {
             }
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(url = self.endpoint, %error, "the collector does not take traces");
+                    // The SDK leaves out why a request could not be sent.
+                    let error = self.trouble.text().unwrap_or_else(|| error.to_string());
+                    tracing::warn!(
+                        url = self.endpoint,
+                        error,
+                        "the collector does not take traces"
+                    );
                 }
             }
         }
@@ -234,6 +250,8 @@ struct Transport {
     client: Client,
     runtime: Handle,
     limit: Duration,
+    /// Why the last request could not be sent.
+    trouble: Trouble,
 }
 
 impl fmt::Debug for Transport {
@@ -255,6 +273,14 @@ impl HttpClient for Transport {
         let sending = self
             .runtime
             .spawn(async move { client::fetch(&client, request, limit, ANSWER_BYTES_MAX).await });
-        Box::pin(async move { Ok(sending.await??) })
+        let trouble = self.trouble.clone();
+        Box::pin(async move {
+            let sent = sending.await?;
+            match &sent {
+                Ok(_) => trouble.end(),
+                Err(error) => trouble.begin(text::chain(error)),
+            }
+            Ok(sent?)
+        })
     }
 }

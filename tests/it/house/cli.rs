@@ -66,6 +66,35 @@ fn who_closes_a_pipe_hears_no_complaint() {
     }
 }
 
+/// On a terminal, which `script` makes, and nowhere else.
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let program = env!("CARGO_BIN_EXE_lychgate");
+    let prod = "'protect#nobody deletes what is tagged prod'";
+    for arguments in ["test policies", &format!("explain --policies policies --case {prod}")] {
+        for (name, value, expected) in [
+            ("TERM", "xterm", true),
+            ("TERM", "dumb", false),
+            ("NO_COLOR", "1", false),
+            ("CLICOLOR", "0", false),
+        ] {
+            let mut command = Command::new("script");
+            command.args(["-q", "-c", &format!("{program} {arguments}"), "/dev/null"]);
+            command.env("TERM", "xterm").env_remove("NO_COLOR").env(name, value);
+            let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            assert!(text.contains("passed") || text.contains("denied by"), "{text}");
+            assert_eq!(
+                text.contains('\u{1b}'),
+                expected,
+                "{arguments} with {name}={value}: {text}"
+            );
+        }
+        let plain = Command::new("sh").args(["-c", &format!("{program} {arguments}")]).output();
+        assert!(!String::from_utf8(plain.unwrap().stdout).unwrap().contains('\u{1b}'));
+    }
+}
+
 /// Compares exit code and both streams with the golden file of this name.
 #[track_caller]
 fn golden(name: &str, arguments: &[&str]) {

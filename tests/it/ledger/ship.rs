@@ -1,9 +1,9 @@
 //! The ledger's copies: shipped to a collector that comes and goes, and echoed on stdout.
 
 use crate::support::collector::{Collector, Mood};
-use crate::support::http::Connection;
+use crate::support::http::{self, Connection};
 use crate::support::process::Gate;
-use crate::support::world::{Builder, PROTECTED, World, poll};
+use crate::support::world::{Builder, FINISHED, PROTECTED, World, delete_head, poll};
 
 use ::http::StatusCode;
 use lychgate::cli::Exit;
@@ -228,4 +228,29 @@ async fn the_echo_is_the_ledger() {
     }
     let expected: Vec<_> = ledger(directory).into_values().collect();
     assert_eq!(all.lines().collect::<Vec<_>>(), expected);
+}
+
+/// Who runs the gate must see which collector is away and why, down to the last cause.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_that_is_away_is_told_with_its_url_and_the_cause() {
+    // Nobody listens on port 1.
+    let world = World::builder()
+        .config("{directory: ledger}", "{directory: ledger, ship: true}")
+        .config("{log: human}", "{log: json, otlp: 'http://127.0.0.1:1'}")
+        .prepare()
+        .await;
+    let mut gate = Gate::start(world.directory.path(), &[]);
+    let address = gate.address().await;
+    let head = delete_head(&world.issuer.token("carol"), FINISHED);
+    assert_eq!(http::send(address, head.as_bytes()).await.status, 403);
+    for (message, url) in [
+        ("the collector does not take ledger records", "http://127.0.0.1:1/v1/logs"),
+        ("the collector does not take traces", "http://127.0.0.1:1/v1/traces"),
+    ] {
+        let line = poll(|| gate.log().lines().find(|it| it.contains(message)).map(str::to_owned));
+        let line: serde_json::Value = serde_json::from_str(&line.await).unwrap();
+        assert_eq!(line["url"], url, "{line}");
+        assert!(line["error"].as_str().unwrap().contains("Connection refused"), "{line}");
+    }
+    gate.kill();
 }
