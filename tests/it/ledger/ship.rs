@@ -217,9 +217,9 @@ async fn the_echo_is_the_ledger() {
     for _ in 0..2 {
         let mut gate = Gate::start(directory, &[]);
         let address = gate.address().await;
-        let head = crate::support::world::delete_head(&prepared.issuer.token("carol"), PROTECTED);
+        let head = delete_head(&prepared.issuer.token("carol"), PROTECTED);
         for _ in 0..3 {
-            assert_eq!(crate::support::http::send(address, head.as_bytes()).await.status, 403);
+            assert_eq!(http::send(address, head.as_bytes()).await.status, 403);
         }
         let printed = || fs::read_to_string(directory.join("stdout")).unwrap();
         poll(|| Some(()).filter(|()| 6 <= printed().lines().count())).await;
