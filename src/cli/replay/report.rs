@@ -179,13 +179,14 @@ impl<'a> Report<'a> {
     }
 
     /// Writes a suite for each class of differences that are not accepted; the candidate meets each
-    /// case.
+    /// case. Of a drift there is none, because nobody knows what the candidate should answer.
     ///
     /// # Errors
     /// The directory cannot be made or written to.
     pub(in crate::cli) fn write_cases(&self, directory: &Path) -> io::Result<()> {
         let mut suites = BTreeMap::<_, String>::new();
-        for it in self.differences.iter().filter(|it| it.accepted.is_none()) {
+        let wanted = |it: &&Difference<'_>| it.accepted.is_none() && it.class != Class::Drift;
+        for it in self.differences.iter().filter(wanted) {
             let suite = suites.entry(it.class).or_insert_with(|| "cases:\n".to_owned());
             suite.push_str(&it.case);
         }
@@ -222,14 +223,13 @@ impl<'a> Report<'a> {
             let _ = write!(res, "\n{}", table(&heads, &rows));
         }
         for it in self.differences.iter().filter(|it| it.accepted.is_none()) {
-            let (class, was, says) = (it.class, it.was.text(), it.says.text());
-            let verb = if class == Class::NeedsPast { "may" } else { "would" };
             let _ = writeln!(
                 res,
-                "\n{} by {}: {}\n  was {was}, {verb} be {says}; for example",
-                class.as_str(),
+                "\n{} by {}: {}\n  {}; for example",
+                it.class.as_str(),
                 escaped(it.statement),
-                class.meaning()
+                it.class.meaning(),
+                it.answers()
             );
             for line in it.case.lines() {
                 let _ = writeln!(res, "  {}", escaped(line));
@@ -279,6 +279,17 @@ impl<'a> Report<'a> {
 }
 
 impl Difference<'_> {
+    /// What its example was answered, and what the candidate answers.
+    fn answers(&self) -> String {
+        let (was, says) = (self.was.text(), self.says.text());
+        match self.class {
+            Class::Drift => format!("was {says}, is {was} today"),
+            Class::NeedsPast => format!("was {was}, may be {says}"),
+            it if it.is_open() => format!("was {was}, the candidate's answer is unknown"),
+            _ => format!("was {was}, would be {says}"),
+        }
+    }
+
     fn row(&self) -> Vec<String> {
         let mut principals: Vec<_> =
             self.principals.iter().map(|(name, count)| format!("{name} {count}")).collect();
@@ -331,6 +342,33 @@ fn fenced(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// No answer is shown that nobody gave.
+    #[test]
+    fn what_a_difference_says_depends_on_its_class() {
+        for (class, expected) in [
+            (Class::Gained, "was deny by a, would be allow by b"),
+            (Class::NeedsPast, "was deny by a, may be allow by b"),
+            (Class::NeedsTags, "was deny by a, the candidate's answer is unknown"),
+            (Class::NotLoaded, "was deny by a, the candidate's answer is unknown"),
+            (Class::Drift, "was allow by b, is deny by a today"),
+        ] {
+            let it = Difference {
+                class,
+                statement: "b",
+                count: 1,
+                accepted: None,
+                first: Timestamp::UNIX_EPOCH,
+                last: Timestamp::UNIX_EPOCH,
+                principals: &BTreeMap::new(),
+                others: 0,
+                was: Said { answer: Answer::Deny, by: Some("a") },
+                says: Said { answer: Answer::Allow, by: Some("b") },
+                case: String::new(),
+            };
+            assert_eq!(it.answers(), expected);
+        }
+    }
 
     /// What was not judged is never "nothing differs".
     #[test]
