@@ -11,8 +11,8 @@ use std::sync::Arc;
 /// So many budgets are counted side by side: those that were given first, and the last of the others.
 const ROOMS_MAX: usize = 3;
 
-/// Counts what it is told of; there is always room, and who asks decides. Decisions are told apart
-/// by their numbers, times only go on.
+/// Counts every delete; there is always room, and the caller decides. A decision's number names it, and
+/// times never go back.
 #[derive(Clone, Debug, Default)]
 pub struct Recount(State);
 

@@ -1,12 +1,12 @@
 //! What the candidate's budgets say to what its policies allow, in order of time.
 //!
-//! What was deleted is counted twice, by the code of the gate: as it was recorded, and as the candidate
-//! would have had it. A count is no proof, because a record is written shortly after its unit was
-//! taken, other gates may have had part in a counter, and the ledger may begin later than a budget
-//! looks back. So the record goes before the count: a budget that had room has room for the candidate
-//! as well, where it is no stricter and no more was deleted, and likewise one that had none. Where only
-//! the count speaks, it is believed that a budget is spent, and that it has room only if everything that
-//! it counts has been read.
+//! The code of the gate counts the deletes twice: those that were recorded, and those that the candidate
+//! would have allowed. A count is no proof: a record is written shortly after its unit was taken, other
+//! gates may have used the same counter, and the ledger may begin later than a budget looks back. So the
+//! record comes before the count. A budget that had room has room for the candidate too, if the
+//! candidate's is no stricter and no more was deleted; the same holds for one without room. Where there
+//! is only the count, a budget that it shows as spent is spent; one that it shows with room has room
+//! only if everything that it counts was read.
 
 use crate::budget::{End, Recount, SENT_WITHIN};
 use crate::ledger::{Asked, Charged, Ended, Ending, unit_end};
@@ -24,17 +24,17 @@ pub(super) struct Counted {
     candidate: Arc<policy::Budgets>,
     /// How many gates have a part of the recorded budgets.
     replicas: u32,
-    /// What was recorded, by the budgets of the candidate and of those who decided.
+    /// What was recorded, counted by the candidate's budgets and by those of the versions that decided.
     then: Recount,
-    /// What the candidate allows; nothing while that is the same.
+    /// What the candidate allows; `None` while that is the same.
     now: Option<Recount>,
-    /// Allowed by either, and without an end so far, by the decision's number.
+    /// What either allows and has not ended yet, by the decision's number.
     open: BTreeMap<u64, Open>,
-    /// The last batch that was met.
+    /// The last batch that was read.
     batch: Option<(String, Fate)>,
-    /// Since then everything is known that was deleted; nothing if that was always so.
+    /// From then on every delete is known; `None` if all of them are.
     known_from: Option<Timestamp>,
-    /// Other gates have part in the counters.
+    /// Other gates use the same counters.
     is_shared: bool,
     clock: Clock,
 }
@@ -47,11 +47,11 @@ struct Open {
     batch: Option<Fate>,
 }
 
-/// Whether all jobs of a batch were allowed then, and are by the candidate: one that is not keeps the
-/// others.
+/// Whether all jobs of a batch were allowed, and whether the candidate allows all: one that is not
+/// allowed keeps the others.
 type Fate = Rc<Cell<(bool, bool)>>;
 
-/// Time as the gate counts: it only goes on, whatever is done to the clock.
+/// Time as the gate counts it: it never goes back, even if the clock is set back.
 #[derive(Debug)]
 struct Clock {
     now: Timestamp,
@@ -66,7 +66,7 @@ pub(super) enum Room {
     Free,
     /// This one has none.
     Spent(Arc<str>),
-    /// It depends on deletes that were not read whether this one has room.
+    /// Whether this one has room depends on deletes that were not read.
     Unknown(Arc<str>),
 }
 
@@ -74,14 +74,14 @@ pub(super) enum Room {
 #[derive(Clone, Copy)]
 enum Recorded<'a> {
     Free,
-    /// This one had no room; nothing if its version has none of this name.
+    /// This one had no room; `None` if its version has no budget of this name.
     Spent(Option<&'a Budget>),
-    /// It did not come to that.
+    /// The policies did not allow, so no budget was asked.
     NotAsked,
 }
 
 impl Counted {
-    /// Of a ledger whose first record that is left has this number and time.
+    /// For a ledger whose first record has this number and time.
     pub(super) fn new(
         candidate: &Arc<policy::Budgets>,
         replicas: u32,
@@ -105,7 +105,8 @@ impl Counted {
         }
     }
 
-    /// Time goes on. What a crash cut off counts no later than its gate would have it.
+    /// The time of the next record. A delete that a crash cut off counts from when its gate would count
+    /// it at the latest.
     pub(super) fn at(&mut self, time: Timestamp) {
         let now = self.clock.at(time);
         while let Some(first) = self.open.first_entry()
@@ -144,7 +145,7 @@ impl Counted {
             }
             let limit = usize::try_from(budget.share()).unwrap_or(usize::MAX);
             if limit <= now {
-                // As a gate does, the one is named that has room last.
+                // Like a gate, it names the one that has room last.
                 spent = spent.max(Some((room_at, Arc::clone(budget.name()))));
             } else if !is_known || !self.is_read(budget.within()) {
                 unknown = unknown.or_else(|| Some(Arc::clone(budget.name())));
@@ -158,7 +159,7 @@ impl Counted {
         }
     }
 
-    /// Counts the decision number `seq` as it was recorded, and as the candidate has it.
+    /// Counts the decision number `seq` as it was recorded, and as the candidate answers it.
     pub(super) fn take(
         &mut self,
         seq: u64,
@@ -204,7 +205,7 @@ impl Counted {
                 let was_kept_back = !allowed && ending == Some(Ending::NotSent);
                 match () {
                     () if !allows => End::GivenBack,
-                    // What only the candidate allows is taken for a delete that the cloud accepts.
+                    // Of what only the candidate allows, assume that the cloud accepts it.
                     () if is_extra || was_kept_back => End::Kept,
                     () => end,
                 }
@@ -245,8 +246,8 @@ impl Counted {
         is_spent.then(|| Arc::clone(own.budget.name()))
     }
 
-    /// How many units count in a counter of the candidate: as it was recorded, and as the candidate
-    /// has it; and when there is room again.
+    /// How many units count in a counter of the candidate, by the record and by the candidate's
+    /// answers; and when there is room again.
     fn used(&mut self, charge: &Charge<'_>) -> (usize, usize, Option<Timestamp>) {
         let Self { candidate, then, now, clock, .. } = self;
         let (then, room_at) = then.used(candidate, charge, clock.now);
@@ -259,7 +260,7 @@ impl Counted {
         }
     }
 
-    /// What was read can be why a budget had no room, if one had none.
+    /// If a budget had no room, whether the deletes that were read explain it.
     fn is_known(
         &mut self,
         asked: &Asked<'_>,
@@ -274,7 +275,7 @@ impl Counted {
         own.any(|it| share <= self.then.used(base, &it, self.clock.now).0)
     }
 
-    /// All that was deleted for so long has been read.
+    /// Whether every delete of that time was read.
     fn is_read(&self, within: SignedDuration) -> bool {
         let start = self.clock.now.checked_sub(within).unwrap_or(Timestamp::MIN);
         !self.is_shared && self.known_from.is_none_or(|it| it <= start)

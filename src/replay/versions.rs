@@ -52,7 +52,7 @@ impl Versions {
         self.known.insert(digest, version);
     }
 
-    /// The version `digest`; nothing if it did not come past, or cannot be used.
+    /// The version `digest`; `None` if its record was not read, or cannot be used.
     pub(super) fn get(&self, digest: &str) -> Option<&Arc<Set>> {
         match self.known.get(digest)? {
             Version::Compiled(set) => Some(set),
