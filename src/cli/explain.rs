@@ -14,7 +14,7 @@ use crate::policy::{
     Way,
 };
 use crate::replay::{self, RecordedDecision};
-use crate::text::escaped;
+use crate::text::{escaped, suggest};
 
 use serde::Serialize;
 use std::io;
@@ -201,8 +201,8 @@ pub(super) enum Error {
     Request(String),
     #[error("the ledger no longer holds the policies {0}, or this version cannot compile them")]
     Version(String),
-    #[error("there is no suite {0} in the policy directory, or it has no cases")]
-    Suite(String),
+    #[error("there is no suite {0} in the policy directory, or it has no cases{1}")]
+    Suite(String, String),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -343,7 +343,9 @@ pub(super) fn find<'a>(named: &str, cases: &'a [Case]) -> Result<&'a Case, Error
     let path = format!("tests/{}.yaml", stem.strip_suffix(".yaml").unwrap_or(stem));
     let of_file: Vec<_> = cases.iter().filter(|it| it.path == path).collect();
     if of_file.is_empty() {
-        return Err(Error::Suite(path));
+        let near = suggest::nearest(&path, cases.iter().map(|it| it.path.as_str()));
+        let near = near.map(|it| format!(": did you mean {}?", escaped(it)));
+        return Err(Error::Suite(path, near.unwrap_or_default()));
     }
     let found = of_file.iter().find(|it| it.name == name).copied();
     found.ok_or_else(|| {

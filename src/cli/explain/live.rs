@@ -9,6 +9,7 @@ use crate::metrics::Metrics;
 use crate::policy::{Action, Attribute, Attributes, Job, Method, Principal, Query, Sources};
 use crate::route::{self, JobIds};
 use crate::telemetry::{self, TraceConfig, Tracer};
+use crate::text::escaped;
 
 use http::HeaderMap;
 use std::collections::BTreeMap;
@@ -115,6 +116,14 @@ fn principal(asked: &Asked<'_>) -> Result<Principal, Error> {
     for tag in asked.tags {
         let (key, value) = tag.split_once('=').ok_or_else(|| Error::Tag(tag.clone()))?;
         tags.insert(key.to_owned(), value.to_owned());
+    }
+    for group in asked.groups {
+        if let Some(rest) = group.strip_prefix(source).and_then(|it| it.strip_prefix('/')) {
+            let (group, rest) = (escaped(group), escaped(rest));
+            crate::cli::tell(&format!(
+                "warning: the source is added to `{group}`: write `{rest}` for the group {group}\n"
+            ));
+        }
     }
     Ok(Principal::new(source, name, asked.groups.iter().cloned(), tags, Method::Jwt))
 }

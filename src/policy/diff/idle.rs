@@ -5,6 +5,7 @@
 //! in the way of the requests it found before. The engine then judges the request by all
 //! statements. If the small model has no request, none with more statements has one.
 
+mod budgets;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,7 @@ const SAID: [Code; 4] =
     [Code::AbsentKey, Code::CapitalInJobId, Code::ImpossibleValue, Code::NeverMatches];
 
 impl Compiled {
-    /// Adds findings about statements that certainly do nothing, with this effort for each. What
+    /// Adds findings about statements and budgets that certainly do nothing, with this effort for each. What
     /// cannot be decided is not reported.
     pub fn examine(&mut self, effort: Effort<'_>) {
         let Some(set) = &self.set else { return };
@@ -61,6 +62,7 @@ impl Compiled {
         if let Ok(Some(by)) = directory.nobody() {
             tell::nobody(&by, &mut Findings { path: "", found: &mut self.diagnostics });
         }
+        budgets::examine(set, effort, &mut self.diagnostics);
         self.diagnostics.sort();
     }
 }

@@ -215,7 +215,7 @@ codes! {
         NonAsciiCase "non-ascii-case" "IgnoreCase folds ASCII letters only."
         NotConfigured "not-configured" "A policy names something that the configuration does not have: an identity source, a tag of callers, a way to sign in, a project, region or account that no upstream has, a type of pool."
         NumericSid "numeric-sid" "A Sid is a number and could be mistaken for the number of a statement."
-        OneOrAllGroups "one-or-all-groups" "A condition asks about all groups of a caller where usually one is meant, or about one where all are."
+        OneOrAllGroups "one-or-all-groups" "A condition asks about all groups of a caller (or all pools of a job) where usually one is meant, or about one where all are."
         PastDate "past-date" "A condition holds only before a date that has passed."
         PoolWithoutType "pool-without-type" "A case has a pool but no pool type, and no job is like that."
         SeveralValued "several-valued" "A variable names a key that may hold several values, and such a key is never filled in."

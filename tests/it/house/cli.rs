@@ -358,6 +358,13 @@ async fn explain_looks_a_job_up_and_saves_it_as_a_case() {
     assert_eq!((saved, ran.code), (vec![true, true], Some(0)), "{}", ran.stdout);
     assert_eq!(explain(FINISHED, who, None).await.code, Some(0));
 
+    let ran = explain(FINISHED, &["--group", "corp/ml-research"], None).await;
+    assert!(
+        ran.stderr.contains("write `ml-research` for the group corp/ml-research"),
+        "{}",
+        ran.stderr
+    );
+
     let ran = explain(UNKNOWN, who, None).await;
     assert_eq!(ran.code, Some(1), "{}", ran.stdout);
     assert!(ran.stderr.contains("no such job"), "{}", ran.stderr);

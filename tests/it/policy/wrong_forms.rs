@@ -115,6 +115,10 @@ allow unlikely-value {"StringMatch": {"lychgate:jobName": "(ci|cd)-*"}} => regul
 allow unlikely-value {"StringMatch": {"lychgate:jobName": "{ci,cd}-*"}} => regular
 deny impossible-value {"StringEquals": {"g:RequestedRegion": "华北-北京四"}} => the ID
 deny impossible-value {"StringEquals": {"g:DomainId": "our company"}} => domain ID
+deny unlikely-value {"StringEquals": {"g:UserName": "аlice"}} => look like Latin
+deny unlikely-value {"StringEquals": {"g:ResourceTag/env": "eu-prоd"}} => look like Latin
+# Several pools.
+deny one-or-all-groups {"ForAllValues:StringEquals": {"modelarts:poolType": "public"}} => write `StringEquals`
 # A ceiling is said to be one, every time.
 ceiling ceiling {"StringEquals": {"g:RequestedRegion": "cn-north-4"}} => identity/
 "##;
@@ -156,6 +160,8 @@ fn of_a_right_form_nothing_is_said() {
         (Allow, r#"{"StringMatch": {"lychgate:jobOwner": "li_*"}}"#),
         (Deny, r#"{"StringEquals": {"lychgate:workspaceId": "0"}}"#),
         (Deny, r#"{"StringStartWith": {"lychgate:jobName": "ci "}}"#),
+        (Deny, r#"{"StringEquals": {"g:UserName": ["Олена", "νίκος-a", "µ-tests"]}}"#),
+        (Deny, r#"{"StringNotEquals": {"modelarts:poolType": "dedicated"}}"#),
         (Deny, r#"{"StringMatch": {"g:UserAgent": "Mozilla/5.0 (X11; Linux) a-[b]*"}}"#),
         (Deny, r#"{"StringEquals": {"g:RequestedRegion": "cn-north-4", "g:DomainId": "0a_b"}}"#),
         (Deny, r#"{"StringMatch": {"g:ResourceTag/the owner": "Li * Na"}}"#),
@@ -414,13 +420,29 @@ fn a_wrong_form_is_found_in_a_budget() {
         ("StringNotEquals: {'lychgate:groups': corp/a}", Some(Code::OneOrAllGroups)),
         ("'ForAllValues:StringEquals': {'lychgate:groups': corp/a}", Some(Code::OneOrAllGroups)),
         ("'ForAllValues:StringNotEquals': {'lychgate:groups': corp/a}", None),
+        (
+            "StringEquals: {'lychgate:issuer': keys}, StringNotEquals: {'lychgate:issuer': keys}",
+            Some(Code::NeverMatches),
+        ),
+        (
+            "NumberLessThan: {'lychgate:timeOfDay': '900'}, NumberGreaterThan: {'lychgate:timeOfDay': '1700'}",
+            Some(Code::NeverMatches),
+        ),
+        (
+            "NumberLessThan: {'lychgate:timeOfDay': '900'}, StringEquals: {'lychgate:issuer': keys}",
+            None,
+        ),
         ("NumberLessThan: {'lychgate:timeOfDay': '900'}", None),
         ("StringNotEquals: {'lychgate:issuer': keys}", None),
     ] {
         let budgets =
             format!("budgets: [{{name: b, per: all, deletes: 2, within: 1h, when: {{{when}}}}}]");
-        let files: Files = [("budgets.yaml", budgets)].into_iter().collect();
-        let found = Set::compile(&files, &Limits::default()).diagnostics;
+        let all = r#"{"Version": "5.0", "Statement": [{"Effect": "Allow", "Action": ["*"]}]}"#;
+        let files: Files =
+            [("budgets.yaml", budgets.as_str()), ("identity/all.json", all)].into_iter().collect();
+        let mut compiled = Set::compile(&files, &Limits::default());
+        compiled.examine(Effort { steps: 1_000_000, go_on: &|| true });
+        let found = compiled.diagnostics;
         let codes: Vec<_> = found.iter().filter(|it| it.path == "budgets.yaml").collect();
         assert_eq!(
             codes.iter().any(|it| Some(it.code) == code),

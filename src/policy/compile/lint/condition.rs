@@ -218,6 +218,19 @@ fn groups(it: &Condition<'_>, effect: Option<Effect>, findings: &mut Findings<'_
         None => effect != Some(Effect::Allow),
     };
     let negated = it.operator.negated;
+    let plain = it.raw.operator.value.strip_prefix("ForAllValues:").unwrap_or_default();
+    if it.key.is_several()
+        && it.key != Key::Groups
+        && effect == Some(Effect::Deny)
+        && it.operator.qualifier == Some(Qualifier::All)
+        && !negated
+    {
+        let key = &it.key;
+        let message =
+            format!("this denies only where all values of `{key}` are listed, or none is there");
+        let hint = format!("to deny where one of them is listed, write `{plain}`");
+        findings.hint(Code::OneOrAllGroups, it.raw.operator.span, message, hint);
+    }
     if it.key != Key::Groups || it.operator.test == Test::Null || one != negated {
         return;
     }

@@ -127,38 +127,12 @@ fn confusable(sources: &[Source<'_>], found: &mut Vec<Diagnostic>) {
 /// What a tag key looks like: without letter case, spaces, `-`, `_` and accents, with Greek and
 /// Cyrillic letters that look like Latin ones replaced.
 fn skeleton(key: &str) -> String {
-    const ALIKE: [(char, char); 24] = [
-        ('а', 'a'),
-        ('е', 'e'),
-        ('о', 'o'),
-        ('р', 'p'),
-        ('с', 'c'),
-        ('у', 'y'),
-        ('х', 'x'),
-        ('і', 'i'),
-        ('ј', 'j'),
-        ('ѕ', 's'),
-        ('к', 'k'),
-        ('м', 'm'),
-        ('т', 't'),
-        ('в', 'b'),
-        ('н', 'h'),
-        ('ο', 'o'),
-        ('α', 'a'),
-        ('ν', 'v'),
-        ('ρ', 'p'),
-        ('τ', 't'),
-        ('υ', 'u'),
-        ('κ', 'k'),
-        ('ι', 'i'),
-        ('ε', 'e'),
-    ];
     let plain = key.chars().flat_map(char::to_lowercase);
     let plain = plain.filter(|it| {
         !it.is_whitespace()
             && !matches!(it, '-' | '_' | '\u{300}'..='\u{36f}' | '\u{200b}'..='\u{200d}')
     });
-    let plain = plain.map(|it| match ALIKE.iter().find(|(other, _)| *other == it) {
+    let plain = plain.map(|it| match lint::text::ALIKE.iter().find(|(other, _)| *other == it) {
         Some((_, latin)) => *latin,
         None => match it {
             'à'..='å' => 'a',

@@ -10,6 +10,34 @@ use crate::text::is_deceptive;
 /// How the names of keys begin.
 const KEYS: [&str; 3] = ["g:", "lychgate:", "modelarts:"];
 
+/// Small Cyrillic and Greek letters that look like Latin ones.
+pub(super) const ALIKE: [(char, char); 24] = [
+    ('а', 'a'),
+    ('е', 'e'),
+    ('о', 'o'),
+    ('р', 'p'),
+    ('с', 'c'),
+    ('у', 'y'),
+    ('х', 'x'),
+    ('і', 'i'),
+    ('ј', 'j'),
+    ('ѕ', 's'),
+    ('к', 'k'),
+    ('м', 'm'),
+    ('т', 't'),
+    ('в', 'b'),
+    ('н', 'h'),
+    ('ο', 'o'),
+    ('α', 'a'),
+    ('ν', 'v'),
+    ('ρ', 'p'),
+    ('τ', 't'),
+    ('υ', 'u'),
+    ('κ', 'k'),
+    ('ι', 'i'),
+    ('ε', 'e'),
+];
+
 /// Looks at a text that is compared with a key.
 pub(super) fn compared(
     comparison: Comparison,
@@ -34,6 +62,15 @@ pub(super) fn compared(
     };
     let hidden = literals().any(|it| it.contains(is_unseen));
     report(&text.value, text.span, begins || ends, hidden, findings);
+    if literals().any(is_mixed) {
+        let message = format!("`{}` has letters that only look like Latin ones", text.value);
+        findings.hint(
+            Code::UnlikelyValue,
+            text.span,
+            message,
+            "type it again instead of pasting it",
+        );
+    }
     if comparison == Comparison::Match && literals().any(is_other_pattern) {
         let message = format!("`{}` is read character by character, `*` and `?` aside", text.value);
         let hint = "this is no regular expression: list several values instead";
@@ -59,6 +96,13 @@ fn report(written: &str, span: Span, blank: bool, hidden: bool, findings: &mut F
         let message = format!("`{written}` begins or ends with a space, and the space counts");
         findings.hint(Code::UnlikelyValue, span, message, "leave the space out");
     }
+}
+
+/// Whether Latin letters stand beside others that look like them.
+fn is_mixed(text: &str) -> bool {
+    let alike = |it: char| ALIKE.iter().any(|(other, _)| *other == it);
+    text.split(|it: char| !it.is_alphabetic())
+        .any(|word| word.contains(alike) && word.contains(|it: char| it.is_ascii_alphabetic()))
 }
 
 fn is_unseen(it: char) -> bool {

@@ -54,6 +54,10 @@ fn key(statement: &Statement, part: Part) -> Option<String> {
 }
 
 fn never(statement: &Statement, parts: &[Part]) -> String {
+    format!("this statement never matches: {}", why(statement, parts))
+}
+
+pub(super) fn why(statement: &Statement, parts: &[Part]) -> String {
     let keys = parts.iter().filter_map(|it| key(statement, *it)).map(|it| format!("`{it}`"));
     let count = keys.clone().count();
     let keys: BTreeSet<_> = keys.collect();
@@ -74,7 +78,7 @@ fn never(statement: &Statement, parts: &[Part]) -> String {
     if parts.contains(&Part::Attachment) {
         what.push_str(" for those whom its policy is attached to");
     }
-    format!("this statement never matches: {what}")
+    what
 }
 
 impl Cover {
