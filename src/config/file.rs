@@ -33,14 +33,14 @@ pub(super) struct File {
     /// The route.
     #[serde(default)]
     pub(super) route: Route,
-    /// The identity sources. Of the sections from here to `settle`, a forwarder has `upstreams`
-    /// only.
+    /// The identity sources. Of this and the following sections up to `settle`, a forwarder has
+    /// only `upstreams`.
     pub(super) identity: Option<Spanned<Identity>>,
     /// The policies; a gate needs them.
     pub(super) policies: Option<Spanned<Policies>>,
     /// How several gates share the budgets of the policies.
     pub(super) budgets: Option<Spanned<Budgets>>,
-    /// The clouds, at least one; or the central gate alone, and the process is a forwarder.
+    /// The clouds, at least one; or only the central gate, which makes the process a forwarder.
     pub(super) upstreams: Spanned<Vec<Upstream>>,
     /// Look-ups.
     pub(super) attributes: Option<Spanned<Attributes>>,
@@ -76,29 +76,29 @@ pub(super) struct Listen {
 /// What stands between the network and the listener.
 #[derive(Debug)]
 pub(super) enum Tls {
-    /// Something in front of the gate does TLS.
+    /// Something in front of the gate ends TLS.
     Off,
     /// The listener speaks TLS.
     Files(Box<TlsFiles>),
 }
 
-/// PEM files. Changed ones count within two seconds for new connections; what cannot be used changes
-/// nothing.
+/// PEM files. Changed files are used for new connections within two seconds; if they cannot be used,
+/// the ones before stay.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TlsFiles {
-    /// The listener's own certificate first, then those between it and a root.
+    /// The listener's own certificate first, then the intermediate ones.
     pub(super) certificate: Spanned<PathBuf>,
     /// Its key.
     pub(super) key: Spanned<PathBuf>,
-    /// Authorities of client certificates. A request without another credential is then of
-    /// `mtls/<name>`: the certificate's SPIFFE ID, else its first DNS name, else its first URI.
+    /// Authorities of client certificates. The principal of a request without another credential is
+    /// then `mtls/<name>`: the certificate's SPIFFE ID, else its first DNS name, else its first URI.
     pub(super) client_ca: Option<Spanned<PathBuf>>,
 }
 
-/// Who every caller of a listener is. Its identity source is called `local`, no credential is
-/// looked at, the listener must be on loopback or a Unix socket, and it answers only to loopback names
-/// in `Host`.
+/// The principal of every caller of a listener. Its identity source is `local`, and credentials are
+/// ignored. The listener must be on loopback or a Unix socket, and accepts only loopback names in
+/// `Host`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FixedPrincipal {
@@ -156,7 +156,7 @@ pub(super) struct Identity {
 pub(super) struct Issuer {
     /// A part of every principal: `corp/alice`. Reserved: `keys`, `local`, `mtls`.
     pub(super) name: Spanned<String>,
-    /// Exactly what `iss` says.
+    /// Exactly the `iss` of its tokens.
     pub(super) issuer: Spanned<String>,
     /// A token must name one of these in `aud`.
     pub(super) audience: Spanned<Vec<String>>,
@@ -184,25 +184,25 @@ pub(super) struct Jwks {
     pub(super) url: Option<Spanned<String>>,
     /// A PEM bundle to trust instead of the system's.
     pub(super) ca: Option<PathBuf>,
-    /// A file with a token to send, read anew each time.
+    /// A file with a bearer token to send, read each time.
     pub(super) bearer: Option<PathBuf>,
     /// How long keys stay in use when they cannot be refreshed. Default: `1h`.
     pub(super) stale: Option<Span>,
 }
 
-/// Which claims become what.
+/// Which claims make the principal.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Claims {
-    /// The way to the principal's name. Default: `sub`.
+    /// The path to the principal's name. Default: `sub`.
     pub(super) name: Option<Spanned<Claim>>,
-    /// The way to its groups: a list, or one text.
+    /// The path to its groups: a list, or one text.
     pub(super) groups: Option<Spanned<Claim>>,
-    /// The way to each of its tags. Default: `{}`.
+    /// The path to each of its tags. Default: `{}`.
     pub(super) tags: BTreeMap<String, Spanned<Claim>>,
 }
 
-/// The way to a claim: split at dots, or one name per step. A text with a colon or a slash is one
+/// The path to a claim: split at dots, or one name per step. A text with a colon or a slash is one
 /// name, such as `https://id.example/groups`.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -222,23 +222,23 @@ pub(super) struct Keys {
     pub(super) file: PathBuf,
 }
 
-/// How several gates with the same policies share their budgets: one of these. A single gate has
+/// How several gates with the same policies share their budgets: one of these. A single gate needs
 /// neither.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Budgets {
     /// Each of this many gates has an equal part of every budget, rounded down. Default: `1`.
     pub(super) replicas: Option<Spanned<u32>>,
-    /// All of them count together in a database.
+    /// All gates count together in a database.
     pub(super) store: Option<Spanned<Store>>,
 }
 
-/// The database that counts. While it is away nothing is deleted.
+/// The database that counts. While it cannot be reached, nothing is deleted.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
-    /// A file with the connection string of a PostgreSQL database. Beyond loopback and Unix sockets
-    /// the connection is always TLS. A change takes effect within two seconds.
+    /// A file with the connection string of a PostgreSQL database. Except on loopback and Unix
+    /// sockets, the connection always uses TLS. A change takes effect within two seconds.
     pub(super) postgres: PathBuf,
     /// `system` or a PEM bundle. Default: `system`.
     pub(super) ca: Option<Spanned<String>>,
@@ -253,7 +253,7 @@ pub(super) struct Upstream {
     pub(super) name: Spanned<String>,
     /// What it is.
     pub(super) kind: Spanned<Kind>,
-    /// Project IDs, with at most one `*`, at the end. Needed for ModelArts; for a gate they are all
+    /// Project IDs, with at most one `*`, at the end. Needed for ModelArts; for a gate, all projects
     /// by default.
     pub(super) projects: Option<Spanned<Vec<Spanned<String>>>>,
     /// The base URL; https, or http on loopback.
@@ -280,7 +280,7 @@ pub(super) struct Upstream {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Kind {
-    /// The central gate, which judges: the process is a forwarder, and this its only upstream.
+    /// The central gate, which judges: the process is a forwarder, and has only this upstream.
     Gate,
     /// ModelArts itself.
     Modelarts,
@@ -335,7 +335,7 @@ pub(super) struct Oidc {
     pub(super) agency: String,
     /// The session's name. Default: `lychgate`.
     pub(super) session: Option<String>,
-    /// A file with the token, read anew each time.
+    /// A file with the token, read each time.
     pub(super) token: PathBuf,
     /// How long a key is valid, 15m to 12h. Default: `1h`.
     pub(super) duration: Option<Spanned<Span>>,
@@ -354,13 +354,13 @@ pub(super) enum Algorithm {
     V11HmacSha256,
 }
 
-/// What is looked up about a job.
+/// Look-ups of a job's attributes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Attributes {
-    /// How old attributes may be when the delete leaves, 100ms to 60s. Default: `2s`.
+    /// How old attributes may be when the delete is sent, 100ms to 60s. Default: `2s`.
     pub(super) max_age: Spanned<Span>,
-    /// The words of `modelarts:poolType`.
+    /// The values of `modelarts:poolType`.
     pub(super) pool_types: PoolTypes,
 }
 
@@ -382,11 +382,11 @@ pub(super) struct Settle {
     pub(super) window: Span,
 }
 
-/// How much at once.
+/// How many requests and connections the gate accepts.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Limits {
-    /// Requests at work at once; one more is answered with 503. Default: `512`.
+    /// Requests in work at the same time; further ones get 503. Default: `512`.
     pub(super) in_flight: Spanned<usize>,
     /// The rate of one principal.
     pub(super) per_principal: Spanned<PerPrincipal>,
@@ -397,13 +397,13 @@ pub(super) struct Limits {
     pub(super) connections_per_peer: Spanned<usize>,
 }
 
-/// How often one principal may ask; more is answered with 429.
+/// How many requests one principal may send; further ones get 429.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct PerPrincipal {
     /// Requests per second in the long run. Default: `20`.
     pub(super) rate: Spanned<u32>,
-    /// Requests at once. Default: `100`.
+    /// Requests in one burst. Default: `100`.
     pub(super) burst: Spanned<u32>,
 }
 
@@ -417,7 +417,7 @@ pub(super) struct Timeouts {
     pub(super) lookup: Spanned<Span>,
     /// The delete, until its whole answer is there. Default: `30s`.
     pub(super) request: Spanned<Span>,
-    /// How long a stop waits for what is in flight. Default: `25s`.
+    /// How long a stop waits for requests in flight. Default: `25s`.
     pub(super) drain: Spanned<Span>,
 }
 
@@ -438,7 +438,7 @@ pub(super) struct Telemetry {
     /// The share of requests without a caller's trace that is traced, 0 to 1; `OTEL_TRACES_SAMPLER` in
     /// the environment wins. Default: `1.0`.
     pub(super) ratio: Option<Spanned<f64>>,
-    /// The most traces per second, whoever wants them. Default: `100`.
+    /// The most traces per second, also for callers who ask for them. Default: `100`.
     pub(super) sampled_per_second: Option<u32>,
 }
 

@@ -12,15 +12,14 @@ use std::path::PathBuf;
 pub(in crate::config) struct Ledger {
     /// One per process, on a disk that keeps what it has synced.
     pub(in crate::config) directory: PathBuf,
-    /// Below this free space no more decisions are recorded, and so none are carried out. Default:
+    /// When less space is free, the gate records no decision, and so deletes nothing. Default:
     /// `64MiB`.
     pub(in crate::config) reserve: Option<Size>,
     /// The length after which a new segment is begun; at least 1MiB. Default: `64MiB`.
     pub(in crate::config) segment: Option<Spanned<Size>>,
     /// The age at which a segment is removed. Default: `400d`.
     pub(in crate::config) retain: Option<Span>,
-    /// An Ed25519 key, PKCS#8 in PEM, that signs where the ledger stands; without one nothing is
-    /// signed.
+    /// An Ed25519 key, PKCS#8 in PEM, that signs checkpoints; without one there are none.
     pub(in crate::config) checkpoint_key: Option<PathBuf>,
     /// A checkpoint is written after this many records. Default: `1000`.
     pub(in crate::config) checkpoint_records: Option<Spanned<u64>>,

@@ -18,11 +18,11 @@ pub(in crate::config) struct Policies {
     /// What a caller who is denied can do, such as whom to ask: one line of at most 256 characters,
     /// added to each denial with the request ID.
     pub(in crate::config) help: Option<Spanned<String>>,
-    /// A candidate that is evaluated beside the policies in force and decides nothing.
+    /// A candidate that judges each request as well, and decides nothing.
     pub(in crate::config) shadow: Option<Shadow>,
 }
 
-/// A candidate beside the policies in force.
+/// The shadow policies.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Shadow {
