@@ -2,7 +2,7 @@
 //! keys, tags, a key twice), and every fault in our words.
 //!
 //! A file first becomes a tree, and each part of it is then read as the type that is asked for, so
-//! that one part that is wrong hides nothing of the next. Small files are read at once, by [`read`]
+//! that one part that is wrong hides nothing of the next. Small files are read at once, by [`read()`]
 //! or, where a wrong line may hold a secret, by [`read_secret`].
 
 mod fault;
