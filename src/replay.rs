@@ -38,7 +38,7 @@ pub struct Options {
     pub statements: bool,
     /// Whose budgets count.
     pub budgets: Budgets,
-    /// How many gates had a part of each budget; 0 as well if none but one.
+    /// How many gates shared each budget; 0 counts as 1.
     pub replicas: u32,
 }
 
@@ -58,8 +58,8 @@ pub struct Replay {
     candidate: Arc<Set>,
     options: Options,
     versions: Versions,
-    /// What was deleted, as far as the ledger was read; nothing before its first record, and where
-    /// the candidate's budgets do not count.
+    /// The deletes of the ledger that is read; `None` before its first record, and where the
+    /// candidate's budgets do not count.
     counted: Option<Counted>,
     tally: Tally,
 }
@@ -137,7 +137,7 @@ impl Replay {
 
     fn judge(&mut self, seq: u64, time: Timestamp, asked: &Asked<'_>) {
         let set = self.versions.get(&asked.digest).cloned();
-        // Outside the window, and where nothing is known, what was recorded is what was deleted.
+        // Outside the window, and without the policies that decided, the record is what counts.
         let mut allows = asked.result == Answer::Allow;
         if self.options.wants(time) {
             self.tally.decisions += 1;
@@ -152,7 +152,7 @@ impl Replay {
     }
 
     /// Judges a decision again, by the version `set` that made it and by the candidate. Returns
-    /// whether it counts for the candidate's budgets.
+    /// whether the candidate's budgets count it.
     fn compare(&mut self, time: Timestamp, asked: &Asked<'_>, set: &Set) -> bool {
         let Self { candidate, options, counted, tally, .. } = self;
         let as_recorded = asked.result == Answer::Allow;
@@ -180,7 +180,7 @@ impl Replay {
         let before = was.as_ref().unwrap_or(&before);
         let says = match &room {
             Room::Spent(name) => Some(over(name)),
-            // What may be otherwise: a budget that had room may have none, and the other way round.
+            // A budget that had room may have none for the candidate, and the other way round.
             Room::Unknown(name) => as_recorded.then(|| over(name)),
             Room::Free => None,
         };
@@ -253,7 +253,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// How `after` differs from `before`; nothing if it does not.
+/// How `after` differs from `before`; `None` if it does not.
 fn class(
     before: &Decision,
     after: &Decision,

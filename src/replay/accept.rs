@@ -59,7 +59,7 @@ impl Acceptance {
         }
     }
 
-    /// Why this difference is accepted; nothing if it is not.
+    /// Why this difference is accepted; `None` if it is not.
     #[must_use]
     pub fn reason(&self, class: Class, statement: &str) -> Option<&str> {
         let is_it = |it: &&Accepted| it.class == class && it.statement == statement;

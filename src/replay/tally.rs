@@ -93,7 +93,7 @@ pub struct Tally {
 }
 
 impl Class {
-    /// The class of `before` and `after`; nothing if they are the same answer.
+    /// The class of `before` and `after`; `None` if they are the same answer.
     #[must_use]
     pub fn of(before: Answer, after: Answer) -> Option<Self> {
         use Answer::{Allow, Deny, Indeterminate};
@@ -177,8 +177,8 @@ impl From<ShadowError> for Class {
 }
 
 impl Tally {
-    /// Counts a decision that differs. It is grouped by who decides now, or, where nobody does, by
-    /// who decided before; what a budget had denied, by that budget.
+    /// Counts a decision that differs. Its group is the statement that decides now, or, where none
+    /// does, the one that decided before; if a budget had denied what is now allowed, that budget.
     pub(super) fn add(
         &mut self,
         class: Class,

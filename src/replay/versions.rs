@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// older one comes again where it is needed.
 const VERSIONS_MAX: usize = 64;
 
-/// Versions as they come past, compiled when a decision needs one.
+/// The versions that were read so far, compiled.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
     known: BTreeMap<String, Version>,
