@@ -14,6 +14,7 @@ use super::Exit;
 use crate::ledger::{Damage, Kind, LedgerId, Reader, Record, Unverified};
 
 use clap::{Subcommand, ValueEnum};
+use std::collections::HashSet;
 use std::io;
 use std::io::{ErrorKind, Write};
 use std::ops::RangeInclusive;
@@ -114,6 +115,13 @@ impl Directories {
         }
         exit
     }
+}
+
+/// Each of `directories` once, whatever it is called.
+pub(super) fn distinct(directories: &[PathBuf]) -> Vec<&PathBuf> {
+    let mut seen = HashSet::new();
+    let place = |it: &PathBuf| it.canonicalize().unwrap_or_else(|_| it.clone());
+    directories.iter().filter(|it| seen.insert(place(it))).collect()
 }
 
 fn read(

@@ -54,13 +54,15 @@ struct Entry<'a> {
     tags: BTreeMap<&'a str, &'a str>,
 }
 
-/// Why an entry was not added to a file.
+/// Why there is no entry.
 #[derive(Debug, thiserror::Error)]
 enum AddError {
     #[error("cannot write {path}")]
     Io { path: PathBuf, source: io::Error },
     #[error("with this entry {path} would not be a file of keys, so it stays as it is: {message}")]
     Refused { path: PathBuf, message: String },
+    #[error("the gate would not take this entry: {0}")]
+    Unusable(String),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Exit {
@@ -80,6 +82,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Ok(line) => line,
         Err(error) => return super::complain(&error, Exit::Failed),
     };
+    if principal.is_some()
+        && add.is_none()
+        && let Err(message) = keys::credentials(format!("keys:\n  - {line}\n").as_bytes())
+    {
+        return super::complain(&AddError::Unusable(message), Exit::Failed);
+    }
     if let Some(path) = add
         && let Err(error) = append(path, &line)
     {

@@ -121,7 +121,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let mut replay = Replay::new(Arc::clone(&set), options);
     let mut progress = Progress::new();
     let mut read = 0;
-    for ledger in &arguments.ledgers {
+    for ledger in audit::distinct(&arguments.ledgers) {
         let before = read;
         let done = replay.read(ledger, |tally, bytes| {
             read = before + bytes;

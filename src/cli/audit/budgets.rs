@@ -92,7 +92,7 @@ fn counters(set: &Set, directories: &Directories, at: Timestamp) -> io::Result<V
     let budgets = Budgets::standing(at);
     let room = budgets.open(set.budgets());
     if let Some(since) = room.since(at) {
-        for directory in &directories.directories {
+        for directory in super::distinct(&directories.directories) {
             ledger::past(directory, since, |it| budgets.fill(&room, &it))?;
         }
     }

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     let mut shadows = Shadows::new(arguments.window.options());
-    for ledger in &arguments.ledgers {
+    for ledger in super::distinct(&arguments.ledgers) {
         if let Some(exit) = unread(ledger, shadows.read(ledger)) {
             return Ok(exit);
         }

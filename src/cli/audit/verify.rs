@@ -95,8 +95,8 @@ fn trust(arguments: &Arguments) -> Option<Trust> {
     Some(trust)
 }
 
-fn unreadable<T>(path: &Path, error: &dyn Error) -> Option<T> {
-    super::tell(&format!("{}: {error}", path.display()));
+fn unreadable<T>(path: &Path, error: &(dyn Error + 'static)) -> Option<T> {
+    super::tell(&format!("{}: {}", path.display(), crate::text::chain(error)));
     None
 }
 

@@ -431,6 +431,11 @@ fn a_key_is_added_to_a_file_as_the_gate_reads_it() {
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left behind");
+    for more in [&["--principal", "a\u{202e}b"][..], &["--principal", "p", "--group", "a\nb"]] {
+        let ran = lychgate(&[&["keys", "create"], more].concat());
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{more:?}");
+        assert!(ran.stderr.contains("the gate would not take this entry"), "{}", ran.stderr);
+    }
     let printed = lychgate(&["keys", "create", "--principal", "p"]).stdout;
     assert!(printed.starts_with("  - {\"ak\":"), "an entry to paste");
 }

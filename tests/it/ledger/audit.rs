@@ -101,6 +101,13 @@ async fn a_ledger_that_is_written_to_can_be_read() {
         assert_eq!(ran.json()[0], *stats);
         assert!(ran.err.contains("10 records are passed over: a directory before"), "{}", ran.err);
     }
+    let link = copy.path().join("link");
+    std::os::unix::fs::symlink(&directory, &link).unwrap();
+    let used = |directories: &[&Path]| {
+        audit(&["budgets", "--format", "json"], directories).json()[0]["counters"][0]["used"]
+            .clone()
+    };
+    assert_eq!(used(&[&directory, &link, &directory]), 2);
     let text = audit(&["stats"], &[&directory]).out;
     assert!(text.contains("deny nothing_allows  1\n"), "{text}");
     assert!(text.contains("deleted  1      ModelArts accepted it"), "{text}");
@@ -326,6 +333,7 @@ fn what_cannot_be_read_is_not_verified() {
         (&["stats"], empty.path(), 0, "no records here"),
         (&["show"], empty.path(), 0, "no records here"),
         (&["verify"], &missing, 1, "No such file"),
+        (&["verify", "--key", "/nowhere"], empty.path(), 1, "cannot read it: No such file"),
         (&["show"], &missing, 1, "No such file"),
         (&["show", "--since", "yesterday"], empty.path(), 64, "not a time"),
         (&["show", "--decision", "maybe"], empty.path(), 64, "maybe"),
