@@ -87,6 +87,15 @@ fn set(files: &[(&str, &str)]) -> Set {
     set.unwrap_or_else(|| panic!("{errors:#?}"))
 }
 
+/// A statement with these fields as the only Deny, beside an Allow of everything, and as the only
+/// Allow.
+fn under_both(fields: &str) -> [Set; 2] {
+    let [deny, allow] = ["Deny", "Allow"].map(|it| document(&statement(it, fields)));
+    let to_any = ("attachments.yaml", TO_ANY);
+    let deny = set(&[("guardrails/d.json", &deny), ("identity/all.json", EVERYTHING), to_any]);
+    [deny, set(&[("identity/all.json", &allow), to_any])]
+}
+
 /// `allow <statement>`, `deny <statement>`, `ceiling`, `none`, or `? <sources>`.
 fn said(decision: &Decision) -> String {
     match decision {

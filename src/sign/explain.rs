@@ -275,7 +275,7 @@ impl Signed<'_> {
             vec!["the secret of the key file may not be the one it was made with".to_owned()];
         if let Some(host) = value(header::HOST).filter(|_| self.given.signs("host")) {
             hints.push(format!(
-                "`host` is signed: if a proxy stands between, the client may have signed another name or port than `{host}`"
+                "`host` is signed: if a proxy is between them, the client may have signed another name or port than `{host}`"
             ));
         }
         for name in [header::CONTENT_TYPE, header::USER_AGENT] {

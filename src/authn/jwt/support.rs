@@ -105,9 +105,14 @@ pub(crate) fn claims() -> Value {
     })
 }
 
-/// [`claims`] with some of them changed; a null takes one away.
+/// [`claims`] with some of them changed.
 pub(crate) fn claims_with(changes: &Value) -> Value {
-    let mut res = claims();
+    with(&claims(), changes)
+}
+
+/// An object with some of its members changed; a null removes one.
+pub(crate) fn with(object: &Value, changes: &Value) -> Value {
+    let mut res = object.clone();
     let object = res.as_object_mut().unwrap();
     for (name, value) in changes.as_object().unwrap() {
         match value {

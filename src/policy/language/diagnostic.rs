@@ -174,7 +174,7 @@ codes! {
         UnknowableKey "unknowable-key" "An Allow depends on a key that only Huawei Cloud can answer."
         UnknownKey "unknown-key" "There is no such condition key."
         UnknownOperator "unknown-operator" "There is no such condition operator."
-        VariablePlace "variable-place" "A variable stands in a resource outside its fifth part."
+        VariablePlace "variable-place" "A resource has a variable outside its fifth part."
         // Attachments.
         MalformedProject "malformed-project" "A project pattern can match no project ID."
         MalformedTarget "malformed-target" "An attachment's target is none of `user:`, `group:`, `source:` with a name, or `any`."
@@ -229,7 +229,7 @@ codes! {
         Ceiling "ceiling" "A guardrail Allow grants nothing: it is a ceiling for everybody."
         DenyWhenAbsent "deny-when-absent" "A Deny does not deny when the key is absent."
         InertStatements "inert-statements" "Statements about other actions do nothing here."
-        NeedlessIfExists "needless-if-exists" "IfExists stands on a key that is always there."
+        NeedlessIfExists "needless-if-exists" "IfExists has no effect on a key that is always there."
     }
 }
 

@@ -6,14 +6,7 @@ use super::*;
 /// Returns `T`, `F` or `?` for each.
 fn judged(condition: &str, query: &Query, attributes: &Attributes) -> String {
     let fields = format!(r#""Condition": {{{condition}}}"#);
-    let deny = document(&statement("Deny", &fields));
-    let allow = document(&statement("Allow", &fields));
-    let deny = set(&[
-        ("guardrails/d.json", &deny),
-        ("identity/all.json", EVERYTHING),
-        ("attachments.yaml", TO_ANY),
-    ]);
-    let allow = set(&[("identity/all.json", &allow), ("attachments.yaml", TO_ANY)]);
+    let [deny, allow] = under_both(&fields);
     let deny = match deny.evaluate(query, attributes) {
         Decision::Allow(_) => 'F',
         Decision::Deny(_) => 'T',

@@ -136,14 +136,7 @@ fn resources() {
         ("Resource", r#"["modelarts:*:*:trainJob:${g:PrincipalTag/star}"]"#, "FF"),
     ] {
         let fields = format!(r#""{field}": {values}"#);
-        let deny = document(&statement("Deny", &fields));
-        let allow = document(&statement("Allow", &fields));
-        let deny = set(&[
-            ("guardrails/d.json", &deny),
-            ("identity/all.json", EVERYTHING),
-            ("attachments.yaml", TO_ANY),
-        ]);
-        let allow = set(&[("identity/all.json", &allow), ("attachments.yaml", TO_ANY)]);
+        let [deny, allow] = under_both(&fields);
         let holds = [&deny, &allow].map(|it| said(&it.evaluate(&query(), &attributes())));
         let expected = match expected {
             "TT" => ["deny guardrails/d#1", "allow identity/all#1"],

@@ -2,24 +2,12 @@
 
 use super::*;
 use crate::authn::jwt::support;
-use crate::authn::jwt::support::Signer;
+use crate::authn::jwt::support::{Signer, with};
 
 use serde_json::json;
 
 const ALL: &[Algorithm] =
     &[Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA];
-
-fn with(key: &Value, changes: &Value) -> Value {
-    let mut res = key.clone();
-    let object = res.as_object_mut().unwrap();
-    for (name, value) in changes.as_object().unwrap() {
-        match value {
-            Value::Null => object.remove(name),
-            _ => object.insert(name.clone(), value.clone()),
-        };
-    }
-    res
-}
 
 fn parse(keys: &[Value]) -> Result<KeySet, Error> {
     KeySet::parse(json!({"keys": keys, "more": 1}).to_string().as_bytes(), ALL)

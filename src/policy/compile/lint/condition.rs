@@ -175,7 +175,7 @@ fn impossible(
                 None => format!("its values are {}", list.join(", ")),
             };
             let message =
-                format!("`{}` is never `{}`: it is none of its values", it.key, text.value);
+                format!("`{}` is never `{}`: that is not one of its values", it.key, text.value);
             findings.hint(Code::ImpossibleValue, text.span, message, hint);
         }
         return;

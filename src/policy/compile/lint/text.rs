@@ -73,7 +73,7 @@ pub(super) fn compared(
     }
     if comparison == Comparison::Match && literals().any(is_other_pattern) {
         let message = format!("`{}` is read character by character, `*` and `?` aside", text.value);
-        let hint = "this is no regular expression: list several values instead";
+        let hint = "values are not regular expressions: list several values instead";
         findings.hint(Code::UnlikelyValue, text.span, message, hint);
     }
     if literals().any(names_key) {
