@@ -17,7 +17,7 @@ use crate::policy::engine::decision;
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::yaml::{Spanned, Texts};
 use crate::policy::language::{suggest, yaml};
-use crate::policy::{Diagnostic, Files, Limits, Set, Setup, compile};
+use crate::policy::{Answer, Diagnostic, Files, Limits, Set, Setup, compile};
 use crate::yaml::Kind;
 
 use std::collections::{BTreeSet, HashSet};
@@ -57,7 +57,9 @@ impl Suites {
         let (mut found, mut ignored) = (Vec::new(), Vec::new());
         each(files, limits, &mut ignored, |written, findings, _| {
             let findings = &mut Findings { path: findings.path, found: &mut found };
-            beside::case(written, &mut Beside { setup, findings });
+            // That strangers are denied is worth a case of its own.
+            let near_only = written.expect.value == Answer::Deny.as_str();
+            beside::case(written, &mut Beside { setup, findings, near_only });
         });
         found.sort();
         let mut seen = HashSet::new();

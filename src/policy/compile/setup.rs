@@ -84,7 +84,7 @@ pub fn beside(files: &Files, limits: &Limits, setup: &Setup) -> Vec<Diagnostic> 
     let mut found = Vec::new();
     for (path, bytes) in files.iter() {
         let findings = &mut Findings { path, found: &mut found };
-        let mut it = Beside { setup, findings };
+        let mut it = Beside { setup, findings, near_only: false };
         match Place::of(path) {
             Place::Attachments => {
                 // Compiling has already reported what cannot be read.
@@ -152,6 +152,8 @@ pub(in crate::policy) fn asks_account(files: &Files, limits: &Limits) -> bool {
 pub(in crate::policy) struct Beside<'a, 'f> {
     pub(in crate::policy) setup: &'a Setup,
     pub(in crate::policy) findings: &'a mut Findings<'f>,
+    /// Report only what is nearly a name that the gate has.
+    pub(in crate::policy) near_only: bool,
 }
 
 impl Beside<'_, '_> {
@@ -378,6 +380,7 @@ impl Beside<'_, '_> {
         all.dedup();
         let hint = match suggest::nearest(written, all.iter().copied()) {
             Some(it) => format!("did you mean `{it}`?"),
+            None if self.near_only => return,
             None if all.is_empty() => "there are none".to_owned(),
             None => format!("there are: {}", all.join(", ")),
         };

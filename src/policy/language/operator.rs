@@ -80,6 +80,13 @@ const NAMES: &[(&str, Test, bool)] = &[
 /// Operators of other dialects of the language, which people write by habit.
 const FOREIGN: &[(&str, &str)] = &[
     ("ArnEquals", "StringEquals"),
+    ("NotStringEquals", "StringNotEquals"),
+    ("NotStringMatch", "StringNotMatch"),
+    ("StringContains", "StringMatch"),
+    ("StringIn", "StringEquals"),
+    ("StringNotContains", "StringNotMatch"),
+    ("StringNotIn", "StringNotEquals"),
+    ("StringRegex", "StringMatch"),
     ("ArnLike", "StringMatch"),
     ("BoolEquals", "Bool"),
     ("NumericEquals", "NumberEquals"),
@@ -206,6 +213,8 @@ mod tests {
             ("StringEqual", Some("StringEquals")),
             ("StringLikeIfExists", Some("StringMatchIfExists")),
             ("ForAllValues:NumericLessThan", Some("ForAllValues:NumberLessThan")),
+            ("StringContains", Some("StringMatch")),
+            ("ForAnyValue:NotStringEquals", Some("ForAnyValue:StringNotEquals")),
             ("ForAnyValues:StringEquals", Some("ForAnyValue:StringEquals")),
             ("ForAnyValue:ForAnyValue:Bool", None),
             ("StringEqualsIfExist", Some("StringEqualsIfExists")),

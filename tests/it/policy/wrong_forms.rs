@@ -386,7 +386,15 @@ fn budgets_and_suites_are_compared_with_the_gate_as_well() {
         (suite, who("source: mtls, name: a, method: mtls, groups: [ops]"), "have no groups"),
         (suite, who("source: corp, name: a, tags: {taem: t}"), "did you mean `team`?"),
         (suite, asked(at, "{pool_type: [public]}"), ""),
-        (suite, asked(at, "{pool_type: [shared]}"), "is never `shared`"),
+        (suite, asked(at, "{pool_type: [publik]}"), "did you mean `public`?"),
+        // That strangers are denied is a case; that they are allowed cannot be.
+        (suite, who("source: cluster-a, name: a"), ""),
+        (suite, asked(&at.replace("ff", "0123456789"), "{}"), ""),
+        (
+            suite,
+            who("source: cluster-a, name: a").replace("deny", "allow"),
+            "no identity source `cluster-a`",
+        ),
         (suite, asked(&at.replace("ff", "fe"), "{}"), "serves a project `fe`"),
         (suite, asked(&at.replace("-4", "-5"), "{}"), "`cn-north-4`"),
         (suite, asked(&at.replace("123", "124"), "{}"), "`123`"),

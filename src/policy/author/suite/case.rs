@@ -229,16 +229,23 @@ fn attributes(facts: &Facts, findings: &mut Findings<'_>) -> Attributes {
     res
 }
 
-/// ModelArts may use words that it has not documented, which is worth a warning; one that is nearly
-/// a documented word is a mistake.
+/// ModelArts may use words that it has not documented, but one that is nearly a documented word is
+/// a mistake, and one that is written like none of them hardly meant.
 fn documented(text: &Spanned<String>, words: &'static [&'static str], findings: &mut Findings<'_>) {
     if suggest::nearest(&text.value, words.iter().copied()).is_some() {
         word(text, words, |it| it, findings);
-    } else if !words.is_empty() && !words.contains(&text.value.as_str()) {
+    } else if !words.is_empty() && !words.iter().any(|it| is_written_like(it, &text.value)) {
         let message = format!("ModelArts does not document `{}` here", text.value);
         let hint = format!("the documented words are {}", words.join(", "));
         findings.hint(Code::UnlikelyValue, yaml::span(text), message, hint);
     }
+}
+
+/// Whether both are words of ASCII letters, with a capital at the beginning or without.
+fn is_written_like(known: &str, word: &str) -> bool {
+    let begins = |it: &str| it.starts_with(|it: char| it.is_ascii_uppercase());
+    let plain = word.bytes().all(|it| it.is_ascii_alphabetic() || it == b'_');
+    known == word || plain && begins(known) == begins(word)
 }
 
 /// The fields that are listed as unavailable. `stated` are all that could be, and whether each is

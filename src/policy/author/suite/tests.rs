@@ -253,7 +253,9 @@ fn what_is_hardly_meant_is_a_warning_and_the_case_counts() {
             "{phase: 已完成}",
             Some("the documented words are Abnormal"),
         ),
+        ("{source: corp, name: alice}", "{phase: done}", Some("the documented words are Abnormal")),
         ("{source: corp, name: alice}", "{phase: Failed}", None),
+        ("{source: corp, name: alice}", "{phase: Suspended}", None),
         ("{source: corp, name: alice}", "{owner: anybody}", None),
     ] {
         let case = format!("{{name: n, principal: {who}, {REQUEST}, job: {job}, expect: deny}}");
