@@ -269,6 +269,8 @@ async fn below_the_reserve_only_what_ends_decisions_is_written() {
     entry.close(Ending::Denied.into());
     ledger.settle(7, Ending::Gone);
     assert!(matches!(record(&ledger, "c").await, Err(Error::Full)));
+    // A refusal does not wait for what is written.
+    ledger.flushed().await;
     let records = words(&world.disk.records(ledger.id()));
     assert_eq!(records, ["policies 00ff", "decision a", "Denied 2", "settled Gone 7"]);
 
