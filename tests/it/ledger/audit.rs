@@ -2,6 +2,8 @@
 
 use crate::support::world::{FINISHED, PROJECT, PROTECTED, World, poll};
 
+use aws_lc_rs::digest::{SHA256, digest};
+use data_encoding::HEXLOWER;
 use lychgate::cli::Exit;
 use lychgate::emulator::{Effect, Fault, Operation, Reset};
 use serde_json::Value;
@@ -101,6 +103,18 @@ async fn a_ledger_that_is_written_to_can_be_read() {
         assert_eq!(ran.json()[0], *stats);
         assert!(ran.err.contains("10 records are passed over: a directory before"), "{}", ran.err);
     }
+    // A copy that went on differently holds what nobody else does.
+    let segment = fs::read_dir(copy.path()).unwrap().map(|it| it.unwrap().path());
+    let segment =
+        segment.filter(|it| it.extension().is_some_and(|it| it == "jsonl")).max().unwrap();
+    let text = fs::read_to_string(&segment).unwrap();
+    let before = text.rsplit_once(r#","sum":"#).unwrap().0.to_owned() + r#","more":1"#;
+    let line = before.lines().last().unwrap();
+    let sum = HEXLOWER.encode(&digest(&SHA256, line.as_bytes()).as_ref()[..8]);
+    fs::write(&segment, format!("{before},\"sum\":\"{sum}\"}}\n")).unwrap();
+    let ran = audit(&["stats", "--format", "json"], &[&directory, copy.path()]);
+    assert_eq!(ran.json()[0]["records"], 11, "{}", ran.err);
+    assert!(ran.err.contains("9 records are passed over"), "{}", ran.err);
     let link = copy.path().join("link");
     std::os::unix::fs::symlink(&directory, &link).unwrap();
     let used = |directories: &[&Path]| {
