@@ -14,7 +14,6 @@ mod glob;
 mod idle;
 mod listed;
 mod parts;
-mod point;
 mod relation;
 mod search;
 mod space;
@@ -29,9 +28,9 @@ pub use self::who::{Could, Receiver};
 
 use self::circuit::Circuit;
 use self::encode::{Encoded, Model, Side};
-use self::point::Point;
 use self::search::{Exhausted, Literal};
-use crate::policy::engine::decision;
+use crate::policy::engine::point::Point;
+use crate::policy::engine::{decision, point};
 use crate::policy::{Action, Answer, Attributes, Decision, Query, Set};
 
 use std::collections::BTreeSet;

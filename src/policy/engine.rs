@@ -5,6 +5,7 @@ pub(super) mod condition;
 pub(super) mod decision;
 pub(super) mod evaluate;
 pub(super) mod facts;
+pub(super) mod point;
 pub(super) mod principal;
 pub(super) mod query;
 pub(super) mod set;

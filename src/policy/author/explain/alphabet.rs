@@ -18,11 +18,10 @@
 //!   added to the caller's;
 //! * absent, for every key but `g:CurrentTime`.
 
-use super::change;
-pub(super) use super::change::Setting;
-use super::change::{Actual, World};
+use super::change::{self, Actual};
 use crate::policy::engine::condition::{Condition, Operand, Operands, Test, Urn};
 use crate::policy::engine::facts::{Facts, Filled};
+use crate::policy::engine::point::{Point, Setting};
 use crate::policy::engine::set::Statement;
 use crate::policy::language::key::{Key, Shown};
 use crate::policy::language::kind::Kind;
@@ -67,7 +66,7 @@ pub(super) fn resource_dependencies(statement: &Statement) -> Vec<&Key> {
 }
 
 /// What `key` could hold instead, the likeliest first.
-pub(super) fn settings(key: &Key, statements: &[&Statement], world: &World) -> Vec<Setting> {
+pub(super) fn settings(key: &Key, statements: &[&Statement], world: &Point) -> Vec<Setting> {
     let mut found = Collector { facts: world.facts(), texts: Vec::new(), settings: Vec::new() };
     for statement in statements {
         found.statement(key, statement);
@@ -84,7 +83,7 @@ pub(super) fn settings(key: &Key, statements: &[&Statement], world: &World) -> V
         (Kind::Text, true) => {
             let texts: Vec<_> = texts.collect();
             res.extend(texts.iter().map(|it| Setting::Texts(vec![it.clone()])));
-            if let Actual::Values(them) = world.holds(key) {
+            if let Actual::Values(them) = Actual::of(key, world) {
                 let more = texts.iter().map(|it| [them.as_slice(), slice::from_ref(it)].concat());
                 res.extend(more.map(Setting::Texts));
             }
@@ -95,10 +94,10 @@ pub(super) fn settings(key: &Key, statements: &[&Statement], world: &World) -> V
     if *key != Key::CurrentTime {
         res.push(Setting::Absent);
     }
-    let now = world.holds(key);
+    let now = Actual::of(key, world);
     let mut unique: Vec<Setting> = Vec::new();
     for it in res {
-        if !unique.contains(&it) && world.with(key, &it).holds(key) != now {
+        if !unique.contains(&it) && Actual::of(key, &world.having(key, &it)) != now {
             unique.push(it);
         }
     }

@@ -1,8 +1,8 @@
 //! The way to an allow, against examples and against plain search.
 
-use super::change::World;
 use super::*;
 use super::{alphabet, way};
+use crate::policy::engine::point::{Point, Setting};
 use crate::policy::language::key::Key;
 use crate::policy::{Action, Answer, Attribute, Files, Job, Method, Principal};
 
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-fn world() -> World {
+fn world() -> Point {
     let tags = BTreeMap::from([("team".to_owned(), "vision".to_owned())]);
     let query = Query {
         principal: Arc::new(Principal::new("corp", "alice", ["ml".into()], tags, Method::Jwt)),
@@ -34,7 +34,7 @@ fn world() -> World {
         workspace_id: Attribute::Absent,
         tags: Attribute::Value(BTreeMap::new()),
     };
-    World { query, attributes }
+    Point { query, attributes }
 }
 
 /// Statements in short: the effect and the conditions.
@@ -184,7 +184,7 @@ fn the_smallest_change_is_found_for_each_family_of_operators() {
         let guardrails = [("Deny", deny)];
         let guardrails = if deny.is_empty() { &[][..] } else { &guardrails };
         let set = set(guardrails, &[("Allow", allow)], &[]);
-        let World { query, attributes } = world();
+        let Point { query, attributes } = world();
         let way = set.explain(&query, &attributes).way;
         // Of several keys, the order is that of the statements.
         let mut words: Vec<_> = said(way.as_ref()).split(' ').map(str::to_owned).collect();
@@ -199,7 +199,7 @@ fn the_smallest_change_is_found_for_each_family_of_operators() {
 fn another_group_brings_its_policies() {
     let nobody = r#""StringEquals": {"g:UserName": "bob"}"#;
     let ops = r#""StringEquals": {"lychgate:jobPhase": "Failed"}"#;
-    let World { query, attributes } = world();
+    let Point { query, attributes } = world();
     let check = |ops: &[(&str, &str)], expected: &str| {
         let set = set(&[], &[("Allow", nobody)], ops);
         assert_eq!(said(set.explain(&query, &attributes).way.as_ref()), expected);
@@ -213,7 +213,7 @@ fn another_group_brings_its_policies() {
 fn what_is_unavailable_can_become_known() {
     let deny = r#""StringEquals": {"g:ResourceTag/env": "prod"}"#;
     let set = set(&[("Deny", deny)], &[("Allow", "")], &[]);
-    let World { query, .. } = world();
+    let Point { query, .. } = world();
     let explanation = set.explain(&query, &Attributes::default());
     assert_eq!(explanation.decision.answer(), Answer::Indeterminate);
     assert_eq!(said(explanation.way.as_ref()), "g:ResourceTag/env=other");
@@ -227,7 +227,7 @@ fn statements_are_shown_as_written_with_what_is_there() {
     let allow =
         r#""ForAnyValue:StringMatchIfExists": {"MODELARTS:poolId": ["a*", "${g:UserName}-?"]}"#;
     let set = set(&[], &[("Allow", allow)], &[]);
-    let World { query, attributes } = world();
+    let Point { query, attributes } = world();
     let explanation = set.explain(&query, &attributes);
     let check = &explanation.statements[0].checks[0];
     assert_eq!(check.operator, "ForAnyValue:StringMatchIfExists");
@@ -275,7 +275,7 @@ const CONDITIONS: &[&str] = &[
 #[test]
 fn a_way_round_the_guardrails_is_the_last_one() {
     let spared = r#""ForAllValues:StringNotEquals": {"lychgate:groups": "corp/ops"}"#;
-    let find = |deny: &str, case: &World| {
+    let find = |deny: &str, case: &Point| {
         let set = set(&[("Deny", deny)], &[("Allow", "")], &[("Allow", "")]);
         match set.explain(&case.query, &case.attributes).way {
             Some(Way::Changes(them)) => {
@@ -303,9 +303,9 @@ fn a_search_that_is_cut_short_says_so() {
 }
 
 /// The fewest changes that allow, found by trying everything.
-fn fewest(set: &Set, case: &World, time: bool, exempt: bool) -> Option<usize> {
+fn fewest(set: &Set, case: &Point, time: bool, exempt: bool) -> Option<usize> {
     let groups = way::groups(set, case);
-    let worlds = groups.iter().map(|it| (1, case.with(&Key::Groups, it)));
+    let worlds = groups.iter().map(|it| (1, case.having(&Key::Groups, it)));
     let worlds = worlds.filter(|(_, it)| way::lifted(set, case, it).is_empty() != exempt);
     let mut best = None;
     let own = (!exempt).then(|| (0, case.clone()));
@@ -322,41 +322,41 @@ fn fewest(set: &Set, case: &World, time: bool, exempt: bool) -> Option<usize> {
     best
 }
 
-fn some(set: &Set, world: &World, options: &[(Vec<alphabet::Setting>, Key)], size: usize) -> bool {
+fn some(set: &Set, world: &Point, options: &[(Vec<Setting>, Key)], size: usize) -> bool {
     if size == 0 {
         return set.evaluate(&world.query, &world.attributes).answer() == Answer::Allow;
     }
     options.iter().enumerate().any(|(at, (settings, key))| {
         let rest = options.get(at + 1..).unwrap_or_default();
-        settings.iter().any(|it| some(set, &world.with(key, it), rest, size - 1))
+        settings.iter().any(|it| some(set, &world.having(key, it), rest, size - 1))
     })
 }
 
 /// The case with the suggested changes, made from what the suggestion says.
-fn applied(case: &World, changes: &[Change]) -> World {
+fn applied(case: &Point, changes: &[Change]) -> Point {
     let mut res = case.clone();
     for it in changes {
         let key = Key::parse(&it.key).unwrap();
         let settings = match &it.to {
-            Actual::Absent => vec![alphabet::Setting::Absent],
+            Actual::Absent => vec![Setting::Absent],
             Actual::Unavailable => panic!("{it:?}"),
             Actual::Values(them) => {
                 let one = them.last().unwrap();
-                let new = them.iter().find(|it| !case.query.principal.groups().contains(it));
+                let bare = them.iter().map(|it| it.trim_start_matches("corp/").to_owned());
                 let mut readings = vec![
-                    alphabet::Setting::Text(one.clone()),
-                    alphabet::Setting::Texts(them.clone()),
-                    alphabet::Setting::Group(new.unwrap_or(one).clone()),
+                    Setting::Text(one.clone()),
+                    Setting::Texts(them.clone()),
+                    Setting::Texts(bare.collect()),
                 ];
-                readings.extend(one.parse().map(alphabet::Setting::Address));
-                readings.extend(one.parse().map(alphabet::Setting::Boolean));
-                readings.extend(one.parse().map(alphabet::Setting::Date));
-                readings.extend(one.parse().map(alphabet::Setting::Number));
+                readings.extend(one.parse().map(Setting::Address));
+                readings.extend(one.parse().map(Setting::Boolean));
+                readings.extend(one.parse().map(Setting::Date));
+                readings.extend(one.parse().map(Setting::Number));
                 readings
             }
         };
-        let mut worlds = settings.iter().map(|setting| res.with(&key, setting));
-        res = worlds.find(|world| world.holds(&key) == it.to).unwrap();
+        let mut worlds = settings.iter().map(|setting| res.having(&key, setting));
+        res = worlds.find(|world| Actual::of(&key, world) == it.to).unwrap();
     }
     res
 }

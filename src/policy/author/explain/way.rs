@@ -2,10 +2,11 @@
 //! else.
 
 use super::alphabet;
-use super::change::{Change, Setting, World};
+use super::change::{Actual, Change};
 use crate::policy::engine::condition::{Operand, Operands, Test};
 use crate::policy::engine::decision;
 use crate::policy::engine::facts::Facts;
+use crate::policy::engine::point::{Point, Setting};
 use crate::policy::engine::set::{Policy, Statement};
 use crate::policy::engine::truth::Truth;
 use crate::policy::language::document::Effect;
@@ -57,7 +58,7 @@ pub(super) fn find_within(
     query: &Query,
     attributes: &Attributes,
 ) -> Way {
-    let case = World { query: query.clone(), attributes: attributes.clone() };
+    let case = Point { query: query.clone(), attributes: attributes.clone() };
     let groups = groups(set, &case);
     if let Some(decider) = never(set, &case, &groups) {
         return Way::Never { decider };
@@ -65,7 +66,7 @@ pub(super) fn find_within(
     let mut search = Search { set, left: judgements };
     let (exempt, plain): (Vec<_>, Vec<_>) = groups
         .into_iter()
-        .partition(|it| !lifted(set, &case, &case.with(&Key::Groups, it)).is_empty());
+        .partition(|it| !lifted(set, &case, &case.having(&Key::Groups, it)).is_empty());
     // A way within the guardrails is better than one that bypasses them.
     for (groups, others) in [(&plain, true), (&exempt, false)] {
         for time in [false, true] {
@@ -80,11 +81,11 @@ pub(super) fn find_within(
     if search.left == 0 { Way::GivenUp } else { Way::Far }
 }
 
-fn changes(set: &Set, case: &World, keys: &[Key], world: &World) -> Vec<Change> {
+fn changes(set: &Set, case: &Point, keys: &[Key], world: &Point) -> Vec<Change> {
     let change = |key: &Key| Change {
         key: key.to_string(),
-        from: case.holds(key),
-        to: world.holds(key),
+        from: Actual::of(key, case),
+        to: Actual::of(key, world),
         lifts: match key {
             Key::Groups => lifted(set, case, world),
             _ => Vec::new(),
@@ -95,18 +96,18 @@ fn changes(set: &Set, case: &World, keys: &[Key], world: &World) -> Vec<Change> 
 
 /// The Denies of the guardrails that do not apply to the caller of `world` because of a group that
 /// the caller of `case` lacks.
-pub(super) fn lifted(set: &Set, case: &World, world: &World) -> Vec<String> {
+pub(super) fn lifted(set: &Set, case: &Point, world: &Point) -> Vec<String> {
     let spares = |it: &&Statement| {
         it.conditions.iter().filter(|it| it.key == Key::Groups).any(|it| {
-            let holds = |world: &World| it.holds(Effect::Deny, world.facts());
+            let holds = |world: &Point| it.holds(Effect::Deny, world.facts());
             holds(case) == Truth::True && holds(world) == Truth::False
         })
     };
     set.guardrails.denies.iter().filter(spares).map(|it| it.name.to_string()).collect()
 }
 
-/// The groups that the caller could be in as well: those that attachments and conditions name.
-pub(super) fn groups(set: &Set, case: &World) -> Vec<Setting> {
+/// The caller's groups with one more, for each that attachments and conditions name.
+pub(super) fn groups(set: &Set, case: &Point) -> Vec<Setting> {
     let principal = &case.query.principal;
     let mut names: Vec<&str> = set.attachments.groups().collect();
     for condition in set.statements().flat_map(|it| &it.conditions) {
@@ -122,10 +123,10 @@ pub(super) fn groups(set: &Set, case: &World) -> Vec<Setting> {
     names.sort_unstable();
     names.dedup();
     let prefix = format!("{}/", principal.source());
-    let possible = |it: &&str| it.strip_prefix(&prefix).is_some_and(|it| !it.is_empty());
-    let new = |it: &&str| principal.groups().iter().all(|group| group != it);
-    let names = names.into_iter().filter(possible).filter(new);
-    names.map(|it| Setting::Group(it.to_owned())).collect()
+    let bare = |it: &str| it.strip_prefix(&prefix).map(str::to_owned);
+    let own: Vec<_> = principal.groups().iter().filter_map(|it| bare(it)).collect();
+    let more = names.into_iter().filter_map(bare).filter(|it| !it.is_empty() && !own.contains(it));
+    more.map(|it| Setting::Texts([own.as_slice(), &[it]].concat())).collect()
 }
 
 /// The statements that hold for the caller.
@@ -136,9 +137,9 @@ pub(super) fn statements<'a>(set: &'a Set, query: &Query) -> Vec<&'a Statement> 
 }
 
 /// The decider that decides whatever changes, if there is one.
-fn never(set: &Set, case: &World, groups: &[Setting]) -> Option<String> {
+fn never(set: &Set, case: &Point, groups: &[Setting]) -> Option<String> {
     let mut last = None;
-    let worlds = groups.iter().map(|it| case.with(&Key::Groups, it));
+    let worlds = groups.iter().map(|it| case.having(&Key::Groups, it));
     for world in [case.clone()].into_iter().chain(worlds) {
         let keys = alphabet::keys(&statements(set, &world.query));
         match Judgement::of(set, &world, &keys) {
@@ -157,7 +158,7 @@ enum Judgement {
 }
 
 impl Judgement {
-    fn of(set: &Set, world: &World, free: &[Key]) -> Self {
+    fn of(set: &Set, world: &Point, free: &[Key]) -> Self {
         let open = |key: &Key| free.contains(key);
         let facts = world.facts();
         let attached = set.attached(&world.query);
@@ -224,11 +225,11 @@ struct Search<'a> {
 }
 
 /// The keys that change, and the world after the change.
-type Solution = (Vec<Key>, World);
+type Solution = (Vec<Key>, Point);
 
 impl Search<'_> {
     /// A way of exactly this many changes, the time among them or not.
-    fn size(&mut self, case: &World, round: &Round<'_>, size: usize) -> Option<Solution> {
+    fn size(&mut self, case: &Point, round: &Round<'_>, size: usize) -> Option<Solution> {
         let time = round.time;
         if round.others
             && let Some(found) = self.others(case, size, time, &[])
@@ -236,7 +237,7 @@ impl Search<'_> {
             return Some(found);
         }
         for group in round.groups {
-            let world = case.with(&Key::Groups, group);
+            let world = case.having(&Key::Groups, group);
             if let Some(found) = self.others(&world, size - 1, time, &[Key::Groups]) {
                 return Some(found);
             }
@@ -247,7 +248,7 @@ impl Search<'_> {
     /// A way of this many changes of keys other than groups.
     fn others(
         &mut self,
-        world: &World,
+        world: &Point,
         size: usize,
         time: bool,
         before: &[Key],
@@ -277,7 +278,7 @@ impl Search<'_> {
     /// Chooses `size` of `options`, in their order, besides those `chosen`.
     fn choose<'o>(
         &mut self,
-        world: &World,
+        world: &Point,
         options: &'o [(Key, Vec<Setting>)],
         size: usize,
         chosen: &mut Vec<&'o (Key, Vec<Setting>)>,
@@ -298,7 +299,7 @@ impl Search<'_> {
     }
 
     /// Tries every setting of the keys left.
-    fn fill(&mut self, world: &World, left: &[&(Key, Vec<Setting>)]) -> Option<Solution> {
+    fn fill(&mut self, world: &Point, left: &[&(Key, Vec<Setting>)]) -> Option<Solution> {
         self.left = self.left.checked_sub(1)?;
         let Some(((key, settings), rest)) = left.split_first().map(|(it, rest)| (*it, rest)) else {
             let decision = self.set.evaluate(&world.query, &world.attributes);
@@ -309,7 +310,7 @@ impl Search<'_> {
             return None;
         }
         for setting in settings {
-            if let Some((keys, world)) = self.fill(&world.with(key, setting), rest) {
+            if let Some((keys, world)) = self.fill(&world.having(key, setting), rest) {
                 return Some(([vec![key.clone()], keys].concat(), world));
             }
         }
@@ -322,7 +323,7 @@ fn classes(
     key: &Key,
     settings: Vec<Setting>,
     statements: &[&Statement],
-    world: &World,
+    world: &Point,
 ) -> Vec<Setting> {
     let depends = |it: &&Key| *it == key;
     let mut conditions = Vec::new();
@@ -341,7 +342,7 @@ fn classes(
     }
     let mut seen = Vec::new();
     let new = |setting: &Setting| {
-        let world = world.with(key, setting);
+        let world = world.having(key, setting);
         let holds = conditions.iter().map(|(it, effect)| it.holds(*effect, world.facts()));
         let signature: Vec<_> = holds.collect();
         let new = !seen.contains(&signature);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// The ways in which requests can differ. All keys are computed from these.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Variable {
+pub(in crate::policy) enum Variable {
     Account,
     Agent,
     /// Source and name, `corp/alice`.
@@ -32,7 +32,7 @@ pub(super) enum Variable {
 
 /// What a variable holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Setting {
+pub(in crate::policy) enum Setting {
     Absent,
     Address(IpAddr),
     Boolean(bool),
@@ -47,15 +47,15 @@ pub(super) enum Setting {
 
 /// A request and what is known of its job.
 #[derive(Clone, Debug)]
-pub(super) struct Point {
-    pub(super) query: Query,
-    pub(super) attributes: Attributes,
+pub(in crate::policy) struct Point {
+    pub(in crate::policy) query: Query,
+    pub(in crate::policy) attributes: Attributes,
 }
 
 impl Variable {
     /// The variable that a key is read from. `g:PrincipalUrn` is read from the account too; a key
     /// that never holds a known value is read from none.
-    pub(super) fn of(key: &Key) -> Option<Self> {
+    pub(in crate::policy) fn of(key: &Key) -> Option<Self> {
         Some(match key {
             Key::AuthMethod => Self::Method,
             Key::CurrentTime | Key::DayOfWeek | Key::TimeOfDay | Key::Zoned(..) => Self::Now,
@@ -74,14 +74,14 @@ impl Variable {
         })
     }
 
-    pub(super) fn is_several(&self) -> bool {
+    pub(in crate::policy) fn is_several(&self) -> bool {
         match self {
             Self::Fact(fact) => fact.is_several(),
             _ => matches!(self, Self::Groups),
         }
     }
 
-    pub(super) fn may_be_absent(&self) -> bool {
+    pub(in crate::policy) fn may_be_absent(&self) -> bool {
         !matches!(
             self,
             Self::Account
@@ -95,7 +95,7 @@ impl Variable {
     }
 
     /// Whether its value may be unavailable: it is looked up, or read from a proxy's header.
-    pub(super) fn may_be_unavailable(&self) -> bool {
+    pub(in crate::policy) fn may_be_unavailable(&self) -> bool {
         matches!(
             self,
             Self::Agent | Self::Fact(_) | Self::ResourceTag(_) | Self::Secure | Self::SourceIp
@@ -105,7 +105,7 @@ impl Variable {
 
 impl Point {
     /// The request with nothing stated.
-    pub(super) fn new() -> Self {
+    pub(in crate::policy) fn new() -> Self {
         let query = Query {
             principal: Arc::new(Principal::new("corp", "alice", [], BTreeMap::new(), Method::Jwt)),
             action: Action::Delete,
@@ -125,13 +125,13 @@ impl Point {
         Self { query, attributes }
     }
 
-    pub(super) fn facts(&self) -> Facts<'_> {
+    pub(in crate::policy) fn facts(&self) -> Facts<'_> {
         Facts { query: &self.query, attributes: &self.attributes }
     }
 
     /// Sets a variable. A setting of the wrong type changes nothing; an unavailable tag makes all
     /// tags of the job unavailable.
-    pub(super) fn set(&mut self, variable: &Variable, setting: &Setting) {
+    pub(in crate::policy) fn set(&mut self, variable: &Variable, setting: &Setting) {
         let Self { query, attributes } = self;
         match (variable, setting) {
             (Variable::Account, Setting::Text(it)) => query.account.clone_from(it),
@@ -172,14 +172,23 @@ impl Point {
     }
 
     /// The same with a variable taken from another request.
-    pub(super) fn with(&self, variable: &Variable, other: &Self) -> Self {
+    pub(in crate::policy) fn with(&self, variable: &Variable, other: &Self) -> Self {
         let mut res = self.clone();
         res.set(variable, &other.setting(variable));
         res
     }
 
+    /// The same with another value for a key.
+    pub(in crate::policy) fn having(&self, key: &Key, setting: &Setting) -> Self {
+        let mut res = self.clone();
+        if let Some(variable) = Variable::of(key) {
+            res.set(&variable, setting);
+        }
+        res
+    }
+
     /// The value of a key that has one, as text.
-    pub(super) fn text(&self, key: &Key) -> Option<String> {
+    pub(in crate::policy) fn text(&self, key: &Key) -> Option<String> {
         match self.facts().get(key) {
             Fact::One(it) => Some(it.into_text().into_owned()),
             Fact::Absent | Fact::Several(_) | Fact::Unavailable => None,
@@ -187,7 +196,7 @@ impl Point {
     }
 
     /// What a variable holds.
-    pub(super) fn setting(&self, variable: &Variable) -> Setting {
+    pub(in crate::policy) fn setting(&self, variable: &Variable) -> Setting {
         let Self { query, attributes } = self;
         let principal = &query.principal;
         let one = |it: &str| Setting::Text(it.to_owned());
