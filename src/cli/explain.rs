@@ -10,7 +10,7 @@ use super::policies::{self, Directory, Position};
 use super::{Exit, Format, check};
 use crate::config::Config;
 use crate::policy::{
-    Actual, Attributes, Case, Change, Counted, Explanation, JudgedStatement, Query, Set, Several,
+    Actual, Attributes, Case, Counted, Expected, Explanation, JudgedStatement, Query, Set, Several,
     Way,
 };
 use crate::replay::{self, RecordedDecision};
@@ -99,9 +99,9 @@ struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<Position<'a>>,
     statements: Vec<Statement<'a>>,
-    budgets: Vec<Budget<'a>>,
+    budgets: &'a [Counted],
     #[serde(skip_serializing_if = "Option::is_none")]
-    way: Option<WayReport<'a>>,
+    way: Option<&'a Way>,
 }
 
 #[derive(Serialize)]
@@ -127,64 +127,12 @@ struct Check<'a> {
     key: Option<&'a str>,
     line: usize,
     column: usize,
-    expected: Vec<Expected<'a>>,
-    actual: Held<'a>,
+    expected: &'a [Expected],
+    actual: &'a Actual,
     holds: &'static str,
     /// How many of several values must match where the operator does not say: `all` or `one`.
     #[serde(skip_serializing_if = "Option::is_none")]
     several: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct Expected<'a> {
-    written: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    filled: Option<&'a str>,
-}
-
-/// A budget that counts the delete.
-#[derive(Serialize)]
-struct Budget<'a> {
-    name: &'a str,
-    key: &'a str,
-    deletes: u32,
-    within_seconds: i64,
-    /// How many deletes it has counted before, according to the case.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    spent: Option<u64>,
-}
-
-/// What a key holds.
-#[derive(Serialize)]
-#[serde(tag = "state", content = "values", rename_all = "lowercase")]
-enum Held<'a> {
-    Absent,
-    Unavailable,
-    Value(&'a [String]),
-}
-
-#[derive(Serialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-enum WayReport<'a> {
-    Changes {
-        changes: Vec<ChangeReport<'a>>,
-    },
-    Far,
-    #[serde(rename = "given up")]
-    GivenUp,
-    Never {
-        decider: &'a str,
-    },
-}
-
-#[derive(Serialize)]
-struct ChangeReport<'a> {
-    key: &'a str,
-    from: Held<'a>,
-    to: Held<'a>,
-    /// The guardrails that would no longer deny.
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    lifts: &'a [String],
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -373,8 +321,8 @@ impl<'a> Report<'a> {
             by: decision.decider(),
             place: policies::place(set, directory, decision),
             statements: statements.collect(),
-            budgets: explanation.budgets.iter().map(Budget::new).collect(),
-            way: explanation.way.as_ref().map(WayReport::new),
+            budgets: &explanation.budgets,
+            way: explanation.way.as_ref(),
         }
     }
 }
@@ -383,16 +331,13 @@ impl<'a> Statement<'a> {
     fn new(judged: &'a JudgedStatement, directory: &Directory) -> Self {
         let checks = judged.checks.iter().map(|it| {
             let Position { line, column, .. } = directory.position(&judged.place.path, it.span);
-            let expected = it.expected.iter();
             Check {
                 operator: &it.operator,
                 key: it.key.as_deref(),
                 line,
                 column,
-                expected: expected
-                    .map(|it| Expected { written: &it.written, filled: it.filled.as_deref() })
-                    .collect(),
-                actual: Held::new(&it.actual),
+                expected: &it.expected,
+                actual: &it.actual,
                 holds: it.holds.as_str(),
                 several: it.several.map(|it| match it {
                     Several::All => "all",
@@ -406,41 +351,6 @@ impl<'a> Statement<'a> {
             effect: if judged.denies { "Deny" } else { "Allow" },
             matches: judged.holds.as_str(),
             checks: checks.collect(),
-        }
-    }
-}
-
-impl<'a> Budget<'a> {
-    fn new(it: &'a Counted) -> Self {
-        let Counted { name, key, deletes, within, spent } = it;
-        let within_seconds = within.as_secs();
-        Self { name, key, deletes: *deletes, within_seconds, spent: *spent }
-    }
-}
-
-impl<'a> Held<'a> {
-    fn new(it: &'a Actual) -> Self {
-        match it {
-            Actual::Absent => Self::Absent,
-            Actual::Unavailable => Self::Unavailable,
-            Actual::Values(them) => Self::Value(them),
-        }
-    }
-}
-
-impl<'a> WayReport<'a> {
-    fn new(it: &'a Way) -> Self {
-        let change = |it: &'a Change| ChangeReport {
-            key: &it.key,
-            from: Held::new(&it.from),
-            to: Held::new(&it.to),
-            lifts: &it.lifts,
-        };
-        match it {
-            Way::Changes(them) => Self::Changes { changes: them.iter().map(change).collect() },
-            Way::Far => Self::Far,
-            Way::GivenUp => Self::GivenUp,
-            Way::Never { decider } => Self::Never { decider },
         }
     }
 }

@@ -1,8 +1,8 @@
 //! An explanation for people: the answer, the way to an allow, then the tree of statements.
 
-use super::{Budget, Check, Held, Report, Statement, WayReport};
+use super::{Check, Report, Statement};
 use crate::cli::paint::Paint;
-use crate::policy;
+use crate::policy::{self, Actual, Counted, Way};
 use crate::text::escaped;
 
 use jiff::SignedDuration;
@@ -18,10 +18,10 @@ pub(super) fn render(report: &Report<'_>, paint: Paint) -> String {
     let [principal, job, project] = [*principal, *job, *project].map(escaped);
     let _ = writeln!(res, "{principal} deletes job {job} of project {project}\n");
     let _ = writeln!(res, "{}", paint.answer(report.answer, &answer(report)));
-    if let Some(way) = &report.way {
+    if let Some(way) = report.way {
         res.push_str(&self::way(way, report.answer));
     }
-    for it in &report.budgets {
+    for it in report.budgets {
         let _ = writeln!(res, "counted by {}", budget(it));
     }
     for it in &report.statements {
@@ -57,17 +57,17 @@ fn answer(report: &Report<'_>) -> String {
     }
 }
 
-fn way(way: &WayReport<'_>, answer: &str) -> String {
+fn way(way: &Way, answer: &str) -> String {
     match way {
-        WayReport::Changes { changes } => {
+        Way::Changes { changes } => {
             let told = changes.iter().map(|it| {
                 let (from, to) = (held(&it.from), held(&it.to));
-                format!("{} were {to} (now {from})", escaped(it.key))
+                format!("{} were {to} (now {from})", escaped(&it.key))
             });
             let told: Vec<_> = told.collect();
             let mut res = format!("allowed if {}\n", told.join("\n       and "));
             let lifts: Vec<_> =
-                changes.iter().flat_map(|it| it.lifts).map(|it| escaped(it)).collect();
+                changes.iter().flat_map(|it| &it.lifts).map(|it| escaped(it)).collect();
             if !lifts.is_empty() {
                 let lifts = lifts.join(", ");
                 res.push_str(&format!(
@@ -76,28 +76,24 @@ fn way(way: &WayReport<'_>, answer: &str) -> String {
             }
             res
         }
-        WayReport::Far => {
+        Way::Far => {
             "allowed only if more than three keys were different; see what fails below\n".into()
         }
-        WayReport::GivenUp => {
+        Way::GivenUp => {
             "too many changes are possible to find one that allows it; see what fails below\n"
                 .into()
         }
-        WayReport::Never { decider: "ceiling" } => {
-            "never allowed: the guardrails allow nothing of this kind\n".into()
-        }
-        WayReport::Never { decider: "none" } => {
-            "never allowed: no policy of this caller could allow it\n".into()
-        }
-        WayReport::Never { decider } if answer == "deny" => {
-            format!("never allowed: explicit deny {}\n", escaped(decider))
-        }
-        WayReport::Never { decider } => format!("never allowed: {}\n", escaped(decider)),
+        Way::Never { decider } => match decider.as_str() {
+            "ceiling" => "never allowed: the guardrails allow nothing of this kind\n".into(),
+            "none" => "never allowed: no policy of this caller could allow it\n".into(),
+            it if answer == "deny" => format!("never allowed: explicit deny {}\n", escaped(it)),
+            it => format!("never allowed: {}\n", escaped(it)),
+        },
     }
 }
 
-fn budget(it: &Budget<'_>) -> String {
-    let Budget { name, key, deletes, within_seconds, spent } = it;
+fn budget(it: &Counted) -> String {
+    let Counted { name, key, deletes, within_seconds, spent } = it;
     let within = SignedDuration::from_secs(*within_seconds);
     let whose = policy::whose(key).map(|it| format!(" for `{}`", escaped(it))).unwrap_or_default();
     let spent = spent.map(|it| format!(", {it} spent")).unwrap_or_default();
@@ -110,13 +106,13 @@ fn check(it: &Check<'_>, paint: Paint) -> String {
         "no" => paint.bad("fails  "),
         _ => paint.unsure("unknown"),
     };
-    let expected = it.expected.iter().map(|it| match it.filled {
-        Some(filled) => format!("`{}` = `{}`", escaped(it.written), escaped(filled)),
-        None => format!("`{}`", escaped(it.written)),
+    let expected = it.expected.iter().map(|it| match &it.filled {
+        Some(filled) => format!("`{}` = `{}`", escaped(&it.written), escaped(filled)),
+        None => format!("`{}`", escaped(&it.written)),
     });
     let expected: Vec<_> = expected.collect();
     let key = it.key.map(|it| format!(" {}", escaped(it))).unwrap_or_default();
-    let (list, actual) = (expected.join(", "), held(&it.actual));
+    let (list, actual) = (expected.join(", "), held(it.actual));
     let several = match (it.several, it.holds) {
         (Some("all"), "no") => "; every one of them must meet it, `ForAnyValue:` asks for one",
         (Some("one"), "yes") => "; one of them is enough here, `ForAllValues:` asks for all",
@@ -125,11 +121,11 @@ fn check(it: &Check<'_>, paint: Paint) -> String {
     format!("{holds} {}{key}: expected {list}; actual {actual}{several}", it.operator)
 }
 
-fn held(it: &Held<'_>) -> String {
+fn held(it: &Actual) -> String {
     match it {
-        Held::Absent => "absent".to_owned(),
-        Held::Unavailable => "unavailable".to_owned(),
-        Held::Value(them) => {
+        Actual::Absent => "absent".to_owned(),
+        Actual::Unavailable => "unavailable".to_owned(),
+        Actual::Values(them) => {
             let them: Vec<_> = them.iter().map(|it| format!("`{}`", escaped(it))).collect();
             them.join(", ")
         }

@@ -20,9 +20,8 @@ use crate::policy::language::template::Part;
 use crate::policy::language::{document, template};
 use crate::policy::{Attributes, Charge, Decision, Limits, Place, Query, Set, Span, StatementName};
 
-use jiff::SignedDuration;
+use serde::Serialize;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// A decision with its reasons. It holds values of the request and the job, so it must not reach
 /// callers.
@@ -86,26 +85,28 @@ pub enum Several {
 }
 
 /// A budget that counts the delete.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Counted {
     /// Its name.
-    pub name: Arc<str>,
+    pub name: String,
     /// The key of its counter.
     pub key: String,
     /// How many deletes fit in, over all gates.
     pub deletes: u32,
     /// How far it looks back.
-    pub within: SignedDuration,
+    pub within_seconds: i64,
     /// How many deletes it has counted before, according to the case.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub spent: Option<u64>,
 }
 
 /// One listed value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Expected {
     /// As written.
     pub written: String,
     /// With its variables filled in; `None` if it has no variables, or they cannot be filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub filled: Option<String>,
 }
 
@@ -145,10 +146,10 @@ impl From<Truth> for Holds {
 impl Counted {
     fn new(it: Charge<'_>) -> Self {
         Self {
-            name: Arc::clone(it.budget.name()),
+            name: it.budget.name().to_string(),
             key: it.key.into_owned(),
             deletes: it.budget.deletes(),
-            within: it.budget.within(),
+            within_seconds: it.budget.within().as_secs(),
             spent: None,
         }
     }

@@ -4,19 +4,23 @@ use crate::policy::engine::facts::Fact;
 use crate::policy::engine::point::{Point, Variable};
 use crate::policy::language::key::Key;
 
+use serde::Serialize;
+
 /// What a key holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", content = "values", rename_all = "lowercase")]
 pub enum Actual {
     /// Nothing.
     Absent,
     /// Not known.
     Unavailable,
     /// Its values as text.
+    #[serde(rename = "value")]
     Values(Vec<String>),
 }
 
 /// One key that would have to hold something else.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// The key, such as `modelarts:poolId`.
     pub key: String,
@@ -25,6 +29,7 @@ pub struct Change {
     /// What it would have to hold; for `lychgate:groups`, all groups with the new one.
     pub to: Actual,
     /// The Denies of the guardrails that would no longer apply to the caller.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lifts: Vec<String>,
 }
 

@@ -77,7 +77,7 @@ fn set(g: &[(&str, &str)], i: &[(&str, &str)], ops: &[(&str, &str)]) -> Set {
 fn said(way: Option<&Way>) -> String {
     match way {
         None => "allowed".to_owned(),
-        Some(Way::Changes(changes)) => {
+        Some(Way::Changes { changes }) => {
             let changes = changes.iter().map(|it| match &it.to {
                 Actual::Absent => format!("{}!", it.key),
                 Actual::Unavailable => format!("{}?", it.key),
@@ -278,8 +278,8 @@ fn a_way_round_the_guardrails_is_the_last_one() {
     let find = |deny: &str, case: &Point| {
         let set = set(&[("Deny", deny)], &[("Allow", "")], &[("Allow", "")]);
         match set.explain(&case.query, &case.attributes).way {
-            Some(Way::Changes(them)) => {
-                them.into_iter().map(|it| (it.key, it.lifts)).collect::<Vec<_>>()
+            Some(Way::Changes { changes }) => {
+                changes.into_iter().map(|it| (it.key, it.lifts)).collect::<Vec<_>>()
             }
             it => panic!("{it:?}"),
         }
@@ -407,7 +407,7 @@ proptest! {
         let fewest = rounds.iter().find_map(|(time, exempt)| fewest(&set, &case, *time, *exempt));
         match explanation.way {
             None => prop_assert_eq!(fewest, Some(0)),
-            Some(Way::Changes(changes)) => {
+            Some(Way::Changes { changes }) => {
                 prop_assert_eq!(fewest, Some(changes.len()), "{:?}", changes);
                 let world = applied(&case, &changes);
                 let decision = set.evaluate(&world.query, &world.attributes);

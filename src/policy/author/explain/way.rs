@@ -13,6 +13,8 @@ use crate::policy::language::document::Effect;
 use crate::policy::language::key::Key;
 use crate::policy::{Answer, Attributes, Query, Set};
 
+use serde::Serialize;
+
 /// The most changes that are searched for.
 const CHANGES_MAX: usize = 3;
 
@@ -31,13 +33,18 @@ const JUDGEMENTS_MAX: usize = 200_000;
 /// policies of the caller (of the caller in the added group) name, values next to them, values of
 /// the case that a variable would have to become, one text that is none of them, and absent. “No
 /// smaller set” is exact over this alphabet, up to three changes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Way {
     /// With these changes it would be allowed, and with fewer it would not.
-    Changes(Vec<Change>),
+    Changes {
+        /// One for each key.
+        changes: Vec<Change>,
+    },
     /// More than three changes are needed.
     Far,
     /// Too many changes are possible: the search was given up.
+    #[serde(rename = "given up")]
     GivenUp,
     /// No change helps: a Deny, `ceiling` or `none` decides whatever may change.
     Never {
@@ -73,7 +80,8 @@ pub(super) fn find_within(
             let round = Round { groups, others, time };
             for size in 1..=CHANGES_MAX {
                 if let Some((keys, world)) = search.size(&case, &round, size) {
-                    return Way::Changes(changes(set, &case, &keys, &world));
+                    let changes = changes(set, &case, &keys, &world);
+                    return Way::Changes { changes };
                 }
             }
         }

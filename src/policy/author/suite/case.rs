@@ -61,7 +61,7 @@ impl Case {
         let mut res = set.explain(&self.query, &self.attributes);
         res.decision = self.judge(set);
         for it in &mut res.budgets {
-            it.spent = self.spent.get(&*it.name).copied();
+            it.spent = self.spent.get(&it.name).copied();
         }
         res
     }
