@@ -13,7 +13,7 @@ mod engine;
 mod language;
 
 pub use self::author::explain::{
-    Actual, Change, Check, Counted, Expected, Explanation, Holds, JudgedStatement, Several, Way,
+    Actual, Change, Check, Counted, Expected, Explanation, JudgedStatement, Way,
 };
 pub use self::author::render::{Complaint, render};
 pub use self::author::suite::{Case, Coverage, Suites};
@@ -32,6 +32,7 @@ pub use self::engine::decision::{
 pub use self::engine::principal::{Method, Principal};
 pub use self::engine::query::{Action, Job, Query};
 pub use self::engine::set::{Compiled, Place, Set};
+pub use self::engine::truth::Truth;
 pub use self::language::diagnostic::{Code, Diagnostic, Severity, Span};
 pub use self::language::files::Files;
 pub use self::language::limits::Limits;

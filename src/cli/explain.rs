@@ -10,8 +10,7 @@ use super::policies::{self, Directory, Position};
 use super::{Exit, Format, check};
 use crate::config::Config;
 use crate::policy::{
-    Actual, Attributes, Case, Counted, Expected, Explanation, JudgedStatement, Query, Set, Several,
-    Way,
+    Actual, Attributes, Case, Counted, Expected, Explanation, JudgedStatement, Query, Set, Way,
 };
 use crate::replay::{self, RecordedDecision};
 use crate::text::{escaped, suggest};
@@ -339,10 +338,7 @@ impl<'a> Statement<'a> {
                 expected: &it.expected,
                 actual: &it.actual,
                 holds: it.holds.as_str(),
-                several: it.several.map(|it| match it {
-                    Several::All => "all",
-                    Several::One => "one",
-                }),
+                several: it.several.then_some(if judged.denies { "one" } else { "all" }),
             }
         });
         Self {

@@ -51,7 +51,7 @@ pub struct JudgedStatement {
     /// It is a guardrail; otherwise it is attached to the caller.
     pub is_guardrail: bool,
     /// Whether it matches: all its checks hold.
-    pub holds: Holds,
+    pub holds: Truth,
     /// What it demands, as written: `Resource` or `NotResource` if there is one, then conditions.
     pub checks: Vec<Check>,
 }
@@ -70,18 +70,10 @@ pub struct Check {
     /// What the key holds.
     pub actual: Actual,
     /// Whether it holds.
-    pub holds: Holds,
-    /// How several values count, if there are several and the operator has no qualifier.
-    pub several: Option<Several>,
-}
-
-/// How the several values of a key count in a condition without qualifier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Several {
-    /// In an Allow all values must meet the operator.
-    All,
-    /// In a Deny one is enough.
-    One,
+    pub holds: Truth,
+    /// The key holds several values and the operator has no qualifier: in an Allow all of them must
+    /// meet it, in a Deny one is enough.
+    pub several: bool,
 }
 
 /// A budget that counts the delete.
@@ -108,39 +100,6 @@ pub struct Expected {
     /// With its variables filled in; `None` if it has no variables, or they cannot be filled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filled: Option<String>,
-}
-
-/// Whether something holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holds {
-    /// It does not.
-    No,
-    /// It depends on facts that are unavailable.
-    Unknown,
-    /// It does.
-    Yes,
-}
-
-impl Holds {
-    /// The word for reports.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::No => "no",
-            Self::Unknown => "unknown",
-            Self::Yes => "yes",
-        }
-    }
-}
-
-impl From<Truth> for Holds {
-    fn from(it: Truth) -> Self {
-        match it {
-            Truth::False => Self::No,
-            Truth::Unknown => Self::Unknown,
-            Truth::True => Self::Yes,
-        }
-    }
 }
 
 impl Counted {
@@ -223,7 +182,7 @@ fn judge<'a>(
             place: statement.place.clone(),
             denies: statement.effect == Effect::Deny,
             is_guardrail,
-            holds: statement.matches(facts).into(),
+            holds: statement.matches(facts),
             checks: written.checks(statement, facts),
         });
     }
@@ -254,8 +213,8 @@ impl<'a> Written<'a> {
                 span: choice.name,
                 expected: expected(&choice.values, facts),
                 actual: Actual::Values(vec![facts.query.urn()]),
-                holds: resource.holds(statement.effect, facts).into(),
-                several: None,
+                holds: resource.holds(statement.effect, facts),
+                several: false,
             });
         }
         let conditions = statement.conditions.iter().zip(&raw.conditions);
@@ -265,24 +224,16 @@ impl<'a> Written<'a> {
             span: raw.key.span,
             expected: expected(&raw.values, facts),
             actual: facts.get(&condition.key).into(),
-            holds: condition.holds(statement.effect, facts).into(),
-            several: several(condition, statement.effect, facts),
+            holds: condition.holds(statement.effect, facts),
+            several: is_several(condition, facts),
         }));
         res
     }
 }
 
-fn several(condition: &Condition, effect: Effect, facts: Facts<'_>) -> Option<Several> {
-    let Test::Listed(Listed { qualifier: None, .. }) = &condition.test else {
-        return None;
-    };
-    match facts.get(&condition.key) {
-        Fact::Several(them) if 1 < them.len() => Some(match effect {
-            Effect::Allow => Several::All,
-            Effect::Deny => Several::One,
-        }),
-        _ => None,
-    }
+fn is_several(condition: &Condition, facts: Facts<'_>) -> bool {
+    matches!(condition.test, Test::Listed(Listed { qualifier: None, .. }))
+        && matches!(facts.get(&condition.key), Fact::Several([_, _, ..]))
 }
 
 fn read(set: &Set, path: &str) -> Vec<document::Statement> {

@@ -1,14 +1,27 @@
 //! Kleene's three truth values.
 
-/// True, false, or not known. The order makes `and` the minimum and `or` the maximum.
+/// Whether something holds. The order makes `and` the minimum and `or` the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(in crate::policy) enum Truth {
+pub enum Truth {
+    /// It does not.
     False,
+    /// It depends on facts that are unavailable.
     Unknown,
+    /// It does.
     True,
 }
 
 impl Truth {
+    /// The word for reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::False => "no",
+            Self::Unknown => "unknown",
+            Self::True => "yes",
+        }
+    }
+
     /// True if every one is; stops at the first false.
     pub(in crate::policy) fn all(them: impl IntoIterator<Item = Self>) -> Self {
         let mut res = Self::True;

@@ -218,7 +218,7 @@ fn what_is_unavailable_can_become_known() {
     assert_eq!(explanation.decision.answer(), Answer::Indeterminate);
     assert_eq!(said(explanation.way.as_ref()), "g:ResourceTag/env=other");
     let [deny, allow] = <[JudgedStatement; 2]>::try_from(explanation.statements).unwrap();
-    assert_eq!((deny.holds, allow.holds), (Holds::Unknown, Holds::Yes));
+    assert_eq!((deny.holds, allow.holds), (Truth::Unknown, Truth::True));
     assert_eq!(deny.checks[0].actual, Actual::Unavailable);
 }
 
@@ -241,7 +241,7 @@ fn statements_are_shown_as_written_with_what_is_there() {
         [expected("a*", None), expected("${g:UserName}-?", Some("alice-?"))]
     );
     assert_eq!(check.actual, Actual::Values(vec!["pool-z".to_owned()]));
-    assert_eq!(check.holds, Holds::No);
+    assert_eq!(check.holds, Truth::False);
 }
 
 /// Conditions on few keys with few values, so that they meet.
