@@ -10,7 +10,7 @@ pub use self::change::{Actual, Change};
 pub use self::way::Way;
 
 use crate::policy::engine::condition::{Condition, Listed, Test};
-use crate::policy::engine::facts::{Fact, Facts, Filled};
+use crate::policy::engine::facts::{Fact, Facts};
 use crate::policy::engine::set::{Policy, Statement};
 use crate::policy::engine::truth::Truth;
 use crate::policy::language::diagnostic::Findings;
@@ -256,10 +256,7 @@ fn expected(values: &[Text], facts: Facts<'_>) -> Vec<Expected> {
     let filled = |text: &str| {
         let parts = template::parse(text, true).ok()?;
         let variable = parts.iter().any(|it| matches!(it, Part::Variable(_)));
-        match facts.fill(&parts) {
-            Filled::Done(it) if variable => Some(it.into_owned()),
-            _ => None,
-        }
+        Some(facts.fill(&parts).done().filter(|_| variable)?.into_owned())
     };
     let values = values.iter().map(|it| it.value.as_str());
     values.map(|it| Expected { written: it.to_owned(), filled: filled(it) }).collect()

@@ -157,6 +157,13 @@ impl<'a> Value<'a> {
 }
 
 impl<T> Filled<T> {
+    pub(in crate::policy) fn done(self) -> Option<T> {
+        match self {
+            Self::Done(it) => Some(it),
+            Self::Unfillable | Self::Unknown => None,
+        }
+    }
+
     pub(in crate::policy) fn map<U>(self, f: impl FnOnce(T) -> U) -> Filled<U> {
         match self {
             Self::Done(it) => Filled::Done(f(it)),

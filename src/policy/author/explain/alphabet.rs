@@ -20,7 +20,7 @@
 
 use super::change::{self, Actual};
 use crate::policy::engine::condition::{Condition, Operand, Operands, Test, Urn};
-use crate::policy::engine::facts::{Facts, Filled};
+use crate::policy::engine::facts::Facts;
 use crate::policy::engine::point::{Point, Setting};
 use crate::policy::engine::set::Statement;
 use crate::policy::language::key::{Key, Shown};
@@ -158,8 +158,8 @@ impl Collector<'_> {
             if let (Shown::Time, Test::Listed(it)) = (shown, &condition.test)
                 && let Operands::Number(_, them) = &it.operands
             {
-                let listed = self.read(them, minute_of_day).into_iter();
-                minutes.extend(listed.flat_map(|it| [it, it - 1, it + 1]));
+                let listed = self.read(them, |it| minute_of_day(&it.to_string()), minute_of_day);
+                minutes.extend(listed.into_iter().flat_map(|it| [it, it - 1, it + 1]));
             }
         }
         let listed = self.settings.iter().filter_map(|it| match it {
@@ -185,7 +185,7 @@ impl Collector<'_> {
         let mut texts = Vec::new();
         match operands {
             Operands::Address(them) => {
-                for net in self.read(them, value::range) {
+                for net in self.read(them, |it| Some(*it), value::range) {
                     for it in addresses(&net) {
                         texts.push(it.to_string());
                         self.settings.push(Setting::Address(it));
@@ -194,8 +194,9 @@ impl Collector<'_> {
             }
             Operands::Boolean(_) => texts.extend(["true", "false"].map(str::to_owned)),
             Operands::Date(_, them) => {
-                let date = |it: &str| Timestamp::from_duration(value::date(it)?).ok();
-                for date in self.read(them, date) {
+                // Not beyond what a request's time can be.
+                let known = |it: &SignedDuration| Timestamp::from_duration(*it).ok();
+                for date in self.read(them, known, |it| known(&value::date(it)?)) {
                     for it in dates(date) {
                         texts.push(it.to_string());
                         self.settings.push(Setting::Date(it));
@@ -203,7 +204,7 @@ impl Collector<'_> {
                 }
             }
             Operands::Number(_, them) => {
-                for number in self.read(them, |it| Some(it.to_owned())) {
+                for number in self.read(them, |it| Some(it.to_string()), |it| Some(it.to_owned())) {
                     texts.push(number.clone());
                     for it in numbers(&number) {
                         texts.push(it.to_string());
@@ -216,21 +217,24 @@ impl Collector<'_> {
             }
             Operands::Match(them) => texts.extend(them.iter().filter_map(|it| self.pattern(it))),
             Operands::Text(_, them) => {
-                texts.extend(self.read(them, |it| Some(it.to_owned())));
+                texts.extend(self.read(them, |it| Some(it.clone()), |it| Some(it.to_owned())));
             }
         }
         texts
     }
 
-    fn read<T: Listed, U>(&self, them: &[Operand<T>], read: impl Fn(&str) -> Option<U>) -> Vec<U> {
-        let text = |it: &Operand<T>| match it {
-            Operand::Known(it) => Some(it.text()),
-            Operand::Template(parts) => match self.facts.fill(parts) {
-                Filled::Done(it) => Some(it.into_owned()),
-                Filled::Unfillable | Filled::Unknown => None,
-            },
-        };
-        them.iter().filter_map(|it| read(&text(it)?)).collect()
+    /// What is listed: the values without variables, and what the others are filled in with.
+    fn read<T, U>(
+        &self,
+        them: &[Operand<T>],
+        known: impl Fn(&T) -> Option<U>,
+        read: impl Fn(&str) -> Option<U>,
+    ) -> Vec<U> {
+        let values = them.iter().filter_map(|it| match it {
+            Operand::Known(it) => known(it),
+            Operand::Template(parts) => read(&self.facts.fill(parts).done()?),
+        });
+        values.collect()
     }
 
     fn pattern(&self, operand: &Operand<Vec<Piece<'static>>>) -> Option<String> {
@@ -252,7 +256,7 @@ impl Collector<'_> {
                     Part::Star => (),
                     Part::Text(_) | Part::Variable(_) => res.push_str(&it),
                 });
-                matches!(filled, Filled::Done(())).then_some(res)
+                filled.done().map(|()| res)
             }
         }
     }
@@ -263,47 +267,13 @@ impl Collector<'_> {
         let at = parts.iter().position(|it| matches!(it, Part::Variable(it) if it.key == *key))?;
         let (before, after) = parts.split_at(at);
         let (_, after) = after.split_first()?;
-        let fill = |parts| match self.facts.fill(parts) {
-            Filled::Done(it) => Some(it.into_owned()),
-            Filled::Unfillable | Filled::Unknown => None,
-        };
         // `*` is filled in with nothing here too.
         let plain = |parts: &[Part]| {
             parts.iter().filter(|it| **it != Part::Star).cloned().collect::<Vec<_>>()
         };
         let (before, after) = (plain(before), plain(after));
-        let rest = text.strip_prefix(fill(&before)?.as_str())?;
-        rest.strip_suffix(fill(&after)?.as_str()).map(str::to_owned)
-    }
-}
-
-/// A listed value, as text that reads as the same value.
-trait Listed {
-    fn text(&self) -> String;
-}
-
-impl Listed for IpNet {
-    fn text(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Listed for String {
-    fn text(&self) -> String {
-        self.clone()
-    }
-}
-
-impl Listed for SignedDuration {
-    /// Empty, which cannot be read as a date, beyond what a request's time can be.
-    fn text(&self) -> String {
-        Timestamp::from_duration(*self).map(|it| it.to_string()).unwrap_or_default()
-    }
-}
-
-impl Listed for value::Decimal<'_> {
-    fn text(&self) -> String {
-        self.to_string()
+        let rest = text.strip_prefix(&*self.facts.fill(&before).done()?)?;
+        rest.strip_suffix(&*self.facts.fill(&after).done()?).map(str::to_owned)
     }
 }
 
