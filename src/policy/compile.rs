@@ -103,11 +103,11 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
             Place::Attachments | Place::Budgets | Place::Suite => (),
             Place::Guardrail => {
                 let read = document::read(bytes, limits, &mut findings);
-                has_ceiling |= read.statements.iter().any(|it| it.effect == Effect::Allow);
+                has_ceiling |= read.iter().any(|it| it.effect == Effect::Allow);
                 let (policy, actions) = statements::compile(document, &read, &mut findings);
                 guardrails.denies.extend(policy.denies);
                 guardrails.allows.extend(policy.allows);
-                sources.push(Source { path, scope: Scope::Guardrail, document: read, actions });
+                sources.push(Source { path, scope: Scope::Guardrail, written: read, actions });
             }
             Place::Identity(stem) => {
                 let read = document::read(bytes, limits, &mut findings);
@@ -116,7 +116,7 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
                 numbers.insert(stem, number);
                 identity.push(policy);
                 let scope = Scope::Identity(number);
-                sources.push(Source { path, scope, document: read, actions });
+                sources.push(Source { path, scope, written: read, actions });
             }
             Place::Unknown => findings.hint(
                 Code::UnknownFile,

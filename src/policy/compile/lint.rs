@@ -10,7 +10,7 @@ use crate::policy::budget::Named;
 use crate::policy::engine::set::Actions;
 use crate::policy::language::attachments::Attached;
 use crate::policy::language::diagnostic::{Code, Diagnostic, Findings, Span};
-use crate::policy::language::document::{Choice, Document, Effect};
+use crate::policy::language::document::{Choice, Effect};
 use crate::policy::language::json::Text;
 use crate::policy::language::key::Key;
 use crate::policy::language::operator::{Comparison, Operator};
@@ -22,7 +22,7 @@ use crate::policy::language::{document, pattern, template};
 pub(super) struct Source<'a> {
     pub(super) path: &'a str,
     pub(super) scope: Scope,
-    pub(super) document: Document,
+    pub(super) written: Vec<document::Statement>,
     /// The actions that each of its statements is about.
     pub(super) actions: Vec<Actions>,
 }
@@ -63,7 +63,7 @@ fn ceiling(raw: &document::Statement, findings: &mut Findings<'_>) {
 impl Source<'_> {
     /// The statements, with the actions that each is about.
     fn statements(&self) -> impl Iterator<Item = (&document::Statement, Actions)> {
-        self.document.statements.iter().zip(self.actions.iter().copied())
+        self.written.iter().zip(self.actions.iter().copied())
     }
 
     /// Those that can decide something.

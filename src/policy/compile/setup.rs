@@ -111,12 +111,12 @@ pub fn beside(files: &Files, limits: &Limits, setup: &Setup) -> Vec<Diagnostic> 
 fn live(path: &str, bytes: &[u8], limits: &Limits) -> Vec<Statement> {
     let mut ignored = Vec::new();
     let mut quiet = Findings { path, found: &mut ignored };
-    let document = document::read(bytes, limits, &mut quiet);
+    let statements = document::read(bytes, limits, &mut quiet);
     let mut live = |it: &Statement| {
         let about = it.action.as_ref().map(|it| statements::actions(it, &mut quiet));
         about.is_none_or(|actions| actions.are_live(it.effect))
     };
-    document.statements.into_iter().filter(|it| live(it)).collect()
+    statements.into_iter().filter(|it| live(it)).collect()
 }
 
 /// Whether an answer of these policies may depend on the account.

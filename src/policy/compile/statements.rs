@@ -4,7 +4,7 @@ use crate::policy::compile::conditions;
 use crate::policy::engine::condition::{Operand, Resource, Urn};
 use crate::policy::engine::set::{Actions, Place, Policy, Statement};
 use crate::policy::language::diagnostic::{Code, Findings};
-use crate::policy::language::document::{Choice, Document, Effect};
+use crate::policy::language::document::{Choice, Effect};
 use crate::policy::language::json::Text;
 use crate::policy::language::template::Part;
 use crate::policy::language::{document, pattern, suggest, template};
@@ -25,13 +25,13 @@ const RESOURCE_HINT: &str =
 /// returns the actions that each of its statements is about.
 pub(super) fn compile(
     name: &str,
-    read: &Document,
+    read: &[document::Statement],
     findings: &mut Findings<'_>,
 ) -> (Policy, Vec<Actions>) {
     let mut res = Policy::default();
     let mut all = Vec::new();
     let mut sids = HashSet::new();
-    for (index, raw) in read.statements.iter().enumerate() {
+    for (index, raw) in read.iter().enumerate() {
         if let Some(sid) = &raw.sid
             && !sids.insert(&sid.value)
         {

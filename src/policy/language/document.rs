@@ -5,12 +5,6 @@ use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::json::{Field, Node, Text};
 use crate::policy::language::{json, suggest};
 
-/// Everything that could be read of a document.
-#[derive(Debug, Default)]
-pub(in crate::policy) struct Document {
-    pub(in crate::policy) statements: Vec<Statement>,
-}
-
 /// A statement as written.
 #[derive(Debug)]
 pub(in crate::policy) struct Statement {
@@ -51,16 +45,14 @@ pub(in crate::policy) struct Condition {
     pub(in crate::policy) values: Vec<Text>,
 }
 
-/// Reads one document. What cannot be read is reported and left out.
+/// Reads the statements of one document. What cannot be read is reported and left out.
 pub(in crate::policy) fn read(
     bytes: &[u8],
     limits: &Limits,
     findings: &mut Findings<'_>,
-) -> Document {
-    let Some(root) = json::parse(bytes, limits, findings) else {
-        return Document::default();
-    };
-    Reader { limits, findings }.document(root)
+) -> Vec<Statement> {
+    let root = json::parse(bytes, limits, findings);
+    root.and_then(|it| Reader { limits, findings }.document(it)).unwrap_or_default()
 }
 
 struct Reader<'a, 'f> {
@@ -69,18 +61,16 @@ struct Reader<'a, 'f> {
 }
 
 impl Reader<'_, '_> {
-    fn document(&mut self, root: Node) -> Document {
+    fn document(&mut self, root: Node) -> Option<Vec<Statement>> {
         let span = root.span;
-        let Some(fields) = self.object(root, "a document", "") else {
-            return Document::default();
-        };
+        let fields = self.object(root, "a document", "")?;
         let mut statements = None;
         let mut version = None;
         for field in fields {
             match field.name.value.as_str() {
                 "Version" => version = Some(field),
                 "Statement" => statements = Some(field),
-                _ => self.unknown_field(&field.name, &["Statement", "Version"]),
+                _ => unknown_field(self.findings, &field.name, &["Statement", "Version"]),
             }
         }
         match version {
@@ -94,18 +84,16 @@ impl Reader<'_, '_> {
         }
         let Some(field) = statements else {
             self.findings.add(Code::MissingField, span.head(), "`Statement` is missing");
-            return Document::default();
+            return None;
         };
         let hint = "write a list of statements: `[{…}]`";
-        let Some(list) = self.list(field.value, "`Statement`", hint) else {
-            return Document::default();
-        };
+        let list = self.list(field.value, "`Statement`", hint)?;
         if let Some(beyond) = list.get(self.limits.statements) {
             let message = format!("a document has at most {} statements", self.limits.statements);
             self.findings.add(Code::TooManyStatements, beyond.span.head(), message);
-            return Document::default();
+            return None;
         }
-        Document { statements: list.into_iter().filter_map(|it| self.statement(it)).collect() }
+        Some(list.into_iter().filter_map(|it| self.statement(it)).collect())
     }
 
     fn version(&mut self, field: Field) {
@@ -140,9 +128,7 @@ impl Reader<'_, '_> {
         let (mut conditions, mut unknown) = (Vec::new(), Vec::new());
         for Field { name, value } in fields {
             match name.value.as_str() {
-                "Sid" => {
-                    sid = self.text(value, "`Sid`").filter(|it| self.not_empty(it, "`Sid`"));
-                }
+                "Sid" => sid = self.sid(value),
                 "Effect" => effect = Some(self.effect(value)),
                 "Action" | "NotAction" => actions.push((name.span, self.choice(&name, value))),
                 "Resource" | "NotResource" => {
@@ -185,6 +171,15 @@ impl Reader<'_, '_> {
             unknown,
             faulty: self.findings.found.len() != before,
         })
+    }
+
+    fn sid(&mut self, node: Node) -> Option<Text> {
+        let text = self.text(node, "`Sid`")?;
+        if text.value.is_empty() {
+            self.findings.add(Code::Empty, text.span, "`Sid` is empty");
+            return None;
+        }
+        Some(text)
     }
 
     fn effect(&mut self, node: Node) -> Option<Effect> {
@@ -300,17 +295,6 @@ impl Reader<'_, '_> {
                 None
             }
         }
-    }
-
-    fn not_empty(&mut self, text: &Text, what: &str) -> bool {
-        if text.value.is_empty() {
-            self.findings.add(Code::Empty, text.span, format!("{what} is empty"));
-        }
-        !text.value.is_empty()
-    }
-
-    fn unknown_field(&mut self, name: &Text, known: &[&str]) {
-        unknown_field(self.findings, name, known);
     }
 }
 

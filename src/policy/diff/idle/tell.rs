@@ -36,8 +36,8 @@ fn place(set: &Set, statement: &Statement, parts: &[Part]) -> Option<Span> {
     let bytes = set.files.get(&statement.place.path)?;
     let mut ignored = Vec::new();
     let mut findings = Findings { path: &statement.place.path, found: &mut ignored };
-    let document = document::read(bytes, &Limits::default(), &mut findings);
-    let raw = document.statements.iter().find(|it| it.span == statement.place.span)?;
+    let statements = document::read(bytes, &Limits::default(), &mut findings);
+    let raw = statements.iter().find(|it| it.span == statement.place.span)?;
     let keys: BTreeSet<_> = parts.iter().filter_map(|it| key(statement, *it)).collect();
     let is_one = |key: &str| Key::parse(key).is_ok_and(|it| keys.contains(&it.to_string()));
     let conditions = raw.conditions.iter().filter(|it| is_one(&it.key.value));
