@@ -148,7 +148,7 @@ impl<'a> Report<'a> {
             passed,
             failed: cases.len() - passed,
             cases,
-            statements: coverage.statements(),
+            statements: set.statement_count(),
             undecided: coverage.undecided().into_iter().map(statement).collect(),
         }
     }

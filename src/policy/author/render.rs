@@ -4,9 +4,7 @@ use crate::policy::{Code, Diagnostic, Files, Severity, Span};
 use crate::text::escaped;
 use crate::yaml::Fault;
 
-use annotate_snippets::{AnnotationKind, Element, Level, Message, Origin, Renderer, Snippet};
-use std::fmt::Write;
-use std::ops::Range;
+use annotate_snippets::{AnnotationKind, Element, Level, Origin, Renderer, Snippet};
 
 /// The longest part of a source line that is shown, in bytes.
 const LINE_BYTES_MAX: usize = 2048;
@@ -15,17 +13,16 @@ const LINE_BYTES_MAX: usize = 2048;
 /// colours if `colored`. `files` are those that the findings are about.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], files: &Files, colored: bool) -> String {
-    let renderer = if colored { Renderer::styled() } else { Renderer::plain() };
-    let mut res = String::new();
-    for it in diagnostics {
-        let path = if it.path.is_empty() { "policies" } else { &it.path };
-        let place = place(path, files.get(&it.path), it.span);
-        let title = level(it.severity()).primary_title(escaped(&it.message)).id(it.code.as_str());
-        let group = title.element(place).elements(it.hint.as_deref().map(help));
-        // Writing into a String cannot fail.
-        let _ = write!(res, "{}\n\n", renderer.render(&[group]));
-    }
-    res
+    let complaints = diagnostics.iter().map(|it| Complaint {
+        severity: it.severity(),
+        code: it.code.as_str(),
+        path: if it.path.is_empty() { "policies" } else { &it.path },
+        bytes: files.get(&it.path),
+        span: it.span,
+        message: &it.message,
+        hint: it.hint.as_deref(),
+    });
+    complaints.map(|it| it.render(colored)).collect()
 }
 
 fn level(severity: Severity) -> Level<'static> {
@@ -37,7 +34,7 @@ fn level(severity: Severity) -> Level<'static> {
     }
 }
 
-/// A finding about a file outside a policy directory.
+/// A finding about a file, of a policy directory or another.
 #[derive(Clone, Copy, Debug)]
 pub struct Complaint<'a> {
     /// How bad it is.
@@ -78,12 +75,9 @@ impl<'a> Complaint<'a> {
         let renderer = if colored { Renderer::styled() } else { Renderer::plain() };
         let title = level(self.severity).primary_title(escaped(self.message)).id(self.code);
         let group = title.element(place(self.path, self.bytes, self.span));
-        format!("{}\n\n", renderer.render(&[group.elements(self.hint.map(help))]))
+        let help = self.hint.map(|it| Level::HELP.message(escaped(it)));
+        format!("{}\n\n", renderer.render(&[group.elements(help)]))
     }
-}
-
-fn help(hint: &str) -> Message<'_> {
-    Level::HELP.message(escaped(hint))
 }
 
 fn place<'a>(path: &'a str, bytes: Option<&'a [u8]>, span: Span) -> Element<'a> {
@@ -91,10 +85,14 @@ fn place<'a>(path: &'a str, bytes: Option<&'a [u8]>, span: Span) -> Element<'a> 
         return Origin::path(escaped(path)).into();
     };
     let shown = str::from_utf8(bytes).ok().and_then(|text| {
-        let (number, line) = line(text, span.start);
-        let shown = text.get(line.clone()).filter(|it| it.len() <= LINE_BYTES_MAX)?;
-        let start = shown.floor_char_boundary(span.start.saturating_sub(line.start));
-        let end = shown.ceil_char_boundary(span.end.saturating_sub(line.start)).max(start);
+        let (number, first) = line(bytes, span.start);
+        let line = text.get(first..)?.split('\n').next()?;
+        let shown = line.strip_suffix('\r').unwrap_or(line);
+        if LINE_BYTES_MAX < shown.len() {
+            return None;
+        }
+        let start = shown.floor_char_boundary(span.start.saturating_sub(first));
+        let end = shown.ceil_char_boundary(span.end.saturating_sub(first)).max(start);
         let (before, rest) = shown.split_at_checked(start)?;
         let (marked, after) = rest.split_at_checked(end - start)?;
         let [before, marked, after] = [before, marked, after].map(source);
@@ -116,18 +114,11 @@ fn source(part: &str) -> String {
     part.split('\t').map(escaped).collect::<Vec<_>>().join("\t")
 }
 
-/// The number of the line at this byte, and its range without the line end.
-fn line(text: &str, at: usize) -> (usize, Range<usize>) {
-    let at = at.min(text.len());
-    let before = text.as_bytes().get(..at).unwrap_or_default();
-    let start = before.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
-    let after = text.as_bytes().get(start..).unwrap_or_default();
-    let length = after.iter().position(|it| *it == b'\n').unwrap_or(after.len());
-    let length = match after.get(..length).and_then(<[u8]>::last) {
-        Some(b'\r') => length - 1,
-        _ => length,
-    };
-    (before.iter().filter(|it| **it == b'\n').count() + 1, start..start + length)
+/// The number of the line with this byte, and its first byte.
+fn line(bytes: &[u8], at: usize) -> (usize, usize) {
+    let before = bytes.get(..at).unwrap_or(bytes);
+    let first = before.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
+    (before.iter().filter(|it| **it == b'\n').count() + 1, first)
 }
 
 impl Diagnostic {
@@ -144,14 +135,11 @@ impl Span {
     /// characters.
     #[must_use]
     pub fn line_and_column(self, bytes: &[u8]) -> (usize, usize) {
-        let before = bytes.get(..self.start.min(bytes.len())).unwrap_or_default();
-        let start = before.iter().rposition(|it| *it == b'\n').map_or(0, |it| it + 1);
-        let column = String::from_utf8_lossy(before.get(start..).unwrap_or_default());
-        (before.iter().filter(|it| **it == b'\n').count() + 1, column.chars().count() + 1)
+        let (number, first) = line(bytes, self.start);
+        let before = bytes.get(first..self.start.min(bytes.len())).unwrap_or_default();
+        (number, String::from_utf8_lossy(before).chars().count() + 1)
     }
-}
 
-impl Span {
     /// The word that starts at this line and column, counted from 1, the column in characters.
     #[must_use]
     pub fn word(text: &str, line: u64, column: u64) -> Self {
@@ -162,19 +150,5 @@ impl Span {
         let word = rest.get(start..).unwrap_or_default();
         let length = word.find([' ', ',', ']', '}', '\n', '\r']).unwrap_or(word.len());
         Self { start: line + start, end: line + start + length }
-    }
-}
-
-impl Code {
-    /// The table in docs/findings.md.
-    #[must_use]
-    pub fn table() -> String {
-        let mut res = "| code | severity | meaning |\n| --- | --- | --- |\n".to_owned();
-        for it in Self::ALL {
-            let (name, severity, meaning) = (it.as_str(), it.severity().as_str(), it.meaning());
-            // Writing into a String cannot fail.
-            let _ = writeln!(res, "| `{name}` | {severity} | {meaning} |");
-        }
-        res
     }
 }

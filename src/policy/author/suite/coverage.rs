@@ -44,10 +44,4 @@ impl<'a> Coverage<'a> {
         res.sort_by(|a, b| (&a.place.path, a.place.span).cmp(&(&b.place.path, b.place.span)));
         res.into_iter().map(|it| &it.name).collect()
     }
-
-    /// How many statements there are.
-    #[must_use]
-    pub fn statements(&self) -> usize {
-        self.set.statements().count()
-    }
 }
