@@ -38,8 +38,6 @@ pub const DELETES_MAX: u32 = 100_000;
 #[derive(Debug)]
 pub struct Budgets {
     list: Vec<Budget>,
-    /// They come from budgets.yaml, not from the default.
-    written: bool,
     id: u64,
 }
 
@@ -118,18 +116,12 @@ impl Budgets {
             Budget::new("per-principal", Per::Principal, 50, hours(1), replicas),
             Budget::new("per-project", Per::Project, 500, hours(24), replicas),
         ];
-        Self::new(list, false)
+        Self::new(list)
     }
 
     /// The budgets in the order of the file.
     pub fn iter(&self) -> impl Iterator<Item = &Budget> {
         self.list.iter()
-    }
-
-    /// These are the default budgets, because the directory has no budgets.yaml.
-    #[must_use]
-    pub fn is_default(&self) -> bool {
-        !self.written
     }
 
     /// How far the longest of them looks back; `None` without budgets.
@@ -153,26 +145,24 @@ impl Budgets {
     }
 
     /// The first budget without room for a delete, if each has already counted what `spent` says.
-    pub(super) fn overspent(
-        &self,
-        query: &Query,
-        attributes: &Attributes,
+    pub(super) fn overspent<'a>(
+        &'a self,
+        query: &'a Query,
+        attributes: &'a Attributes,
         spent: &BTreeMap<String, u64>,
-    ) -> Option<&Budget> {
+    ) -> Option<&'a Budget> {
         let full =
             |it: &Budget| spent.get(&*it.name).is_some_and(|spent| u64::from(it.share) <= *spent);
-        self.charges(query, attributes)
-            .map(|it| it.number)
-            .find_map(|number| self.list.get(number).filter(|it| full(it)))
+        self.charges(query, attributes).map(|it| it.budget).find(|it| full(it))
     }
 
-    fn new(list: Vec<Budget>, written: bool) -> Self {
+    fn new(list: Vec<Budget>) -> Self {
         let terms =
             |it: &Budget| format!("{}\0{}\0{}\0{:?}\0", it.name, it.scope, it.share, it.within);
         let terms: String = list.iter().map(terms).collect();
         let hash = digest::digest(&digest::SHA256, terms.as_bytes());
         let first = hash.as_ref().first_chunk().copied().unwrap_or_default();
-        Self { list, written, id: u64::from_be_bytes(first) }
+        Self { list, id: u64::from_be_bytes(first) }
     }
 
     /// A number that two versions of the budgets share only if they count alike.
@@ -202,12 +192,6 @@ impl Budget {
     #[must_use]
     pub fn name(&self) -> &Arc<str> {
         &self.name
-    }
-
-    /// What has a counter of its own.
-    #[must_use]
-    pub fn per(&self) -> &Per {
-        &self.per
     }
 
     /// How many deletes it allows, over all processes.

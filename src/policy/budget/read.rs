@@ -90,7 +90,7 @@ pub(in crate::policy) fn read(
             "set limits that normal work does not reach, or remove the file: the default is 50 \
              deletes by one principal in an hour and 500 in one project in a day",
         );
-        return Budgets::new(Vec::new(), true);
+        return Budgets::new(Vec::new());
     }
     if let Some(word) = budgets.text() {
         let message = format!("`budgets` cannot be `{word}`");
@@ -117,7 +117,7 @@ pub(in crate::policy) fn read(
         }
         list.extend(Reader { limits, findings: &mut *findings }.budget(entry));
     }
-    Budgets::new(list, true)
+    Budgets::new(list)
 }
 
 fn entries(nodes: &[Node], findings: &mut Findings<'_>) -> Vec<Entry> {

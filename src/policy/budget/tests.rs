@@ -114,10 +114,9 @@ fn there_is_a_brake_unless_it_is_turned_off_in_writing() {
         .collect();
     let expected = [("per-principal", "principal", 50, 1), ("per-project", "project", 500, 24)];
     assert_eq!(terms, expected);
-    assert!(default.is_default());
     let (none, _) = compile(Some("budgets: none"), 1);
     let none = none.unwrap();
-    assert_eq!((none.iter().count(), none.is_default(), none.within_max()), (0, false, None));
+    assert_eq!((none.iter().count(), none.within_max()), (0, None));
     let written = "budgets:
   - {name: per-principal, per: principal, deletes: 50, within: 60m}
   - {name: per-project, per: project, deletes: 500, within: 1d}";
