@@ -6,6 +6,7 @@ use rustix::thread::sched_setaffinity;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
+use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -37,6 +38,17 @@ impl Cores {
     pub(crate) fn first(&self, count: usize) -> String {
         let names: Vec<String> = self.all.iter().take(count).map(ToString::to_string).collect();
         names.join(",")
+    }
+
+    /// Does `work` on the core of who is measured.
+    pub(crate) fn on_the_first<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let mut first = CpuSet::new();
+        first.set(self.all[0]);
+        let pinned = || {
+            sched_setaffinity(None, &first).unwrap();
+            work()
+        };
+        thread::scope(|scope| scope.spawn(pinned).join().unwrap())
     }
 }
 
