@@ -12,6 +12,8 @@ ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 ARG PROFILE=dist
+# Packed relocations (from glibc 2.36 on) are 0.4 MB less to load, in the file and in memory.
+ENV RUSTFLAGS="-C link-arg=-Wl,-z,pack-relative-relocs"
 # The dependencies change seldom: a layer of their own, built for an empty program.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src && echo 'fn main() {}' >src/main.rs && : >src/lib.rs \
