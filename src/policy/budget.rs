@@ -218,6 +218,10 @@ impl Budget {
         &self.scope
     }
 
+    pub(super) fn when(&self) -> &[Condition] {
+        &self.when
+    }
+
     fn holds(&self, facts: Facts<'_>) -> bool {
         let of_group = match &self.per {
             Per::Group(group) => facts.query.principal.groups().contains(group),

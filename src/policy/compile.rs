@@ -5,7 +5,7 @@ mod lint;
 mod setup;
 mod statements;
 
-pub(super) use self::setup::{Beside, asks_account};
+pub(super) use self::setup::Beside;
 pub use self::setup::{GateSetup, Setup, SourceSetup, beside};
 
 use self::lint::{Scope, Source};

@@ -13,11 +13,14 @@ pub use self::coverage::Coverage;
 
 use self::defaults::Defaults;
 use crate::policy::compile::Beside;
+use crate::policy::engine::condition::{Condition, Resource, Urn};
 use crate::policy::engine::decision;
 use crate::policy::language::diagnostic::{Code, Findings};
+use crate::policy::language::key::Key;
+use crate::policy::language::pattern::Piece;
 use crate::policy::language::yaml::{Spanned, Texts};
 use crate::policy::language::{suggest, yaml};
-use crate::policy::{Answer, Diagnostic, Files, Limits, Set, Setup, compile};
+use crate::policy::{Answer, Budget, Diagnostic, Files, Limits, Set, Setup, compile};
 use crate::yaml::Kind;
 
 use std::collections::{BTreeSet, HashSet};
@@ -38,7 +41,7 @@ impl Suites {
     /// A file of more bytes than `limits.attachments_bytes` is an error.
     #[must_use]
     pub fn read(files: &Files, set: Option<&Set>, limits: &Limits) -> Self {
-        let names = set.map(|it| Names::of(it, limits));
+        let names = set.map(Names::of);
         let (mut cases, mut found) = (Vec::new(), Vec::new());
         each(files, limits, &mut found, |written, findings, is_unique| {
             let known = names.as_ref().is_none_or(|it| it.know(written, findings));
@@ -138,9 +141,9 @@ struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    fn of(set: &'a Set, limits: &Limits) -> Self {
+    fn of(set: &'a Set) -> Self {
         Self {
-            account: compile::asks_account(set.files(), limits),
+            account: asks_account(set),
             budgets: set.budgets().iter().map(|it| &**it.name()).collect(),
             statements: set.statements().map(|it| it.name.as_str()).collect(),
         }
@@ -207,6 +210,21 @@ impl<'a> Names<'a> {
         }
         known
     }
+}
+
+/// Whether an answer of these policies may depend on the account.
+fn asks_account(set: &Set) -> bool {
+    let asks =
+        |it: &Key| matches!(it, Key::DomainId | Key::PrincipalAccount | Key::PrincipalUrn);
+    let names = |it: &Urn| match it {
+        Urn::Job { account, .. } => account.iter().any(|it| *it != Piece::Star),
+        Urn::Any | Urn::Other => false,
+    };
+    let resources = || set.statements().filter_map(|it| it.resource.as_ref());
+    let conditions = set.statements().flat_map(|it| &it.conditions);
+    conditions.chain(set.budgets.iter().flat_map(Budget::when)).flat_map(Condition::keys).any(asks)
+        || resources().flat_map(Resource::keys).any(asks)
+        || resources().flat_map(|it| &it.patterns).any(names)
 }
 
 #[cfg(test)]

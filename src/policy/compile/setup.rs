@@ -119,35 +119,6 @@ fn live(path: &str, bytes: &[u8], limits: &Limits) -> Vec<Statement> {
     statements.into_iter().filter(|it| live(it)).collect()
 }
 
-/// Whether an answer of these policies may depend on the account.
-pub(in crate::policy) fn asks_account(files: &Files, limits: &Limits) -> bool {
-    let mut asks = false;
-    let mut look = |key: &Key, _| {
-        asks |= matches!(key, Key::DomainId | Key::PrincipalAccount | Key::PrincipalUrn);
-    };
-    let mut bound = false;
-    for (path, bytes) in files.iter() {
-        match Place::of(path) {
-            Place::Budgets => {
-                for it in budget::named(bytes, limits) {
-                    lint::keys(&it.conditions, None, &mut look);
-                }
-            }
-            Place::Guardrail | Place::Identity(_) => {
-                for it in live(path, bytes, limits) {
-                    lint::keys(&it.conditions, it.resource.as_ref(), &mut look);
-                    let resources = it.resource.iter().flat_map(|it| &it.values);
-                    bound |= resources
-                        .filter_map(|it| it.value.split(':').nth(2))
-                        .any(|it| it.bytes().any(|it| it != b'*'));
-                }
-            }
-            Place::Attachments | Place::Suite | Place::Unknown => (),
-        }
-    }
-    asks || bound
-}
-
 /// Where what a directory names is compared with a setup.
 pub(in crate::policy) struct Beside<'a, 'f> {
     pub(in crate::policy) setup: &'a Setup,

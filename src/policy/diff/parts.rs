@@ -16,7 +16,11 @@ use std::fmt;
 /// The condition with only those listed values that have no variable to fill in.
 pub(super) fn known(condition: &Condition) -> Condition {
     fn keep<T: Clone>(them: &[Operand<T>]) -> Vec<Operand<T>> {
-        them.iter().filter(|it| template(it).is_none()).cloned().collect()
+        let fills = |it: &&Operand<T>| match it {
+            Operand::Template(parts) => asked::variables(parts).is_empty(),
+            Operand::Known(_) => true,
+        };
+        them.iter().filter(fills).cloned().collect()
     }
     let mut res = condition.clone();
     if let Test::Listed(it) = &mut res.test {
@@ -34,27 +38,9 @@ pub(super) fn known(condition: &Condition) -> Condition {
 
 /// The listed values with variables to fill in.
 pub(super) fn templates(condition: &Condition) -> Vec<&[Part]> {
-    fn of<T>(them: &[Operand<T>]) -> Vec<&[Part]> {
-        them.iter().filter_map(template).collect()
-    }
-    let Test::Listed(it) = &condition.test else {
-        return Vec::new();
-    };
-    match &it.operands {
-        Operands::Address(them) => of(them),
-        Operands::Boolean(them) => of(them),
-        Operands::Date(_, them) => of(them),
-        Operands::Match(them) => of(them),
-        Operands::Number(_, them) => of(them),
-        Operands::Text(_, them) => of(them),
-    }
-}
-
-fn template<T>(operand: &Operand<T>) -> Option<&[Part]> {
-    match operand {
-        Operand::Template(parts) if !asked::variables(parts).is_empty() => Some(parts),
-        Operand::Template(_) | Operand::Known(_) => None,
-    }
+    let mut res = condition.test.templates();
+    res.retain(|it| !asked::variables(it).is_empty());
+    res
 }
 
 /// What one listed value asks.

@@ -14,6 +14,7 @@ use crate::policy::language::{pattern, value};
 use ipnet::IpNet;
 use jiff::SignedDuration;
 use std::borrow::Cow;
+use std::iter;
 
 /// One key under one operator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +95,12 @@ enum Meets {
 }
 
 impl Condition {
+    /// The keys that it depends on: its own, and those that fill in variables.
+    pub(in crate::policy) fn keys(&self) -> impl Iterator<Item = &Key> {
+        let templates = self.test.templates();
+        iter::once(self.key.origin()).chain(templates.into_iter().flat_map(variables))
+    }
+
     pub(in crate::policy) fn holds(&self, effect: Effect, facts: Facts<'_>) -> Truth {
         if matches!(self.test, Test::Unknowable) {
             return Truth::True;
@@ -109,6 +116,44 @@ impl Condition {
             (Test::Listed(it), Fact::Several(values)) => it.several(values, effect, facts),
         }
     }
+}
+
+impl Test {
+    /// The listed values that have variables.
+    pub(in crate::policy) fn templates(&self) -> Vec<&[Part]> {
+        fn of<T>(them: &[Operand<T>]) -> Vec<&[Part]> {
+            them.iter().filter_map(Operand::template).collect()
+        }
+        match self {
+            Self::Listed(it) => match &it.operands {
+                Operands::Address(them) => of(them),
+                Operands::Boolean(them) => of(them),
+                Operands::Date(_, them) => of(them),
+                Operands::Match(them) => of(them),
+                Operands::Number(_, them) => of(them),
+                Operands::Text(_, them) => of(them),
+            },
+            Self::Null { .. } | Self::Unknowable => Vec::new(),
+        }
+    }
+}
+
+impl<T> Operand<T> {
+    fn template(&self) -> Option<&[Part]> {
+        match self {
+            Self::Template(parts) => Some(parts),
+            Self::Known(_) => None,
+        }
+    }
+}
+
+/// The keys that fill in variables. A key that may hold several values never does.
+fn variables(parts: &[Part]) -> impl Iterator<Item = &Key> {
+    let keys = parts.iter().filter_map(|it| match it {
+        Part::Variable(it) => Some(it.key.origin()),
+        Part::Any | Part::Star | Part::Text(_) => None,
+    });
+    keys.filter(|it| !it.is_several())
 }
 
 impl Listed {
@@ -174,6 +219,19 @@ impl Listed {
 }
 
 impl Resource {
+    /// The job IDs that have variables.
+    pub(in crate::policy) fn templates(&self) -> impl Iterator<Item = &[Part]> {
+        self.patterns.iter().filter_map(|it| match it {
+            Urn::Job { id, .. } => id.template(),
+            Urn::Any | Urn::Other => None,
+        })
+    }
+
+    /// The keys that fill in variables.
+    pub(in crate::policy) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.templates().flat_map(variables)
+    }
+
     pub(in crate::policy) fn holds(&self, effect: Effect, facts: Facts<'_>) -> Truth {
         let list = List { negated: self.negated, effect, facts };
         list.combine(self.patterns.iter().map(|urn| match urn {

@@ -19,7 +19,7 @@
 //! * absent, for every key but `g:CurrentTime`.
 
 use super::change::{self, Actual};
-use crate::policy::engine::condition::{Condition, Operand, Operands, Test, Urn};
+use crate::policy::engine::condition::{Operand, Operands, Resource, Test};
 use crate::policy::engine::facts::Facts;
 use crate::policy::engine::point::{Point, Setting};
 use crate::policy::engine::set::Statement;
@@ -44,25 +44,13 @@ const OTHER: &str = "other";
 pub(super) fn keys(statements: &[&Statement]) -> Vec<Key> {
     let mut res: Vec<Key> = Vec::new();
     for statement in statements {
-        let conditions = statement.conditions.iter();
-        res.extend(conditions.clone().map(|it| it.key.origin().clone()));
-        let templates = conditions.flat_map(|it| templates(&it.test)).chain(urns(statement));
-        res.extend(templates.flat_map(variables).cloned());
+        res.extend(statement.conditions.iter().map(|it| it.key.origin().clone()));
+        res.extend(statement.conditions.iter().flat_map(|it| it.keys().skip(1)).cloned());
+        res.extend(statement.resource.iter().flat_map(Resource::keys).cloned());
     }
     let mut seen = HashSet::new();
     res.retain(|it| *it != Key::Groups && change::is_changeable(it) && seen.insert(it.clone()));
     res
-}
-
-/// The keys that a condition depends on.
-pub(super) fn dependencies(condition: &Condition) -> Vec<&Key> {
-    let templates = templates(&condition.test);
-    [condition.key.origin()].into_iter().chain(templates.into_iter().flat_map(variables)).collect()
-}
-
-/// The keys that the resources of a statement depend on.
-pub(super) fn resource_dependencies(statement: &Statement) -> Vec<&Key> {
-    urns(statement).into_iter().flat_map(variables).collect()
 }
 
 /// What `key` could hold instead, the likeliest first.
@@ -125,7 +113,7 @@ impl Collector<'_> {
                 }
                 self.texts.extend(listed);
             }
-            for parts in templates(&condition.test) {
+            for parts in condition.test.templates() {
                 if let Actual::Values(them) = self.facts.get(&condition.key).into() {
                     let fitting = them.iter().filter_map(|it| self.fitting(key, parts, it));
                     let fitting: Vec<_> = fitting.collect();
@@ -133,7 +121,7 @@ impl Collector<'_> {
                 }
             }
         }
-        for parts in urns(statement) {
+        for parts in statement.resource.iter().flat_map(Resource::templates) {
             let job = &self.facts.query.job.training_job_id;
             self.texts.extend(self.fitting(key, parts, job));
         }
@@ -314,45 +302,4 @@ fn numbers(text: &str) -> Vec<i64> {
 fn minute_of_day(text: &str) -> Option<i64> {
     let time = text.parse::<i64>().ok()?;
     Some(time / 100 * 60 + time % 100)
-}
-
-/// The listed values that have variables.
-fn templates(test: &Test) -> Vec<&[Part]> {
-    fn of<T>(them: &[Operand<T>]) -> Vec<&[Part]> {
-        let parts = them.iter().filter_map(|it| match it {
-            Operand::Template(parts) => Some(parts.as_slice()),
-            Operand::Known(_) => None,
-        });
-        parts.collect()
-    }
-    match test {
-        Test::Listed(it) => match &it.operands {
-            Operands::Address(them) => of(them),
-            Operands::Boolean(them) => of(them),
-            Operands::Date(_, them) => of(them),
-            Operands::Match(them) => of(them),
-            Operands::Number(_, them) => of(them),
-            Operands::Text(_, them) => of(them),
-        },
-        Test::Null { .. } | Test::Unknowable => Vec::new(),
-    }
-}
-
-/// The job IDs of the statement's resources that have variables.
-fn urns(statement: &Statement) -> Vec<&[Part]> {
-    let patterns = statement.resource.iter().flat_map(|it| &it.patterns);
-    let parts = patterns.filter_map(|it| match it {
-        Urn::Job { id: Operand::Template(parts), .. } => Some(parts.as_slice()),
-        Urn::Any | Urn::Other | Urn::Job { .. } => None,
-    });
-    parts.collect()
-}
-
-/// The keys that fill in a variable. A key that may hold several values never does.
-fn variables(parts: &[Part]) -> impl Iterator<Item = &Key> {
-    let keys = parts.iter().filter_map(|it| match it {
-        Part::Variable(it) => Some(it.key.origin()),
-        Part::Any | Part::Star | Part::Text(_) => None,
-    });
-    keys.filter(|it| !it.is_several())
 }

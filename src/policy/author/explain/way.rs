@@ -3,7 +3,7 @@
 
 use super::alphabet;
 use super::change::{Actual, Change};
-use crate::policy::engine::condition::{Operand, Operands, Test};
+use crate::policy::engine::condition::{Operand, Operands, Resource, Test};
 use crate::policy::engine::decision;
 use crate::policy::engine::facts::Facts;
 use crate::policy::engine::point::{Point, Setting};
@@ -197,14 +197,14 @@ fn judge(statement: &Statement, facts: Facts<'_>, open: &impl Fn(&Key) -> bool) 
     }
     let mut res = Truth::True;
     if let Some(resource) = &statement.resource {
-        let depends = alphabet::resource_dependencies(statement).into_iter().any(open);
+        let depends = resource.keys().any(open);
         res =
             res.min(if depends { Truth::Unknown } else { resource.holds(statement.effect, facts) });
     }
     for condition in &statement.conditions {
         // A condition on a key that only Huawei Cloud knows always holds in a Deny.
         let depends = !matches!(condition.test, Test::Unknowable)
-            && alphabet::dependencies(condition).into_iter().any(open);
+            && condition.keys().any(open);
         res = res.min(if depends {
             Truth::Unknown
         } else {
@@ -333,15 +333,14 @@ fn classes(
     statements: &[&Statement],
     world: &Point,
 ) -> Vec<Setting> {
-    let depends = |it: &&Key| *it == key;
+    let depends = |it: &Key| it == key;
     let mut conditions = Vec::new();
     for statement in statements {
-        if alphabet::resource_dependencies(statement).iter().any(depends) {
+        if statement.resource.iter().flat_map(Resource::keys).any(depends) {
             return settings;
         }
         for condition in &statement.conditions {
-            let dependencies = alphabet::dependencies(condition);
-            match (dependencies.iter().any(depends), dependencies.iter().all(depends)) {
+            match (condition.keys().any(depends), condition.keys().all(depends)) {
                 (false, _) => (),
                 (true, true) => conditions.push((condition, statement.effect)),
                 (true, false) => return settings,
