@@ -102,13 +102,9 @@ impl Condition {
     }
 
     pub(in crate::policy) fn holds(&self, effect: Effect, facts: Facts<'_>) -> Truth {
-        if matches!(self.test, Test::Unknowable) {
-            return Truth::True;
-        }
-        let fact = facts.get(&self.key);
-        match (&self.test, fact) {
-            (_, Fact::Unavailable) => Truth::Unknown,
+        match (&self.test, facts.get(&self.key)) {
             (Test::Unknowable, _) => Truth::True,
+            (_, Fact::Unavailable) => Truth::Unknown,
             (Test::Null { absent, .. }, Fact::Absent) => (*absent).into(),
             (Test::Null { present, .. }, Fact::One(_) | Fact::Several(_)) => (*present).into(),
             (Test::Listed(it), Fact::Absent) => it.absent(effect),

@@ -59,7 +59,11 @@ impl<'a> Facts<'a> {
             Key::EnterpriseProjectId => Fact::Absent,
             Key::Groups => several(principal.groups()),
             Key::Issuer => text(principal.source()),
-            Key::Job(it) => job_fact(attributes.get(*it)),
+            Key::Job(it) => fact(attributes.get(*it), |it| match it {
+                Held::Number(it) => number(it),
+                Held::Text(it) => text(it),
+                Held::Texts(them) => several(them),
+            }),
             Key::PrincipalTag(tag) => match principal.tags().get(tag) {
                 Some(it) => text(it),
                 None => Fact::Absent,
@@ -70,19 +74,18 @@ impl<'a> Facts<'a> {
             }
             Key::ProjectId => text(&query.job.project_id),
             Key::RequestedRegion => text(&query.region),
-            Key::ResourceTag(tag) => match &attributes.tags {
-                Attribute::Value(tags) => match tags.get(tag) {
-                    Some(it) => text(it),
-                    None => Fact::Absent,
-                },
-                Attribute::Absent => Fact::Absent,
-                Attribute::Unavailable | Attribute::NotAsked => Fact::Unavailable,
-            },
-            Key::SecureTransport => fact(&query.secure_transport, |it| Value::Boolean(*it)),
-            Key::SourceIp => fact(&query.source_ip, |it| Value::Address(it.to_canonical())),
+            Key::ResourceTag(tag) => {
+                fact(attributes.tags.and_then(|tags| tags.get(tag)), |it| text(it))
+            }
+            Key::SecureTransport => {
+                fact(query.secure_transport, |it| Fact::One(Value::Boolean(it)))
+            }
+            Key::SourceIp => {
+                fact(query.source_ip, |it| Fact::One(Value::Address(it.to_canonical())))
+            }
             Key::TimeOfDay => shown(Shown::Time, &Zone::UTC, query.now),
             Key::Unknowable(_) => Fact::Unavailable,
-            Key::UserAgent => fact(&query.user_agent, |it| Value::Text(Cow::Borrowed(it))),
+            Key::UserAgent => fact(query.user_agent.and_then(Some), |it| text(it)),
             Key::UserId => text(principal.id()),
             Key::UserName => text(principal.name()),
             Key::Zoned(it, zone) => shown(*it, zone, query.now),
@@ -196,19 +199,9 @@ fn several(them: &[String]) -> Fact<'_> {
     }
 }
 
-fn fact<'a, T>(attribute: &'a Attribute<T>, value: impl FnOnce(&'a T) -> Value<'a>) -> Fact<'a> {
+fn fact<'a, T>(attribute: Attribute<T>, value: impl FnOnce(T) -> Fact<'a>) -> Fact<'a> {
     match attribute {
-        Attribute::Value(it) => Fact::One(value(it)),
-        Attribute::Absent => Fact::Absent,
-        Attribute::Unavailable | Attribute::NotAsked => Fact::Unavailable,
-    }
-}
-
-fn job_fact(attribute: Attribute<Held<'_>>) -> Fact<'_> {
-    match attribute {
-        Attribute::Value(Held::Number(it)) => number(it),
-        Attribute::Value(Held::Text(it)) => text(it),
-        Attribute::Value(Held::Texts(them)) => several(them),
+        Attribute::Value(it) => value(it),
         Attribute::Absent => Fact::Absent,
         Attribute::Unavailable | Attribute::NotAsked => Fact::Unavailable,
     }
