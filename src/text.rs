@@ -20,6 +20,13 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// What is wrong with a JSON text, without the place.
+#[must_use]
+pub fn json_fault(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" at line ").map_or(text.as_str(), |(what, _)| what).to_owned()
+}
+
 /// How deeply a JSON text is nested, followed byte by byte.
 #[derive(Debug, Default)]
 pub struct Nesting {

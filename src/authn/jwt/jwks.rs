@@ -2,7 +2,7 @@
 
 use super::token::KEY_ID_BYTES_MAX;
 use crate::object;
-use crate::text::{escaped, suggest};
+use crate::text::{escaped, json_fault, suggest};
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
 use data_encoding::BASE64URL_NOPAD;
@@ -155,10 +155,9 @@ fn form(what: &str) -> Error {
 
 /// What is no JSON object, with its place.
 fn not_json(error: &serde_json::Error) -> Error {
-    let text = error.to_string();
-    let what = text.split_once(" at line ").map_or(text.as_str(), |(it, _)| it);
+    let what = json_fault(error);
     match error.line() {
-        0 => form(what),
+        0 => form(&what),
         line => form(&format!("{line}:{}: {what}", error.column())),
     }
 }

@@ -242,11 +242,10 @@ impl Reader<'_, '_> {
     }
 
     fn text(&mut self, node: Node, what: &str) -> Option<Text> {
-        let span = node.span;
+        let (span, message) = (node.head(), format!("{what} must be a text"));
         match node.kind {
             json::Kind::Text(value) => Some(Text { value, span }),
             json::Kind::Other(literal) => {
-                let message = format!("{what} must be a text");
                 let hint = match literal.as_str() {
                     "null" => "leave it out, or write a text".to_owned(),
                     _ => format!("write it in quotes: `\"{literal}\"`"),
@@ -255,25 +254,23 @@ impl Reader<'_, '_> {
                 None
             }
             json::Kind::List(_) | json::Kind::Object(_) => {
-                let message = format!("{what} must be a text");
-                self.findings.add(Code::WrongType, span.head(), message);
+                self.findings.add(Code::WrongType, span, message);
                 None
             }
         }
     }
 
     fn list(&mut self, node: Node, what: &str, hint: &str) -> Option<Vec<Node>> {
-        let span = node.span;
+        let (span, head) = (node.span, node.head());
         match node.kind {
             json::Kind::List(list) if list.is_empty() => {
                 self.findings.add(Code::Empty, span, format!("{what}: the list is empty"));
                 None
             }
             json::Kind::List(list) => Some(list),
-            kind => {
-                let span = if kind.is_object() { span.head() } else { span };
+            _ => {
                 let message = format!("{what} must be a list");
-                self.findings.hint(Code::WrongType, span, message, hint);
+                self.findings.hint(Code::WrongType, head, message, hint);
                 None
             }
         }
@@ -281,17 +278,16 @@ impl Reader<'_, '_> {
 
     /// An empty `hint` means that the object may be empty.
     fn object(&mut self, node: Node, what: &str, hint: &str) -> Option<Vec<Field>> {
-        let span = node.span;
+        let (span, head) = (node.span, node.head());
         match node.kind {
             json::Kind::Object(fields) if fields.is_empty() && !hint.is_empty() => {
                 self.findings.hint(Code::Empty, span, format!("{what} is empty"), hint);
                 None
             }
             json::Kind::Object(fields) => Some(fields),
-            kind => {
-                let span = if kind.is_list() { span.head() } else { span };
+            _ => {
                 let message = format!("{what} must be an object");
-                self.findings.add(Code::WrongType, span, message);
+                self.findings.add(Code::WrongType, head, message);
                 None
             }
         }

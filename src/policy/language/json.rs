@@ -5,7 +5,7 @@
 
 use crate::policy::Limits;
 use crate::policy::language::diagnostic::{Code, Findings, Span};
-use crate::text::Nesting;
+use crate::text::{Nesting, json_fault};
 
 use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
@@ -42,13 +42,13 @@ pub(in crate::policy) struct Field {
     pub(in crate::policy) value: Node,
 }
 
-impl Kind {
-    pub(in crate::policy) fn is_list(&self) -> bool {
-        matches!(self, Self::List(_))
-    }
-
-    pub(in crate::policy) fn is_object(&self) -> bool {
-        matches!(self, Self::Object(_))
+impl Node {
+    /// Where a reader looks: of a list or an object the opening bracket.
+    pub(in crate::policy) fn head(&self) -> Span {
+        match self.kind {
+            Kind::List(_) | Kind::Object(_) => self.span.head(),
+            Kind::Other(_) | Kind::Text(_) => self.span,
+        }
     }
 }
 
@@ -67,8 +67,7 @@ pub(in crate::policy) fn parse(
     }
     if let Err(error) = serde_json::from_str::<serde_json::Value>(text) {
         let at = offset(text, error.line(), error.column());
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or_default();
+        let message = json_fault(&error);
         let hint = "JSON has neither comments nor trailing commas, and quotes every name and text";
         findings.hint(Code::InvalidJson, at, format!("this is not JSON: {message}"), hint);
         return None;
