@@ -101,22 +101,21 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
         let document = path.strip_suffix(".json").unwrap_or(path);
         match Place::of(path) {
             Place::Attachments | Place::Budgets | Place::Suite => (),
-            Place::Guardrail => {
-                let read = document::read(bytes, limits, &mut findings);
-                has_ceiling |= read.iter().any(|it| it.effect == Effect::Allow);
-                let (policy, actions) = statements::compile(document, &read, &mut findings);
-                guardrails.denies.extend(policy.denies);
-                guardrails.allows.extend(policy.allows);
-                sources.push(Source { path, scope: Scope::Guardrail, written: read, actions });
-            }
-            Place::Identity(stem) => {
-                let read = document::read(bytes, limits, &mut findings);
-                let (policy, actions) = statements::compile(document, &read, &mut findings);
-                let number = u32::try_from(identity.len()).unwrap_or(u32::MAX);
-                numbers.insert(stem, number);
-                identity.push(policy);
-                let scope = Scope::Identity(number);
-                sources.push(Source { path, scope, written: read, actions });
+            place @ (Place::Guardrail | Place::Identity(_)) => {
+                let written = document::read(bytes, limits, &mut findings);
+                let (policy, actions) = statements::compile(document, &written, &mut findings);
+                let scope = if let Place::Identity(stem) = place {
+                    let number = u32::try_from(identity.len()).unwrap_or(u32::MAX);
+                    numbers.insert(stem, number);
+                    identity.push(policy);
+                    Scope::Identity(number)
+                } else {
+                    has_ceiling |= written.iter().any(|it| it.effect == Effect::Allow);
+                    guardrails.denies.extend(policy.denies);
+                    guardrails.allows.extend(policy.allows);
+                    Scope::Guardrail
+                };
+                sources.push(Source { path, scope, written, actions });
             }
             Place::Unknown => findings.hint(
                 Code::UnknownFile,

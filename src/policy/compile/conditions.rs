@@ -278,7 +278,7 @@ impl Compiler<'_, '_> {
                 Operands::Match(self.each(values, true, |_, it| template::constant(it).map(Ok))?)
             }
             operator::Test::Text(comparison) => {
-                let constant = |parts: &[Part]| literal(parts).map(|it| Ok(it.to_owned()));
+                let constant = |parts: &[Part]| Some(Ok(template::literal(parts)?.to_owned()));
                 Operands::Text(comparison, self.each(values, false, |_, it| constant(it))?)
             }
         })
@@ -293,7 +293,7 @@ impl Compiler<'_, '_> {
     ) -> Option<Vec<Operand<T>>> {
         let malformed = |text: &Text| (format!("`{}` is not {what}", text.value), hint.to_owned());
         self.each(values, false, |text, parts| {
-            Some(read(literal(parts)?).ok_or_else(|| malformed(text)))
+            Some(read(template::literal(parts)?).ok_or_else(|| malformed(text)))
         })
     }
 
@@ -321,14 +321,5 @@ impl Compiler<'_, '_> {
             }
         }
         res
-    }
-}
-
-/// The text of a template without variables and wildcards.
-fn literal(parts: &[Part]) -> Option<&str> {
-    match parts {
-        [] => Some(""),
-        [Part::Text(it)] => Some(it),
-        _ => None,
     }
 }

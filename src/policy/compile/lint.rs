@@ -116,18 +116,11 @@ pub(super) fn budgets(named: &[Named], findings: &mut Findings<'_>) {
 
 /// Whether a text meets the listed value, variables aside.
 pub(super) fn is_met(comparison: Comparison, parts: &[Part], text: &str) -> bool {
-    let listed = match parts {
-        [Part::Text(it)] => it.as_str(),
-        _ => "",
-    };
     match comparison {
-        Comparison::EndWith => text.ends_with(listed),
-        Comparison::Equals => text == listed,
-        Comparison::EqualsIgnoreCase => text.eq_ignore_ascii_case(listed),
         Comparison::Match => {
             template::constant(parts).is_some_and(|it| pattern::matches(&it, text))
         }
-        Comparison::StartWith => text.starts_with(listed),
+        _ => comparison.holds(text, template::literal(parts).unwrap_or_default()),
     }
 }
 

@@ -336,7 +336,7 @@ impl<'a> List<'a> {
 
 impl Comparison {
     /// `Match` compares as `Equals` here; patterns are judged elsewhere.
-    fn holds(self, text: &str, listed: &str) -> bool {
+    pub(in crate::policy) fn holds(self, text: &str, listed: &str) -> bool {
         match self {
             Self::EndWith => text.ends_with(listed),
             Self::Equals | Self::Match => text == listed,

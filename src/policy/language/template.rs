@@ -88,6 +88,23 @@ pub(in crate::policy) fn constant(parts: &[Part]) -> Option<Vec<Piece<'static>>>
     parts.iter().map(piece).collect()
 }
 
+/// The text of a template without variables and wildcards.
+pub(in crate::policy) fn literal(parts: &[Part]) -> Option<&str> {
+    match parts {
+        [] => Some(""),
+        [Part::Text(it)] => Some(it),
+        _ => None,
+    }
+}
+
+/// The texts in a template.
+pub(in crate::policy) fn literals(parts: &[Part]) -> impl Iterator<Item = &str> {
+    parts.iter().filter_map(|it| match it {
+        Part::Text(it) => Some(it.as_str()),
+        Part::Any | Part::Star | Part::Variable(_) => None,
+    })
+}
+
 /// Parses what follows `${`; returns what follows `}` too.
 fn variable(text: &str) -> Result<(Part, &str), Error> {
     let end = text.find(['}', ',']).ok_or(Error::Unclosed)?;

@@ -164,10 +164,7 @@ fn impossible(
     parts: &[Part],
     findings: &mut Findings<'_>,
 ) {
-    let listed = match parts {
-        [Part::Text(it)] => it.as_str(),
-        _ => "",
-    };
+    let listed = template::literal(parts).unwrap_or_default();
     if let Some(list) = it.key.closed_list() {
         if !list.iter().any(|it| lint::is_met(comparison, parts, it)) {
             let hint = match suggest::nearest(listed, list.iter().copied()) {
@@ -287,18 +284,13 @@ fn deny(it: &Condition<'_>, all: &[Condition<'_>], findings: &mut Findings<'_>) 
 
 /// Reports wildcards where they are plain characters.
 fn literal_wildcards(it: &Condition<'_>, findings: &mut Findings<'_>) {
-    let (Key::PrincipalTag(tag) | Key::ResourceTag(tag)) = &it.key else {
-        return values_with_wildcards(it, findings);
-    };
-    lint::text::tag_key(tag, it.raw.key.span, findings);
-    if tag.contains(['*', '?']) {
-        let message = format!("a wildcard in a tag key is a plain character: `{tag}`");
-        findings.add(Code::LiteralWildcard, it.raw.key.span, message);
+    if let Key::PrincipalTag(tag) | Key::ResourceTag(tag) = &it.key {
+        lint::text::tag_key(tag, it.raw.key.span, findings);
+        if tag.contains(['*', '?']) {
+            let message = format!("a wildcard in a tag key is a plain character: `{tag}`");
+            findings.add(Code::LiteralWildcard, it.raw.key.span, message);
+        }
     }
-    values_with_wildcards(it, findings);
-}
-
-fn values_with_wildcards(it: &Condition<'_>, findings: &mut Findings<'_>) {
     let Test::Text(comparison) = it.operator.test else {
         return;
     };

@@ -7,7 +7,6 @@ use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::document::{Effect, Statement};
 use crate::policy::language::json::Text;
 use crate::policy::language::key::Key;
-use crate::policy::language::template::Part;
 use crate::policy::language::{pattern, template};
 
 /// `everywhere`: an identity policy that some attachment grants for all projects.
@@ -101,11 +100,7 @@ fn resource(text: &Text, findings: &mut Findings<'_>) {
         let hint = "an empty part matches only an empty one; write `*`";
         return never("a part is empty".to_owned(), hint);
     }
-    let literals = id.iter().filter_map(|it| match it {
-        Part::Text(it) => Some(it.as_str()),
-        _ => None,
-    });
-    let literals: String = literals.collect();
+    let literals: String = template::literals(&id).collect();
     let strange = literals.chars().find(|it| !it.is_ascii_alphanumeric() && *it != '-');
     if let Some(strange) = strange {
         let hint = "the fifth part is the job's ID, such as `3faf5c03-*`";

@@ -4,6 +4,7 @@
 use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::json::Text;
 use crate::policy::language::operator::Comparison;
+use crate::policy::language::template;
 use crate::policy::language::template::Part;
 use crate::text::is_deceptive;
 
@@ -45,12 +46,7 @@ pub(super) fn compared(
     parts: &[Part],
     findings: &mut Findings<'_>,
 ) {
-    let literals = || {
-        parts.iter().filter_map(|it| match it {
-            Part::Text(it) => Some(it.as_str()),
-            _ => None,
-        })
-    };
+    let literals = || template::literals(parts);
     let blank = |it: Option<char>| it.is_some_and(char::is_whitespace);
     let begins = match parts.first() {
         Some(Part::Text(it)) => comparison != Comparison::EndWith && blank(it.chars().next()),
