@@ -150,21 +150,6 @@ impl Set {
         }
         statements
     }
-
-    /// How many identity policies are attached to the caller for the project.
-    #[must_use]
-    pub fn attached_count(&self, query: &Query) -> usize {
-        self.attached(query).len()
-    }
-
-    /// The identity policies of the caller for the project, each once, in the order of their files.
-    pub(in crate::policy) fn attached(&self, query: &Query) -> Vec<&Policy> {
-        let mut numbers = Vec::new();
-        self.attachments.each(query, |number| numbers.push(number));
-        numbers.sort_unstable();
-        numbers.dedup();
-        numbers.iter().filter_map(|it| self.identity.get(*it as usize)).collect()
-    }
 }
 
 fn judge<'a>(
@@ -175,8 +160,7 @@ fn judge<'a>(
     res: &mut Vec<JudgedStatement>,
 ) {
     let start = res.len();
-    let statements = policy.denies.iter().chain(&policy.allows);
-    for statement in statements.filter(|it| it.is_about(facts.query.action)) {
+    for statement in policy.statements().filter(|it| it.is_about(facts.query.action)) {
         res.push(JudgedStatement {
             name: statement.name.clone(),
             place: statement.place.clone(),
@@ -187,7 +171,7 @@ fn judge<'a>(
         });
     }
     if let Some(added) = res.get_mut(start..) {
-        added.sort_by(|a, b| (&a.place.path, a.place.span).cmp(&(&b.place.path, b.place.span)));
+        added.sort_by(|a, b| a.place.cmp(&b.place));
     }
 }
 

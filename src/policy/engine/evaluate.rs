@@ -67,22 +67,15 @@ impl Set {
             }
         }
     }
-}
 
-impl Set {
     /// The names of the keys that leave `query` undecided, in order: what would have to be known of
     /// the request or its job. Too slow for every request, because it walks through all statements
     /// that could decide.
     #[must_use]
     pub fn undecided(&self, query: &Query, attributes: &Attributes) -> BTreeSet<String> {
         let facts = Facts { query, attributes };
-        let guardrails = [&self.guardrails.denies, &self.guardrails.allows];
-        let mut statements: Vec<_> = guardrails.into_iter().flatten().collect();
-        self.attachments.each(query, |number| {
-            let policy = self.identity.get(number as usize);
-            statements.extend(policy.iter().flat_map(|it| it.denies.iter().chain(&it.allows)));
-        });
-        let undecided = statements.into_iter().filter(|it| it.matches(facts) == Truth::Unknown);
+        let statements = self.statements_about(query);
+        let undecided = statements.filter(|it| it.matches(facts) == Truth::Unknown);
         undecided
             .flat_map(|it| it.conditions.iter().map(move |condition| (it.effect, condition)))
             .filter(|(effect, condition)| condition.holds(*effect, facts) == Truth::Unknown)

@@ -4,7 +4,7 @@ use crate::policy::engine::condition::{Condition, Resource};
 use crate::policy::language::attachments::Attachments;
 use crate::policy::language::diagnostic::Span;
 use crate::policy::language::document::Effect;
-use crate::policy::{Action, Budgets, Diagnostic, Files, Sources, StatementName};
+use crate::policy::{Action, Budgets, Diagnostic, Files, Query, Sources, StatementName};
 
 use std::sync::Arc;
 
@@ -39,6 +39,13 @@ pub struct Compiled {
 pub(in crate::policy) struct Policy {
     pub(in crate::policy) denies: Vec<Statement>,
     pub(in crate::policy) allows: Vec<Statement>,
+}
+
+impl Policy {
+    /// Denies first.
+    pub(in crate::policy) fn statements(&self) -> impl Iterator<Item = &Statement> {
+        self.denies.iter().chain(&self.allows)
+    }
 }
 
 /// A statement that can decide something here.
@@ -82,7 +89,7 @@ impl Actions {
 }
 
 /// Where a statement stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The file, as in [`Files`].
     pub path: String,
@@ -148,7 +155,28 @@ impl Set {
 
     /// Every live statement.
     pub(in crate::policy) fn statements(&self) -> impl Iterator<Item = &Statement> {
-        let policies = [&self.guardrails].into_iter().chain(&self.identity);
-        policies.flat_map(|it| it.denies.iter().chain(&it.allows))
+        [&self.guardrails].into_iter().chain(&self.identity).flat_map(Policy::statements)
+    }
+
+    /// How many identity policies are attached to the caller for the project.
+    #[must_use]
+    pub fn attached_count(&self, query: &Query) -> usize {
+        self.attached(query).len()
+    }
+
+    /// The identity policies of the caller for the project, each once, in the order of their files.
+    pub(in crate::policy) fn attached(&self, query: &Query) -> Vec<&Policy> {
+        let mut numbers = Vec::new();
+        self.attachments.each(query, |number| numbers.push(number));
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.iter().filter_map(|it| self.identity.get(*it as usize)).collect()
+    }
+
+    /// The statements that can decide a query: the guardrails', then those attached to the caller.
+    pub(in crate::policy) fn statements_about(&self, query: &Query) -> impl Iterator<Item = &Statement> {
+        let policies = [&self.guardrails].into_iter().chain(self.attached(query));
+        let action = query.action;
+        policies.flat_map(Policy::statements).filter(move |it| it.is_about(action))
     }
 }

@@ -310,7 +310,7 @@ fn fewest(set: &Set, case: &Point, time: bool, exempt: bool) -> Option<usize> {
     let mut best = None;
     let own = (!exempt).then(|| (0, case.clone()));
     for (changed, world) in own.into_iter().chain(worlds) {
-        let statements = way::statements(set, &world.query);
+        let statements: Vec<_> = set.statements_about(&world.query).collect();
         let options: Vec<_> = alphabet::keys(&statements)
             .into_iter()
             .filter(|it| time || *it != Key::CurrentTime)

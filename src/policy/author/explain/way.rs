@@ -137,19 +137,12 @@ pub(super) fn groups(set: &Set, case: &Point) -> Vec<Setting> {
     more.map(|it| Setting::Texts([own.as_slice(), &[it]].concat())).collect()
 }
 
-/// The statements that hold for the caller.
-pub(super) fn statements<'a>(set: &'a Set, query: &Query) -> Vec<&'a Statement> {
-    let policies = [&set.guardrails].into_iter().chain(set.attached(query));
-    let statements = policies.flat_map(|it| it.denies.iter().chain(&it.allows));
-    statements.filter(|it| it.is_about(query.action)).collect()
-}
-
 /// The decider that decides whatever changes, if there is one.
 fn never(set: &Set, case: &Point, groups: &[Setting]) -> Option<String> {
     let mut last = None;
     let worlds = groups.iter().map(|it| case.having(&Key::Groups, it));
     for world in [case.clone()].into_iter().chain(worlds) {
-        let keys = alphabet::keys(&statements(set, &world.query));
+        let keys = alphabet::keys(&set.statements_about(&world.query).collect::<Vec<_>>());
         match Judgement::of(set, &world, &keys) {
             Judgement::Denied(name) => last = last.or(Some(name)),
             Judgement::Open => return None,
@@ -261,7 +254,7 @@ impl Search<'_> {
         time: bool,
         before: &[Key],
     ) -> Option<Solution> {
-        let statements = statements(self.set, &world.query);
+        let statements: Vec<_> = self.set.statements_about(&world.query).collect();
         let keys = alphabet::keys(&statements);
         // If it is denied even when all keys may change, no set of them can help.
         if let Judgement::Denied(_) = Judgement::of(self.set, world, &keys) {

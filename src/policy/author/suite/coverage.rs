@@ -41,7 +41,7 @@ impl<'a> Coverage<'a> {
     pub fn undecided(&self) -> Vec<&'a StatementName> {
         let unseen = self.set.statements().filter(|it| !self.seen.contains(&it.name));
         let mut res: Vec<_> = unseen.collect();
-        res.sort_by(|a, b| (&a.place.path, a.place.span).cmp(&(&b.place.path, b.place.span)));
+        res.sort_by_key(|it| &it.place);
         res.into_iter().map(|it| &it.name).collect()
     }
 }
