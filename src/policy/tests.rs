@@ -15,7 +15,7 @@ use std::sync::Arc;
 const JOB: &str = "3faf5c03-aaa1-4cbe-879d-24b05d997347";
 
 /// `corp/alice` of `corp/ml`, tagged `team: vision`, asks to delete a job of project `p1`.
-fn query() -> Query {
+pub(super) fn query() -> Query {
     let tags = map(&[("team", "vision"), ("empty", ""), ("max", "abc"), ("star", "a*")]);
     let groups = ["ml".to_owned(), "ops".to_owned()];
     Query {
@@ -32,7 +32,7 @@ fn query() -> Query {
 }
 
 /// A completed job of two pools, tagged `env: dev`.
-fn attributes() -> Attributes {
+pub(super) fn attributes() -> Attributes {
     let text = |it: &str| Attribute::Value(it.to_owned());
     Attributes {
         pool_id: Attribute::Value(vec!["pool-a".to_owned(), "pool-b".to_owned()]),

@@ -1,7 +1,8 @@
 //! What budgets.yaml may say, and which counters a delete belongs to.
 
 use super::*;
-use crate::policy::{Action, Code, Files, Job, Limits, Method, Principal, Set, Severity};
+use crate::policy::tests::query;
+use crate::policy::{Code, Files, Limits, Set, Severity};
 
 const DOCUMENT: &str = r#"{"Version": "5.0", "Statement": [{"Effect": "Deny", "Action": ["*"]}]}"#;
 
@@ -141,23 +142,6 @@ fn processes_share_rounded_down() {
     assert_eq!(compile(None, 51).1, [Code::BudgetBelowReplicas]);
 }
 
-/// `corp/alice` of `corp/ml`, tagged `team: vision`, who asks for a job of `p1`.
-fn query() -> Query {
-    let tags = [("team".to_owned(), "vision".to_owned())].into();
-    let groups = ["ml".to_owned()];
-    Query {
-        principal: Arc::new(Principal::new("corp", "alice", groups, tags, Method::Jwt)),
-        action: Action::Delete,
-        job: Arc::new(Job::new("p1", "j")),
-        region: "r".to_owned(),
-        account: "a".to_owned(),
-        now: "2026-01-15T12:00:00Z".parse().unwrap(),
-        source_ip: Attribute::Unavailable,
-        secure_transport: Attribute::Value(true),
-        user_agent: Attribute::Absent,
-    }
-}
-
 #[test]
 fn a_delete_belongs_to_the_counters_of_who_asks_and_what_goes() {
     let pools = |them: &[&str]| Attributes {
@@ -193,7 +177,7 @@ fn a_delete_belongs_to_the_counters_of_who_asks_and_what_goes() {
     ] {
         let (budgets, _) =
             compile(Some(&one(&format!("name: a, deletes: 1, within: 1h, {fields}"))), 1);
-        let (budgets, query) = (budgets.unwrap(), query());
+        let (budgets, query) = (budgets.unwrap(), Query { source_ip: Attribute::Unavailable, ..query() });
         let keys: Vec<_> =
             budgets.charges(&query, &attributes).map(|it| it.key.into_owned()).collect();
         assert_eq!(keys, expected, "{fields}");

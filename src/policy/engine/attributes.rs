@@ -37,11 +37,6 @@ impl<T> Attribute<T> {
         }
     }
 
-    /// Whether it is not known: unavailable, or not asked for.
-    pub fn is_unknown(&self) -> bool {
-        matches!(self, Self::Unavailable | Self::NotAsked)
-    }
-
     /// Marks it as unavailable unless it is known.
     fn fail(&mut self) {
         if matches!(self, Self::NotAsked) {

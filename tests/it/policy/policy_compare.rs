@@ -18,7 +18,7 @@ use self::generate::{World, fill_attributes, fill_query};
 use crate::support::engine::Engine;
 use crate::support::reference::{Files, Policies, Verdict, judge};
 
-use lychgate::policy::{Attributes, Query, Sources};
+use lychgate::policy::{Attribute, Attributes, JobFact, Query, Sources};
 use proptest::prelude::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRunner};
 use std::fmt::Write as _;
@@ -42,15 +42,6 @@ fn engine_and_reference_agree() {
                 format!("the reference says {expected:?}, the engine {found:?}")
                     + &describe(world, query, attributes)
             })?;
-            println!(
-                "OUT {} {}",
-                found.word(),
-                match found.by() {
-                    Some("none") => "none",
-                    Some("ceiling") => "ceiling",
-                    _ => "",
-                }
-            );
             let undecided = matches!(found, Verdict::Indeterminate { .. });
             check(!undecided || any_unavailable(query, attributes), || {
                 format!("{found:?} with everything known") + &describe(world, query, attributes)
@@ -109,14 +100,14 @@ fn fill_wanted(wanted: Sources, before: &Attributes, filled: &Attributes) -> Att
 }
 
 fn any_unavailable(query: &Query, attributes: &Attributes) -> bool {
-    let Attributes { pool_id, pool_type, phase, kind, name, owner, age, workspace_id, tags } =
-        attributes;
-    query.source_ip.is_unknown()
-        || query.secure_transport.is_unknown()
-        || [phase, kind, name, owner, workspace_id].iter().any(|it| it.is_unknown())
-        || [pool_id, pool_type].iter().any(|it| it.is_unknown())
-        || age.is_unknown()
-        || tags.is_unknown()
+    is_unknown(&query.source_ip)
+        || is_unknown(&query.secure_transport)
+        || JobFact::ALL.iter().any(|it| is_unknown(&attributes.get(*it)))
+        || is_unknown(&attributes.tags)
+}
+
+fn is_unknown<T>(it: &Attribute<T>) -> bool {
+    matches!(it, Attribute::Unavailable | Attribute::NotAsked)
 }
 
 fn run(worlds: impl Strategy<Value = World>, test: impl Fn(&World) -> Result<(), TestCaseError>) {

@@ -4,7 +4,7 @@ use super::*;
 use super::{alphabet, way};
 use crate::policy::engine::point::{Point, Setting};
 use crate::policy::language::key::Key;
-use crate::policy::{Action, Answer, Attribute, Files, Job, Method, Principal};
+use crate::policy::{Answer, Attribute, Files, Method, Principal, tests};
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -14,25 +14,18 @@ fn world() -> Point {
     let tags = BTreeMap::from([("team".to_owned(), "vision".to_owned())]);
     let query = Query {
         principal: Arc::new(Principal::new("corp", "alice", ["ml".into()], tags, Method::Jwt)),
-        action: Action::Delete,
-        job: Job::new("p1", "3faf5c03-aaa1-4cbe-879d-24b05d997347").into(),
-        region: "cn-north-4".to_owned(),
-        account: "123".to_owned(),
-        now: "2026-01-15T12:00:00Z".parse().unwrap(),
         source_ip: Attribute::Value("192.0.2.1".parse().unwrap()),
-        secure_transport: Attribute::Value(true),
-        user_agent: Attribute::Absent,
+        ..tests::query()
     };
     let attributes = Attributes {
         pool_id: Attribute::Value(vec!["pool-z".to_owned()]),
-        pool_type: Attribute::Value(vec!["dedicated".to_owned()]),
         phase: Attribute::Value("Running".to_owned()),
-        kind: Attribute::Value("job".to_owned()),
         name: Attribute::Value("nightly".to_owned()),
         owner: Attribute::Value("alice".to_owned()),
         age: Attribute::Value(60),
         workspace_id: Attribute::Absent,
         tags: Attribute::Value(BTreeMap::new()),
+        ..tests::attributes()
     };
     Point { query, attributes }
 }
@@ -53,20 +46,16 @@ fn document(statements: &[(&str, &str)]) -> String {
 /// `g` are guardrails, `i` is attached to any, `ops` to the group of this name.
 fn set(g: &[(&str, &str)], i: &[(&str, &str)], ops: &[(&str, &str)]) -> Set {
     let attachments = "- {to: [any], policies: [i]}\n- {to: ['group:corp/ops'], policies: [ops]}\n";
-    let mut files = vec![("attachments.yaml", attachments.to_owned())];
-    for (path, statements) in
-        [("guardrails/g.json", g), ("identity/i.json", i), ("identity/ops.json", ops)]
-    {
-        if !statements.is_empty() {
-            files.push((path, document(statements)));
-        }
-    }
-    for (path, name) in [("identity/i.json", "i"), ("identity/ops.json", "ops")] {
-        if files.iter().all(|(it, _)| *it != path) {
-            let never = r#""StringEquals": {"g:UserName": "nobody"}"#;
-            assert!(!name.is_empty());
-            files.push((path, document(&[("Allow", never)])));
-        }
+    let never = [("Allow", r#""StringEquals": {"g:UserName": "nobody"}"#)];
+    let or_never =
+        |it: &[(&str, &str)]| document(if it.is_empty() { &never } else { it });
+    let mut files = vec![
+        ("attachments.yaml", attachments.to_owned()),
+        ("identity/i.json", or_never(i)),
+        ("identity/ops.json", or_never(ops)),
+    ];
+    if !g.is_empty() {
+        files.push(("guardrails/g.json", document(g)));
     }
     let files: Files = files.into_iter().collect();
     let compiled = Set::compile(&files, &Limits::default());
