@@ -214,8 +214,7 @@ impl<'a> Names<'a> {
 
 /// Whether an answer of these policies may depend on the account.
 fn asks_account(set: &Set) -> bool {
-    let asks =
-        |it: &Key| matches!(it, Key::DomainId | Key::PrincipalAccount | Key::PrincipalUrn);
+    let asks = |it: &Key| matches!(it, Key::DomainId | Key::PrincipalAccount | Key::PrincipalUrn);
     let names = |it: &Urn| match it {
         Urn::Job { account, .. } => account.iter().any(|it| *it != Piece::Star),
         Urn::Any | Urn::Other => false,

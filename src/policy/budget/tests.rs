@@ -177,7 +177,8 @@ fn a_delete_belongs_to_the_counters_of_who_asks_and_what_goes() {
     ] {
         let (budgets, _) =
             compile(Some(&one(&format!("name: a, deletes: 1, within: 1h, {fields}"))), 1);
-        let (budgets, query) = (budgets.unwrap(), Query { source_ip: Attribute::Unavailable, ..query() });
+        let (budgets, query) =
+            (budgets.unwrap(), Query { source_ip: Attribute::Unavailable, ..query() });
         let keys: Vec<_> =
             budgets.charges(&query, &attributes).map(|it| it.key.into_owned()).collect();
         assert_eq!(keys, expected, "{fields}");

@@ -174,7 +174,10 @@ impl Set {
     }
 
     /// The statements that can decide a query: the guardrails', then those attached to the caller.
-    pub(in crate::policy) fn statements_about(&self, query: &Query) -> impl Iterator<Item = &Statement> {
+    pub(in crate::policy) fn statements_about(
+        &self,
+        query: &Query,
+    ) -> impl Iterator<Item = &Statement> {
         let policies = [&self.guardrails].into_iter().chain(self.attached(query));
         let action = query.action;
         policies.flat_map(Policy::statements).filter(move |it| it.is_about(action))

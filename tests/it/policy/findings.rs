@@ -52,10 +52,6 @@ fn parse(case: &str) -> Files {
 /// attack 55
 #[test]
 fn every_kind_of_finding_is_shown_where_it_is() {
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../../data/policy/bad");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
     for code in Code::ALL {
         let name = code.as_str();
         let files = parse(&data(&format!("bad/{name}.txt")));
@@ -74,9 +70,17 @@ fn every_kind_of_finding_is_shown_where_it_is() {
         diagnostics.sort();
         let codes: BTreeSet<_> = diagnostics.iter().map(|it| it.code).collect();
         assert!(codes.contains(code), "{name}: found {codes:?}");
-        let rendering = render(&diagnostics, &files, false);
-        settings.bind(|| insta::assert_snapshot!(name, rendering));
+        assert_rendering("../../data/policy/bad", name, &render(&diagnostics, &files, false));
     }
+}
+
+/// Compares with the golden rendering of this name.
+fn assert_rendering(directory: &str, name: &str, rendering: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(directory);
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, rendering));
 }
 
 /// A gate with one source of each kind of thing.
@@ -147,12 +151,8 @@ fn the_commonest_mistakes_are_all_found_at_once_each_with_a_hint() {
     ] {
         assert!(found.contains(&(path, line, code, true)), "{code:?} at {path}:{line}: {found:#?}");
     }
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../../data/policy");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
     let rendering = render(&compiled.diagnostics, &files, false);
-    settings.bind(|| insta::assert_snapshot!("mistakes", rendering));
+    assert_rendering("../../data/policy", "mistakes", &rendering);
 }
 
 /// The table of the documentation is printed by this test when it is out of date.

@@ -1,49 +1,41 @@
 //! What authors write and hardly mean: `check` says so, and says nothing of the right form.
 
-use In::{Allow, Ceiling, Deny};
 use lychgate::policy::{
-    Code, Effort, Files, GateSetup, Limits, Method, Set, Setup, Suites, beside,
+    Code, Diagnostic, Effort, Files, GateSetup, Limits, Method, Set, Setup, Suites, beside,
 };
 
-/// Who a statement is for, as its directory and its effect say.
-#[derive(Clone, Copy, Debug)]
-enum In {
-    Allow,
-    Ceiling,
-    Deny,
+/// A document that allows everything.
+const EVERYTHING: &str =
+    r#"{"Version": "5.0", "Statement": [{"Effect": "Allow", "Action": ["*"]}]}"#;
+
+/// What a closer look finds in a directory.
+fn examined(files: &[(&str, &str)]) -> Vec<Diagnostic> {
+    let mut compiled = Set::compile(&files.iter().copied().collect(), &Limits::default());
+    compiled.examine(Effort { steps: 1_000_000, go_on: &|| true });
+    compiled.diagnostics
 }
 
-/// The codes and texts of what there is to say about one statement with `condition`.
-fn found(place: In, condition: &str) -> Vec<(Code, String)> {
-    let (directory, effect) = match place {
-        Allow => ("identity", "Allow"),
-        Ceiling => ("guardrails", "Allow"),
-        Deny => ("guardrails", "Deny"),
+/// The codes and texts of what there is to say about one statement with `condition`: a `deny`, an
+/// `allow`, or an Allow of the guardrails, a `ceiling`.
+fn found(kind: &str, condition: &str) -> Vec<(Code, String)> {
+    let (path, effect, attached) = match kind {
+        "allow" => ("identity/doc.json", "Allow", "doc"),
+        "ceiling" => ("guardrails/doc.json", "Allow", "all"),
+        "deny" => ("guardrails/doc.json", "Deny", "all"),
+        _ => panic!("{kind}"),
     };
     let document = format!(
         r#"{{"Version": "5.0", "Statement": [{{"Effect": "{effect}", "Action":
             ["modelarts:trainJob:delete"], "Condition": {condition}}}]}}"#
     );
-    let attachments = match place {
-        Allow => "- {to: [any], projects: [p1], policies: [doc]}",
-        Ceiling | Deny => "- {to: [any], projects: [p1], policies: [all]}",
-    };
-    let all = r#"{"Version": "5.0", "Statement": [{"Effect": "Allow", "Action": ["*"]}]}"#;
-    let all = (!matches!(place, Allow))
-        .then(|| ("identity/all.json".to_owned(), all.as_bytes().to_vec()));
-    let files: Files = [
-        (format!("{directory}/doc.json"), document.into_bytes()),
-        ("attachments.yaml".to_owned(), attachments.as_bytes().to_vec()),
-    ]
-    .into_iter()
-    .chain(all)
-    .collect();
-    let text = |it: &lychgate::policy::Diagnostic| {
-        format!("{}\n{}", it.message, it.hint.as_deref().unwrap_or_default())
-    };
-    let mut compiled = Set::compile(&files, &Limits::default());
-    compiled.examine(Effort { steps: 1_000_000, go_on: &|| true });
-    compiled.diagnostics.iter().map(|it| (it.code, text(it))).collect()
+    let attachments = format!("- {{to: [any], projects: [p1], policies: [{attached}]}}");
+    let mut files = vec![(path, document.as_str()), ("attachments.yaml", &attachments)];
+    if attached == "all" {
+        files.push(("identity/all.json", EVERYTHING));
+    }
+    let text =
+        |it: &Diagnostic| format!("{}\n{}", it.message, it.hint.as_deref().unwrap_or_default());
+    examined(&files).iter().map(|it| (it.code, text(it))).collect()
 }
 
 /// A row each: the kind of the statement, the code of the finding, the condition, and perhaps a part of
@@ -127,16 +119,10 @@ ceiling ceiling {"StringEquals": {"g:RequestedRegion": "cn-north-4"}} => identit
 fn a_wrong_form_is_found_and_the_right_one_is_named() {
     for row in WRONG.lines().filter(|it| !it.is_empty() && !it.starts_with('#')) {
         let (statement, says) = row.split_once(" => ").unwrap_or((row, ""));
-        let [place, code, condition] = statement.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+        let [kind, code, condition] = statement.splitn(3, ' ').collect::<Vec<_>>()[..] else {
             panic!("{row}");
         };
-        let place = match place {
-            "allow" => Allow,
-            "ceiling" => Ceiling,
-            "deny" => Deny,
-            _ => panic!("{row}"),
-        };
-        let found = found(place, condition);
+        let found = found(kind, condition);
         let said = found.iter().any(|(it, text)| it.as_str() == code && text.contains(says));
         assert!(said, "{row}: {found:#?}");
     }
@@ -144,32 +130,32 @@ fn a_wrong_form_is_found_and_the_right_one_is_named() {
 
 #[test]
 fn of_a_right_form_nothing_is_said() {
-    for (place, condition) in [
-        (Deny, r#"{"ForAllValues:StringNotEquals": {"lychgate:groups": "corp/admins"}}"#),
-        (Deny, r#"{"StringEquals": {"lychgate:groups": "corp/interns"}}"#),
-        (Deny, r#"{"ForAnyValue:StringEquals": {"lychgate:groups": "corp/interns"}}"#),
-        (Allow, r#"{"ForAnyValue:StringMatch": {"lychgate:groups": "corp/ml-*"}}"#),
-        (Deny, r#"{"NumberLessThan": {"lychgate:timeOfDay": "900"}}"#),
-        (Deny, r#"{"NumberGreaterThanEquals": {"lychgate:timeOfDay": "1730"}}"#),
-        (Deny, r#"{"NumberGreaterThan": {"lychgate:dayOfWeek": "5"}}"#),
-        (Deny, r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "3600"}}"#),
-        (Allow, r#"{"StringEquals": {"g:UserName": "alice"}}"#),
-        (Allow, r#"{"StringEquals": {"g:UserName": "spiffe://example.org/ns/a"}}"#),
-        (Allow, r#"{"StringEquals": {"g:UserName": "system:serviceaccount:ci:clean"}}"#),
-        (Allow, r#"{"StringMatch": {"g:PrincipalUrn": "*:external-user:corp/*"}}"#),
-        (Allow, r#"{"StringMatch": {"lychgate:jobOwner": "li_*"}}"#),
-        (Deny, r#"{"StringEquals": {"lychgate:workspaceId": "0"}}"#),
-        (Deny, r#"{"StringStartWith": {"lychgate:jobName": "ci "}}"#),
-        (Deny, r#"{"StringEquals": {"g:UserName": ["Олена", "νίκος-a", "µ-tests"]}}"#),
-        (Deny, r#"{"StringNotEquals": {"modelarts:poolType": "dedicated"}}"#),
-        (Deny, r#"{"StringMatch": {"g:UserAgent": "Mozilla/5.0 (X11; Linux) a-[b]*"}}"#),
-        (Deny, r#"{"StringEquals": {"g:RequestedRegion": "cn-north-4", "g:DomainId": "0a_b"}}"#),
-        (Deny, r#"{"StringMatch": {"g:ResourceTag/the owner": "Li * Na"}}"#),
-        (Allow, r#"{"StringMatch": {"lychgate:jobName": "{x}-msg:a-*"}}"#),
-        (Deny, r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "31536000"}}"#),
+    for (kind, condition) in [
+        ("deny", r#"{"ForAllValues:StringNotEquals": {"lychgate:groups": "corp/admins"}}"#),
+        ("deny", r#"{"StringEquals": {"lychgate:groups": "corp/interns"}}"#),
+        ("deny", r#"{"ForAnyValue:StringEquals": {"lychgate:groups": "corp/interns"}}"#),
+        ("allow", r#"{"ForAnyValue:StringMatch": {"lychgate:groups": "corp/ml-*"}}"#),
+        ("deny", r#"{"NumberLessThan": {"lychgate:timeOfDay": "900"}}"#),
+        ("deny", r#"{"NumberGreaterThanEquals": {"lychgate:timeOfDay": "1730"}}"#),
+        ("deny", r#"{"NumberGreaterThan": {"lychgate:dayOfWeek": "5"}}"#),
+        ("deny", r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "3600"}}"#),
+        ("allow", r#"{"StringEquals": {"g:UserName": "alice"}}"#),
+        ("allow", r#"{"StringEquals": {"g:UserName": "spiffe://example.org/ns/a"}}"#),
+        ("allow", r#"{"StringEquals": {"g:UserName": "system:serviceaccount:ci:clean"}}"#),
+        ("allow", r#"{"StringMatch": {"g:PrincipalUrn": "*:external-user:corp/*"}}"#),
+        ("allow", r#"{"StringMatch": {"lychgate:jobOwner": "li_*"}}"#),
+        ("deny", r#"{"StringEquals": {"lychgate:workspaceId": "0"}}"#),
+        ("deny", r#"{"StringStartWith": {"lychgate:jobName": "ci "}}"#),
+        ("deny", r#"{"StringEquals": {"g:UserName": ["Олена", "νίκος-a", "µ-tests"]}}"#),
+        ("deny", r#"{"StringNotEquals": {"modelarts:poolType": "dedicated"}}"#),
+        ("deny", r#"{"StringMatch": {"g:UserAgent": "Mozilla/5.0 (X11; Linux) a-[b]*"}}"#),
+        ("deny", r#"{"StringEquals": {"g:RequestedRegion": "cn-north-4", "g:DomainId": "0a_b"}}"#),
+        ("deny", r#"{"StringMatch": {"g:ResourceTag/the owner": "Li * Na"}}"#),
+        ("allow", r#"{"StringMatch": {"lychgate:jobName": "{x}-msg:a-*"}}"#),
+        ("deny", r#"{"NumberLessThanIfExists": {"lychgate:jobAge": "31536000"}}"#),
     ] {
-        let found = found(place, condition);
-        assert!(found.is_empty(), "{place:?} {condition}: {found:#?}");
+        let found = found(kind, condition);
+        assert!(found.is_empty(), "{kind} {condition}: {found:#?}");
     }
 }
 
@@ -191,21 +177,16 @@ fn a_statement_that_names_nothing_is_found() {
         ("Allow", r#""NotAction": ["*"]"#.to_owned(), "no action at all"),
         ("Deny", r#""NotAction": ["obs:object:get", "*:*:*"]"#.to_owned(), "no action at all"),
     ] {
-        let directory = if effect == "Deny" { "guardrails" } else { "identity" };
+        let path = if effect == "Deny" { "guardrails/doc.json" } else { "identity/doc.json" };
         let document =
             format!(r#"{{"Version": "5.0", "Statement": [{{"Effect": "{effect}", {rest}}}]}}"#);
-        let all = r#"{"Version": "5.0", "Statement": [{"Effect": "Allow", "Action": ["*"]}]}"#;
-        let files: Files = [
-            (format!("{directory}/doc.json"), document.as_bytes()),
-            ("identity/all.json".to_owned(), all.as_bytes()),
-            ("attachments.yaml".to_owned(), b"- {to: [any], projects: [p1], policies: [all]}"),
-        ]
-        .into_iter()
-        .collect();
-        let mut compiled = Set::compile(&files, &Limits::default());
-        compiled.examine(Effort { steps: 1_000_000, go_on: &|| true });
-        let found: Vec<_> = compiled.diagnostics.iter().map(|it| (it.code, &it.message)).collect();
-        let said = found.iter().any(|(code, it)| *code == Code::NeverMatches && it.contains(says));
+        let found = examined(&[
+            (path, &document),
+            ("identity/all.json", EVERYTHING),
+            ("attachments.yaml", "- {to: [any], projects: [p1], policies: [all]}"),
+        ]);
+        let said =
+            found.iter().any(|it| it.code == Code::NeverMatches && it.message.contains(says));
         assert!(said, "{document}: {found:?}");
     }
 }
@@ -225,8 +206,7 @@ fn a_file_with_nearly_the_right_name_is_told_the_right_one() {
         ("notes.txt", "it holds guardrails/*.json"),
         ("backup/a.json", "it holds guardrails/*.json"),
     ] {
-        let files: Files = [(path, "")].into_iter().collect();
-        let found = Set::compile(&files, &Limits::default()).diagnostics;
+        let found = examined(&[(path, "")]);
         let told = found.iter().find(|it| it.code == Code::UnknownFile).unwrap();
         let hint = told.hint.as_deref().unwrap_or_default();
         assert!(hint.starts_with(says), "{path}: {hint}");
@@ -236,13 +216,11 @@ fn a_file_with_nearly_the_right_name_is_told_the_right_one() {
 /// `projects: ['*']` leaves no project out, so that the policy counts as bound to none.
 #[test]
 fn projects_that_leave_none_out_bind_nothing() {
-    let all = r#"{"Version": "5.0", "Statement": [{"Effect": "Allow", "Action": ["*"]}]}"#;
     for (projects, wide) in [("['*']", true), ("[p1, '**']", true), ("['p*']", false)] {
         let attachments =
             format!("- {{to: ['group:corp/a'], projects: {projects}, policies: [all]}}");
-        let files: Files =
-            [("identity/all.json", all), ("attachments.yaml", &attachments)].into_iter().collect();
-        let found = Set::compile(&files, &Limits::default()).diagnostics;
+        let found =
+            examined(&[("identity/all.json", EVERYTHING), ("attachments.yaml", &attachments)]);
         let said = found.iter().any(|it| it.code == Code::WildcardAllow);
         assert_eq!(said, wide, "{projects}: {found:?}");
     }
@@ -445,12 +423,7 @@ fn a_wrong_form_is_found_in_a_budget() {
     ] {
         let budgets =
             format!("budgets: [{{name: b, per: all, deletes: 2, within: 1h, when: {{{when}}}}}]");
-        let all = r#"{"Version": "5.0", "Statement": [{"Effect": "Allow", "Action": ["*"]}]}"#;
-        let files: Files =
-            [("budgets.yaml", budgets.as_str()), ("identity/all.json", all)].into_iter().collect();
-        let mut compiled = Set::compile(&files, &Limits::default());
-        compiled.examine(Effort { steps: 1_000_000, go_on: &|| true });
-        let found = compiled.diagnostics;
+        let found = examined(&[("budgets.yaml", &budgets), ("identity/all.json", EVERYTHING)]);
         let codes: Vec<_> = found.iter().filter(|it| it.path == "budgets.yaml").collect();
         assert_eq!(
             codes.iter().any(|it| Some(it.code) == code),

@@ -47,8 +47,7 @@ fn document(statements: &[(&str, &str)]) -> String {
 fn set(g: &[(&str, &str)], i: &[(&str, &str)], ops: &[(&str, &str)]) -> Set {
     let attachments = "- {to: [any], policies: [i]}\n- {to: ['group:corp/ops'], policies: [ops]}\n";
     let never = [("Allow", r#""StringEquals": {"g:UserName": "nobody"}"#)];
-    let or_never =
-        |it: &[(&str, &str)]| document(if it.is_empty() { &never } else { it });
+    let or_never = |it: &[(&str, &str)]| document(if it.is_empty() { &never } else { it });
     let mut files = vec![
         ("attachments.yaml", attachments.to_owned()),
         ("identity/i.json", or_never(i)),

@@ -196,8 +196,7 @@ fn judge(statement: &Statement, facts: Facts<'_>, open: &impl Fn(&Key) -> bool) 
     }
     for condition in &statement.conditions {
         // A condition on a key that only Huawei Cloud knows always holds in a Deny.
-        let depends = !matches!(condition.test, Test::Unknowable)
-            && condition.keys().any(open);
+        let depends = !matches!(condition.test, Test::Unknowable) && condition.keys().any(open);
         res = res.min(if depends {
             Truth::Unknown
         } else {

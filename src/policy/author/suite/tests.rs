@@ -14,6 +14,10 @@ fn suites(text: &str) -> Suites {
     Suites::read(&files, None, &Limits::default())
 }
 
+fn codes(suites: &Suites) -> Vec<Code> {
+    suites.diagnostics.iter().map(|it| it.code).collect()
+}
+
 /// A suite of one case with this job.
 fn job(job: &str) -> Suites {
     suites(&format!("cases:\n  - {{name: n, {WHO}, {REQUEST}, job: {job}, expect: deny}}\n"))
@@ -148,10 +152,9 @@ fn mistakes_are_found_and_their_cases_left_out() {
         (String::new(), Code::InvalidYaml),
     ] {
         let suites = suites(&text);
-        let codes: Vec<_> = suites.diagnostics.iter().map(|it| it.code).collect();
         // A quoted number is a valid project ID: the one row without a mistake.
         let sound = text.contains("'0123'");
-        assert_eq!(codes, if sound { vec![] } else { vec![expected] }, "{text}");
+        assert_eq!(codes(&suites), if sound { vec![] } else { vec![expected] }, "{text}");
         assert_eq!(suites.cases.len(), usize::from(sound), "{text}");
     }
     for (text, expected) in [
@@ -162,8 +165,7 @@ fn mistakes_are_found_and_their_cases_left_out() {
         ("{phase: }", Code::InvalidYaml),
     ] {
         let suites = job(text);
-        let codes: Vec<_> = suites.diagnostics.iter().map(|it| it.code).collect();
-        assert_eq!(codes, [expected], "{text}");
+        assert_eq!(codes(&suites), [expected], "{text}");
         assert_eq!(suites.cases.len(), usize::from(expected == Code::PoolWithoutType), "{text}");
     }
 }
@@ -226,8 +228,7 @@ fn a_case_may_be_over_budget() {
         let files = directory(case);
         let set = Set::compile(&files, &Limits::default()).set.unwrap();
         let suites = Suites::read(&files, Some(&set), &Limits::default());
-        let codes: Vec<_> = suites.diagnostics.iter().map(|it| it.code).collect();
-        assert_eq!((codes, suites.cases.len()), (vec![expected], 0), "{case}");
+        assert_eq!((codes(&suites), suites.cases.len()), (vec![expected], 0), "{case}");
     }
 }
 
@@ -237,8 +238,7 @@ fn a_caller_has_a_name_that_a_gate_accepts() {
     {
         let case = format!("name: n, principal: {{source: a, {who}}}, {REQUEST}, job: {{}}");
         let read = suites(&format!("cases: [{{{case}, expect: deny}}]"));
-        let codes: Vec<_> = read.diagnostics.iter().map(|it| it.code).collect();
-        assert_eq!((codes, read.cases.len()), (vec![Code::ImpossibleCase], 0), "{who}");
+        assert_eq!((codes(&read), read.cases.len()), (vec![Code::ImpossibleCase], 0), "{who}");
     }
 }
 
@@ -313,8 +313,7 @@ fn where_the_policies_ask_for_the_account_a_case_states_it() {
             let set = Set::compile(&files, &Limits::default()).set;
             assert!(set.is_some(), "{rest} {budgets}");
             let read = Suites::read(&files, set.as_ref(), &Limits::default());
-            let codes: Vec<_> = read.diagnostics.iter().map(|it| it.code).collect();
-            (codes, read.cases.len())
+            (codes(&read), read.cases.len())
         };
         let without = format!("cases: [{{name: n, {WHO}, {REQUEST}, job: {{}}, expect: deny}}]");
         let wanted = if asks { (vec![Code::ImpossibleCase], 0) } else { (Vec::new(), 1) };
