@@ -13,22 +13,22 @@ pub use self::check::check;
 pub(crate) use self::cloud::upstreams;
 
 use self::cloud::client;
-use self::health::{Health, Ready};
+use self::health::Health;
 use self::settle::{LookUp, Settler};
 use self::ship::Copying;
 use self::versions::Past;
 
 use crate::attributes::Resolver;
 use crate::authn::{self, Authenticator};
-use crate::budget::{self, Budgets};
+use crate::budget;
 use crate::client;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::credentials;
 use crate::exchange::{Arrival, Desk, Handler};
 use crate::forward::{self, Forwarder};
-use crate::gateway::{self, Dependencies, Gateway};
-use crate::ledger::{self, Ledger, Opened, WriterThread};
+use crate::gateway::{Dependencies, Gateway};
+use crate::ledger::{self, Opened, WriterThread};
 use crate::metrics::Metrics;
 use crate::policy;
 use crate::reload::{Policies, Role};
@@ -115,7 +115,6 @@ pub enum StartError {
 /// A gate or a forwarder that listens, and answers once it runs.
 #[derive(Debug)]
 pub struct App {
-    data: Data,
     listeners: Vec<Listener>,
     admission: Admission,
     admin: Listener,
@@ -150,10 +149,8 @@ impl Handler for Data {
 #[derive(Debug)]
 struct Recording {
     gateway: Arc<Gateway>,
-    ledger: Ledger,
     thread: WriterThread,
     copying: Copying,
-    budgets: Budgets,
 }
 
 /// What every part of the process may need.
@@ -192,36 +189,23 @@ impl App {
             tracker: common.tracker.clone(),
             give_up: common.give_up.clone(),
         };
-        let (data, recording, ready) = match config.role {
+        let (data, recording) = match config.role {
             config::Role::Forwarder(forwarder) => {
-                let forwarder = Arc::new(start_forwarder(*forwarder, desk, &common).await?);
-                (Data::Forwarder(Arc::clone(&forwarder)), None, Ready::Forwarder(forwarder))
+                let forwarder = start_forwarder(*forwarder, desk, &common).await?;
+                (Data::Forwarder(Arc::new(forwarder)), None)
             }
             config::Role::Gate(gate) => {
-                let settings = gateway::Settings {
-                    named_denials: gate.named_denials,
-                    help: gate.help.clone(),
-                    trusted_proxies: config.trusted_proxies,
-                    per_principal: gate.per_principal,
-                    attributes_max_age: gate.attributes_max_age,
-                    pool_words: gate.pool_words.clone(),
-                    tombstones: gate.tombstones,
-                };
-                let (recording, policies) = start_gate(*gate, settings, desk, &common).await?;
-                let Recording { gateway, ledger, .. } = &recording;
-                let (gateway, ledger) = (Arc::clone(gateway), ledger.clone());
-                let data = Data::Gate(Arc::clone(&gateway));
-                (data, Some(recording), Ready::Gate { gateway, ledger, policies })
+                let recording = start_gate(*gate, desk, &common).await?;
+                (Data::Gate(Arc::clone(&recording.gateway)), Some(recording))
             }
         };
         let Common { metrics, tracer, tracker, drain, give_up, .. } = common;
         Ok(Self {
-            data,
             listeners,
             admission,
             admin_address: admin.local_address().unwrap_or(config.admin),
             admin,
-            health: Health { ready, drain: drain.clone(), metrics },
+            health: Health { data, drain: drain.clone(), metrics },
             recording,
             tracer,
             tracker,
@@ -247,9 +231,9 @@ impl App {
     /// The policies in force, which follow their directory; a forwarder has none.
     #[must_use]
     pub fn policies(&self) -> Option<&Policies> {
-        match &self.health.ready {
-            Ready::Gate { policies, .. } => Some(policies),
-            Ready::Forwarder(_) => None,
+        match &self.health.data {
+            Data::Gate(gateway) => Some(&gateway.parts().policies),
+            Data::Forwarder(_) => None,
         }
     }
 
@@ -276,19 +260,17 @@ impl App {
         }
         for listener in self.listeners {
             tracing::info!(address = %listener.place(), "listening");
-            self.tracker.spawn(listener.serve(self.data.clone(), serving.clone()));
+            self.tracker.spawn(listener.serve(self.health.data.clone(), serving.clone()));
         }
-        drop(self.data);
-        let health = self.health;
-        let metrics = health.metrics.clone();
-        let recording = self.recording.as_ref().map(|it| (it.ledger.clone(), it.budgets.clone()));
+        let (health, measured) = (self.health.clone(), self.health);
         let admin = admin::admin(
             move || health.checks(),
             move |ready| {
+                let Health { data, metrics, .. } = &measured;
                 metrics.set_ready(ready);
-                if let Some((ledger, budgets)) = &recording {
-                    metrics.set_ledger_unshipped(ledger.unshipped());
-                    versions::measure(budgets, &metrics);
+                if let Data::Gate(gateway) = data {
+                    metrics.set_ledger_unshipped(gateway.parts().ledger.unshipped());
+                    versions::measure(&gateway.parts().budgets, metrics);
                 }
                 metrics.encode()
             },
@@ -317,11 +299,10 @@ impl App {
             let _ = tokio::time::timeout(GIVE_UP, self.tracker.wait()).await;
         }
         let closed = match self.recording {
-            Some(Recording { gateway, thread, copying, budgets, .. }) => {
+            Some(Recording { gateway, thread, copying }) => {
                 gateway.record_suppressed();
-                drop(gateway);
                 // What does not reach the database is compared with the ledger at the next start.
-                let _ = tokio::time::timeout(FLUSH, budgets.flush()).await;
+                let _ = tokio::time::timeout(FLUSH, gateway.parts().budgets.flush()).await;
                 let closed = close(thread).await;
                 copying.end(FLUSH).await;
                 closed
@@ -347,7 +328,7 @@ async fn close(thread: WriterThread) -> bool {
 /// Resolves when the ledger can record no more, which a forwarder's never does.
 async fn failed(recording: Option<&Recording>) {
     match recording {
-        Some(Recording { ledger, .. }) => ledger.failed().await,
+        Some(Recording { gateway, .. }) => gateway.parts().ledger.failed().await,
         None => std::future::pending().await,
     }
 }
@@ -355,10 +336,9 @@ async fn failed(recording: Option<&Recording>) {
 /// Everything that judges and records.
 async fn start_gate(
     config: config::Gate,
-    settings: gateway::Settings,
     desk: Desk,
     common: &Common,
-) -> Result<(Recording, Policies), StartError> {
+) -> Result<Recording, StartError> {
     let Common { clock, metrics, tracker, drain, collector, .. } = common;
     let mut opened = ledger::open(&config.ledger, clock.clone(), metrics)?;
     let copying = Copying::start(&mut opened, collector.as_ref(), metrics)?;
@@ -379,7 +359,7 @@ async fn start_gate(
         upstreams: upstreams.clone(),
         tracer: Tracer::new(&TraceConfig::default(), metrics, &Handle::current())?,
         resolver: Resolver {
-            words: config.pool_words,
+            words: config.settings.pool_words.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
         },
@@ -391,11 +371,10 @@ async fn start_gate(
     tracker.spawn(settler.run(drain.clone()));
     let authenticator =
         Authenticator::start(config.identity, metrics, clock, tracker, drain).await?;
-    let (ledger, in_force, counters) = (opened.ledger.clone(), policies.clone(), budgets.clone());
-    let parts = Dependencies { desk, authenticator, policies, shadow, budgets, upstreams, ledger };
-    let gateway = Arc::new(Gateway::new(settings, parts));
     let Opened { ledger, thread, .. } = opened;
-    Ok((Recording { gateway, ledger, thread, copying, budgets: counters }, in_force))
+    let parts = Dependencies { desk, authenticator, policies, shadow, budgets, upstreams, ledger };
+    let gateway = Arc::new(Gateway::new(config.settings, parts));
+    Ok(Recording { gateway, thread, copying })
 }
 
 /// A token and a connection are all that a forwarder has.

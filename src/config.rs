@@ -7,13 +7,12 @@ mod otel;
 mod setup;
 mod unit;
 
-use crate::attributes::PoolWords;
 use crate::authn;
 use crate::budget;
 use crate::client::Roots;
 use crate::credentials;
 use crate::forward;
-use crate::gateway::{Rate, Tombstones};
+use crate::gateway;
 use crate::ledger;
 use crate::mounted;
 use crate::policy::Principal;
@@ -92,26 +91,16 @@ pub struct Gate {
     pub policies: PathBuf,
     /// The directory of policies that are evaluated beside those and decide nothing.
     pub shadow: Option<PathBuf>,
-    /// Denials name the deciding statement.
-    pub named_denials: bool,
-    /// What a caller who is denied is told to do.
-    pub help: Option<String>,
+    /// How it answers.
+    pub settings: gateway::Settings,
     /// The cloud endpoints; at least one.
     pub upstreams: Vec<Upstream>,
-    /// What `modelarts:poolType` is called.
-    pub pool_words: PoolWords,
-    /// How old looked-up attributes may be when the delete leaves.
-    pub attributes_max_age: Duration,
     /// Where decisions are recorded.
     pub ledger: ledger::Config,
-    /// For which jobs tombstones are written.
-    pub tombstones: Tombstones,
     /// How the budgets of the policies are shared.
     pub budgets: Budgets,
     /// How long a job whose delete got no answer is looked up before it counts as not deleted.
     pub settle_window: Duration,
-    /// How often one principal may ask.
-    pub per_principal: Rate,
 }
 
 /// How several gates share the budgets of their policies.

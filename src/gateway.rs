@@ -117,34 +117,10 @@ impl Gateway {
         Self { settings, parts, resolver, buckets }
     }
 
-    /// A version of the policies is in force.
+    /// What it works with.
     #[must_use]
-    pub fn has_policies(&self) -> bool {
-        self.parts.policies.current().is_some()
-    }
-
-    /// At least one identity source can verify.
-    #[must_use]
-    pub fn can_verify(&self) -> bool {
-        self.parts.authenticator.can_verify()
-    }
-
-    /// At least one upstream has a credential.
-    #[must_use]
-    pub fn has_credential(&self) -> bool {
-        self.parts.upstreams.iter().any(|it| it.has_credential())
-    }
-
-    /// The identity sources that cannot be read, and why.
-    #[must_use]
-    pub fn identity_troubles(&self) -> Vec<String> {
-        self.parts.authenticator.troubles()
-    }
-
-    /// The upstreams without a new credential, and why.
-    #[must_use]
-    pub fn credential_troubles(&self) -> Vec<String> {
-        self.parts.upstreams.iter().filter_map(|it| it.credential_trouble()).collect()
+    pub fn parts(&self) -> &Dependencies {
+        &self.parts
     }
 
     /// Records how many requests were refused for their rate since the last call; to be called

@@ -1,35 +1,27 @@
 //! How the gate is, for `/readyz`: what must hold, and what is worth knowing.
 
-use crate::forward::Forwarder;
-use crate::gateway::Gateway;
-use crate::ledger::{self, Ledger};
+use super::Data;
+
+use crate::gateway::Dependencies;
+use crate::ledger;
 use crate::metrics::Metrics;
-use crate::reload::Policies;
 use crate::server::admin::Check;
 
-use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// What readiness and metrics are read from.
 #[derive(Clone, Debug)]
 pub(super) struct Health {
-    pub(super) ready: Ready,
+    pub(super) data: Data,
     pub(super) drain: CancellationToken,
     pub(super) metrics: Metrics,
 }
 
-/// What must be there before requests can be answered.
-#[derive(Clone, Debug)]
-pub(super) enum Ready {
-    Forwarder(Arc<Forwarder>),
-    Gate { gateway: Arc<Gateway>, ledger: Ledger, policies: Policies },
-}
-
 impl Health {
     pub(super) fn checks(&self) -> Vec<Check> {
-        let mut checks = match &self.ready {
-            Ready::Forwarder(forwarder) => vec![check("token", forwarder.has_token())],
-            Ready::Gate { gateway, ledger, policies } => gate(gateway, ledger, policies),
+        let mut checks = match &self.data {
+            Data::Forwarder(forwarder) => vec![check("token", forwarder.has_token())],
+            Data::Gate(gateway) => gate(gateway.parts()),
         };
         checks.push(check("serving", !self.drain.is_cancelled()));
         checks
@@ -46,7 +38,10 @@ fn sources(name: &'static str, ok: bool, troubles: &[String]) -> Check {
     Check { detail, ..check(name, ok) }
 }
 
-fn gate(gateway: &Gateway, ledger: &Ledger, policies: &Policies) -> Vec<Check> {
+fn gate(parts: &Dependencies) -> Vec<Check> {
+    let Dependencies { authenticator, policies, budgets, upstreams, ledger, .. } = parts;
+    let credential_troubles: Vec<_> =
+        upstreams.iter().filter_map(|it| it.credential_trouble()).collect();
     let state = policies.state();
     let in_force = state.in_force.map(|it| {
         let (digest, loaded, findings) = (it.set.digest(), it.loaded, it.findings);
@@ -57,7 +52,7 @@ fn gate(gateway: &Gateway, ledger: &Ledger, policies: &Policies) -> Vec<Check> {
         None => format!("unreadable since {}", it.time),
     });
     vec![
-        Check { detail: in_force, ..check("policies", gateway.has_policies()) },
+        Check { detail: in_force.clone(), ..check("policies", in_force.is_some()) },
         // The version in force goes on judging, so a version that is refused does not make the gate
         // unready.
         Check {
@@ -65,9 +60,13 @@ fn gate(gateway: &Gateway, ledger: &Ledger, policies: &Policies) -> Vec<Check> {
             detail: refused.clone(),
             ..check("policies_current", refused.is_none())
         },
-        check("budgets", gateway.can_count()),
+        check("budgets", budgets.is_there()),
         check("ledger", ledger.status() == ledger::Status::Writable),
-        sources("identity", gateway.can_verify(), &gateway.identity_troubles()),
-        sources("credential", gateway.has_credential(), &gateway.credential_troubles()),
+        sources("identity", authenticator.can_verify(), &authenticator.troubles()),
+        sources(
+            "credential",
+            upstreams.iter().any(|it| it.has_credential()),
+            &credential_troubles,
+        ),
     ]
 }

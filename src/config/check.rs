@@ -13,7 +13,7 @@ use super::{Budgets, Complaint, Config, Gate, Listen, Role, file};
 use crate::attributes::PoolWords;
 use crate::budget;
 use crate::client::Roots;
-use crate::gateway::{Rate, Tombstones};
+use crate::gateway::{self, Rate, Tombstones};
 use crate::ledger::{self, Checkpoints};
 use crate::route::JobIds;
 use crate::text::is_deceptive;
@@ -85,7 +85,7 @@ impl Checker<'_> {
         let listen = self.listen(std::mem::take(&mut file.listen.value), &listeners);
         let admin = self.address(&file.admin.address);
         let trusted_proxies = file.trusted_proxies.iter().filter_map(|it| self.network(it));
-        let trusted_proxies = trusted_proxies.collect();
+        let trusted_proxies: Vec<_> = trusted_proxies.collect();
         let connections_max = self.positive(&file.limits.connections, "connections");
         let connections_per_peer_max =
             self.positive(&file.limits.connections_per_peer, "connections_per_peer");
@@ -105,7 +105,7 @@ impl Checker<'_> {
         let role = match forwards {
             true => self.forwarder(file).map(|it| Role::Forwarder(Box::new(it))),
             false => {
-                let gate = self.gate(file, &listen, &listeners);
+                let gate = self.gate(file, &listen, &listeners, trusted_proxies.clone());
                 gate.map(|it| Role::Gate(Box::new(it)))
             }
         };
@@ -124,7 +124,13 @@ impl Checker<'_> {
     }
 
     /// `listeners` is where the listeners of `listen` are in the file.
-    fn gate(&mut self, file: File, listen: &[Listen], listeners: &Spanned<()>) -> Option<Gate> {
+    fn gate(
+        &mut self,
+        file: File,
+        listen: &[Listen],
+        listeners: &Spanned<()>,
+        trusted_proxies: Vec<IpNet>,
+    ) -> Option<Gate> {
         let nobody = || Spanned { value: file::Identity::default(), place: listeners.place };
         let identity = self.identity(file.identity.unwrap_or_else(nobody), listen);
         let has_fixed = listen.iter().any(|it| it.principal.is_some());
@@ -156,23 +162,26 @@ impl Checker<'_> {
             identity: identity?,
             policies: directory,
             shadow: policies.shadow.as_ref().map(|it| self.path(&it.directory)),
-            named_denials: policies.denials == file::Denials::Full,
-            help: policies.help.map(|it| self.help(it)),
+            settings: gateway::Settings {
+                named_denials: policies.denials == file::Denials::Full,
+                help: policies.help.map(|it| self.help(it)),
+                trusted_proxies,
+                per_principal,
+                attributes_max_age: self.attributes_max_age(&attributes.max_age),
+                pool_words: PoolWords {
+                    dedicated: attributes.pool_types.dedicated,
+                    public: attributes.pool_types.public,
+                },
+                tombstones: match tombstones {
+                    file::Tombstones::Always => Tombstones::Always,
+                    file::Tombstones::Details => Tombstones::LookedUp,
+                    file::Tombstones::Off => Tombstones::Off,
+                },
+            },
             upstreams,
-            pool_words: PoolWords {
-                dedicated: attributes.pool_types.dedicated,
-                public: attributes.pool_types.public,
-            },
-            attributes_max_age: self.attributes_max_age(&attributes.max_age),
             ledger: ledger?,
-            tombstones: match tombstones {
-                file::Tombstones::Always => Tombstones::Always,
-                file::Tombstones::Details => Tombstones::LookedUp,
-                file::Tombstones::Off => Tombstones::Off,
-            },
             budgets,
             settle_window: file.settle.map(|it| it.value).unwrap_or_default().window.0,
-            per_principal,
         })
     }
 

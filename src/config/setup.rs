@@ -12,7 +12,7 @@ impl Config {
     #[must_use]
     pub fn setup(&self, now: Timestamp) -> Setup {
         let gate = self.gate();
-        let words = gate.map(|it| it.pool_words.clone()).unwrap_or_default();
+        let words = gate.map(|it| it.settings.pool_words.clone()).unwrap_or_default();
         Setup {
             now,
             pool_types: vec![words.dedicated, words.public],

@@ -7,12 +7,6 @@ use crate::exchange::Refusal;
 use crate::policy::{Decision, Denial};
 
 impl Gateway {
-    /// Units of the budgets can be taken.
-    #[must_use]
-    pub fn can_count(&self) -> bool {
-        self.parts.budgets.is_there()
-    }
-
     /// Takes units of the budgets for a decision that allows. Without room, the decision becomes a
     /// no. What was taken is given back when it is dropped.
     pub(super) async fn spend(

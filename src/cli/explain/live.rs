@@ -84,7 +84,7 @@ pub(super) async fn look_up(
     };
     let tracer = Tracer::new(&TraceConfig::default(), &metrics, &Handle::current())?;
     let trace = tracer.begin(&HeaderMap::new(), query.now);
-    let resolver = Resolver { words: gate.pool_words.clone(), metrics, clock };
+    let resolver = Resolver { words: gate.settings.pool_words.clone(), metrics, clock };
     let (mut res, wanted) = (Attributes::default(), Sources { details: true, tags: true });
     let round = resolver.look_up(upstream, (&query, wanted), &trace, &mut res).await;
     for (what, unknown) in round.unknown {
