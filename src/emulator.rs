@@ -8,9 +8,8 @@
 //! |---|---|
 //! | `GET /v2/{project_id}/training-jobs/{training_job_id}` | 200, the details |
 //! | `GET /v2/{project_id}/modelarts-training-job/{training_job_id}/tags` | 200, `{"tags":[{"key","value"}]}` |
-//! | `POST /v2/{project_id}/training-job-searches` | 200, one page of jobs; `offset` counts pages |
+//! | `POST /v2/{project_id}/training-job-searches` | 200, one page of jobs by `create_time`; `offset` counts pages |
 //! | `DELETE /v2/{project_id}/training-jobs/{training_job_id}` | 202; body as [`Config::delete_body`] says |
-//! | `POST /v2/{project_id}/training-jobs/batch-delete` | 202; all of the jobs or none |
 //!
 //! A deleted job shows `Terminating` for [`Config::terminating_look_ups`] look-ups of its details
 //! and is gone after them. Any phase can be deleted, and a job that is being deleted is accepted
@@ -27,11 +26,8 @@
 //!
 //! | request | |
 //! |---|---|
-//! | `GET /emulator/counts` | how many requests arrived, by operation |
 //! | `GET`, `DELETE /emulator/requests` | what arrived; forget it |
 //! | `GET`, `POST /emulator/jobs` | all jobs; add one: `{"project_id", "details", "tags"}` |
-//! | `GET /emulator/keys` | failed verifications and locks by access key ID |
-//! | `GET`, `PUT`, `DELETE /emulator/faults` | the list of faults; set it; clear it. See [`Fault`] |
 //! | `GET /emulator/trail` | the audit trail so far, as a list of traces |
 //! | `POST /emulator/past-the-gate` | deletes a job without a request: `{"how": "console", "job", "user"}`. See [`Bypass`] |
 
@@ -53,7 +49,7 @@ mod wire;
 pub use self::fault::{Effect, Fault, Reset};
 pub use self::job::{Job, Tag};
 pub use self::journal::{Counts, Operation, REQUESTS_MAX, Request};
-pub use self::keys::{FAILURES_MAX, Key, KeyState, LOCK, SKEW_MAX};
+pub use self::keys::{FAILURES_MAX, Key, LOCK, SKEW_MAX};
 pub use self::trail::Bypass;
 
 use self::service::Service;
@@ -191,22 +187,16 @@ impl Emulator {
         self.service.state().keys.remove(ak);
     }
 
-    /// What the verifications of a key came to; `None` when there is no such key.
-    #[must_use]
-    pub fn key_state(&self, ak: &str) -> Option<KeyState> {
-        self.service.state().keys.state(ak)
-    }
-
     /// How many verifications of a key failed since the start; 0 when there is no such key.
     #[must_use]
     pub fn failed_signatures(&self, ak: &str) -> u64 {
-        self.key_state(ak).unwrap_or_default().failed
+        self.service.state().keys.failed(ak)
     }
 
     /// How often any key was locked.
     #[must_use]
     pub fn lockouts(&self) -> u64 {
-        self.service.state().keys.states().values().map(|it| it.lockouts).sum()
+        self.service.state().keys.lockouts()
     }
 
     /// How many requests arrived.

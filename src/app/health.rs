@@ -63,10 +63,6 @@ fn gate(parts: &Dependencies) -> Vec<Check> {
         check("budgets", budgets.is_there()),
         check("ledger", ledger.status() == ledger::Status::Writable),
         sources("identity", authenticator.can_verify(), &authenticator.troubles()),
-        sources(
-            "credential",
-            upstreams.iter().any(|it| it.has_credential()),
-            &credential_troubles,
-        ),
+        sources("credential", upstreams.iter().any(|it| it.has_credential()), &credential_troubles),
     ]
 }

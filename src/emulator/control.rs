@@ -2,7 +2,6 @@
 //! documentation.
 
 use super::answer::Answer;
-use super::fault::Fault;
 use super::job::Job;
 use super::journal::Request;
 use super::state::State;
@@ -23,19 +22,6 @@ pub(super) fn answer(
     body: &[u8],
 ) -> Answer {
     match (method, path) {
-        ("GET", "/emulator/counts") => ok(&json!(state.journal.counts)),
-        ("GET", "/emulator/faults") => ok(&json!(state.faults)),
-        ("PUT", "/emulator/faults") => match parse::<Vec<Fault>>(body) {
-            Ok(faults) => {
-                state.faults = faults;
-                Answer::empty(StatusCode::NO_CONTENT)
-            }
-            Err(what) => Answer::bad_parameter(&what),
-        },
-        ("DELETE", "/emulator/faults") => {
-            state.faults.clear();
-            Answer::empty(StatusCode::NO_CONTENT)
-        }
         ("GET", "/emulator/jobs") => ok(&json!(state.jobs.all().collect::<Vec<&Job>>())),
         ("POST", "/emulator/jobs") => match parse::<Job>(body) {
             Ok(job) if job.id().is_empty() => Answer::bad_parameter("details.metadata.id"),
@@ -45,7 +31,6 @@ pub(super) fn answer(
             }
             Err(what) => Answer::bad_parameter(&what),
         },
-        ("GET", "/emulator/keys") => ok(&json!(state.keys.states())),
         ("POST", "/emulator/past-the-gate") => match parse::<Bypass>(body) {
             Ok(how) if state.bypass(&how, config) => Answer::empty(StatusCode::NO_CONTENT),
             Ok(how) => Answer::no_such_job(how.job()),

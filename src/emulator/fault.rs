@@ -5,24 +5,18 @@ use super::journal::Operation;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Something that goes wrong. As JSON:
-/// `{"operation":"delete","times":2,"delay_ms":100,"effect":{"kind":"throttled","retry_after_s":3}}`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+/// Something that goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The operation it happens to; absent = any.
-    #[serde(default)]
+    /// The operation it happens to; `None` = any.
     pub operation: Option<Operation>,
-    /// How many more times it happens; absent = until it is cleared.
-    #[serde(default)]
+    /// How many more times it happens; `None` = until it is cleared.
     pub times: Option<u32>,
-    /// Milliseconds that pass before the effect.
-    #[serde(default)]
-    pub delay_ms: u64,
+    /// What passes before the effect.
+    pub delay: Duration,
     /// What happens.
     pub effect: Effect,
 }
@@ -31,7 +25,7 @@ impl Fault {
     /// `effect`, at every operation, until cleared.
     #[must_use]
     pub fn new(effect: Effect) -> Self {
-        Self { operation: None, times: None, delay_ms: 0, effect }
+        Self { operation: None, times: None, delay: Duration::ZERO, effect }
     }
 
     /// Only at `operation`.
@@ -48,10 +42,10 @@ impl Fault {
         self
     }
 
-    /// `delay` later, in whole milliseconds.
+    /// `delay` later.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
-        self.delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.delay = delay;
         self
     }
 }
@@ -60,8 +54,7 @@ impl Fault {
 ///
 /// Those from `Forbidden` to `Throttled` in the list answer before the request is looked at: the
 /// signature is not checked, so the key's lock-out does not count them, and nothing is carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// 403 `ModelArts.0108`.
     Forbidden,
@@ -88,10 +81,8 @@ pub enum Effect {
         /// 200–599.
         status: u16,
         /// Names and values.
-        #[serde(default)]
         headers: Vec<(String, String)>,
         /// The whole body.
-        #[serde(default)]
         body: String,
     },
     /// 429 `ModelArts.2799` with `Retry-After`.
@@ -140,8 +131,7 @@ pub enum Effect {
 }
 
 /// When a connection is reset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reset {
     /// When the request has been read; nothing is carried out.
     Arrived,

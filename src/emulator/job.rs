@@ -123,13 +123,6 @@ impl Job {
         self
     }
 
-    /// In this workspace instead of the default one, `0`.
-    #[must_use]
-    pub fn with_workspace(mut self, workspace_id: &str) -> Self {
-        self.put("/metadata", "workspace_id", workspace_id.into());
-        self
-    }
-
     /// In this phase: Creating, Pending, Running, Failed, Completed, Terminating, Terminated or
     /// Abnormal.
     #[must_use]

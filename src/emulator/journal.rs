@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::VecDeque;
 use tokio::time::Instant;
 
@@ -11,11 +11,9 @@ use tokio::time::Instant;
 pub const REQUESTS_MAX: usize = 100_000;
 
 /// What a request asks for; the paths are in the table of [the emulator](super).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// The deletion of several jobs.
-    BatchDelete,
     /// The deletion of one job.
     Delete,
     /// The details of a job.
@@ -40,7 +38,6 @@ impl Operation {
             return Self::Other;
         }
         match (method, third, fourth, fifth, sixth) {
-            ("POST", Some("training-jobs"), Some("batch-delete"), None, None) => Self::BatchDelete,
             ("DELETE", Some("training-jobs"), Some(_), None, None) => Self::Delete,
             ("GET", Some("training-jobs"), Some(_), None, None) => Self::Details,
             ("POST", Some("training-job-searches"), None, None, None) => Self::List,
@@ -51,10 +48,8 @@ impl Operation {
 }
 
 /// How many requests arrived, whatever was answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// [`Operation::BatchDelete`]
-    pub batch_delete: u64,
     /// [`Operation::Delete`]
     pub delete: u64,
     /// [`Operation::Details`]
@@ -71,12 +66,11 @@ impl Counts {
     /// All requests together.
     #[must_use]
     pub fn all(&self) -> u64 {
-        self.batch_delete + self.delete + self.details + self.list + self.other + self.tags
+        self.delete + self.details + self.list + self.other + self.tags
     }
 
     fn add(&mut self, operation: Operation) {
         *match operation {
-            Operation::BatchDelete => &mut self.batch_delete,
             Operation::Delete => &mut self.delete,
             Operation::Details => &mut self.details,
             Operation::List => &mut self.list,

@@ -5,7 +5,6 @@ use super::signature::{Authorization, Received};
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, civil};
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -38,24 +37,16 @@ impl fmt::Debug for Key {
 }
 
 /// What the verifications of one key came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct KeyState {
+#[derive(Debug, Default)]
+struct KeyState {
     /// Failed verifications since the last good one or the last lock.
-    pub failed_in_a_row: u32,
+    failed_in_a_row: u32,
     /// Failed verifications since the start.
-    pub failed: u64,
+    failed: u64,
     /// How often the key was locked.
-    pub lockouts: u64,
+    lockouts: u64,
     /// Until when it is locked; in the past when it was.
-    #[serde(serialize_with = "as_text")]
-    pub locked_until: Option<Timestamp>,
-}
-
-fn as_text<S: serde::Serializer>(
-    time: &Option<Timestamp>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    time.map(|it| it.to_string()).serialize(serializer)
+    locked_until: Option<Timestamp>,
 }
 
 /// All keys of the cloud.
@@ -72,12 +63,12 @@ impl Keys {
         self.0.remove(ak);
     }
 
-    pub(super) fn state(&self, ak: &str) -> Option<KeyState> {
-        self.0.get(ak).map(|(_, state)| *state)
+    pub(super) fn failed(&self, ak: &str) -> u64 {
+        self.0.get(ak).map_or(0, |(_, state)| state.failed)
     }
 
-    pub(super) fn states(&self) -> BTreeMap<&str, KeyState> {
-        self.0.iter().map(|(ak, (_, state))| (ak.as_str(), *state)).collect()
+    pub(super) fn lockouts(&self) -> u64 {
+        self.0.values().map(|(_, state)| state.lockouts).sum()
     }
 
     /// Who signed `request`, or what is wrong with it in the service's words; counts failures and

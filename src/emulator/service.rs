@@ -17,7 +17,6 @@ use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::time::Instant;
 
 /// The longest request body; the service itself stops at 12 MB.
@@ -112,9 +111,9 @@ impl Service {
             it.effect != Effect::Reset { when: Reset::Unread }
                 && it.operation.is_none_or(|it| it == operation)
         });
-        let Fault { delay_ms, effect, .. } = fault.unwrap_or(Fault::new(Effect::None));
-        if delay_ms != 0 {
-            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+        let Fault { delay, effect, .. } = fault.unwrap_or(Fault::new(Effect::None));
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
         }
         match &effect {
             Effect::Raw { text } => return Reply::Cut(Cut::Close(text.clone().into())),

@@ -10,10 +10,7 @@ use super::trail::{Deletion, Trail};
 use super::{Bypass, Config, DeleteBody, list};
 
 use http::StatusCode;
-use serde_json::{Value, json};
-
-/// How many jobs one batch-delete may name (ModelArts API reference, BatchDeleteTrainingJob).
-const BATCH_MAX: usize = 100;
+use serde_json::json;
 
 /// What changes.
 #[derive(Debug)]
@@ -67,12 +64,10 @@ impl State {
         if !is_stated || !key.projects.iter().any(|it| it == project) {
             return Answer::wrong_project();
         }
-        let access_key = key.ak.clone();
         match operation {
-            Operation::BatchDelete => self.batch_delete(project, &access_key, request.body, config),
             Operation::Delete => {
+                let how = Bypass::Key { job: id.to_owned(), access_key: key.ak.clone() };
                 let answer = self.delete(project, id, config);
-                let how = Bypass::Key { job: id.to_owned(), access_key };
                 self.write_down(&how, project, &answer, config);
                 answer
             }
@@ -97,41 +92,6 @@ impl State {
             DeleteBody::Empty => Answer::empty(StatusCode::ACCEPTED),
             DeleteBody::Quotes => Answer::json(StatusCode::ACCEPTED, &json!("")),
         }
-    }
-
-    /// All of the jobs or none; they have to be in one workspace.
-    fn batch_delete(
-        &mut self,
-        project: &str,
-        access_key: &str,
-        body: &[u8],
-        config: &Config,
-    ) -> Answer {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let ids: Option<Vec<&str>> = body.get("jobs").and_then(Value::as_array).and_then(|it| {
-            it.iter().map(|it| it.pointer("/metadata/id").and_then(Value::as_str)).collect()
-        });
-        let Some(ids) = ids.filter(|it| (1..=BATCH_MAX).contains(&it.len())) else {
-            return Answer::bad_parameter("jobs is not a list of 1 to 100 jobs");
-        };
-        let mut workspaces = Vec::new();
-        for id in &ids {
-            match self.jobs.find(project, id) {
-                Some(job) => workspaces.push(job.at("/metadata/workspace_id")),
-                None => return Answer::no_such_job(id),
-            }
-        }
-        workspaces.dedup();
-        if 1 < workspaces.len() {
-            return Answer::bad_parameter("the jobs are in different workspaces");
-        }
-        let answer = Answer::empty(StatusCode::ACCEPTED);
-        for id in ids {
-            self.jobs.delete(project, id, config.terminating_look_ups);
-            let how = Bypass::Key { job: id.to_owned(), access_key: access_key.to_owned() };
-            self.write_down(&how, project, &answer, config);
-        }
-        answer
     }
 }
 

@@ -59,7 +59,7 @@ async fn what_is_allowed_is_gone_and_a_repeat_is_harmless() {
         assert!(!world.emulator.exists(FINISHED) && !world.emulator.exists(SECOND));
     }
     let counts = world.emulator.counts();
-    assert_eq!((counts.delete, counts.batch_delete), (2, 0), "as single deletes");
+    assert_eq!((counts.delete, counts.other), (2, 0), "as single deletes");
     let outcomes = world.outcomes(4).await;
     let results: Vec<_> = outcomes.iter().map(|it| it["result"].as_str().unwrap()).collect();
     assert_eq!(results, ["sent", "sent", "refused", "refused"]);
