@@ -53,11 +53,10 @@ pub enum Error {
 /// Reads a policy directory: twice, until it is the same twice in a row, because files may be
 /// replaced meanwhile. Names that start with a dot or end in `~` and `README.md` are left out. What
 /// else has no place in a policy directory is in the image, so that compiling reports it; a
-/// directory there, or anything else that is not a file, is an empty file whose path ends in `/`.
-/// Blocks.
+/// directory there is an empty file whose path ends in `/`. Blocks.
 ///
 /// # Errors
-/// [`Error`]; nothing is left out silently.
+/// [`Error`]; nothing is left out silently, and what is neither file nor directory cannot be read.
 pub fn read(directory: &Path, limits: &Limits) -> Result<Files, Error> {
     let mut last = None;
     for _ in 0..READS_MAX {
@@ -121,11 +120,11 @@ impl<'a> Image<'a> {
             let kind = fs::metadata(&path).map_err(|error| io_error(&path, error))?;
             if kind.is_dir() && prefix.is_empty() && DIRECTORIES.contains(&name) {
                 self.directory(&path, &format!("{relative}/"))?;
-            } else if kind.is_file() {
+            } else if kind.is_dir() {
+                self.add(format!("{relative}/"), Vec::new())?;
+            } else {
                 let bytes = self.file(&path)?;
                 self.add(relative, bytes)?;
-            } else {
-                self.add(format!("{relative}/"), Vec::new())?;
             }
         }
         Ok(())

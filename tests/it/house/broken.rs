@@ -186,7 +186,8 @@ async fn only_regular_files_are_read() {
         symlink("/dev/zero", path).unwrap();
     };
     let replace: [&dyn Fn(&Path); 2] = [&pipe, &device];
-    for name in ["lychgate.yaml", "jwks.json", "keys.yaml", "cloud.yaml"] {
+    let policy = "policies/guardrails/protect.json";
+    for name in ["lychgate.yaml", "jwks.json", "keys.yaml", "cloud.yaml", policy] {
         for replace in replace {
             let world = World::builder().prepare().await;
             let directory = world.directory.path();
@@ -196,6 +197,7 @@ async fn only_regular_files_are_read() {
             let told = format!("{}{}", checked.stdout, checked.stderr);
             assert_eq!(checked.code, Some(3), "{name}: {told}");
             assert!(told.contains("it is not a regular file"), "{name}: {told}");
+            assert!(told.contains(name), "{name}: {told}");
         }
     }
     for replace in replace {
