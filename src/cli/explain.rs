@@ -7,7 +7,7 @@ mod text;
 pub(super) use self::live::Asked;
 use super::paint::Paint;
 use super::policies::{self, Directory, Position};
-use super::{Exit, Format, check};
+use super::{Exit, Format, audit, check};
 use crate::config::Config;
 use crate::policy::{
     Actual, Attributes, Case, Counted, Expected, Explanation, JudgedStatement, Query, Set, Way,
@@ -186,7 +186,10 @@ fn saved(policies: &Path, case: &str, format: Format) -> Exit {
 fn recorded(ledger: &Path, id: &str, format: Format) -> Exit {
     let found = match replay::recorded(ledger, id) {
         Ok(found) => found,
-        Err(error) => return super::complain(&error, Exit::Failed),
+        Err(error) => {
+            audit::complain(ledger, &error);
+            return Exit::Failed;
+        }
     };
     if found.is_empty() {
         return super::complain(&Error::Request(id.to_owned()), Exit::Failed);

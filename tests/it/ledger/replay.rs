@@ -212,6 +212,9 @@ async fn what_was_decided_is_explained_from_the_ledger() {
     assert!(out.contains("denied by guardrails/protect#NoProd"), "{out}");
     let (exit, _, err) = run(&["explain", "--request-id", "none", "--ledger"], &[&ledger]);
     assert!(exit == 1 && err.contains("no decision about the request none"), "{err}");
+    let nowhere = Path::new("nowhere");
+    let (exit, _, err) = run(&["explain", "--request-id", &id, "--ledger"], &[nowhere]);
+    assert!(exit == 1 && err.starts_with("error: nowhere: "), "{err}");
 }
 
 /// One edited line is refused, with its place.
