@@ -96,8 +96,11 @@ pub fn parse(text: &str, faults: &mut Vec<Fault>) -> Option<Node> {
         strict_booleans: true,
         with_snippet: false,
     };
-    match serde_saphyr::from_str_with_options::<Located<Raw>>(text, options) {
-        Ok(raw) => Some(Node::new(raw, text, faults)),
+    match serde_saphyr::from_str_with_options::<Node>(text, options) {
+        Ok(mut root) => {
+            root.complete(text, faults);
+            Some(root)
+        }
         Err(error) => {
             faults.push(Fault::of_syntax(&error));
             None
@@ -126,38 +129,27 @@ pub fn read_secret<T: DeserializeOwned>(text: &str) -> Result<T, Faults> {
 }
 
 impl Node {
-    fn new(
-        Located { value, referenced, .. }: Located<Raw>,
-        source: &str,
-        faults: &mut Vec<Fault>,
-    ) -> Self {
-        let place = Place::from(referenced);
-        let kind = match value {
-            Raw::List(them) => {
-                Kind::List(them.into_iter().map(|it| Self::new(it, source, faults)).collect())
+    /// Takes plain scalars from the source, and keeps the first of equal keys; each further one is a
+    /// fault.
+    fn complete(&mut self, source: &str, faults: &mut Vec<Fault>) {
+        match &mut self.kind {
+            Kind::List(them) => them.iter_mut().for_each(|it| it.complete(source, faults)),
+            Kind::Map(fields) => {
+                let mut seen = HashSet::new();
+                fields.retain_mut(|(key, it)| {
+                    key.complete(source, faults);
+                    it.complete(source, faults);
+                    let again = key.text().filter(|name| !seen.insert((*name).to_owned()));
+                    faults.extend(again.map(|name| Fault::twice(name).at(key.place)));
+                    again.is_none()
+                });
             }
-            Raw::Map(them) => {
-                let (mut fields, mut seen) = (Vec::new(), HashSet::new());
-                for (key, it) in them {
-                    let key = Self::new(key, source, faults);
-                    let it = Self::new(it, source, faults);
-                    match key.text() {
-                        Some(name) if !seen.insert(name.to_owned()) => {
-                            faults.push(Fault::twice(name).at(key.place));
-                        }
-                        _ => fields.push((key, it)),
-                    }
-                }
-                Kind::Map(fields)
+            Kind::Plain(written) => {
+                let place = self.place.start..self.place.end;
+                source.get(place).unwrap_or_default().trim().clone_into(written);
             }
-            Raw::Null => Kind::Null,
-            Raw::Plain => {
-                let written = source.get(place.start..place.end).unwrap_or_default();
-                Kind::Plain(written.trim().to_owned())
-            }
-            Raw::Text(it) => Kind::Text(it),
-        };
-        Self { place, kind }
+            Kind::Null | Kind::Text(_) => (),
+        }
     }
 
     /// The part as what is asked for. What is wrong is added to `faults`: each field that there is
@@ -203,81 +195,79 @@ impl From<Location> for Place {
     }
 }
 
-/// A part of a file as its reader hands it over.
-enum Raw {
-    List(Vec<Located<Self>>),
-    Map(Vec<(Located<Self>, Located<Self>)>),
-    Null,
-    /// Its text is in the source.
-    Plain,
-    Text(String),
-}
-
-impl<'de> Deserialize<'de> for Raw {
+impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
+        let Located { value, referenced, .. } = Located::deserialize(deserializer)?;
+        Ok(Self { place: Place::from(referenced), kind: value })
     }
 }
 
-struct RawVisitor;
+/// Plain scalars are empty: their text is in the source.
+impl<'de> Deserialize<'de> for Kind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(KindVisitor)
+    }
+}
 
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
+struct KindVisitor;
+
+impl<'de> Visitor<'de> for KindVisitor {
+    type Value = Kind;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("YAML")
     }
 
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Raw, E> {
-        Ok(Raw::Plain)
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Kind, E> {
+        Ok(Kind::Plain(String::new()))
     }
 
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Raw, E> {
-        Ok(Raw::Plain)
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Kind, E> {
+        Ok(Kind::Plain(String::new()))
     }
 
-    fn visit_i128<E: de::Error>(self, _: i128) -> Result<Raw, E> {
-        Ok(Raw::Plain)
+    fn visit_i128<E: de::Error>(self, _: i128) -> Result<Kind, E> {
+        Ok(Kind::Plain(String::new()))
     }
 
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Raw, E> {
-        Ok(Raw::Plain)
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Kind, E> {
+        Ok(Kind::Plain(String::new()))
     }
 
-    fn visit_u128<E: de::Error>(self, _: u128) -> Result<Raw, E> {
-        Ok(Raw::Plain)
+    fn visit_u128<E: de::Error>(self, _: u128) -> Result<Kind, E> {
+        Ok(Kind::Plain(String::new()))
     }
 
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Raw, E> {
-        Ok(Raw::Plain)
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Kind, E> {
+        Ok(Kind::Plain(String::new()))
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(text.to_owned()))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Kind, E> {
+        Ok(Kind::Text(text.to_owned()))
     }
 
-    fn visit_unit<E: de::Error>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_unit<E: de::Error>(self) -> Result<Kind, E> {
+        Ok(Kind::Null)
     }
 
-    fn visit_none<E: de::Error>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
+    fn visit_none<E: de::Error>(self) -> Result<Kind, E> {
+        Ok(Kind::Null)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Kind, A::Error> {
         let mut res = Vec::new();
         while let Some(it) = list.next_element()? {
             res.push(it);
         }
-        Ok(Raw::List(res))
+        Ok(Kind::List(res))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Kind, A::Error> {
         let mut res = Vec::new();
         while let Some(it) = map.next_entry()? {
             res.push(it);
         }
-        Ok(Raw::Map(res))
+        Ok(Kind::Map(res))
     }
 }
 
