@@ -2,9 +2,7 @@
 //! query that can be judged again. Each line is parsed once and not copied, because a replay judges
 //! millions of decisions.
 
-use super::reader::{Lines, Piece, segment_name};
-use super::recover::Damage;
-use super::verify::{Reader, Unverified, Verified};
+use super::verify::{Chain, Reader, Unverified, Verified};
 use crate::ledger::line::{self, Fault, Frame, Hash, Kind};
 use crate::ledger::record::{Body, Context, Ending, Reason};
 use crate::policy::{Action, Answer, Attribute, Attributes, Job, Principal, Query};
@@ -275,30 +273,12 @@ impl Reader {
         mut take: impl FnMut(Scanned<'_>) -> Result<(), Fault>,
     ) -> Result<Option<Verified>, Unverified> {
         let kind = Finder::new(KIND);
-        while let Some(first) = self.next_first()? {
-            let mut lines = Lines::open(&self.directory, first)?;
-            let is_last = self.segments.is_empty();
-            let mut line = 0;
-            while let Some(piece) = lines.next()? {
-                line += 1;
-                let taken = match piece {
-                    Piece::Line(text) => read(text, &kind).and_then(|(frame, hash, told)| {
-                        let taken = self.chain.link(first, &frame, hash)?;
-                        let (seq, time, kind) = (frame.seq, taken.time, taken.kind);
-                        take(Scanned { seq, time, kind, text, told })
-                    }),
-                    Piece::Rest(rest) if is_last => self.chain.end(first, rest),
-                    Piece::Rest(_) => Err(Fault::CutOff),
-                    Piece::TooLong(_) => Err(Fault::TooLong),
-                };
-                let file = || segment_name(first);
-                taken.map_err(|fault| Damage::Line { file: file(), line, fault })?;
-            }
-            if line == 0 && !is_last {
-                let (file, fault) = (segment_name(first), Fault::CutOff);
-                return Err(Damage::LastLine { file, fault }.into());
-            }
-        }
+        let mut take = |chain: &mut Chain, (segment, _), text: &[u8]| {
+            let (frame, hash, told) = read(text, &kind)?;
+            let (_, time) = chain.link(segment, &frame, hash)?;
+            take(Scanned { seq: frame.seq, time, kind: frame.kind, text, told })
+        };
+        while self.step(&mut take)?.is_some() {}
         Ok(self.verified())
     }
 }

@@ -72,11 +72,7 @@ pub enum Unverified {
 /// # Errors
 /// The first fault, or the system's error.
 pub fn verify(directory: &Path) -> Result<Option<Verified>, Unverified> {
-    let mut reader = Reader::open(directory)?;
-    while let Some(record) = reader.next()? {
-        record.body()?;
-    }
-    Ok(reader.verified())
+    verify_signed(directory, &Trust::default())
 }
 
 /// Verifies the ledger in `directory` as [`verify`] does, and checks it against `trust`.
@@ -115,14 +111,14 @@ pub fn verify_signed(directory: &Path, trust: &Trust) -> Result<Option<Verified>
 /// writing meanwhile.
 #[derive(Debug)]
 pub struct Reader {
-    pub(super) directory: PathBuf,
-    pub(super) segments: VecDeque<u64>,
+    directory: PathBuf,
+    segments: VecDeque<u64>,
     /// The segment that is read.
     current: Option<Segment>,
     /// Where the last segment ended, as far as it was read: its first record, its whole lines, and
     /// the bytes that they took.
     ended: Option<(u64, u64, u64)>,
-    pub(super) chain: Chain,
+    chain: Chain,
 }
 
 #[derive(Debug)]
@@ -180,7 +176,7 @@ impl Reader {
             segments: segments(directory)?.into(),
             current: None,
             ended: None,
-            chain: Chain { at: None, verified: None },
+            chain: Chain::default(),
         })
     }
 
@@ -195,7 +191,7 @@ impl Reader {
         self.segments.retain(|it| first < *it);
         let lines = Lines::open_at(&self.directory, first, bytes)?;
         self.current = Some(Segment { first, lines, line });
-        if let Some(verified) = &mut self.chain.verified {
+        if let Some((verified, _)) = &mut self.chain.0 {
             verified.unfinished = false;
         }
         Ok(())
@@ -207,42 +203,57 @@ impl Reader {
     /// The first fault, or the system's error. Reading cannot go on after it.
     #[expect(clippy::should_implement_trait, reason = "an iterator would go on after an error")]
     pub fn next(&mut self) -> Result<Option<Record>, Unverified> {
+        self.step(|chain, (segment, line), text| {
+            let (frame, hash) = Frame::parse(text)?;
+            let (ledger_id, time) = chain.link(segment, &frame, hash)?;
+            Ok(Record {
+                ledger_id: ledger_id.clone(),
+                seq: frame.seq,
+                time,
+                kind: frame.kind,
+                file: segment_name(segment),
+                line,
+                text: text.to_vec(),
+            })
+        })
+    }
+
+    /// Hands the next line to `take`, with its segment and its number there; `None` after the last
+    /// one.
+    pub(super) fn step<T>(
+        &mut self,
+        mut take: impl FnMut(&mut Chain, (u64, u64), &[u8]) -> Result<T, Fault>,
+    ) -> Result<Option<T>, Unverified> {
         loop {
-            let Some(segment) = &mut self.current else {
+            let Some(Segment { first, lines, line }) = &mut self.current else {
                 if !self.next_segment()? {
                     return Ok(None);
                 }
                 continue;
             };
-            let Segment { first, lines, line } = segment;
-            let is_last = self.segments.is_empty();
-            let file = || segment_name(*first);
+            let (first, is_last) = (*first, self.segments.is_empty());
+            let file = || segment_name(first);
             let Some(piece) = lines.next()? else {
                 if *line == 0 && !is_last {
                     return Err(Damage::LastLine { file: file(), fault: Fault::CutOff }.into());
                 }
-                self.ended = Some((*first, *line, lines.bytes()));
+                self.ended = Some((first, *line, lines.bytes()));
                 self.current = None;
                 continue;
             };
-            *line += 1;
-            let read = match piece {
-                Piece::Line(text) => self.chain.take(*first, text).map(|it| Some((it, text))),
-                Piece::Rest(rest) if is_last => self.chain.end(*first, rest).map(|()| None),
+            let number = *line + 1;
+            let taken = match piece {
+                Piece::Line(text) => take(&mut self.chain, (first, number), text).map(Some),
+                // Bytes without a line end are not a line yet.
+                Piece::Rest(rest) if is_last => self.chain.end(first, rest).map(|()| None),
                 Piece::Rest(_) => Err(Fault::CutOff),
                 Piece::TooLong(_) => Err(Fault::TooLong),
             };
-            match read {
-                Ok(Some((taken, text))) => {
-                    let Checked { ledger_id, seq, time, kind } = taken;
-                    let (file, line, text) = (file(), *line, text.to_vec());
-                    return Ok(Some(Record { ledger_id, seq, time, kind, file, line, text }));
-                }
-                // Bytes without a line end are not a line yet.
-                Ok(None) => *line -= 1,
-                Err(fault) => {
-                    return Err(Damage::Line { file: file(), line: *line, fault }.into());
-                }
+            let taken =
+                taken.map_err(|fault| Damage::Line { file: file(), line: number, fault })?;
+            if taken.is_some() {
+                *line = number;
+                return Ok(taken);
             }
         }
     }
@@ -250,59 +261,38 @@ impl Reader {
     /// What was verified so far.
     #[must_use]
     pub fn verified(self) -> Option<Verified> {
-        self.chain.verified
+        self.chain.0.map(|(verified, _)| verified)
     }
 
-    /// The next segment, which must follow what was read.
-    pub(super) fn next_first(&mut self) -> Result<Option<u64>, Unverified> {
-        let Some(first) = self.segments.pop_front() else { return Ok(None) };
-        if self.chain.at.as_ref().is_some_and(|(_, head)| head.next() != first) {
+    /// Goes to the next segment, which must follow what was read; false after the last one.
+    fn next_segment(&mut self) -> Result<bool, Unverified> {
+        let Some(first) = self.segments.pop_front() else { return Ok(false) };
+        if self.chain.0.as_ref().is_some_and(|(_, head)| head.next() != first) {
             return Err(Damage::Missing { file: segment_name(first) }.into());
         }
-        Ok(Some(first))
-    }
-
-    fn next_segment(&mut self) -> Result<bool, Unverified> {
-        let Some(first) = self.next_first()? else { return Ok(false) };
         let lines = Lines::open(&self.directory, first)?;
         self.current = Some(Segment { first, lines, line: 0 });
         Ok(true)
     }
 }
 
-/// The chain so far.
-#[derive(Debug)]
-pub(super) struct Chain {
-    at: Option<(LedgerId, Head)>,
-    verified: Option<Verified>,
-}
-
-/// A line that is good by itself.
-pub(super) struct Checked {
-    ledger_id: LedgerId,
-    seq: u64,
-    pub(super) time: Timestamp,
-    pub(super) kind: Kind,
-}
+/// The chain so far, and its last line; nothing before the first.
+#[derive(Debug, Default)]
+pub(super) struct Chain(Option<(Verified, Head)>);
 
 impl Chain {
-    fn take(&mut self, segment: u64, line: &[u8]) -> Result<Checked, Fault> {
-        let (frame, hash) = Frame::parse(line)?;
-        self.link(segment, &frame, hash)
-    }
-
-    /// Adds a line that is good by itself.
+    /// Adds a line that is good by itself; returns its ledger and its time.
     pub(super) fn link(
         &mut self,
         segment: u64,
         frame: &Frame<'_>,
         hash: Hash,
-    ) -> Result<Checked, Fault> {
+    ) -> Result<(&LedgerId, Timestamp), Fault> {
         let time = frame.time()?;
-        let id = match &self.at {
-            Some((id, head)) => {
-                frame.follows(id, head)?;
-                id.clone()
+        let id = match &self.0 {
+            Some((verified, head)) => {
+                frame.follows(&verified.id, head)?;
+                verified.id.clone()
             }
             None => {
                 let id = frame.ledger_id()?;
@@ -314,28 +304,31 @@ impl Chain {
                 id
             }
         };
-        let verified = self.verified.get_or_insert_with(|| Verified {
-            id: id.clone(),
-            first: frame.seq,
-            last: frame.seq,
+        let now = Head { seq: frame.seq, hash };
+        let first = || Verified {
+            id,
+            first: now.seq,
+            last: now.seq,
             records: BTreeMap::new(),
             unfinished: false,
             signed: None,
-        });
-        verified.last = frame.seq;
+        };
+        let (verified, head) = self.0.get_or_insert_with(|| (first(), now));
+        (verified.last, *head) = (now.seq, now);
         *verified.records.entry(frame.kind).or_default() += 1;
-        self.at = Some((id.clone(), Head { seq: frame.seq, hash }));
-        Ok(Checked { ledger_id: id, seq: frame.seq, time, kind: frame.kind })
+        Ok((&verified.id, time))
     }
 
     /// Takes the bytes after the last line.
-    pub(super) fn end(&mut self, segment: u64, rest: &[u8]) -> Result<(), Fault> {
-        let id = self.at.as_ref().map(|(id, _)| id);
-        let seq = self.at.as_ref().map_or(segment, |(_, head)| head.next());
+    fn end(&mut self, segment: u64, rest: &[u8]) -> Result<(), Fault> {
+        let (id, seq) = match &self.0 {
+            Some((verified, head)) => (Some(&verified.id), head.next()),
+            None => (None, segment),
+        };
         if !is_line_beginning(rest, id, seq) {
             return Err(Fault::Ending);
         }
-        if let Some(verified) = &mut self.verified {
+        if let Some((verified, _)) = &mut self.0 {
             verified.unfinished = true;
         }
         Ok(())
