@@ -105,7 +105,7 @@ impl Shipper {
         let mut saved = Instant::now();
         loop {
             if lines.is_empty() {
-                if !self.unshipped.wait().await {
+                if !self.unshipped.tail.wait().await {
                     return Ok(());
                 }
                 if failures == 0 {
@@ -131,12 +131,13 @@ impl Shipper {
                     failures = 0;
                     most = most.saturating_mul(2);
                     lines.drain(..count);
-                    if lines.is_empty() && self.unshipped.is_read() || SAVE <= saved.elapsed() {
+                    if lines.is_empty() && self.unshipped.tail.is_read() || SAVE <= saved.elapsed()
+                    {
                         self.unshipped = save(self.unshipped, last).await?;
                         saved = Instant::now();
                     }
                 }
-                Err(_) if self.unshipped.is_closed() => return Ok(()),
+                Err(_) if self.unshipped.tail.is_closed() => return Ok(()),
                 Err(pause) => {
                     failures += 1;
                     self.pause(pause).await;
@@ -190,7 +191,7 @@ impl Shipper {
     async fn pause(&self, pause: Duration) {
         tokio::select! {
             () = sleep(pause) => (),
-            () = self.unshipped.closed() => (),
+            () = self.unshipped.tail.closed() => (),
         }
     }
 }
@@ -204,7 +205,7 @@ async fn read(
     mut unshipped: Unshipped,
 ) -> Result<(Unshipped, Result<Vec<Line>, TailError>), JoinError> {
     spawn_blocking(move || {
-        let read = unshipped.read();
+        let read = unshipped.tail.read();
         (unshipped, read)
     })
     .await

@@ -1,6 +1,6 @@
 //! The shipping cursor: how far the records were shipped, in a file beside the segments.
 
-use super::tail::{Line, Tail, TailError};
+use super::tail::Tail;
 use crate::ledger::line::LedgerId;
 use crate::mounted;
 
@@ -47,7 +47,8 @@ impl Shipped {
 /// The records that were not shipped yet, oldest first.
 #[derive(Debug)]
 pub struct Unshipped {
-    tail: Tail,
+    /// Reads them.
+    pub tail: Tail,
     directory: PathBuf,
     id: LedgerId,
     shipped: Shipped,
@@ -79,42 +80,6 @@ impl Unshipped {
         shipped.set(after);
         let tail = Tail::new(directory, id.clone(), after, committed);
         Self { tail, directory: directory.to_owned(), id, shipped }
-    }
-
-    /// See [`Tail::wait`].
-    pub async fn wait(&mut self) -> bool {
-        self.tail.wait().await
-    }
-
-    /// See [`Tail::closed`].
-    pub async fn closed(&self) {
-        self.tail.closed().await;
-    }
-
-    /// See [`Tail::is_closed`].
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.tail.is_closed()
-    }
-
-    /// See [`Tail::is_read`].
-    #[must_use]
-    pub fn is_read(&self) -> bool {
-        self.tail.is_read()
-    }
-
-    /// See [`Tail::read`].
-    ///
-    /// # Errors
-    /// The first record cannot be read.
-    pub fn read(&mut self) -> Result<Vec<Line>, TailError> {
-        self.tail.read()
-    }
-
-    /// The reader itself.
-    #[cfg(test)]
-    pub(in crate::ledger) fn tail_mut(&mut self) -> &mut Tail {
-        &mut self.tail
     }
 
     /// Notes for later runs that everything up to the record number `seq` was shipped. Blocks until

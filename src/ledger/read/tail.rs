@@ -3,13 +3,11 @@
 //! It reads the segments and not the writer's memory, so that a reader that is slow, or stops for
 //! days, costs the gate nothing.
 
-use super::reader::{Lines, Piece, segment_name, segments};
+use super::reader::{Lines, Piece, segments};
 use crate::ledger::line::{Fault, Frame, Kind, LedgerId};
-use crate::mounted;
 
 use jiff::Timestamp;
 use std::io;
-use std::io::{BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 
@@ -18,9 +16,6 @@ pub const TAIL_RECORDS_MAX: usize = 512;
 
 /// [`Tail::read`] adds no further record once it has this many bytes.
 pub const TAIL_BYTES_MAX: usize = 1024 * 1024;
-
-/// How much is read from a segment at once.
-const BUFFER_BYTES: usize = 128 * 1024;
 
 /// A reader of a ledger that is in use.
 #[derive(Debug)]
@@ -136,9 +131,7 @@ impl Tail {
             Some(place) => place,
             None => self.find()?,
         };
-        let mut file = mounted::open(&self.directory.join(segment_name(segment)))?;
-        file.seek(SeekFrom::Start(offset))?;
-        let mut lines = Lines::new(BufReader::with_capacity(BUFFER_BYTES, file));
+        let mut lines = Lines::open_at(&self.directory, segment, offset)?;
         while batch.has_room(self.next) {
             let line = match lines.next()? {
                 Some(Piece::Line(text)) => self.line(text),
@@ -151,7 +144,7 @@ impl Tail {
             };
             batch.push(line.map_err(|fault| TailError::Fault { seq: self.next, fault })?);
             self.next += 1;
-            self.place = Some(Place { segment, offset: offset + lines.bytes() });
+            self.place = Some(Place { segment, offset: lines.bytes() });
         }
         Ok(())
     }
@@ -181,16 +174,14 @@ impl Tail {
         }
         let missing = || TailError::Missing(self.next);
         let segment = segments.into_iter().rfind(|it| *it <= self.next).ok_or_else(missing)?;
-        let file = mounted::open(&self.directory.join(segment_name(segment)))?;
-        let length = file.metadata()?.len();
-        let mut lines = Lines::new(BufReader::with_capacity(BUFFER_BYTES, file));
+        let mut lines = Lines::open(&self.directory, segment)?;
         for _ in segment..self.next {
             if !matches!(lines.next()?, Some(Piece::Line(_))) {
                 return Err(missing());
             }
         }
         let offset = lines.bytes();
-        if length <= offset { Err(missing()) } else { Ok(Place { segment, offset }) }
+        if lines.next()?.is_none() { Err(missing()) } else { Ok(Place { segment, offset }) }
     }
 }
 

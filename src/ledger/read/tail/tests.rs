@@ -4,6 +4,7 @@ use super::*;
 
 use crate::clock::Clock;
 use crate::ledger::fixture::{NOON, record};
+use crate::ledger::read::reader::segment_name;
 use crate::ledger::{Config, Ending, Opened, open};
 use crate::metrics::Metrics;
 
@@ -68,11 +69,11 @@ async fn what_is_shipped_is_what_was_written_over_segments_and_restarts() {
         let mut echo = opened.echo.take().unwrap();
         let ledger = opened.ledger.clone();
         opened.thread.close().await.unwrap();
-        let lines = drain(unshipped.tail_mut()).await;
+        let lines = drain(&mut unshipped.tail).await;
         let echoed = drain(&mut echo).await;
         assert_eq!(echoed, lines[lines.len() - echoed.len()..], "this run's");
         assert_eq!(ledger.unshipped(), lines.len() as u64);
-        assert!(unshipped.is_closed() && unshipped.is_read());
+        assert!(unshipped.tail.is_closed() && unshipped.tail.is_read());
         shipped.extend(texts(&lines));
         let last = lines.last().unwrap().seq;
         if run == 1 {
@@ -101,7 +102,7 @@ async fn a_cursor_that_tells_nothing_means_everything() {
         let mut second = opened(&directory, &noon());
         let mut unshipped = second.unshipped.take().unwrap();
         second.thread.close().await.unwrap();
-        let lines = drain(unshipped.tail_mut()).await;
+        let lines = drain(&mut unshipped.tail).await;
         assert_eq!(texts(&lines), written(&directory), "{text}");
     }
 }
@@ -117,7 +118,7 @@ async fn retention_waits_for_what_was_not_shipped_and_goes_on_after_it() {
     decide(&opened, 3).await;
     assert_eq!(segments(directory.path()).unwrap().first(), Some(&1), "nothing was shipped");
 
-    let lines = unshipped.read().unwrap();
+    let lines = unshipped.tail.read().unwrap();
     unshipped.save(lines.last().unwrap().seq).unwrap();
     decide(&opened, 3).await;
     let oldest = segments(directory.path()).unwrap()[0];
