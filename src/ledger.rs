@@ -200,17 +200,9 @@ pub enum OpenError {
 /// The directory or the key cannot be used, another process holds the directory, or the ledger in
 /// it is damaged.
 pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Opened, OpenError> {
-    let signer = config.checkpoints.as_ref().map(|it| {
-        Signer::read(it).map_err(|source| OpenError::Key { path: it.key.clone(), source })
-    });
-    let signer = signer.transpose()?;
-    let path = || config.directory.clone();
-    let OpenedDirectory { directory, head, segments } = Directory::open(&config.directory)
-        .map_err(|error| match error {
-            Unopened::Damaged(source) => OpenError::Damaged { path: path(), source },
-            Unopened::Io(source) => OpenError::Io { path: path(), source },
-            Unopened::Locked => OpenError::Locked(path()),
-        })?;
+    let signer = config.signer()?;
+    let opened = Directory::open(&config.directory).map_err(|it| config.unopened(it))?;
+    let OpenedDirectory { directory, head, segments } = opened;
     let limits = Limits {
         reserve_bytes: config.reserve,
         segment_bytes: config.segment,
@@ -218,7 +210,7 @@ pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Opened, 
         signer,
     };
     let at = (directory.id().clone(), head);
-    let io = |source| OpenError::Io { path: path(), source };
+    let io = |source| config.unopened(Unopened::Io(source));
     let started = start(at, clock, Box::new(directory), limits, metrics).map_err(io)?;
     let (mut opened, pending) = started;
     let Ledger { id, committed, shipped, .. } = opened.ledger.clone();
@@ -230,7 +222,7 @@ pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Opened, 
         opened.unshipped = Some(Unshipped::open(&config.directory, id, committed, shipped));
     }
     if !segments.is_empty() {
-        let (ledger, path) = (opened.ledger.clone(), path());
+        let (ledger, path) = (opened.ledger.clone(), config.directory.clone());
         let hand_out = move || write::pending::hand_out(&path, &segments, &ledger, &pending);
         thread::Builder::new().name("ledger-pending".to_owned()).spawn(hand_out).map_err(io)?;
     }
@@ -242,16 +234,26 @@ pub fn open(config: &Config, clock: Clock, metrics: &Metrics) -> Result<Opened, 
 /// # Errors
 /// See [`open`].
 pub fn check(config: &Config) -> Result<(), OpenError> {
-    if let Some(checkpoints) = &config.checkpoints {
-        Signer::read(checkpoints)
-            .map_err(|source| OpenError::Key { path: checkpoints.key.clone(), source })?;
+    config.signer()?;
+    Directory::check(&config.directory).map_err(|it| config.unopened(it))
+}
+
+impl Config {
+    fn signer(&self) -> Result<Option<Signer>, OpenError> {
+        let signer = self.checkpoints.as_ref().map(|it| {
+            Signer::read(it).map_err(|source| OpenError::Key { path: it.key.clone(), source })
+        });
+        signer.transpose()
     }
-    let path = || config.directory.clone();
-    Directory::check(&config.directory).map_err(|error| match error {
-        Unopened::Damaged(source) => OpenError::Damaged { path: path(), source },
-        Unopened::Io(source) => OpenError::Io { path: path(), source },
-        Unopened::Locked => OpenError::Locked(path()),
-    })
+
+    fn unopened(&self, error: Unopened) -> OpenError {
+        let path = self.directory.clone();
+        match error {
+            Unopened::Damaged(source) => OpenError::Damaged { path, source },
+            Unopened::Io(source) => OpenError::Io { path, source },
+            Unopened::Locked => OpenError::Locked(path),
+        }
+    }
 }
 
 /// Starts the thread that continues the chain `at`. The sender takes what earlier runs left open.
@@ -364,42 +366,33 @@ impl Ledger {
     /// Records how the decision number `of` ended, once that is known. Not awaited: if the record
     /// is lost, the next start hands the decision out again.
     pub fn settle(&self, of: u64, result: Ending) {
-        match record::to_members(&Body::Settlement(record::Settlement { of, result })) {
-            Ok(members) => {
-                let kind = Kind::Settlement;
-                self.queue.add(Item::Note(Note { kind, members, pending: None }));
-            }
-            Err(error) => tracing::error!(of, %error, "settlement cannot be written"),
-        }
+        let body = Body::Settlement(record::Settlement { of, result });
+        self.note(Kind::Settlement, record::to_members(&body));
     }
 
     /// Records that `count` requests of `principal` since `since` were refused for their rate. Not
     /// awaited, and lost if the process dies.
     pub fn suppressed(&self, principal: &str, since: Timestamp, count: u64) {
         let body = record::Suppressed { principal: principal.into(), since, count };
-        match record::to_members(&Body::Suppressed(body)) {
-            Ok(members) => {
-                let kind = Kind::Suppressed;
-                self.queue.add(Item::Note(Note { kind, members, pending: None }));
-            }
-            Err(error) => tracing::error!(principal, %error, "suppression cannot be written"),
-        }
+        self.note(Kind::Suppressed, record::to_members(&Body::Suppressed(body)));
     }
 
     /// Records what is lost with a job, without its tags where they do not fit. Not awaited, and lost
     /// if the process dies.
     pub fn tombstone(&self, tombstone: record::Tombstone<'_>) {
-        let of = tombstone.of;
         match record::to_members(&Body::Tombstone(Box::new(tombstone.clone()))) {
-            Ok(members) if members.len() <= MEMBERS_BYTES_MAX => {
-                let kind = Kind::Tombstone;
-                self.queue.add(Item::Note(Note { kind, members, pending: None }));
-            }
-            Ok(_) if tombstone.tags.is_some() => {
-                self.tombstone(record::Tombstone { tags: None, ..tombstone });
-            }
-            Ok(_) => tracing::error!(of, "tombstone is too long to be written"),
-            Err(error) => tracing::error!(of, %error, "tombstone cannot be written"),
+            Ok(members) if MEMBERS_BYTES_MAX < members.len() => match tombstone.tags {
+                Some(_) => self.tombstone(record::Tombstone { tags: None, ..tombstone }),
+                None => tracing::error!(of = tombstone.of, "tombstone is too long to be written"),
+            },
+            members => self.note(Kind::Tombstone, members),
+        }
+    }
+
+    fn note(&self, kind: Kind, members: serde_json::Result<Vec<u8>>) {
+        match members {
+            Ok(members) => self.queue.add(Item::Note(Note { kind, members, pending: None })),
+            Err(error) => tracing::error!(%error, "a {} record cannot be written", kind.as_str()),
         }
     }
 
