@@ -156,7 +156,7 @@ pub(super) fn check(id: &LedgerId, seq: u64, line: &[u8], keys: &[PublicKey]) ->
     let (frame, _) = Frame::parse(line)?;
     let key = keys.iter().find(|it| it.hex == checkpoint.key);
     let key = key.ok_or_else(|| Fault::UnknownKey(checkpoint.key.to_string()))?;
-    let text = signed_text(id.as_str(), seq, frame.time_text(), frame.prev());
+    let text = signed_text(id.as_str(), seq, frame.time, frame.prev);
     let signature =
         HEXLOWER.decode(checkpoint.signature.as_bytes()).map_err(|_| Fault::Signature)?;
     let key = UnparsedPublicKey::new(&ED25519, &key.bytes);

@@ -180,8 +180,10 @@ pub(super) struct Frame<'a> {
     pub(super) v: u32,
     pub(super) ledger_id: &'a str,
     pub(super) seq: u64,
+    /// When the record was committed, as written.
     pub(super) time: &'a str,
     pub(super) kind: Kind,
+    /// The hash of the line before, in hex.
     pub(super) prev: &'a str,
 }
 
@@ -328,16 +330,6 @@ impl<'a> Frame<'a> {
     pub(super) fn ledger_id(&self) -> Result<LedgerId, Fault> {
         let malformed = || Fault::Malformed("ledger_id is not a UUID".to_owned());
         LedgerId::parse(self.ledger_id).ok_or_else(malformed)
-    }
-
-    /// When the record was committed, as written.
-    pub(super) fn time_text(&self) -> &'a str {
-        self.time
-    }
-
-    /// The hash of the line before, in hex, according to this line.
-    pub(super) fn prev(&self) -> &'a str {
-        self.prev
     }
 
     /// Checks that this line of ledger `id` follows `head`.

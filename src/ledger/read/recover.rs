@@ -193,7 +193,7 @@ fn take(records: &mut Option<Records>, line: &[u8]) -> Result<(), Fault> {
             records.head = head;
         }
         None => {
-            let start = Start { seq: frame.seq, prev: frame.prev().to_owned() };
+            let start = Start { seq: frame.seq, prev: frame.prev.to_owned() };
             *records = Some(Records { id: frame.ledger_id()?, start, head, bytes: 0 });
         }
     }
