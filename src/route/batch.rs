@@ -9,12 +9,11 @@
 //! What is parsed here is what is judged and sent; the bytes themselves go no further.
 
 use super::{JobIdFault, JobIds};
+use crate::object;
 use crate::policy::Job;
 
-use serde::Deserializer;
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 
 /// The longest body, in bytes. A hundred jobs, generously indented, take half of it.
@@ -86,16 +85,23 @@ pub enum Fault {
 /// # Errors
 /// The first fault.
 pub fn parse(project_id: &str, body: &[u8], job_ids: JobIds) -> Result<Vec<Item>, Fault> {
-    let malformed = |it: serde_json::Error| Fault::Malformed(it.to_string());
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let written = json.deserialize_map(Body).map_err(malformed)?;
-    json.end().map_err(malformed)?;
-    if !(1..=JOBS_MAX).contains(&written.len()) {
+    let body = object::parse(body).map_err(|error| Fault::Malformed(error.to_string()))?;
+    let [jobs] = members(Value::Object(body), ["jobs"], "")?;
+    let Value::Array(jobs) = jobs else {
+        return Err(Fault::Malformed("`jobs` must be a list of jobs".to_owned()));
+    };
+    if !(1..=JOBS_MAX).contains(&jobs.len()) {
         return Err(Fault::Count);
     }
     let mut seen = HashSet::new();
-    let mut items = Vec::with_capacity(written.len());
-    for (index, Written { kind, id }) in written.into_iter().enumerate() {
+    let mut items = Vec::with_capacity(jobs.len());
+    for (index, job) in jobs.into_iter().enumerate() {
+        let [kind, metadata] = members(job, ["kind", "metadata"], &format!("jobs[{index}]: "))?;
+        let [id] = members(metadata, ["id"], &format!("jobs[{index}].metadata: "))?;
+        let (Value::String(kind), Value::String(id)) = (kind, id) else {
+            let message = format!("jobs[{index}]: `kind` and `id` must be texts");
+            return Err(Fault::Malformed(message));
+        };
         let kind = KINDS.into_iter().find(|it| *it == kind).ok_or(Fault::Kind { index })?;
         job_ids.check(&id).map_err(|fault| Fault::JobId { index, fault })?;
         if !seen.insert(id.clone()) {
@@ -106,143 +112,22 @@ pub fn parse(project_id: &str, body: &[u8], job_ids: JobIds) -> Result<Vec<Item>
     Ok(items)
 }
 
-/// One element of `jobs`.
-struct Written {
-    kind: String,
-    id: String,
-}
-
-const UNKNOWN: &str = "a member that is not documented";
-const REPEATED: &str = "a member that is there twice";
-
-/// `{"jobs": […]}`.
-struct Body;
-
-impl<'de> Visitor<'de> for Body {
-    type Value = Vec<Written>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object with `jobs`")
+/// The values of `names`, which are all members that an object has; messages begin with `place`.
+fn members<const N: usize>(
+    object: Value,
+    names: [&str; N],
+    place: &str,
+) -> Result<[Value; N], Fault> {
+    let fault = |what: &str| Fault::Malformed(format!("{place}{what}"));
+    let Value::Object(mut object) = object else { return Err(fault("an object is needed here")) };
+    if object.keys().any(|it| !names.contains(&it.as_str())) {
+        return Err(fault("a member that is not documented"));
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut jobs = None;
-        while let Some(name) = map.next_key::<String>()? {
-            match &*name {
-                "jobs" if jobs.is_none() => jobs = Some(map.next_value_seed(Jobs)?),
-                "jobs" => return Err(A::Error::custom(REPEATED)),
-                _ => return Err(A::Error::custom(UNKNOWN)),
-            }
-        }
-        jobs.ok_or_else(|| A::Error::custom("`jobs` is missing"))
+    let mut values = [const { Value::Null }; N];
+    for (name, value) in names.into_iter().zip(&mut values) {
+        *value = object.remove(name).ok_or_else(|| fault(&format!("`{name}` is missing")))?;
     }
-}
-
-/// The list.
-struct Jobs;
-
-impl<'de> DeserializeSeed<'de> for Jobs {
-    type Value = Vec<Written>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Jobs {
-    type Value = Vec<Written>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of jobs")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut jobs = Vec::new();
-        while let Some(job) = list.next_element_seed(OneJob { index: jobs.len() })? {
-            jobs.push(job);
-        }
-        Ok(jobs)
-    }
-}
-
-/// `{"kind": "…", "metadata": {"id": "…"}}`.
-struct OneJob {
-    index: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for OneJob {
-    type Value = Written;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Written, D::Error> {
-        json.deserialize_map(self)
-    }
-}
-
-impl OneJob {
-    fn fault<E: serde::de::Error>(&self, what: &str) -> E {
-        E::custom(format_args!("jobs[{}]: {what}", self.index))
-    }
-}
-
-impl<'de> Visitor<'de> for OneJob {
-    type Value = Written;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object in jobs[{}]", self.index)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
-        let (mut kind, mut id) = (None, None);
-        while let Some(name) = map.next_key::<String>()? {
-            match &*name {
-                "kind" if kind.is_none() => kind = Some(map.next_value::<String>()?),
-                "metadata" if id.is_none() => {
-                    id = Some(map.next_value_seed(Metadata { index: self.index })?);
-                }
-                "kind" | "metadata" => return Err(self.fault(REPEATED)),
-                _ => return Err(self.fault(UNKNOWN)),
-            }
-        }
-        match (kind, id) {
-            (Some(kind), Some(id)) => Ok(Written { kind, id }),
-            (None, _) => Err(self.fault("`kind` is missing")),
-            (_, None) => Err(self.fault("`metadata` is missing")),
-        }
-    }
-}
-
-/// `{"id": "…"}`.
-struct Metadata {
-    index: usize,
-}
-
-impl<'de> DeserializeSeed<'de> for Metadata {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<String, D::Error> {
-        json.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Metadata {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an object in jobs[{}].metadata", self.index)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<String, A::Error> {
-        let fault = |what: &str| OneJob { index: self.index }.fault(what);
-        let mut id = None;
-        while let Some(name) = map.next_key::<String>()? {
-            match &*name {
-                "id" if id.is_none() => id = Some(map.next_value::<String>()?),
-                "id" => return Err(fault(REPEATED)),
-                _ => return Err(fault(UNKNOWN)),
-            }
-        }
-        id.ok_or_else(|| fault("`metadata.id` is missing"))
-    }
+    Ok(values)
 }
 
 #[cfg(test)]
@@ -284,27 +169,27 @@ mod tests {
         );
         for (body, words) in [
             ("", "EOF"),
-            ("null", "an object with `jobs`"),
-            ("[]", "an object with `jobs`"),
+            ("null", "it is not an object"),
+            ("[]", "it is not an object"),
             (r#"{"jobs":[]}"#, "1 to 100"),
             (r#"{"jobs":{}}"#, "a list of jobs"),
             ("{}", "`jobs` is missing"),
-            (r#"{"jobs":[],"jobs":[]}"#, "twice"),
-            (r#"{"jobs":[],"\u006aobs":[]}"#, "twice"),
+            (r#"{"jobs":[],"jobs":[]}"#, "a name is repeated at line 1 column 21"),
+            (r#"{"jobs":[],"\u006aobs":[]}"#, "repeated"),
             (r#"{"jobs":[],"x":1}"#, "not documented"),
             (r#"{"Jobs":[]}"#, "not documented"),
             (r#"{"jobs":[]} {}"#, "trailing"),
-            (r#"{"jobs":[["job",["JOB"]]]}"#, "jobs[0]"),
-            (r#"{"jobs":[{"kind":"job","metadata":["JOB"]}]}"#, "jobs[0].metadata"),
+            (r#"{"jobs":[["job",["JOB"]]]}"#, "jobs[0]: an object is needed here"),
+            (r#"{"jobs":[{"kind":"job","metadata":["JOB"]}]}"#, "jobs[0].metadata: an object"),
             (r#"{"jobs":[{"kind":"job"}]}"#, "jobs[0]: `metadata` is missing"),
             (r#"{"jobs":[{"metadata":{"id":"JOB"}}]}"#, "jobs[0]: `kind` is missing"),
-            (r#"{"jobs":[{"kind":"job","metadata":{}}]}"#, "jobs[0]: `metadata.id` is missing"),
-            (r#"{"jobs":[{"kind":null,"metadata":{"id":"JOB"}}]}"#, "a string"),
+            (r#"{"jobs":[{"kind":"job","metadata":{}}]}"#, "jobs[0].metadata: `id` is missing"),
             (
-                r#"{"jobs":[{"kind":"job","kind":"job","metadata":{"id":"JOB"}}]}"#,
-                "jobs[0]: a member that is there twice",
+                r#"{"jobs":[{"kind":null,"metadata":{"id":"JOB"}}]}"#,
+                "jobs[0]: `kind` and `id` must",
             ),
-            (r#"{"jobs":[{"kind":"job","metadata":{"id":"JOB","id":"OTHER"}}]}"#, "twice"),
+            (r#"{"jobs":[{"kind":"job","kind":"job","metadata":{"id":"JOB"}}]}"#, "repeated"),
+            (r#"{"jobs":[{"kind":"job","metadata":{"id":"JOB","id":"OTHER"}}]}"#, "repeated"),
             (r#"{"jobs":[{"kind":"job","metadata":{"id":"JOB","name":"x"}}]}"#, "not documented"),
             (r#"{"jobs":[{"kind":"job","metadata":{"id":"JOB"},"x":1}]}"#, "not documented"),
             (

@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("trouble", &[]),
     ("yaml", &["text"]),
     ("policy", &["text", "yaml"]),
-    ("route", &["policy"]),
+    ("route", &["object", "policy"]),
     ("sign", &["secret"]),
     ("attributes", &[LEAF, "ledger", "policy", "telemetry", "upstream"]),
     ("authn", &[LEAF, "policy", "sign"]),
