@@ -158,12 +158,12 @@ pub fn sign(
     );
     let string_to_sign = StringToSign::new(&date, scope.as_deref(), &canonical);
     let signature = SigningKey::new(credential, scope.as_deref())?.sign(&string_to_sign);
-    let authorization = Authorization::new(
-        credential.access_key_id(),
-        scope.as_deref(),
-        canonical.signed_headers(),
+    let authorization = Authorization {
+        access_key_id: credential.access_key_id(),
+        scope: scope.as_deref(),
+        signed_headers: canonical.signed_headers(),
         signature,
-    );
+    };
 
     let value =
         |name, text: &str| HeaderValue::from_str(text).map_err(|_| Error::HeaderValue(name));

@@ -20,22 +20,15 @@ const SIGNED_HEADERS_MAX: usize = 64;
 /// The parts of an `Authorization` value. Displays as the value, signature included.
 #[derive(Clone, Debug)]
 pub struct Authorization<'a> {
-    access_key_id: &'a str,
-    scope: Option<&'a str>,
-    signed_headers: &'a str,
-    signature: Signature,
+    pub(super) access_key_id: &'a str,
+    /// The credential scope, for a derived key.
+    pub(super) scope: Option<&'a str>,
+    /// The names of the signed headers, separated by `;`.
+    pub(super) signed_headers: &'a str,
+    pub(super) signature: Signature,
 }
 
 impl<'a> Authorization<'a> {
-    pub(super) fn new(
-        access_key_id: &'a str,
-        scope: Option<&'a str>,
-        signed_headers: &'a str,
-        signature: Signature,
-    ) -> Self {
-        Self { access_key_id, scope, signed_headers, signature }
-    }
-
     /// Whether `value` claims to be of an algorithm that [`Authorization::parse`] reads.
     #[must_use]
     pub fn is_signature(value: &str) -> bool {
@@ -100,44 +93,17 @@ impl<'a> Authorization<'a> {
         self.access_key_id
     }
 
-    /// The credential scope, for a derived key.
-    pub(super) fn scope(&self) -> Option<&'a str> {
-        self.scope
-    }
-
-    /// The names of the signed headers, separated by `;`.
-    pub(super) fn signed_headers(&self) -> &'a str {
-        self.signed_headers
-    }
-
-    /// The signature.
-    pub(super) fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
     /// Whether the header `name` (in lower case) is part of the signature.
     #[must_use]
     pub fn signs(&self, name: &str) -> bool {
         self.signed_headers.split(';').any(|it| it == name)
     }
 
-    /// The canonical request that the signature of `head` is over. On HTTP/2 the authority stands
-    /// for `host`.
-    ///
-    /// # Errors
-    /// When a signed header was not sent, was sent more than once, or is not text.
-    pub fn canonical_request(
-        &self,
-        head: &Parts,
-        payload: PayloadHash,
-    ) -> Result<CanonicalRequest, Error> {
-        canonical_request(self.signed_headers, head, payload)
-    }
-
     /// Whether `credential` signed `head` at `date`, the head's own `X-Sdk-Date`.
     ///
     /// # Errors
-    /// As [`Authorization::canonical_request`]; a signature that does not fit is `Ok(false)`.
+    /// When a signed header was not sent, was sent more than once, or is not text. A signature that
+    /// does not fit is `Ok(false)`.
     pub fn verify(
         &self,
         credential: &Credential,
@@ -149,14 +115,15 @@ impl<'a> Authorization<'a> {
         if self.scope.is_some_and(|it| it.split('/').next() != Some(date.day())) {
             return Ok(false);
         }
-        let canonical = self.canonical_request(head, payload)?;
+        let canonical = canonical_request(self.signed_headers, head, payload)?;
         let string_to_sign = StringToSign::new(date, self.scope, &canonical);
         let signature = SigningKey::new(credential, self.scope)?.sign(&string_to_sign);
         Ok(signature.matches(&self.signature))
     }
 }
 
-/// The canonical request of `head` when the headers in the list `signed_headers` are signed.
+/// The canonical request of `head` when the headers in the list `signed_headers` are signed. On HTTP/2
+/// the authority stands for `host`.
 pub(super) fn canonical_request(
     signed_headers: &str,
     head: &Parts,

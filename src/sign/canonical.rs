@@ -28,7 +28,7 @@ impl PayloadHash {
     /// The hash of `body`.
     #[must_use]
     pub fn of(body: &[u8]) -> Self {
-        Self(Cow::Owned(Hex(digest::digest(&digest::SHA256, body).as_ref()).to_string()))
+        Self(Cow::Owned(HEXLOWER.encode(digest::digest(&digest::SHA256, body).as_ref())))
     }
 
     /// `self`, unless `headers` name another value, which then counts as it is.
@@ -130,23 +130,5 @@ impl fmt::Debug for CanonicalRequest {
 impl AsRef<[u8]> for CanonicalRequest {
     fn as_ref(&self) -> &[u8] {
         self.text.as_bytes()
-    }
-}
-
-/// Bytes as lower-case hex.
-pub(super) struct Hex<'a>(pub(super) &'a [u8]);
-
-impl Hex<'_> {
-    /// As the formatter would, without its cost: two hashes are written for every request.
-    pub(super) fn push_to(&self, out: &mut String) {
-        HEXLOWER.encode_append(self.0, out);
-    }
-}
-
-impl fmt::Display for Hex<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::with_capacity(2 * self.0.len());
-        self.push_to(&mut text);
-        f.write_str(&text)
     }
 }

@@ -1,6 +1,5 @@
 //! Access keys, the signing key that comes from one, and signatures.
 
-use super::canonical::Hex;
 use super::{Error, StringToSign};
 use crate::secret::Secret;
 
@@ -168,7 +167,7 @@ pub(super) fn derive(credential: &Credential, scope: &str) -> Result<Secret<Stri
         .expand(&[scope.as_bytes()], Length)
         .and_then(|it| it.fill(&mut bytes))
         .map_err(|_| Error::Key)?;
-    Ok(Secret::new(Hex(&bytes).to_string()))
+    Ok(Secret::new(HEXLOWER.encode(&bytes)))
 }
 
 /// The size of an HMAC-SHA256.
@@ -194,7 +193,7 @@ impl Signature {
 
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Hex(&self.0).fmt(f)
+        HEXLOWER.encode_display(&self.0).fmt(f)
     }
 }
 

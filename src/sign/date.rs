@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 use std::fmt;
-use std::ops::Range;
 
 /// A point in time as it is signed, such as `20260115T120000Z`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,30 +39,11 @@ impl SdkDate {
     /// # Errors
     /// [`Error::Date`].
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let form = |(at, it): (usize, u8)| match at {
-            8 => it == b'T',
-            15 => it == b'Z',
-            _ => it.is_ascii_digit(),
-        };
-        if text.len() != 16 || !text.bytes().enumerate().all(form) {
-            return Err(Error::Date);
-        }
-        let part = |range: Range<usize>| {
-            text.get(range).and_then(|it| it.parse::<i8>().ok()).ok_or(Error::Date)
-        };
-        let year = text.get(..4).and_then(|it| it.parse::<i16>().ok()).ok_or(Error::Date)?;
-        let time = DateTime::new(
-            year,
-            part(4..6)?,
-            part(6..8)?,
-            part(9..11)?,
-            part(11..13)?,
-            part(13..15)?,
-            0,
-        )
-        .and_then(|it| Offset::UTC.to_timestamp(it))
-        .map_err(|_| Error::Date)?;
-        Ok(Self { text: text.to_owned(), time })
+        let time = DateTime::strptime("%Y%m%dT%H%M%SZ", text)
+            .and_then(|it| Offset::UTC.to_timestamp(it))
+            .map_err(|_| Error::Date)?;
+        // jiff takes other spellings too, such as a leap second.
+        Some(Self::new(time)).filter(|it| it.text == text).ok_or(Error::Date)
     }
 
     /// The header value.

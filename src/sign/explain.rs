@@ -102,8 +102,8 @@ pub fn explain(
         }
     };
     let usual = usual_headers(head);
-    let list = given.as_ref().map_or(usual.as_str(), Authorization::signed_headers);
-    let scope = given.as_ref().and_then(Authorization::scope);
+    let list = given.as_ref().map_or(usual.as_str(), |it| it.signed_headers);
+    let scope = given.as_ref().and_then(|it| it.scope);
     let date = date(head);
     let difference = form
         .or_else(|| access_key(given.as_ref()?, credential))
@@ -122,7 +122,7 @@ pub fn explain(
         signature,
     });
     let difference = difference.or_else(|| {
-        let given = given.as_ref().filter(|it| !signature.matches(it.signature()))?;
+        let given = given.as_ref().filter(|it| !signature.matches(&it.signature))?;
         let signed = Signed { head, body, date: &date, given, canonical: &canonical };
         Some(signed.difference(credential))
     });
@@ -203,9 +203,9 @@ impl Signed<'_> {
             Difference::new(Part::Signature, "same key, same headers, another signature");
         let fits = |text: &str, credential: &Credential| {
             let canonical = CanonicalRequest::of_text(text.to_owned());
-            let string_to_sign = StringToSign::new(self.date, self.given.scope(), &canonical);
-            let key = SigningKey::new(credential, self.given.scope());
-            key.is_ok_and(|it| it.sign(&string_to_sign).matches(self.given.signature()))
+            let string_to_sign = StringToSign::new(self.date, self.given.scope, &canonical);
+            let key = SigningKey::new(credential, self.given.scope);
+            key.is_ok_and(|it| it.sign(&string_to_sign).matches(&self.given.signature))
         };
         for (what, text) in self.variants() {
             if fits(&text, credential) {

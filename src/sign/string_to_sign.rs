@@ -1,9 +1,9 @@
 //! The second stage: what the signature is computed over.
 
-use super::canonical::Hex;
 use super::{CanonicalRequest, SdkDate};
 
 use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 use std::fmt;
 
 /// The algorithm's name in `Authorization` and in the string to sign.
@@ -29,7 +29,7 @@ impl StringToSign {
             text.push_str(line);
             text.push('\n');
         }
-        Hex(hash.as_ref()).push_to(&mut text);
+        HEXLOWER.encode_append(hash.as_ref(), &mut text);
         Self(text)
     }
 }

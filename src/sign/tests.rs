@@ -98,8 +98,12 @@ fn every_stage_is_as_the_sdks_compute_it() {
         let signature =
             SigningKey::new(&credential, scope.as_deref()).unwrap().sign(&string_to_sign);
         assert_eq!(signature.to_string(), it.signature, "{}", it.name);
-        let authorization =
-            Authorization::new(&it.ak, scope.as_deref(), canonical.signed_headers(), signature);
+        let authorization = Authorization {
+            access_key_id: &it.ak,
+            scope: scope.as_deref(),
+            signed_headers: canonical.signed_headers(),
+            signature,
+        };
         assert_eq!(authorization.to_string(), it.authorization, "{}", it.name);
 
         let authorization = Authorization::parse(&it.authorization).unwrap();
