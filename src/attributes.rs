@@ -5,6 +5,7 @@ mod answer;
 mod remains;
 
 pub use self::answer::{Error, Known, PoolWords, details, tags};
+pub use self::remains::remains;
 
 use crate::clock::Clock;
 use crate::ledger::record;
@@ -38,23 +39,7 @@ pub struct Round {
     /// What stayed unknown, and why.
     pub unknown: Vec<(LookUp, Unknown)>,
     /// The cloud's answer with the details, where they could be read.
-    pub seen: Option<Seen>,
-}
-
-/// A job as the cloud describes it.
-#[derive(Debug)]
-pub struct Seen {
-    /// The cloud's answer.
-    pub answer: Box<Answer>,
-}
-
-impl Seen {
-    /// What the ledger keeps of the job when it is gone, but for its tags; `attributes` were read
-    /// from the same answer.
-    #[must_use]
-    pub fn remains(&self, attributes: &Attributes) -> record::Tombstone<'static> {
-        remains::remains(&self.answer.body, attributes)
-    }
+    pub seen: Option<Box<Answer>>,
 }
 
 /// Why something is not known after it was asked for.
@@ -119,7 +104,7 @@ impl Resolver {
                 Ok((known, answer)) => {
                     let tags = std::mem::take(&mut attributes.tags);
                     *attributes = Attributes { tags, ..known.attributes };
-                    round.seen = Some(Seen { answer });
+                    round.seen = Some(answer);
                 }
                 Err(unknown) => round.unknown.push((LookUp::Details, unknown)),
             }

@@ -14,9 +14,11 @@ const TEXT_MAX: usize = 256;
 /// The most pools, outputs or checkpoints that are kept of each.
 const LIST_MAX: usize = 8;
 
-/// What `details`, an answer that was read as `attributes`, say of a job, without its tags. Bounded: a
-/// text is cut to [`TEXT_MAX`], a list to [`LIST_MAX`]; what is missing or of another type is left out.
-pub(super) fn remains(details: &[u8], attributes: &Attributes) -> Tombstone<'static> {
+/// What the ledger keeps of a job when it is gone, without its tags: what `details` say, an answer that
+/// was read as `attributes`. A text is cut to 256 characters, a list to 8 elements; what is missing or
+/// of another type is left out.
+#[must_use]
+pub fn remains(details: &[u8], attributes: &Attributes) -> Tombstone<'static> {
     let details: Value = serde_json::from_slice(details).unwrap_or_default();
     let text = |pointer: &str| details.pointer(pointer).and_then(Value::as_str).and_then(kept);
     let number = |pointer: &str| details.pointer(pointer).and_then(Value::as_u64);

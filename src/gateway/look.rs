@@ -32,7 +32,7 @@ impl Gateway {
     /// The details that were judged; where none were needed, the details as they are now.
     async fn shown(&self, exchange: &Exchange, basis: Basis) -> Result<Reply, Refusal> {
         if let Some(seen) = basis.seen {
-            return Ok(Reply::Answered(*seen.answer));
+            return Ok(Reply::Answered(*seen));
         }
         let Question { query, upstream, .. } = &basis.question;
         let details = Sources { details: true, tags: false };
@@ -41,7 +41,7 @@ impl Gateway {
             self.resolver.look_up(upstream, (query, details), &exchange.trace, attributes);
         let mut round = looking.await;
         if let Some(seen) = round.seen.take() {
-            return Ok(Reply::Answered(*seen.answer));
+            return Ok(Reply::Answered(*seen));
         }
         Err(match round.because() {
             Some(Unknown::NotFound(answer) | Unknown::Failed(LookUpError::Refused(answer))) => {

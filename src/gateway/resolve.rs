@@ -1,12 +1,12 @@
 //! Evaluate, find out what could still change the answer, evaluate again.
 
 use super::{Gateway, Tombstones};
-use crate::attributes::{Seen, Unknown};
+use crate::attributes::{Unknown, remains};
 use crate::ledger::record;
 use crate::metrics;
 use crate::policy::{Action, Attributes, Decision, Query, Reason, Set, Sources};
 use crate::telemetry::{Stage, Trace};
-use crate::upstream::Upstream;
+use crate::upstream::{Answer, Upstream};
 
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -39,7 +39,7 @@ pub(super) struct Basis {
     pub(super) known_since: Option<Instant>,
     pub(super) unknown_because: Option<Unknown>,
     /// The job as the cloud describes it, for a look.
-    pub(super) seen: Option<Seen>,
+    pub(super) seen: Option<Box<Answer>>,
     /// What to remember of it where it may be deleted.
     pub(super) tombstone: Option<Box<record::Tombstone<'static>>>,
 }
@@ -53,7 +53,7 @@ impl Gateway {
         let mut look_ups = Vec::new();
         let mut known_since = None;
         let mut unknown_because = None;
-        let mut seen = None;
+        let mut seen: Option<Box<Answer>> = None;
         let decision = loop {
             let evaluate = || policies.evaluate(query, &attributes);
             let decision = trace.within(Stage::Evaluate, evaluate);
@@ -82,10 +82,10 @@ impl Gateway {
                 let details = Sources { details: true, tags: false };
                 let mut aside = Attributes::default();
                 let looking = self.resolver.look_up(upstream, (query, details), trace, &mut aside);
-                looking.await.seen.map(|it| it.remains(&aside))
+                looking.await.seen.map(|it| remains(&it.body, &aside))
             }
             Tombstones::Always | Tombstones::LookedUp if remembers => {
-                seen.as_ref().map(|it: &Seen| it.remains(&attributes))
+                seen.as_ref().map(|it| remains(&it.body, &attributes))
             }
             Tombstones::Always | Tombstones::LookedUp | Tombstones::Off => None,
         };
