@@ -15,8 +15,8 @@ use futures_util::FutureExt;
 use http::Method;
 use lychgate::budget::{Budgets, End, Room};
 use lychgate::clock::Clock;
-use lychgate::gateway::{Opinion, Shadow};
-use lychgate::ledger::Judged;
+use lychgate::gateway::Shadow;
+use lychgate::ledger::{Judged, record};
 use lychgate::metrics::Metrics;
 use lychgate::policy::{
     Attributes, BUDGETS, Comparison, Decision, Effort, Files, Limits, Set, Shift,
@@ -83,7 +83,7 @@ fn shadowed(size: usize) -> f64 {
     for question in world::questions(size) {
         let attributes = question.attributes();
         let ask = || black_box(&set).evaluate(black_box(&query), black_box(&attributes));
-        let record = |decision: Decision, shadow: Option<&Opinion>| {
+        let record = |decision: Decision, shadow: Option<record::Shadow<'static>>| {
             let judged = Judged {
                 request_id: world::JOB,
                 caller_request_id: None,
@@ -97,7 +97,7 @@ fn shadowed(size: usize) -> f64 {
                 look_ups: &[],
                 unit: None,
                 batch: None,
-                shadow: shadow.map(Opinion::record),
+                shadow,
             };
             black_box(judged.members().expect("a record"));
         };
@@ -105,7 +105,7 @@ fn shadowed(size: usize) -> f64 {
         let both = cpu::per_call(|| {
             let live = ask();
             let opinion = shadow.judge(&live, &query, &attributes);
-            record(live, Some(&opinion));
+            record(live, Some(opinion));
         });
         let live = ask();
         let answer = cpu::per_call(|| drop(black_box(shadow.judge(&live, &query, &attributes))));

@@ -20,7 +20,7 @@ mod source;
 mod spend;
 
 pub use self::rate::{OTHERS, PRINCIPALS_MAX, Rate};
-pub use self::shadow::{Opinion, Shadow};
+pub use self::shadow::Shadow;
 
 use self::rate::Buckets;
 use self::resolve::{Answered, Basis, Question};
@@ -142,12 +142,12 @@ impl Gateway {
         let (mut decisions, mut bases) = (Vec::new(), Vec::new());
         for (it, shadow) in judged.into_iter().zip(shadows) {
             let (Answered { decision, basis }, unit, spent) = self.spend(it).await?;
-            decisions.push((decision, unit));
-            bases.push((basis, spent, shadow));
+            decisions.push((decision, unit, shadow));
+            bases.push((basis, spent));
         }
         let id = exchange.request_id.as_str();
         let rows = decisions.into_iter().zip(&bases);
-        let records = rows.map(|((decision, unit), (basis, _, shadow))| {
+        let records = rows.map(|((decision, unit, shadow), (basis, _))| {
             let word = resolve::word(&decision, &basis.look_ups);
             self.note(exchange, &basis.question.query, word, &decision);
             let Question { query, upstream, policies, place } = &basis.question;
@@ -164,7 +164,7 @@ impl Gateway {
                 look_ups: &basis.look_ups,
                 unit,
                 batch: place.map(|(index, of)| record::Batch { id: id.into(), index, of }),
-                shadow: shadow.as_ref().map(Opinion::record),
+                shadow,
             }
         });
         let recording = self.parts.ledger.record_all(records.collect());
@@ -182,7 +182,7 @@ impl Gateway {
         })?;
         let recorded_in = started.elapsed();
         let ruled = recorded.into_iter().zip(bases);
-        let ruled = ruled.map(|(recorded, (basis, spent, _))| match recorded {
+        let ruled = ruled.map(|(recorded, (basis, spent))| match recorded {
             Recorded::Permitted(permit, entry) => {
                 let Basis { question, attributes, known_since, mut tombstone, .. } = basis;
                 if let (Some(it), Attribute::Value(tags)) = (&mut tombstone, attributes.tags) {

@@ -4,13 +4,13 @@
 use super::resolve::{Answered, Basis};
 use crate::ledger::record::{self, Reason, ShadowError};
 use crate::metrics::{self, Live, Metrics};
-use crate::policy::{Answer, Attributes, Decision, Query, Set};
+use crate::policy::{Answer, Attributes, Decision, Query};
 use crate::reload::Policies;
 use crate::replay::{Class, Said};
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// How many kinds of differences are logged, each when it is first seen; the ledger has all of
 /// them.
@@ -25,39 +25,12 @@ pub struct Shadow {
     seen: Mutex<BTreeSet<(Class, String)>>,
 }
 
-/// What the candidate says to one question.
-#[derive(Debug)]
-pub struct Opinion {
-    /// Without it, the digest of what could not be loaded, if it could be read.
-    candidate: Result<Arc<Set>, Option<String>>,
-    /// What it says; `None` with `error`.
-    decision: Option<Decision>,
-    error: Option<ShadowError>,
-}
-
-impl Opinion {
-    /// As it is recorded.
-    #[must_use]
-    pub fn record(&self) -> record::Shadow<'_> {
-        let digest = match &self.candidate {
-            Ok(set) => Some(set.digest()),
-            Err(digest) => digest.as_deref(),
-        };
-        let said = self.decision.as_ref();
-        record::Shadow {
-            digest: digest.map(Cow::Borrowed),
-            result: said.map(Decision::answer),
-            // Why it is undecided is the live decision's to say: the look-ups are the same.
-            reason: said.and_then(Decision::denial).map(|it| Reason::from(it.reason)),
-            statement: said.and_then(Decision::statement).map(|it| it.as_str().into()),
-            error: self.error,
-        }
-    }
-}
-
 /// What the candidate says beside each of `judged`, to the same question with the same facts, so that
 /// a difference is one of the policies; nothing where there is none.
-pub(super) fn beside(candidate: Option<&Shadow>, judged: &[Answered]) -> Vec<Option<Opinion>> {
+pub(super) fn beside(
+    candidate: Option<&Shadow>,
+    judged: &[Answered],
+) -> Vec<Option<record::Shadow<'static>>> {
     let judge = |it: &Answered| {
         let Basis { question, attributes, .. } = &it.basis;
         Some(candidate?.judge(&it.decision, &question.query, attributes))
@@ -72,9 +45,14 @@ impl Shadow {
         Self { policies, metrics, seen: Mutex::default() }
     }
 
-    /// What the candidate says to `query`, to which the policies in force say `live`. It is
-    /// counted, and logged if it is a difference of a new kind.
-    pub fn judge(&self, live: &Decision, query: &Query, attributes: &Attributes) -> Opinion {
+    /// What the candidate says to `query`, to which the policies in force say `live`, as it is
+    /// recorded. It is counted, and logged if it is a difference of a new kind.
+    pub fn judge(
+        &self,
+        live: &Decision,
+        query: &Query,
+        attributes: &Attributes,
+    ) -> record::Shadow<'static> {
         let candidate = self.policies.latest();
         let decision = candidate.as_ref().map(|it| it.evaluate(query, attributes));
         let error = match &decision {
@@ -84,11 +62,20 @@ impl Shadow {
             Ok(_) => None,
             Err(_) => Some(ShadowError::NotLoaded),
         };
-        let decision = decision.ok().filter(|_| error.is_none());
-        let said = decision.as_ref();
+        let said = decision.as_ref().ok().filter(|_| error.is_none());
         self.metrics.shadow_decision(self::live(live.answer()), shadow(said, error));
         self.tell(live, said, error);
-        Opinion { candidate, decision, error }
+        // Without the candidate, the digest of what could not be loaded, if it could be read.
+        let digest =
+            candidate.as_ref().map_or_else(Clone::clone, |it| Some(it.digest().to_owned()));
+        record::Shadow {
+            digest: digest.map(Cow::Owned),
+            result: said.map(Decision::answer),
+            // Why it is undecided is the live decision's to say: the look-ups are the same.
+            reason: said.and_then(Decision::denial).map(|it| Reason::from(it.reason)),
+            statement: said.and_then(Decision::statement).map(|it| it.as_str().to_owned().into()),
+            error,
+        }
     }
 
     /// Logs a difference of a kind that was not seen before.
