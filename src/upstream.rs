@@ -194,8 +194,9 @@ impl Upstream {
         let status = response.status();
         if status == StatusCode::OK {
             pass.accepted();
-            let skew = skew::skew(response.headers(), self.clock.now());
-            self.check_skew(skew, call, &mut pass);
+            if self.is_skewed(response.headers()) {
+                pass.refused(&self.config.name, call.job);
+            }
             let credential = Arc::clone(&pass.credential);
             drop(pass);
             let found = Answer::found(response, &secrets(&credential)).await;
@@ -275,7 +276,7 @@ impl Upstream {
         if response.status() == StatusCode::UNAUTHORIZED {
             pass.refused(&self.config.name, call.job);
         }
-        let skew = skew::skew(response.headers(), self.clock.now());
+        let is_skewed = self.is_skewed(response.headers());
         let answer = Answer::read(response, &secrets(&pass.credential)).await;
         if let Ok(answer) = &answer
             && !answer.refuses_key()
@@ -286,7 +287,9 @@ impl Upstream {
                 pass.found_nothing();
             }
         }
-        self.check_skew(skew, call, pass);
+        if is_skewed {
+            pass.refused(&self.config.name, call.job);
+        }
         answer
     }
 
