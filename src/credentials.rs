@@ -8,7 +8,7 @@ mod refresh;
 #[cfg(test)]
 mod tests;
 
-use self::provider::Provider;
+use self::provider::{Issuer, Provider};
 
 use crate::client::{self, Roots};
 use crate::clock::Clock;
@@ -137,7 +137,7 @@ pub async fn start(
 ) -> Result<watch::Receiver<Option<Arc<Credential>>>, Error> {
     let (sender, receiver) = watch::channel(None);
     let publisher = Publisher { sender, trouble, metrics };
-    let provider = match source {
+    let issuer = match source {
         Source::File(path) => {
             let file = file::CredentialFile::open(path.clone(), publisher).await;
             tracker.spawn(async move { stop.run_until_cancelled(file.follow()).await });
@@ -148,11 +148,11 @@ pub async fn start(
             publisher.sender.send_replace(Some(credential));
             return Ok(receiver);
         }
-        Source::EcsMetadata(endpoint) => Provider::metadata(endpoint.clone())?,
-        Source::Oidc(oidc) => Provider::oidc(oidc.clone())?,
-        Source::PodIdentity(pod) => Provider::pod_identity(pod.clone().ok_or(Error::PodIdentity)?)?,
+        Source::EcsMetadata(endpoint) => Issuer::Metadata(endpoint.clone()),
+        Source::Oidc(oidc) => Issuer::Oidc(oidc.clone()),
+        Source::PodIdentity(pod) => Issuer::PodIdentity(pod.clone().ok_or(Error::PodIdentity)?),
     };
-    let kept = refresh::keep(provider, publisher, clock, refused);
+    let kept = refresh::keep(Provider::new(issuer)?, publisher, clock, refused);
     tracker.spawn(async move { stop.run_until_cancelled(kept).await });
     Ok(receiver)
 }

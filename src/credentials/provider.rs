@@ -10,7 +10,6 @@ use crate::secret::Secret;
 use crate::sign::{self, Credential};
 
 use bytes::Bytes;
-use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -61,11 +60,14 @@ pub(super) enum Error {
 pub(super) struct Provider {
     client: Client,
     issuer: Issuer,
+    /// With a metadata service.
+    session: Option<Session>,
 }
 
 #[derive(Debug)]
-enum Issuer {
-    Metadata { endpoint: Uri, session: Option<Session> },
+pub(super) enum Issuer {
+    /// A metadata service, at scheme and authority.
+    Metadata(Uri),
     Oidc(Oidc),
     PodIdentity(PodIdentity),
 }
@@ -98,32 +100,25 @@ struct Written {
 }
 
 impl Provider {
-    pub(super) fn metadata(endpoint: Uri) -> Result<Self, client::Error> {
-        Self::new(&Roots::Nobody, Issuer::Metadata { endpoint, session: None })
-    }
-
-    pub(super) fn oidc(oidc: Oidc) -> Result<Self, client::Error> {
-        Self::new(&oidc.roots.clone(), Issuer::Oidc(oidc))
-    }
-
-    pub(super) fn pod_identity(pod: PodIdentity) -> Result<Self, client::Error> {
-        Self::new(&pod.roots.clone(), Issuer::PodIdentity(pod))
-    }
-
-    fn new(roots: &Roots, issuer: Issuer) -> Result<Self, client::Error> {
+    pub(super) fn new(issuer: Issuer) -> Result<Self, client::Error> {
+        let roots = match &issuer {
+            Issuer::Metadata(_) => Roots::Nobody,
+            Issuer::Oidc(oidc) => oidc.roots.clone(),
+            Issuer::PodIdentity(pod) => pod.roots.clone(),
+        };
         let client = client::new(&client::Config {
-            roots: roots.clone(),
+            roots,
             connect: CALL_MAX,
             idle: CALL_MAX,
             idle_per_host: 1,
         })?;
-        Ok(Self { client, issuer })
+        Ok(Self { client, issuer, session: None })
     }
 
     pub(super) async fn fetch(&mut self) -> Result<Issued, Error> {
-        let Self { client, issuer } = self;
+        let Self { client, issuer, session } = self;
         let (status, body) = match issuer {
-            Issuer::Metadata { endpoint, session } => metadata(client, endpoint, session).await?,
+            Issuer::Metadata(endpoint) => metadata(client, endpoint, session).await?,
             Issuer::Oidc(oidc) => assume(client, oidc).await?,
             Issuer::PodIdentity(PodIdentity { uri, token, .. }) => {
                 let token = token_value(&read_token(token).await?)?;
@@ -167,12 +162,12 @@ async fn metadata_once(
         }
     };
     let fields: Vec<_> = token.map(|it| ("x-metadata-token", it)).into_iter().collect();
-    let uri = at(endpoint, "/openstack/latest/securitykey")?;
+    let uri = client::url(endpoint, "/openstack/latest/securitykey").unwrap_or_default();
     call(client, Method::GET, &uri, &fields, Bytes::new()).await
 }
 
 async fn begin(client: &Client, endpoint: &Uri) -> Result<Session, Error> {
-    let uri = at(endpoint, "/meta-data/latest/api/token")?;
+    let uri = client::url(endpoint, "/meta-data/latest/api/token").unwrap_or_default();
     let seconds = [("x-metadata-token-ttl-seconds", METADATA_TOKEN_SECONDS.into())];
     let (status, body) = call(client, Method::PUT, &uri, &seconds, Bytes::new()).await?;
     let now = Instant::now();
@@ -199,7 +194,7 @@ async fn assume(client: &Client, oidc: &Oidc) -> Result<(StatusCode, Bytes), Err
         "id_token": token.trim(),
         "duration_seconds": oidc.duration.as_secs(),
     });
-    let uri = at(&oidc.endpoint, "/v5/agencies/assume-with-oidc")?;
+    let uri = client::url(&oidc.endpoint, "/v5/agencies/assume-with-oidc").unwrap_or_default();
     call(client, Method::POST, &uri, &[json_type()], body.to_string().into()).await
 }
 
@@ -216,12 +211,6 @@ async fn call(
     }
     let answer = client::fetch(client, request.body(body)?, CALL_MAX, ANSWER_BYTES_MAX).await?;
     Ok((answer.status(), answer.into_body()))
-}
-
-fn at(endpoint: &Uri, path: &'static str) -> Result<Uri, Error> {
-    let mut parts = endpoint.clone().into_parts();
-    parts.path_and_query = Some(PathAndQuery::from_static(path));
-    Ok(Uri::from_parts(parts).map_err(http::Error::from)?)
 }
 
 fn json_type() -> (&'static str, HeaderValue) {

@@ -115,7 +115,7 @@ async fn ecs_metadata_is_asked_with_a_token_that_is_renewed_when_it_ends() {
         }
     })
     .await;
-    let mut provider = Provider::metadata(endpoint).unwrap();
+    let mut provider = Provider::new(Issuer::Metadata(endpoint)).unwrap();
     assert_eq!(id(&mut provider).await, "FIRST");
     assert_eq!(id(&mut provider).await, "SECOND");
 }
@@ -135,7 +135,7 @@ async fn an_old_metadata_service_is_asked_without_a_token() {
             ecs("OLD", 3600)
         })
         .await;
-        let mut provider = Provider::metadata(endpoint).unwrap();
+        let mut provider = Provider::new(Issuer::Metadata(endpoint)).unwrap();
         assert_eq!(id(&mut provider).await, "OLD");
         assert_eq!(id(&mut provider).await, "OLD");
     }
@@ -185,10 +185,9 @@ async fn a_pod_and_an_agency_are_asked_for_with_the_token_of_now() {
     })
     .await;
     let uri = format!("{pod}v1/credentials").parse().unwrap();
-    let mut pod =
-        Provider::pod_identity(PodIdentity { uri, roots: Roots::Nobody, token: token.clone() })
-            .unwrap();
-    let mut agency = Provider::oidc(Oidc {
+    let pod = PodIdentity { uri, roots: Roots::Nobody, token: token.clone() };
+    let mut pod = Provider::new(Issuer::PodIdentity(pod)).unwrap();
+    let agency = Oidc {
         endpoint: sts,
         roots: Roots::Nobody,
         provider: "provider".to_owned(),
@@ -196,8 +195,8 @@ async fn a_pod_and_an_agency_are_asked_for_with_the_token_of_now() {
         session: "session".to_owned(),
         token: token.clone(),
         duration: Duration::from_secs(900),
-    })
-    .unwrap();
+    };
+    let mut agency = Provider::new(Issuer::Oidc(agency)).unwrap();
     for provider in [&mut pod, &mut agency] {
         std::fs::write(&token, "one\n").unwrap();
         assert_eq!(id(provider).await, "ONE");
@@ -224,7 +223,12 @@ async fn an_answer_that_is_no_temporary_credential_is_refused_and_not_quoted() {
     ] {
         let tracker = TaskTracker::new();
         let endpoint = old_metadata(&tracker, move |_| (200, body.to_owned())).await;
-        let error = Provider::metadata(endpoint).unwrap().fetch().await.unwrap_err().to_string();
+        let error = Provider::new(Issuer::Metadata(endpoint))
+            .unwrap()
+            .fetch()
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
 }
