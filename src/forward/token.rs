@@ -1,11 +1,11 @@
 //! The token for the central gate, in a mounted file that is replaced while the forwarder runs, as
 //! a Kubernetes projected service-account token is.
 
+use crate::client;
 use crate::mounted::{Mounted, ReadError};
 use crate::secret::Secret;
 
 use http::HeaderValue;
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 pub const FILE_BYTES_MAX: u64 = 16 * 1024;
 
 /// A bearer token.
+#[derive(Debug)]
 pub struct Token {
     text: Secret<String>,
     authorization: HeaderValue,
@@ -44,9 +45,7 @@ impl Token {
         if !parts.eq([true; 3]) {
             return Err(Error::Form);
         }
-        let mut authorization =
-            HeaderValue::from_str(&format!("Bearer {text}")).map_err(|_| Error::Form)?;
-        authorization.set_sensitive(true);
+        let authorization = client::token_value("Bearer ", text.as_bytes()).ok_or(Error::Form)?;
         Ok(Self { text: Secret::new(text.to_owned()), authorization })
     }
 
@@ -58,12 +57,6 @@ impl Token {
     /// What an answer must not echo.
     pub(super) fn expose(&self) -> &str {
         self.text.expose()
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
     }
 }
 
@@ -114,7 +107,7 @@ mod tests {
             let token = Token::parse(text.as_bytes()).unwrap();
             assert_eq!(token.authorization(), "Bearer a.b.c", "{text:?}");
             assert!(token.authorization().is_sensitive());
-            assert_eq!(format!("{token:?}"), "Token(..)");
+            assert!(!format!("{token:?}").contains("a.b"), "{token:?}");
         }
         for (text, message) in [
             ("", "it is empty"),
