@@ -52,8 +52,7 @@ struct Key {
 /// The keys of all tags that the file at `path` gives to callers; `None` if it cannot be read.
 #[must_use]
 pub fn tags(path: &Path) -> Option<BTreeSet<String>> {
-    let bytes = mounted::read(path, watch::FILE_BYTES_MAX).ok()?;
-    let keys = Keys::parse(str::from_utf8(&bytes).ok()?).ok()?;
+    let keys = watch::parse(&mounted::read(path, watch::FILE_BYTES_MAX).ok()?).ok()?;
     let principals = keys.0.values().map(|it| &it.principal);
     Some(principals.flat_map(|it| it.tags().keys().cloned()).collect())
 }
@@ -141,8 +140,7 @@ fn payload(
 /// # Errors
 /// What is wrong, without a secret.
 pub(crate) fn credentials(bytes: &[u8]) -> Result<Vec<Credential>, String> {
-    let text = str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
-    let keys = Keys::parse(text).map_err(|it| it.to_string())?;
+    let keys = watch::parse(bytes).map_err(|it| it.to_string())?;
     Ok(keys.0.into_values().map(|it| it.credential).collect())
 }
 

@@ -16,7 +16,7 @@ pub(super) const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error(transparent)]
     Faults(#[from] Faults),
     #[error("it is not UTF-8")]
@@ -53,7 +53,7 @@ pub(in crate::authn) async fn watch(
     Ok(receiver)
 }
 
-fn parse(bytes: &[u8]) -> Result<Keys, Error> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Keys, Error> {
     let text = str::from_utf8(bytes).map_err(|_| Error::NotText)?;
     Ok(Keys::parse(text)?)
 }
