@@ -22,8 +22,6 @@ pub use self::frame::{DEPTH_MAX, RECORD_BYTES_MAX, Unreadable};
 pub use self::join::{Finding, MARGIN, Report, reconcile};
 pub use self::trail::{EVENTS_MAX, INFLATED_BYTES_MAX, Trail};
 
-use crate::ledger::record;
-
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -105,10 +103,8 @@ pub struct Unbound {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Window {
     /// From then on.
-    #[serde(serialize_with = "record::serialize_time")]
     pub since: Timestamp,
     /// Before then.
-    #[serde(serialize_with = "record::serialize_time")]
     pub until: Timestamp,
     /// The end that was asked for; later than `until` if records of that time may be missing still.
     #[serde(skip)]

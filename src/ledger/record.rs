@@ -18,7 +18,7 @@ mod tests;
 pub use self::decision::{
     Batch, Charge, Context, Decision, LookUp, LookUpResult, Reason, Shadow, ShadowError, Source,
 };
-pub use self::text::{serialize_time, to_json};
+pub use self::text::to_json;
 
 pub(super) use self::text::{to_members, written_len};
 
@@ -152,7 +152,6 @@ pub struct Suppressed<'a> {
     /// The qualified name, such as `corp/alice`.
     pub principal: Cow<'a, str>,
     /// The first of them.
-    #[serde(with = "text::timestamp")]
     pub since: Timestamp,
     /// How many.
     pub count: u64,

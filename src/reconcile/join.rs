@@ -5,7 +5,6 @@ use super::calls::Deed;
 use super::digest::Gap;
 use super::trail::{Event, Origin, Trail};
 use super::{Class, Count, Window};
-use crate::ledger::record;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -47,7 +46,6 @@ pub struct Finding {
     /// What it was.
     pub class: Class,
     /// When: of the event, or of the decision.
-    #[serde(serialize_with = "record::serialize_time")]
     pub time: Timestamp,
     /// The job, or what else the event is about.
     #[serde(skip_serializing_if = "Option::is_none")]

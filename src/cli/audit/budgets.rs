@@ -28,7 +28,6 @@ pub(super) struct Arguments {
 /// What is used, as `--format json` prints it.
 #[derive(Serialize)]
 struct Report {
-    #[serde(serialize_with = "record::serialize_time")]
     at: Timestamp,
     /// The version whose budgets these are.
     policy_digest: Option<String>,

@@ -26,7 +26,6 @@ pub(super) struct Arguments {
 struct Open {
     ledger_id: String,
     seq: u64,
-    #[serde(serialize_with = "record::serialize_time")]
     time: Timestamp,
     request_id: String,
     principal: String,

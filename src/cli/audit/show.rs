@@ -105,7 +105,6 @@ enum Format {
 struct Row {
     ledger_id: String,
     seq: u64,
-    #[serde(serialize_with = "record::serialize_time")]
     time: Timestamp,
     #[serde(flatten)]
     decision: Box<record::Decision<'static>>,

@@ -58,9 +58,7 @@ struct Difference<'a> {
     count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     accepted: Option<&'a str>,
-    #[serde(serialize_with = "crate::ledger::record::serialize_time")]
     first: Timestamp,
-    #[serde(serialize_with = "crate::ledger::record::serialize_time")]
     last: Timestamp,
     principals: &'a BTreeMap<String, u64>,
     /// How many are of other principals.

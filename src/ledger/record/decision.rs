@@ -1,6 +1,6 @@
 //! What the policies said, and the facts that they judged by.
 
-use super::{is_empty, peer, text};
+use super::{is_empty, peer};
 use crate::budget;
 use crate::policy::{self, Answer, Attribute, Attributes, Method, Sources};
 
@@ -85,7 +85,6 @@ pub struct LookUp {
     /// What was asked for.
     pub source: Source,
     /// When the answer came, or the look-up was given up.
-    #[serde(with = "text::timestamp")]
     pub at: Timestamp,
     /// The cloud's `X-Request-Id`, cut to [`UPSTREAM_REQUEST_ID_MAX`](super::UPSTREAM_REQUEST_ID_MAX).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,7 +201,6 @@ pub struct Context<'a> {
     /// `g:PrincipalAccount`.
     pub account: Cow<'a, str>,
     /// `g:CurrentTime`: when the request was judged, which is shortly before the record's own time.
-    #[serde(with = "text::timestamp")]
     pub now: Timestamp,
     /// `lychgate:authMethod`.
     pub auth_method: Method,

@@ -3,8 +3,7 @@
 
 use crate::text::is_deceptive;
 
-use jiff::Timestamp;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::ser::Formatter;
 use std::io;
 
@@ -15,14 +14,6 @@ pub fn to_json(it: &impl Serialize) -> String {
     // Records are made of what JSON can hold, so this cannot fail.
     let written = it.serialize(&mut serde_json::Serializer::with_formatter(&mut res, Inert));
     written.ok().and_then(|()| String::from_utf8(res).ok()).unwrap_or_default()
-}
-
-/// Writes a time as records do: RFC 3339 in UTC with all its digits.
-///
-/// # Errors
-/// The serializer's.
-pub fn serialize_time<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(time)
 }
 
 /// The members of `body`'s JSON object, without its braces.
@@ -72,21 +63,5 @@ pub(in crate::ledger) fn written_len(it: char) -> usize {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
         _ if is_deceptive(it) => 6 * it.len_utf16(),
         _ => it.len_utf8(),
-    }
-}
-
-/// Times as RFC 3339 in UTC with all their digits.
-pub(super) mod timestamp {
-    use jiff::Timestamp;
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer};
-    use std::borrow::Cow;
-
-    pub(in crate::ledger::record) use super::serialize_time as serialize;
-
-    pub(in crate::ledger::record) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Timestamp, D::Error> {
-        Cow::<'_, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
