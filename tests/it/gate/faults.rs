@@ -3,8 +3,7 @@
 use crate::support::http::{self, Connection};
 use crate::support::process::{self, Gate};
 use crate::support::world::{
-    FINISHED, PATIENCE, PROJECT, PROTECTED, Prepared, UNKNOWN, World, delete_head, poll,
-    read_ledger,
+    FINISHED, PROJECT, PROTECTED, Prepared, UNKNOWN, World, delete_head, poll, read_ledger, until,
 };
 
 use jiff::SignedDuration;
@@ -153,11 +152,7 @@ async fn a_disk_that_hangs_holds_up_no_stop() {
     let mut connection = Connection::open(address).await;
     connection.write(machine.head("alice", FINISHED).as_bytes()).await;
     {
-        let deadline = Instant::now() + PATIENCE;
-        while ready().await != 503 {
-            assert!(Instant::now() < deadline, "it says that it is ready");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until("it says that it is ready", async || ready().await == 503).await;
         let start = Instant::now();
         assert_eq!(gate.stop().await, Some(1));
         // The drain of 5 s, what is given up, the ledger, the collector.
@@ -379,11 +374,8 @@ async fn a_full_disk_refuses_and_sends_nothing_until_there_is_room() {
 
         fs::remove_file(&filler).unwrap();
         drop(file);
-        let deadline = Instant::now() + PATIENCE;
-        while world.ready().await != 200 {
-            assert!(Instant::now() < deadline, "{reserve}: it does not recover");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let what = format!("{reserve}: it does not recover");
+        until(&what, async || world.ready().await == 200).await;
         assert_eq!(world.delete("alice", FINISHED).await.status, 202, "{reserve}");
         assert_eq!(world.outcomes(denied + 1).await.len(), denied + 1);
         let ledger = world.ledger();

@@ -6,7 +6,7 @@ use crate::support::collector::{Collector, Mood, tls_file};
 use crate::support::http::{self, Answer, Connection};
 use crate::support::process;
 use crate::support::world::{
-    self, AUDIENCE, FINISHED, ISSUER, PATIENCE, PROJECT, PROTECTED, Running, UNKNOWN, World, poll,
+    self, AUDIENCE, FINISHED, ISSUER, PROJECT, PROTECTED, Running, UNKNOWN, World, poll, until,
 };
 
 use futures_util::future::join_all;
@@ -427,11 +427,8 @@ async fn a_rotated_token_is_the_one_that_counts() {
     assert_eq!(forwarder.ready().await, 200);
 
     forwarder.set_token(&world.token("alice"));
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while forwarder.delete(FINISHED).await.status != 202 {
-        assert!(tokio::time::Instant::now() < deadline, "the new token is not used");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let is_used = async || forwarder.delete(FINISHED).await.status == 202;
+    until("the new token is not used", is_used).await;
 }
 
 #[tokio::test]
@@ -497,11 +494,7 @@ async fn without_a_token_nothing_is_sent_until_there_is_one() {
         assert!(central.heads().is_empty());
 
         forwarder.set_token("a.b.c");
-        let deadline = tokio::time::Instant::now() + PATIENCE;
-        while forwarder.ready().await != 200 {
-            assert!(tokio::time::Instant::now() < deadline, "the token is not read");
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+        until("the token is not read", async || forwarder.ready().await == 200).await;
         assert_eq!(forwarder.delete(FINISHED).await.status, 202);
         central.heads.lock().unwrap().clear();
     }
@@ -673,12 +666,8 @@ async fn what_was_accepted_is_finished_when_it_stops() {
     let stopping = forwarder.stop();
     let rest = async {
         // The probes see the drain before it is over.
-        let deadline = tokio::time::Instant::now() + PATIENCE;
         let request = b"GET /readyz HTTP/1.1\r\nHost: admin\r\n\r\n";
-        while http::send(admin, request).await.status != 503 {
-            assert!(tokio::time::Instant::now() < deadline, "still ready");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        until("still ready", async || http::send(admin, request).await.status == 503).await;
         told.notify_one();
         connection.answer().await.unwrap()
     };
@@ -700,15 +689,11 @@ async fn a_caller_that_hangs_up_cancels_nothing() {
     drop(connection);
     told.notify_one();
     let line = r#"lychgate_requests_total{status="202",error_code="none",origin="upstream"} 1"#;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    loop {
+    let is_counted = async || {
         let metrics = String::from_utf8(forwarder.admin("/metrics").await.body).unwrap();
-        if metrics.lines().any(|it| it == line) {
-            return;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{metrics}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+        metrics.lines().any(|it| it == line)
+    };
+    until("the delete is not counted", is_counted).await;
 }
 
 #[tokio::test]

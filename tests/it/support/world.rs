@@ -466,6 +466,15 @@ pub(crate) fn read_ledger(directory: &Path) -> Vec<Value> {
     whole.lines().map(|it| serde_json::from_str(it).unwrap()).collect()
 }
 
+/// Waits until it `holds`; `what` says what does not otherwise.
+pub(crate) async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// Asks until there is an answer.
 pub(crate) async fn poll<T>(mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;

@@ -2,7 +2,7 @@
 
 use crate::support::http::Answer;
 use crate::support::world::{
-    CLOUD_AK, CLOUD_SK, FINISHED, PATIENCE, PROJECT, UNKNOWN, World, poll,
+    CLOUD_AK, CLOUD_SK, FINISHED, PATIENCE, PROJECT, UNKNOWN, World, poll, until,
 };
 
 use futures_util::future::join_all;
@@ -268,11 +268,7 @@ async fn a_credential_that_comes_later_makes_the_gate_ready() {
         "later.yaml",
         &format!("ak: {CLOUD_AK}\nsk: {CLOUD_SK}\n"),
     );
-    let deadline = Instant::now() + PATIENCE;
-    while world.ready().await != 200 {
-        assert!(Instant::now() < deadline, "not ready");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("not ready", async || world.ready().await == 200).await;
     assert_eq!(world.delete("alice", FINISHED).await.status, 202);
 }
 

@@ -2,7 +2,7 @@
 //! whole gate; and who may read the files.
 
 use crate::support::collector::{acceptor, tls_file};
-use crate::support::world::{FINISHED, PATIENCE, PROJECT, World, poll};
+use crate::support::world::{FINISHED, PATIENCE, PROJECT, World, poll, until};
 
 use jiff::SignedDuration;
 use lychgate::client::Roots;
@@ -329,11 +329,7 @@ async fn a_gate_waits_for_its_temporary_key() {
         assert_eq!((answer.status, answer.code().as_deref()), (503, Some("Lychgate.5034")));
         assert_eq!(world.emulator.counts().all(), 0);
         issuer.replies(&[Reply::Key("TEMPORARY", 3600)]);
-        let deadline = Instant::now() + PATIENCE;
-        while world.ready().await != 200 {
-            assert!(Instant::now() < deadline, "{source}: not ready");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until(&format!("{source}: not ready"), async || world.ready().await == 200).await;
         assert_eq!(world.delete("alice", FINISHED).await.status, 202, "{source}");
         let request = world.emulator.requests().pop().unwrap();
         assert_eq!(request.header("x-security-token"), Some("TEMPORARY-token"));
