@@ -7,13 +7,6 @@ use crate::policy::{JobFact, Sources};
 
 use std::fmt;
 
-/// How many values a key has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Count {
-    One,
-    Several,
-}
-
 /// In which requests a key has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
@@ -26,17 +19,11 @@ enum Presence {
 struct Row {
     name: &'static str,
     kind: Kind,
-    count: Count,
     presence: Presence,
-    sources: Sources,
 }
 
-const REQUEST: Sources = Sources { details: false, tags: false };
-const DETAILS: Sources = Sources { details: true, tags: false };
-const TAGS: Sources = Sources { details: false, tags: true };
-
 macro_rules! keys {
-    ($($key:ident = $name:literal, $kind:ident, $count:ident, $presence:ident;)*) => {
+    ($($key:ident = $name:literal, $kind:ident, $presence:ident;)*) => {
         /// What a condition asks about.
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub(in crate::policy) enum Key {
@@ -56,26 +43,17 @@ macro_rules! keys {
 
         impl Key {
             fn row(&self) -> Row {
-                use self::{Count as C, Presence as P};
-                let (name, kind, count, presence, sources) = match self {
-                    $(Self::$key => ($name, Kind::$kind, C::$count, P::$presence, REQUEST),)*
-                    Self::Job(it) => {
-                        let count = if it.is_several() { C::Several } else { C::One };
-                        (it.condition(), it.kind(), count, P::Sometimes, DETAILS)
-                    }
-                    Self::PrincipalTag(_) => {
-                        (PRINCIPAL_TAG, Kind::Text, C::One, P::Sometimes, REQUEST)
-                    }
-                    Self::ResourceTag(_) => (RESOURCE_TAG, Kind::Text, C::One, P::Sometimes, TAGS),
-                    Self::Unknowable(name) => (*name, Kind::Text, C::One, P::Sometimes, REQUEST),
-                    Self::Zoned(Shown::Day, _) => {
-                        (DAY_OF_WEEK, Kind::Number, C::One, P::Always, REQUEST)
-                    }
-                    Self::Zoned(Shown::Time, _) => {
-                        (TIME_OF_DAY, Kind::Number, C::One, P::Always, REQUEST)
-                    }
+                use self::Presence::{Always, Sometimes};
+                let (name, kind, presence) = match self {
+                    $(Self::$key => ($name, Kind::$kind, $presence),)*
+                    Self::Job(it) => (it.condition(), it.kind(), Sometimes),
+                    Self::PrincipalTag(_) => (PRINCIPAL_TAG, Kind::Text, Sometimes),
+                    Self::ResourceTag(_) => (RESOURCE_TAG, Kind::Text, Sometimes),
+                    Self::Unknowable(name) => (*name, Kind::Text, Sometimes),
+                    Self::Zoned(Shown::Day, _) => (DAY_OF_WEEK, Kind::Number, Always),
+                    Self::Zoned(Shown::Time, _) => (TIME_OF_DAY, Kind::Number, Always),
                 };
-                Row { name, kind, count, presence, sources }
+                Row { name, kind, presence }
             }
         }
     };
@@ -83,23 +61,23 @@ macro_rules! keys {
 
 // The keys that have to be looked up in the cloud are in `job_facts!`.
 keys! {
-    AuthMethod = "lychgate:authMethod", Text, One, Always;
-    CurrentTime = "g:CurrentTime", Date, One, Always;
-    DayOfWeek = "lychgate:dayOfWeek", Number, One, Always;
-    DomainId = "g:DomainId", Text, One, Always;
-    EnterpriseProjectId = "g:EnterpriseProjectId", Text, One, Sometimes;
-    Groups = "lychgate:groups", Text, Several, Sometimes;
-    Issuer = "lychgate:issuer", Text, One, Always;
-    PrincipalAccount = "g:PrincipalAccount", Text, One, Always;
-    PrincipalUrn = "g:PrincipalUrn", Text, One, Always;
-    ProjectId = "lychgate:projectId", Text, One, Always;
-    RequestedRegion = "g:RequestedRegion", Text, One, Always;
-    SecureTransport = "g:SecureTransport", Boolean, One, Sometimes;
-    SourceIp = "g:SourceIp", Address, One, Sometimes;
-    TimeOfDay = "lychgate:timeOfDay", Number, One, Always;
-    UserAgent = "g:UserAgent", Text, One, Sometimes;
-    UserId = "g:UserId", Text, One, Always;
-    UserName = "g:UserName", Text, One, Always;
+    AuthMethod = "lychgate:authMethod", Text, Always;
+    CurrentTime = "g:CurrentTime", Date, Always;
+    DayOfWeek = "lychgate:dayOfWeek", Number, Always;
+    DomainId = "g:DomainId", Text, Always;
+    EnterpriseProjectId = "g:EnterpriseProjectId", Text, Sometimes;
+    Groups = "lychgate:groups", Text, Sometimes;
+    Issuer = "lychgate:issuer", Text, Always;
+    PrincipalAccount = "g:PrincipalAccount", Text, Always;
+    PrincipalUrn = "g:PrincipalUrn", Text, Always;
+    ProjectId = "lychgate:projectId", Text, Always;
+    RequestedRegion = "g:RequestedRegion", Text, Always;
+    SecureTransport = "g:SecureTransport", Boolean, Sometimes;
+    SourceIp = "g:SourceIp", Address, Sometimes;
+    TimeOfDay = "lychgate:timeOfDay", Number, Always;
+    UserAgent = "g:UserAgent", Text, Sometimes;
+    UserId = "g:UserId", Text, Always;
+    UserName = "g:UserName", Text, Always;
 }
 
 /// What is read off a clock or calendar.
@@ -206,7 +184,11 @@ impl Key {
 
     /// The key may hold several values, and therefore never fills in a variable.
     pub(in crate::policy) fn is_several(&self) -> bool {
-        self.row().count == Count::Several
+        match self {
+            Self::Groups => true,
+            Self::Job(fact) => fact.is_several(),
+            _ => false,
+        }
     }
 
     /// The key holds a value in every request.
@@ -258,7 +240,10 @@ impl Key {
 
     /// The sources that its value has to be looked up in.
     pub(in crate::policy) fn sources(&self) -> Sources {
-        self.row().sources
+        Sources {
+            details: matches!(self, Self::Job(_)),
+            tags: matches!(self, Self::ResourceTag(_)),
+        }
     }
 }
 
