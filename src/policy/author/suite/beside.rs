@@ -1,8 +1,7 @@
 //! Cases beside the configuration of the gate: whoever asks and whatever is asked for must be possible
 //! there, or a case that passes says nothing.
 
-use super::written;
-use super::written::{Facts, Job, Stated};
+use super::written::{self, Stated};
 use crate::policy::compile::Beside;
 use crate::policy::language::diagnostic::Code;
 use crate::policy::language::key::Key;
@@ -30,8 +29,10 @@ pub(super) fn case(case: &written::Case, beside: &mut Beside<'_, '_>) {
     for (key, text) in stated.iter().filter_map(|(key, it)| Some((key, (*it)?))) {
         beside.holds(key, &text.value, yaml::span(text));
     }
-    if let Job::Known(facts) = job {
-        types(facts, beside);
+    if let Some(Stated::Texts(them)) = job.stated.get(&JobFact::PoolType) {
+        for it in &them.value {
+            beside.holds(&Key::Job(JobFact::PoolType), it, yaml::span(them));
+        }
     }
 }
 
@@ -47,13 +48,5 @@ fn method(principal: &written::Principal, beside: &mut Beside<'_, '_>) {
         let hint = format!("write `method: {}`", own.as_str());
         let at = written.unwrap_or(&principal.source);
         beside.findings.hint(Code::NotConfigured, yaml::span(at), message, hint);
-    }
-}
-
-fn types(facts: &Facts, beside: &mut Beside<'_, '_>) {
-    if let Some(Stated::Texts(them)) = facts.stated.get(&JobFact::PoolType) {
-        for it in &them.value {
-            beside.holds(&Key::Job(JobFact::PoolType), it, yaml::span(them));
-        }
     }
 }

@@ -1,13 +1,12 @@
 //! One case: from what is written to a query and the expected answer.
 
-use super::written;
-use super::written::{Facts, Job, Stated};
+use super::written::{self, Stated};
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::yaml::Spanned;
 use crate::policy::language::{suggest, value, yaml};
 use crate::policy::{
     self, Action, Answer, Attribute, Attributes, Decision, Denial, Explanation, JobFact, Method,
-    Principal, Query, Set, Severity, Sources, Span,
+    Principal, Query, Set, Severity, Span,
 };
 use crate::text::is_deceptive;
 
@@ -83,14 +82,7 @@ pub(super) fn read(written: &written::Case, findings: &mut Findings<'_>) -> Opti
     let before = findings.found.len();
     let expected = word(&written.expect, &Answer::ALL, Answer::as_str, findings);
     let query = query(&written.principal, &written.request, findings);
-    let attributes = match &written.job {
-        Job::Unavailable => {
-            let mut res = Attributes::default();
-            res.asked(Sources { details: true, tags: true });
-            res
-        }
-        Job::Known(facts) => attributes(facts, findings),
-    };
+    let attributes = attributes(&written.job, findings);
     let added = findings.found.get(before..).unwrap_or_default();
     if added.iter().any(|it| it.severity() == Severity::Error) {
         return None;
@@ -197,14 +189,14 @@ fn ids(request: &written::Request, findings: &mut Findings<'_>) {
     }
 }
 
-fn attributes(facts: &Facts, findings: &mut Findings<'_>) -> Attributes {
-    let stated = JobFact::ALL.iter().map(|it| (it.case(), facts.stated.contains_key(it)));
-    let stated: Vec<_> = stated.chain([("tags", facts.tags.is_some())]).collect();
-    let named = unavailable(&facts.unavailable, &stated, &["details"], findings);
+fn attributes(job: &written::Job, findings: &mut Findings<'_>) -> Attributes {
+    let stated = JobFact::ALL.iter().map(|it| (it.case(), job.stated.contains_key(it)));
+    let stated: Vec<_> = stated.chain([("tags", job.tags.is_some())]).collect();
+    let named = unavailable(&job.unavailable, &stated, &["details"], findings);
     let mut res = Attributes::default();
     for fact in JobFact::ALL {
         // A stated fact counts, even if the other details are unavailable.
-        let stated = facts.stated.get(fact);
+        let stated = job.stated.get(fact);
         if let Some(Stated::Text(text)) = stated {
             documented(text, fact.values().unwrap_or_default(), findings);
         }
@@ -214,10 +206,10 @@ fn attributes(facts: &Facts, findings: &mut Findings<'_>) -> Attributes {
     }
     res.tags = match named.contains(&"tags") {
         true => Attribute::Unavailable,
-        false => Attribute::Value(facts.tags.clone().unwrap_or_default()),
+        false => Attribute::Value(job.tags.clone().unwrap_or_default()),
     };
     if let (Some(Stated::Texts(pool_id)), Attribute::Value(_), Attribute::Absent) =
-        (facts.stated.get(&JobFact::PoolId), &res.pool_id, &res.pool_type)
+        (job.stated.get(&JobFact::PoolId), &res.pool_id, &res.pool_type)
     {
         findings.hint(
             Code::PoolWithoutType,

@@ -61,17 +61,9 @@ pub(super) struct Request {
     pub(super) unavailable: Vec<Spanned<String>>,
 }
 
-/// What is known of the job.
-#[derive(Debug)]
-pub(super) enum Job {
-    /// The word `unavailable`.
-    Unavailable,
-    Known(Box<Facts>),
-}
-
-/// What is stated of the job.
+/// What is stated of the job. The word `unavailable` says so of its details and of its tags.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
+pub(super) struct Job {
     pub(super) stated: BTreeMap<JobFact, Stated>,
     pub(super) tags: Option<BTreeMap<String, String>>,
     pub(super) unavailable: Vec<Spanned<String>>,
@@ -113,33 +105,32 @@ impl<'de> Visitor<'de> for JobVisitor {
 
     fn visit_str<E: Error>(self, word: &str) -> Result<Job, E> {
         match word {
-            "unavailable" => Ok(Job::Unavailable),
+            "unavailable" => {
+                let named = |it: &str| Spanned { value: it.to_owned(), ..Spanned::default() };
+                Ok(Job { unavailable: ["details", "tags"].map(named).into(), ..Job::default() })
+            }
             _ => Err(E::invalid_value(de::Unexpected::Str(word), &self)),
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Job, A::Error> {
-        facts(map).map(|it| Job::Known(Box::new(it)))
-    }
-}
-
-fn facts<'de, A: MapAccess<'de>>(mut map: A) -> Result<Facts, A::Error> {
-    let mut res = Facts::default();
-    while let Some(field) = map.next_key::<String>()? {
-        let fact = JobFact::ALL.iter().copied().find(|it| it.case() == field);
-        match (fact, field.as_str()) {
-            (Some(fact), _) => {
-                let stated = match (fact.is_several(), fact.kind()) {
-                    (true, _) => Stated::Texts(map.next_value()?),
-                    (false, Kind::Number) => Stated::Number(map.next_value()?),
-                    (false, _) => Stated::Text(map.next_value()?),
-                };
-                res.stated.insert(fact, stated);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Job, A::Error> {
+        let mut res = Job::default();
+        while let Some(field) = map.next_key::<String>()? {
+            let fact = JobFact::ALL.iter().copied().find(|it| it.case() == field);
+            match (fact, field.as_str()) {
+                (Some(fact), _) => {
+                    let stated = match (fact.is_several(), fact.kind()) {
+                        (true, _) => Stated::Texts(map.next_value()?),
+                        (false, Kind::Number) => Stated::Number(map.next_value()?),
+                        (false, _) => Stated::Text(map.next_value()?),
+                    };
+                    res.stated.insert(fact, stated);
+                }
+                (None, "tags") => res.tags = Some(map.next_value()?),
+                (None, "unavailable") => res.unavailable = map.next_value()?,
+                (None, field) => return Err(Error::unknown_field(field, JobFact::FIELDS)),
             }
-            (None, "tags") => res.tags = Some(map.next_value()?),
-            (None, "unavailable") => res.unavailable = map.next_value()?,
-            (None, field) => return Err(Error::unknown_field(field, JobFact::FIELDS)),
         }
+        Ok(res)
     }
-    Ok(res)
 }
