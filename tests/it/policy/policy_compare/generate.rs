@@ -54,13 +54,13 @@ const BOOLS: &[&str] = &["true", "FALSE", "no"];
 const ADDRESSES: &[&str] = &["10.0.0.1", "::ffff:10.0.0.1", "10.0.0.2", "fd00::1", "10.0.0.01"];
 
 /// A family of operators, with keys and values for it. The first key is of its own type.
-struct Family {
-    operators: &'static [&'static str],
+pub(super) struct Family {
+    pub(super) operators: &'static [&'static str],
     keys: &'static [&'static str],
     values: &'static [&'static str],
 }
 
-const TEXT: Family = Family {
+pub(super) const TEXT: Family = Family {
     operators: &[
         "StringEquals",
         "StringNotEquals",
@@ -126,7 +126,7 @@ const TEXT: Family = Family {
     ],
 };
 
-const NUMBER: Family = Family {
+pub(super) const NUMBER: Family = Family {
     operators: &[
         "NumberEquals",
         "NumberNotEquals",
@@ -162,7 +162,7 @@ const NUMBER: Family = Family {
     ],
 };
 
-const DATE: Family = Family {
+pub(super) const DATE: Family = Family {
     operators: &["DateLessThan", "DateLessThanEquals", "DateGreaterThan", "DateGreaterThanEquals"],
     keys: &["g:CurrentTime", "g:ResourceTag/d", "g:PrincipalTag/d"],
     values: &[
@@ -178,13 +178,13 @@ const DATE: Family = Family {
     ],
 };
 
-const BOOL: Family = Family {
+pub(super) const BOOL: Family = Family {
     operators: &["Bool"],
     keys: &["g:SecureTransport", "g:ResourceTag/o", "g:PrincipalTag/o"],
     values: &["true", "False", "${g:PrincipalTag/o}", "${g:ResourceTag/o}", "${g:SecureTransport}"],
 };
 
-const ADDRESS: Family = Family {
+pub(super) const ADDRESS: Family = Family {
     operators: &["IpAddress", "NotIpAddress"],
     keys: &["g:SourceIp", "g:ResourceTag/i", "g:PrincipalTag/i", "modelarts:poolId"],
     values: &[

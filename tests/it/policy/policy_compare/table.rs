@@ -1,6 +1,7 @@
 //! Every operator, in a Deny and in an Allow, with every qualifier and suffix, over absent, unknown,
 //! one and several values, against lists of every kind of value.
 
+use super::generate::{ADDRESS, BOOL, DATE, NUMBER, TEXT};
 use super::{load, show};
 
 use crate::support::reference::{Files, Policies, judge};
@@ -19,30 +20,12 @@ struct Family {
 
 const FAMILIES: &[Family] = &[
     Family {
-        operators: &[
-            "StringEquals",
-            "StringNotEquals",
-            "StringEqualsIgnoreCase",
-            "StringNotEqualsIgnoreCase",
-            "StringMatch",
-            "StringNotMatch",
-            "StringStartWith",
-            "StringNotStartWith",
-            "StringEndWith",
-            "StringNotEndWith",
-        ],
+        operators: TEXT.operators,
         present: &["a", "B", "ab", "*", ""],
         listed: &["a", "b", "a*", "?", "${*}"],
     },
     Family {
-        operators: &[
-            "NumberEquals",
-            "NumberNotEquals",
-            "NumberLessThan",
-            "NumberLessThanEquals",
-            "NumberGreaterThan",
-            "NumberGreaterThanEquals",
-        ],
+        operators: NUMBER.operators,
         present: &[
             "5",
             "-5.50",
@@ -59,12 +42,7 @@ const FAMILIES: &[Family] = &[
         listed: &["5.0", "-5.5", "7", "0.5"],
     },
     Family {
-        operators: &[
-            "DateLessThan",
-            "DateLessThanEquals",
-            "DateGreaterThan",
-            "DateGreaterThanEquals",
-        ],
+        operators: DATE.operators,
         present: &[
             "2026-01-15T12:00:00Z",
             "2026-01-15T20:00:00.000+08:00",
@@ -86,12 +64,12 @@ const FAMILIES: &[Family] = &[
         listed: &["2026-01-15T12:00:00Z", "2026-01-15T04:00:00.1-08:00"],
     },
     Family {
-        operators: &["Bool"],
+        operators: BOOL.operators,
         present: &["true", "FALSE", "1", ""],
         listed: &["true", "False"],
     },
     Family {
-        operators: &["IpAddress", "NotIpAddress"],
+        operators: ADDRESS.operators,
         present: &[
             "10.0.0.1",
             "::ffff:10.0.0.2",
