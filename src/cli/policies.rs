@@ -110,10 +110,5 @@ pub(super) fn place<'a>(
     directory: &Directory,
     decision: &Decision,
 ) -> Option<Position<'a>> {
-    let name = match decision {
-        Decision::Allow(permit) => permit.statement(),
-        Decision::Deny(denial) => denial.statement.as_ref()?,
-        Decision::Indeterminate(_) => return None,
-    };
-    set.place(name).map(|it| directory.place(it))
+    set.place(decision.statement()?).map(|it| directory.place(it))
 }

@@ -209,7 +209,8 @@ impl Reader<'_, '_> {
         let deletes = u32::try_from(number.value).ok().filter(|it| (1..=DELETES_MAX).contains(it));
         let Some(deletes) = deletes else {
             let hint = format!("write a number from 1 to {DELETES_MAX}");
-            self.malformed_number(number, &hint);
+            let message = format!("a budget cannot have {} deletes", number.value);
+            self.findings.hint(Code::MalformedBudget, yaml::span(number), message, hint);
             return None;
         };
         if deletes < self.limits.replicas {
@@ -283,11 +284,6 @@ impl Reader<'_, '_> {
     fn malformed(&mut self, text: &Spanned<String>, what: &str, hint: &str) {
         let message = format!("`{}` is not a valid {what}", text.value);
         self.findings.hint(Code::MalformedBudget, yaml::span(text), message, hint);
-    }
-
-    fn malformed_number(&mut self, number: &Spanned<u64>, hint: &str) {
-        let message = format!("a budget cannot have {} deletes", number.value);
-        self.findings.hint(Code::MalformedBudget, yaml::span(number), message, hint);
     }
 }
 

@@ -96,10 +96,7 @@ impl Attachments {
 
 impl Grants {
     fn each(&self, project_id: &str, visit: &mut impl FnMut(u32)) {
-        let exact = match self.exact.is_empty() {
-            true => None,
-            false => self.exact.get(project_id),
-        };
+        let exact = self.exact.get(project_id);
         let patterns = self.patterns.iter().filter(|(it, _)| pattern::matches(it, project_id));
         let numbers = self.everywhere.iter().chain(exact.into_iter().flatten());
         numbers.chain(patterns.map(|(_, number)| number)).copied().for_each(visit);

@@ -268,14 +268,12 @@ impl Collector<'_> {
 /// First and last of a range, and their neighbours.
 fn addresses(net: &IpNet) -> Vec<IpAddr> {
     let (first, last) = (net.network(), net.broadcast());
-    let step = |it: IpAddr, by: i128| match it {
+    let step = |it: IpAddr, by: i8| match it {
         IpAddr::V4(it) => {
-            let moved = i128::from(it.to_bits()) + by;
-            u32::try_from(moved).ok().map(|it| IpAddr::V4(it.into()))
+            it.to_bits().checked_add_signed(by.into()).map(|it| IpAddr::V4(it.into()))
         }
         IpAddr::V6(it) => {
-            let bits = it.to_bits();
-            let moved = if by < 0 { bits.checked_sub(1) } else { bits.checked_add(1) };
+            let moved = it.to_bits().checked_add_signed(by.into());
             moved.map(|it| IpAddr::V6(it.into()).to_canonical())
         }
     };
