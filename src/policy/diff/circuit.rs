@@ -36,6 +36,13 @@ struct Node {
     halves: Option<Box<[Self; 2]>>,
 }
 
+impl Truth {
+    /// A truth that is never unknown.
+    pub(super) fn certain(it: Literal) -> Self {
+        Self { holds: it, may_hold: it }
+    }
+}
+
 impl Circuit {
     pub(super) fn new() -> Self {
         let mut search = Search::default();
@@ -96,8 +103,7 @@ impl Circuit {
     }
 
     pub(super) fn truth(&self, it: bool) -> Truth {
-        let it = self.constant(it);
-        Truth { holds: it, may_hold: it }
+        Truth::certain(self.constant(it))
     }
 
     pub(super) fn all_true(&mut self, them: &[Truth]) -> Truth {

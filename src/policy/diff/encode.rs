@@ -5,7 +5,7 @@ use super::circuit::{Circuit, Tree, Truth};
 use super::parts::{self, Question};
 use super::point::{Point, Setting, Variable};
 use super::search::{Effort, Exhausted, Literal};
-use super::space::{Leaf, Space};
+use super::space::{self, Domain, Leaf};
 use crate::policy::engine::condition::{Condition, Operand, Resource, Urn};
 use crate::policy::engine::set::Statement;
 use crate::policy::engine::truth::Truth as Kleene;
@@ -25,6 +25,7 @@ pub(super) const RELATIONS_MAX: usize = 3;
 /// A variable and its values in the clauses.
 #[derive(Debug)]
 pub(super) struct Bound {
+    pub(super) domain: Domain,
     /// For a variable of one value, its leaves. For a variable of several, its leaves once for each
     /// combination of answers to the relations that it is the subject of.
     pub(super) tree: Tree,
@@ -53,7 +54,6 @@ pub(super) struct Model {
     /// What is asked for.
     pub(super) action: Action,
     pub(super) circuit: Circuit,
-    pub(super) space: Space,
     pub(super) bounds: BTreeMap<Variable, Bound>,
     /// Comparisons of one text with others.
     pub(super) relations: Vec<Relation>,
@@ -86,8 +86,19 @@ pub(super) struct Side {
 
 impl Bound {
     /// How many combinations of answers there are.
-    fn combinations(&self) -> usize {
+    pub(super) fn combinations(&self) -> usize {
         1 << self.relations.len()
+    }
+
+    /// The bit of the combination that answers this relation, if one does.
+    pub(super) fn bit(&self, relation: usize) -> Option<usize> {
+        self.relations.iter().position(|it| *it == relation)
+    }
+
+    /// True if a leaf of the domain is chosen of which `holds` is true.
+    pub(super) fn any(&self, circuit: &mut Circuit, holds: impl Fn(&Leaf) -> bool) -> Literal {
+        let leaf = |at| self.domain.leaves.get(self.split(at).0);
+        self.tree.any(circuit, |at| leaf(at).is_some_and(&holds))
     }
 
     /// The leaves of the tree, numbered.
@@ -125,13 +136,12 @@ impl Model {
         effort: &mut Effort<'_>,
     ) -> Result<Self, Exhausted> {
         let refined = survey.finish();
-        let space = Space::new(survey, effort)?;
+        let domains = space::domains(survey, effort)?;
         let circuit = Circuit::new();
         let unsure = circuit.constant(false);
         let mut res = Self {
             action,
             circuit,
-            space,
             bounds: BTreeMap::new(),
             relations: Vec::new(),
             numbers: HashMap::new(),
@@ -144,7 +154,7 @@ impl Model {
         for statement in statements {
             res.relate(statement);
         }
-        res.bind();
+        res.bind(domains);
         res.connect();
         res.tabulate(effort)?;
         Ok(res)
@@ -177,44 +187,29 @@ impl Model {
         }
     }
 
-    fn bind(&mut self) {
-        let variables: Vec<_> = self.space.domains.keys().cloned().collect();
+    fn bind(&mut self, domains: BTreeMap<Variable, Domain>) {
         let mut unsure = Vec::new();
-        for variable in variables {
-            let Some(domain) = self.space.domains.get(&variable) else {
-                continue;
-            };
+        // The caller comes before its groups.
+        for (variable, domain) in domains {
+            let is_several = variable.is_several();
             let numbered = self.relations.iter().enumerate();
             let of = numbered
                 .filter(|(_, it)| it.question.subject().variable().as_ref() == Some(&variable));
-            let relations: Vec<_> = match variable.is_several() {
-                true => of.map(|(at, _)| at).take(RELATIONS_MAX).collect(),
-                false => Vec::new(),
-            };
+            let most = if is_several { RELATIONS_MAX } else { 0 };
+            let relations: Vec<_> = of.map(|(at, _)| at).take(most).collect();
             let worlds = domain.leaves.iter().map(|it| self.worlds(&variable, it)).collect();
             let circuit = &mut self.circuit;
-            let count = domain.leaves.len() << relations.len();
-            let tree = Tree::new(circuit, count, !variable.is_several());
-            let bound = match variable.is_several() {
-                true => {
-                    let (absent, unavailable) = states(circuit, &variable, &tree);
-                    let present = circuit.all([!absent, !unavailable]);
-                    Bound { tree, absent, unavailable, present, relations, worlds }
-                }
-                false => {
-                    let is = |setting: Setting| {
-                        move |at: usize| {
-                            domain.leaves.get(at).is_some_and(|it| it.setting == setting)
-                        }
-                    };
-                    let absent = tree.any(circuit, is(Setting::Absent));
-                    let unavailable = tree.any(circuit, is(Setting::Unavailable));
-                    let present = circuit.all([!absent, !unavailable]);
-                    Bound { tree, absent, unavailable, present, relations, worlds }
-                }
+            let tree = Tree::new(circuit, domain.leaves.len() << relations.len(), !is_several);
+            let [absent, unavailable] = match is_several {
+                true => states(circuit, &variable, &tree),
+                false => [Setting::Absent, Setting::Unavailable].map(|state| {
+                    let is = |it: &Leaf| it.setting == state;
+                    tree.any(circuit, |at| domain.leaves.get(at).is_some_and(is))
+                }),
             };
-            let leaf = |at| domain.leaves.get(bound.split(at).0);
-            unsure.push(bound.tree.any(circuit, |at| leaf(at).is_some_and(|it| !it.is_sure)));
+            let present = circuit.all([!absent, !unavailable]);
+            let bound = Bound { domain, tree, absent, unavailable, present, relations, worlds };
+            unsure.push(bound.any(circuit, |it| !it.is_sure()));
             self.bounds.insert(variable, bound);
         }
         self.unsure = self.circuit.any(unsure);
@@ -227,16 +222,10 @@ impl Model {
         if let (Some(groups), Some(callers)) =
             (self.bounds.get(&Variable::Groups), self.bounds.get(&Variable::Caller))
         {
-            let opening = |variable, at: usize| {
-                let domain = self.space.domains.get(&variable);
-                domain.and_then(|it| it.leaves.get(at)).map(|it| it.opening)
-            };
-            for number in 0..self.space.openings.len() {
-                let has = groups.tree.any(circuit, |at| {
-                    opening(Variable::Groups, groups.split(at).0) == Some(number)
-                });
-                let is =
-                    callers.tree.any(circuit, |at| opening(Variable::Caller, at) == Some(number));
+            let openings: BTreeSet<_> = callers.domain.leaves.iter().map(|it| it.opening).collect();
+            for opening in openings {
+                let has = groups.any(circuit, |it| it.opening == opening);
+                let is = callers.any(circuit, |it| it.opening == opening);
                 circuit.search.clause(&[!has, is]);
             }
         }
@@ -250,6 +239,11 @@ impl Model {
         if let (Some(pools), Some(types)) = (bound(JobFact::PoolId), bound(JobFact::PoolType)) {
             circuit.search.clause(&[!pools.present, !types.absent]);
         }
+    }
+
+    /// The variable that a key is read from.
+    pub(super) fn bound_of(&self, key: &Key) -> Option<&Bound> {
+        self.bounds.get(&Variable::of(key)?)
     }
 
     fn worlds(&self, variable: &Variable, leaf: &Leaf) -> [Point; 2] {
@@ -271,8 +265,8 @@ impl Model {
 
     /// A caller whose groups begin like this.
     fn caller(&self, opening: usize) -> Setting {
-        let callers = self.space.domains.get(&Variable::Caller);
-        let mut leaves = callers.into_iter().flat_map(|it| &it.leaves);
+        let callers = self.bounds.get(&Variable::Caller);
+        let mut leaves = callers.into_iter().flat_map(|it| &it.domain.leaves);
         leaves.find(|it| it.opening == opening).map_or(Setting::Absent, |it| it.setting.clone())
     }
 
@@ -283,8 +277,7 @@ impl Model {
         effort: &mut Effort<'_>,
     ) -> Result<(), Exhausted> {
         for condition in &statement.conditions {
-            let bound = Variable::of(&condition.key).and_then(|it| self.bounds.get(&it));
-            let leaves = bound.map_or(0, |it| it.worlds.len());
+            let leaves = self.bound_of(&condition.key).map_or(0, |it| it.worlds.len());
             if !effort.take(1 + u64::try_from(leaves).unwrap_or(u64::MAX)) {
                 return Err(Exhausted);
             }
@@ -364,7 +357,7 @@ impl Model {
 
     /// What has to hold for the statement to match: that it is attached, its resource, its conditions.
     pub(super) fn truths(&mut self, statement: &Statement, attached: Literal) -> Vec<Truth> {
-        let mut res = vec![Truth { holds: attached, may_hold: attached }];
+        let mut res = vec![Truth::certain(attached)];
         if let Some(resource) = &statement.resource {
             res.push(self.resource(resource, statement.effect));
         }
@@ -394,13 +387,9 @@ impl Model {
                     ];
                     let fits = self.circuit.all(fits);
                     let id = self.id(id, resource.negated, effect);
-                    let fits = Truth { holds: fits, may_hold: fits };
                     match resource.negated {
-                        false => self.circuit.all_true(&[fits, id]),
-                        true => {
-                            let beside = Truth { holds: !fits.holds, may_hold: !fits.holds };
-                            self.circuit.any_true(&[beside, id])
-                        }
+                        false => self.circuit.all_true(&[Truth::certain(fits), id]),
+                        true => self.circuit.any_true(&[Truth::certain(!fits), id]),
                     }
                 }
             });
@@ -420,8 +409,7 @@ impl Model {
                 let meets = self.chosen(&Variable::Job, |world| {
                     pattern::matches(it, &world.query.job.training_job_id)
                 });
-                let it = if negated { !meets } else { meets };
-                Truth { holds: it, may_hold: it }
+                Truth::certain(if negated { !meets } else { meets })
             }
             Operand::Template(parts) => {
                 let ask = |parts| Some((Question::Job(parts), negated));
@@ -471,7 +459,7 @@ impl Model {
 }
 
 /// The state of a variable of several values besides its values: absent or unavailable.
-fn states(circuit: &mut Circuit, variable: &Variable, tree: &Tree) -> (Literal, Literal) {
+fn states(circuit: &mut Circuit, variable: &Variable, tree: &Tree) -> [Literal; 2] {
     let any = tree.any(circuit, |_| true);
     let unavailable = match variable.may_be_unavailable() {
         true => circuit.search.variable(false, false),
@@ -479,5 +467,5 @@ fn states(circuit: &mut Circuit, variable: &Variable, tree: &Tree) -> (Literal, 
     };
     circuit.search.clause(&[!any, !unavailable]);
     let absent = circuit.all([!any, !unavailable]);
-    (absent, unavailable)
+    [absent, unavailable]
 }

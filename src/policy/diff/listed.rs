@@ -2,7 +2,7 @@
 
 use super::asked;
 use super::circuit::Truth;
-use super::encode::Model;
+use super::encode::{Bound, Model};
 use super::parts::{self, Question};
 use super::point::{Point, Setting, Variable};
 use super::search::Literal;
@@ -47,6 +47,40 @@ enum Kind {
     Compared(bool, Vec<Option<bool>>),
 }
 
+impl Bound {
+    /// How the condition judges each leaf of the tree.
+    fn kinds(&self, condition: &Condition, effect: Effect, values: &[Value]) -> Vec<Kind> {
+        let known = parts::known(condition);
+        let ways: Vec<_> = values.iter().flat_map(|it| &it.ways).collect();
+        let mut res = Vec::new();
+        for (leaf, [plain, read]) in self.domain.leaves.iter().zip(&self.worlds) {
+            let world = if parts::is_plain(condition) { plain } else { read };
+            let facts = world.facts();
+            let says = known.holds(effect, facts);
+            let is_there = !matches!(leaf.setting, Setting::Absent | Setting::Unavailable);
+            let settled = match &condition.test {
+                Test::Listed(it) => (says == Kleene::True) != it.negated,
+                Test::Null { .. } | Test::Unknowable => true,
+            };
+            let certain =
+                settled || !is_there || values.is_empty() || !parts::is_readable(condition, facts);
+            for combination in 0..self.combinations() {
+                res.push(match certain {
+                    true => Kind::Certain(says),
+                    false => {
+                        let answer = |way: &&Way| match way.relation {
+                            None => Some(way.question.holds(facts)),
+                            Some(it) => Some(combination >> self.bit(it)? & 1 == 1),
+                        };
+                        Kind::Compared(says == Kleene::True, ways.iter().map(answer).collect())
+                    }
+                });
+            }
+        }
+        res
+    }
+}
+
 impl Model {
     /// `g:PrincipalUrn` has no variable: it follows from the account and the caller.
     pub(super) fn urn(&mut self, condition: &Condition, effect: Effect) -> Truth {
@@ -70,8 +104,7 @@ impl Model {
             let account = accounts.tree.leaf(account);
             res.push(self.circuit.all([callers].into_iter().chain(account)));
         }
-        let holds = self.circuit.any(res);
-        Truth { holds, may_hold: holds }
+        Truth::certain(self.circuit.any(res))
     }
 
     /// Encodes a condition on a key that is read from one variable.
@@ -93,7 +126,7 @@ impl Model {
         if several && relations.into_iter().any(|it| !bound.relations.contains(&it)) {
             return self.left_open(name);
         }
-        let kinds = self.kinds(variable, condition, effect, &values);
+        let kinds = bound.kinds(condition, effect, &values);
         let mut numbers: HashMap<&Kind, usize> = HashMap::new();
         let mut groups = Vec::new();
         let mut of = Vec::new();
@@ -131,7 +164,8 @@ impl Model {
         ask: impl Fn(Vec<Part>) -> Option<(Question, bool)>,
     ) -> Value {
         let keys = asked::variables(parts);
-        let unknown: Vec<_> = keys.iter().filter_map(|it| self.state(it)).map(|it| it.1).collect();
+        let bounds = keys.iter().filter_map(|it| self.bound_of(it));
+        let unknown: Vec<_> = bounds.map(|it| it.unavailable).collect();
         let unknown = self.circuit.any(unknown);
         let mut unfillable = vec![];
         for part in parts {
@@ -142,7 +176,7 @@ impl Model {
             let never = matches!(it.key, Key::Unknowable(_)) || (!holds && it.default.is_none());
             match (never, holds && it.default.is_none()) {
                 (true, _) => unfillable.push(self.circuit.constant(true)),
-                (false, true) => unfillable.extend(self.state(&it.key).map(|it| it.0)),
+                (false, true) => unfillable.extend(self.bound_of(&it.key).map(|it| it.absent)),
                 (false, false) => (),
             }
         }
@@ -151,9 +185,8 @@ impl Model {
             let when: Vec<_> = keys
                 .iter()
                 .filter_map(|key| {
-                    let (is_absent, unavailable, present) = self.state(key)?;
-                    let _ = unavailable;
-                    Some(if absent.contains(key) { is_absent } else { present })
+                    let bound = self.bound_of(key)?;
+                    Some(if absent.contains(key) { bound.absent } else { bound.present })
                 })
                 .collect();
             let when = self.circuit.all(when);
@@ -163,58 +196,6 @@ impl Model {
             }
         }
         Value { unfillable: self.circuit.any(unfillable), unknown, ways }
-    }
-
-    /// The literals that a key is absent, unavailable, present.
-    fn state(&self, key: &Key) -> Option<(Literal, Literal, Literal)> {
-        let bound = self.bounds.get(&Variable::of(key)?)?;
-        Some((bound.absent, bound.unavailable, bound.present))
-    }
-
-    /// How the condition judges each leaf of the tree.
-    fn kinds(
-        &self,
-        variable: &Variable,
-        condition: &Condition,
-        effect: Effect,
-        values: &[Value],
-    ) -> Vec<Kind> {
-        let (Some(bound), Some(domain)) =
-            (self.bounds.get(variable), self.space.domains.get(variable))
-        else {
-            return Vec::new();
-        };
-        let known = parts::known(condition);
-        let ways: Vec<_> = values.iter().flat_map(|it| &it.ways).collect();
-        let mut res = Vec::new();
-        for (leaf, [plain, read]) in domain.leaves.iter().zip(&bound.worlds) {
-            let world = if parts::is_plain(condition) { plain } else { read };
-            let facts = world.facts();
-            let says = known.holds(effect, facts);
-            let is_there = !matches!(leaf.setting, Setting::Absent | Setting::Unavailable);
-            let settled = match &condition.test {
-                Test::Listed(it) => (says == Kleene::True) != it.negated,
-                Test::Null { .. } | Test::Unknowable => true,
-            };
-            let certain =
-                settled || !is_there || values.is_empty() || !parts::is_readable(condition, facts);
-            for combination in 0..1_usize << bound.relations.len() {
-                res.push(match certain {
-                    true => Kind::Certain(says),
-                    false => {
-                        let answer = |way: &&Way| match way.relation {
-                            None => Some(way.question.holds(facts)),
-                            Some(it) => {
-                                let bit = bound.relations.iter().position(|other| *other == it)?;
-                                Some(combination >> bit & 1 == 1)
-                            }
-                        };
-                        Kind::Compared(says == Kleene::True, ways.iter().map(answer).collect())
-                    }
-                });
-            }
-        }
-        res
     }
 
     /// The listed values together, for leaves with these answers.
@@ -228,8 +209,17 @@ impl Model {
         let mut truths = vec![self.circuit.truth(known)];
         let mut answers = answers.iter();
         for value in values {
-            let ways: Vec<_> = value.ways.iter().zip(&mut answers).collect();
-            truths.push(self.judge(value, effect, &ways));
+            let mut met = Vec::new();
+            for (way, answer) in value.ways.iter().zip(&mut answers) {
+                let relation = way.relation.and_then(|it| self.relations.get(it));
+                let answer = match (answer, relation) {
+                    (Some(it), _) => self.circuit.constant(*it),
+                    (None, Some(it)) => it.literal,
+                    (None, None) => continue,
+                };
+                met.push(self.goes(way, answer));
+            }
+            truths.push(self.judge(value, effect, met));
         }
         match &condition.test {
             Test::Listed(Listed { negated: true, .. }) => self.circuit.all_true(&truths),
@@ -237,18 +227,14 @@ impl Model {
         }
     }
 
-    fn judge(&mut self, value: &Value, effect: Effect, ways: &[(&Way, &Option<bool>)]) -> Truth {
-        let mut met = Vec::new();
-        for (way, answer) in ways {
-            let relation = way.relation.and_then(|it| self.relations.get(it));
-            let answer = match (answer, relation) {
-                (Some(it), _) => self.circuit.constant(*it),
-                (None, Some(it)) => it.literal,
-                (None, None) => continue,
-            };
-            let answer = if way.turned { !answer } else { answer };
-            met.push(self.circuit.all([way.when, answer]));
-        }
+    /// True if the value has come this way and the answer to its question meets it.
+    fn goes(&mut self, way: &Way, answer: Literal) -> Literal {
+        let answer = if way.turned { !answer } else { answer };
+        self.circuit.all([way.when, answer])
+    }
+
+    /// Whether a value is met, where `met` is true if one of its ways meets it.
+    fn judge(&mut self, value: &Value, effect: Effect, met: Vec<Literal>) -> Truth {
         let met = self.circuit.any(met);
         let met = self.circuit.all([!value.unfillable, !value.unknown, met]);
         let cautious = self.circuit.constant(effect == Effect::Deny);
@@ -266,16 +252,9 @@ impl Model {
                 Some(it) => it.literal,
                 None => self.chosen(&Variable::Job, |it| way.question.holds(it.facts())),
             };
-            let answer = if way.turned { !answer } else { answer };
-            met.push(self.circuit.all([way.when, answer]));
+            met.push(self.goes(way, answer));
         }
-        let sure = Way {
-            when: self.circuit.any(met),
-            question: Question::Job(Vec::new()),
-            turned: false,
-            relation: None,
-        };
-        self.judge(value, effect, &[(&sure, &Some(true))])
+        self.judge(value, effect, met)
     }
 
     fn one_of(&mut self, judged: &[(Literal, Truth)]) -> Truth {
@@ -310,7 +289,7 @@ impl Model {
         let there = match all {
             false => self.one_of(judged),
             true => {
-                let mut each = vec![Truth { holds: present, may_hold: present }];
+                let mut each = vec![Truth::certain(present)];
                 for (chosen, truth) in judged {
                     each.push(Truth {
                         holds: self.circuit.any([!*chosen, truth.holds]),
@@ -322,7 +301,7 @@ impl Model {
         };
         let nothing = condition.holds(effect, Point::new().facts());
         let nothing = self.constant(nothing);
-        let nothing = self.circuit.all_true(&[nothing, Truth { holds: absent, may_hold: absent }]);
+        let nothing = self.circuit.all_true(&[nothing, Truth::certain(absent)]);
         let unknown = Truth { holds: self.circuit.constant(false), may_hold: unavailable };
         self.circuit.any_true(&[there, nothing, unknown])
     }

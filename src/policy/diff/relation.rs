@@ -8,10 +8,9 @@
 
 use super::asked::Subject;
 use super::automaton::{Automaton, Part, Phase};
-use super::encode::Model;
+use super::encode::{Bound, Model};
 use super::glob::{Element, Glob};
 use super::parts::Question;
-use super::point::Variable;
 use super::search::{Effort, Exhausted};
 use crate::policy::language::key::Key;
 use crate::policy::language::template::Part as Written;
@@ -64,10 +63,7 @@ impl Model {
     /// No two of several values are the same: at most one equals a text without wildcards, and a
     /// class of one text has one answer.
     fn one_each(&mut self) {
-        for (variable, bound) in self.bounds.iter().filter(|(_, it)| !it.relations.is_empty()) {
-            let Some(domain) = self.space.domains.get(variable) else {
-                continue;
-            };
+        for bound in self.bounds.values().filter(|it| !it.relations.is_empty()) {
             let leaves: Vec<_> = bound.leaves().collect();
             for (bit, number) in bound.relations.iter().enumerate() {
                 let compared = self.relations.get(*number).and_then(|it| it.question.compared());
@@ -83,7 +79,7 @@ impl Model {
             }
             for same in leaves.chunk_by(|(a, _), (b, _)| bound.split(*a).0 == bound.split(*b).0) {
                 let leaf = same.first().map_or(0, |(at, _)| bound.split(*at).0);
-                if domain.leaves.get(leaf).is_some_and(|it| it.is_literal) {
+                if bound.domain.leaves.get(leaf).is_some_and(|it| it.is_literal) {
                     self.circuit.at_most_one(same.iter().map(|(_, it)| *it));
                 }
             }
@@ -139,9 +135,7 @@ impl Model {
             return;
         };
         let bound = one.question.subject().variable().and_then(|it| self.bounds.get(&it));
-        let bits = bound.map(|it| {
-            [first, second].map(|number| it.relations.iter().position(|other| *other == number))
-        });
+        let bits = bound.map(|it| [first, second].map(|relation| it.bit(relation)));
         let clause = match (bits, bound) {
             (Some([Some(first), Some(second)]), Some(bound)) => {
                 vec![!bound.tree.any(&mut self.circuit, |at| {
@@ -194,7 +188,7 @@ impl Model {
         if subject == Subject::Key(Key::Groups) || subject.part() == Part::Head {
             return Ok(None);
         }
-        let automaton = |it: &Subject| self.space.domains.get(&it.variable()?)?.automata.first();
+        let automaton = |it: &Subject| self.bounds.get(&it.variable()?)?.domain.automata.first();
         let (Some(left), Some(right)) = (automaton(&subject), automaton(of)) else {
             return Ok(None);
         };
@@ -210,26 +204,24 @@ impl Model {
         else {
             return;
         };
-        let class = |variable: &Variable, leaf: usize| {
-            self.space.domains.get(variable).and_then(|it| it.leaves.get(leaf)?.class)
-        };
+        let class = |bound: &Bound, leaf: usize| bound.domain.leaves.get(leaf)?.class;
         let mut by_partners: BTreeMap<Option<&BTreeSet<usize>>, BTreeSet<usize>> = BTreeMap::new();
         for leaf in 0..bound.worlds.len() {
-            if let Some(it) = class(&variable, leaf) {
+            if let Some(it) = class(bound, leaf) {
                 by_partners.entry(pairs.get(&it)).or_default().insert(leaf);
             }
         }
         let Some(relation) = self.relations.get(number) else {
             return;
         };
-        let bit = bound.relations.iter().position(|it| *it == number);
+        let bit = bound.bit(number);
         for (partners, leaves) in by_partners {
             let chosen = bound.tree.any(&mut self.circuit, |at| {
                 let (leaf, answers) = bound.split(at);
                 leaves.contains(&leaf) && bit.is_none_or(|it| answers >> it & 1 == 1)
             });
             let partner = second.tree.any(&mut self.circuit, |at| {
-                let class = class(&other, at);
+                let class = class(second, at);
                 class.is_some_and(|it| partners.is_some_and(|them| them.contains(&it)))
             });
             let mut clause = vec![!chosen, partner, !second.present];
@@ -265,7 +257,7 @@ impl Model {
         else {
             return Ok(());
         };
-        let bit = bound.relations.iter().position(|it| *it == number);
+        let bit = bound.bit(number);
         if PAIRS_MAX < bound.worlds.len() * literals.len()
             || (bit.is_none() && variable.is_several())
         {

@@ -25,16 +25,13 @@ const URN_MIDDLE: &str = ":external-user:";
 pub(super) struct Leaf {
     /// The value for comparisons as text, and for everything that is not text.
     pub(super) setting: Setting,
-    /// The value for operators that read texts as something else. It differs only if `is_sure` is
-    /// not set.
+    /// The value for operators that read texts as something else.
     pub(super) read: Setting,
-    /// The value exists. Otherwise it is not known whether one text can be both.
-    pub(super) is_sure: bool,
     /// There is only one such value.
     pub(super) is_literal: bool,
     /// The class of the automaton.
     pub(super) class: Option<usize>,
-    /// For a group, the callers that it can belong to: a number of [`Space::openings`].
+    /// For a caller, which of the beginnings its groups have; for a group, which one it has.
     pub(super) opening: usize,
 }
 
@@ -49,26 +46,29 @@ pub(super) struct Domain {
     by_class: HashMap<(usize, usize, Reading), usize>,
 }
 
-/// The classes of all variables that the policies ask for.
-#[derive(Debug)]
-pub(super) struct Space {
-    pub(super) domains: BTreeMap<Variable, Domain>,
+/// The classes of all variables that the policies ask for, while they are made.
+#[derive(Default)]
+struct Space {
+    domains: BTreeMap<Variable, Domain>,
     /// The beginnings of groups: how far the questions about groups have come after the caller's
     /// source.
-    pub(super) openings: Vec<Places>,
+    openings: Vec<Places>,
+}
+
+impl Leaf {
+    /// The value exists. Otherwise it is not known whether one text can be both.
+    pub(super) fn is_sure(&self) -> bool {
+        self.setting == self.read
+    }
 }
 
 impl Domain {
-    /// The leaf that a text belongs to; `opening` is 0 but for groups.
-    fn leaf_of(&self, opening: usize, text: &str) -> Option<usize> {
-        let class = self.automata.get(opening)?.class(text)?;
-        self.by_class.get(&(opening, class, self.cuts.read(text))).copied()
-    }
-
     /// Whether no policy can tell the text from the one that the leaf shows.
     pub(super) fn is_of(&self, leaf: usize, text: &str) -> bool {
         let opening = self.leaves.get(leaf).map_or(0, |it| self.number(it));
-        self.leaf_of(opening, text) == Some(leaf)
+        let class = self.automata.get(opening).and_then(|it| it.class(text));
+        let found = class.map(|it| self.by_class.get(&(opening, it, self.cuts.read(text))));
+        found == Some(Some(&leaf))
     }
 
     /// The automaton that reads the texts of a leaf.
@@ -85,7 +85,6 @@ impl Domain {
         let leaves = settings.into_iter().map(|setting| Leaf {
             read: setting.clone(),
             setting,
-            is_sure: true,
             is_literal: false,
             class: None,
             opening: 0,
@@ -100,14 +99,6 @@ impl Domain {
 
     /// Adds the classes of texts that the automaton tells apart, and how they read.
     fn add_texts(&mut self, opening: usize, automaton: Automaton) {
-        let leaf = |class: usize, text: &str| Leaf {
-            setting: Setting::Text(text.to_owned()),
-            read: Setting::Text(text.to_owned()),
-            is_sure: true,
-            is_literal: automaton.classes.get(class).is_some_and(|it| it.is_literal),
-            class: Some(class),
-            opening,
-        };
         let classes = automaton.classes.iter().enumerate();
         let mut all: Vec<_> = classes.map(|(at, it)| (at, it.text.clone())).collect();
         let texts = self.cuts.texts();
@@ -121,90 +112,85 @@ impl Domain {
             );
         }
         for (class, text) in all {
-            let next = self.leaves.len();
-            let key = (opening, class, self.cuts.read(&text));
-            if *self.by_class.entry(key).or_insert(next) == next {
-                self.leaves.push(leaf(class, &text));
-            }
+            let is_literal = automaton.classes.get(class).is_some_and(|it| it.is_literal);
+            self.add_text((opening, class), is_literal, &text, &text);
         }
         if self.cuts.reads.anything() {
             self.add_unsure(opening, &automaton, &texts);
         }
         self.automata.push(automaton);
     }
-}
 
-impl Domain {
     /// Adds values that may not exist: texts of a class with a reading for which no text of that
     /// class was found.
     fn add_unsure(&mut self, opening: usize, automaton: &Automaton, texts: &[String]) {
         let mut seen = HashSet::new();
+        let classes = || automaton.classes.iter().enumerate().filter(|(_, it)| !it.is_literal);
         for read in texts {
             let reading = self.cuts.read(read);
             let Some(shape) = reading.shape().filter(|_| seen.insert(reading.clone())) else {
                 continue;
             };
             let possible = automaton.shaped(shape, 1);
-            for (class, it) in automaton.classes.iter().enumerate() {
-                let key = (opening, class, reading.clone());
-                if it.is_literal
-                    || !possible.contains_key(&class)
-                    || self.by_class.contains_key(&key)
-                {
-                    continue;
-                }
-                self.by_class.insert(key, self.leaves.len());
-                self.leaves.push(Leaf {
-                    setting: Setting::Text(it.text.clone()),
-                    read: Setting::Text(read.clone()),
-                    is_sure: false,
-                    is_literal: false,
-                    class: Some(class),
-                    opening,
-                });
+            for (class, it) in classes().filter(|(class, _)| possible.contains_key(class)) {
+                self.add_text((opening, class), false, &it.text, read);
             }
         }
         // A class whose shown text reads as something may have texts that do not.
-        for (class, it) in automaton.classes.iter().enumerate().filter(|(_, it)| !it.is_literal) {
-            let next = self.leaves.len();
-            let key = (opening, class, self.cuts.read(""));
-            if *self.by_class.entry(key).or_insert(next) == next {
-                self.leaves.push(Leaf {
-                    setting: Setting::Text(it.text.clone()),
-                    read: Setting::Text(String::new()),
-                    is_sure: false,
-                    is_literal: false,
-                    class: Some(class),
-                    opening,
-                });
-            }
+        for (class, it) in classes() {
+            self.add_text((opening, class), false, &it.text, "");
+        }
+    }
+
+    /// Adds texts of a class that read as `read` does, shown by `text`, unless they are there.
+    fn add_text(
+        &mut self,
+        (opening, class): (usize, usize),
+        is_literal: bool,
+        text: &str,
+        read: &str,
+    ) {
+        let next = self.leaves.len();
+        let key = (opening, class, self.cuts.read(read));
+        if *self.by_class.entry(key).or_insert(next) == next {
+            self.leaves.push(Leaf {
+                setting: Setting::Text(text.to_owned()),
+                read: Setting::Text(read.to_owned()),
+                is_literal,
+                class: Some(class),
+                opening,
+            });
         }
     }
 }
 
-impl Space {
-    pub(super) fn new(mut survey: Survey, effort: &mut Effort<'_>) -> Result<Self, Exhausted> {
-        let mut res = Self { domains: BTreeMap::new(), openings: Vec::new() };
-        let groups = survey.asked.remove(&Variable::Groups);
-        let mut numbers = Vec::new();
-        if let Some(groups) = &groups {
-            let caller = survey.asked.entry(Variable::Caller).or_default();
-            let lanes = groups.lanes.iter();
-            let opening = lanes.map(|it| Lane { part: Part::Opening, ..it.clone() });
-            numbers.extend(opening.map(|it| caller.lane(it)));
-        }
-        res.urns(&mut survey, effort)?;
-        for (variable, asked) in &survey.asked {
-            if !res.domains.contains_key(variable) {
-                res.add(variable, asked, effort)?;
-            }
-        }
-        if let Some(groups) = groups {
-            res.groups(&groups, &numbers, effort)?;
-        }
-        Ok(res)
+/// The classes of all variables that the policies ask for.
+pub(super) fn domains(
+    mut survey: Survey,
+    effort: &mut Effort<'_>,
+) -> Result<BTreeMap<Variable, Domain>, Exhausted> {
+    let mut space = Space::default();
+    let groups = survey.asked.remove(&Variable::Groups);
+    let mut numbers = Vec::new();
+    if let Some(groups) = &groups {
+        let caller = survey.asked.entry(Variable::Caller).or_default();
+        let lanes = groups.lanes.iter();
+        let opening = lanes.map(|it| Lane { part: Part::Opening, ..it.clone() });
+        numbers.extend(opening.map(|it| caller.lane(it)));
     }
+    space.urns(&mut survey, effort)?;
+    for (variable, asked) in &survey.asked {
+        if !space.domains.contains_key(variable) {
+            space.add(variable, asked, effort)?;
+        }
+    }
+    if let Some(groups) = groups {
+        space.groups(&groups, &numbers, effort)?;
+    }
+    Ok(space.domains)
+}
 
+impl Space {
     /// Questions about `g:PrincipalUrn` become questions about the account and, from where the
     /// account leaves them, about the caller.
     fn urns(&mut self, survey: &mut Survey, effort: &mut Effort<'_>) -> Result<(), Exhausted> {

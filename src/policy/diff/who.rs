@@ -8,6 +8,7 @@ use super::search::{Effort, Exhausted, Literal};
 use super::{Answers, Verdict};
 use crate::policy::engine::decision;
 use crate::policy::language::attachments::Target;
+use crate::policy::language::key::Key;
 use crate::policy::{Answer, Attributes, Query, Set};
 
 /// A target that policies are attached to.
@@ -44,34 +45,28 @@ pub enum Could {
     Undecided,
 }
 
-/// Whether the variable is free: who asks, and how.
-fn is_circumstance(variable: &Variable) -> bool {
-    matches!(
-        variable,
-        Variable::Agent
-            | Variable::Caller
-            | Variable::Groups
-            | Variable::Method
-            | Variable::Now
-            | Variable::PrincipalTag(_)
-            | Variable::Secure
-            | Variable::SourceIp
-    )
+/// The key that names a circumstance: who asks, and how. These variables are free.
+fn key(variable: &Variable) -> Option<Key> {
+    Some(match variable {
+        Variable::Agent => Key::UserAgent,
+        Variable::Caller => Key::UserId,
+        Variable::Groups => Key::Groups,
+        Variable::Method => Key::AuthMethod,
+        Variable::Now => Key::CurrentTime,
+        Variable::PrincipalTag(tag) => Key::PrincipalTag(tag.clone()),
+        Variable::Secure => Key::SecureTransport,
+        Variable::SourceIp => Key::SourceIp,
+        Variable::Account
+        | Variable::Fact(_)
+        | Variable::Job
+        | Variable::Project
+        | Variable::Region
+        | Variable::ResourceTag(_) => return None,
+    })
 }
 
-/// The key that names a circumstance.
-fn key(variable: &Variable) -> String {
-    match variable {
-        Variable::Agent => "g:UserAgent".to_owned(),
-        Variable::Caller => "g:UserId".to_owned(),
-        Variable::Groups => "lychgate:groups".to_owned(),
-        Variable::Method => "lychgate:authMethod".to_owned(),
-        Variable::Now => "g:CurrentTime".to_owned(),
-        Variable::PrincipalTag(tag) => format!("g:PrincipalTag/{tag}"),
-        Variable::Secure => "g:SecureTransport".to_owned(),
-        Variable::SourceIp => "g:SourceIp".to_owned(),
-        other => format!("{other:?}"),
-    }
+fn is_circumstance(variable: &Variable) -> bool {
+    key(variable).is_some()
 }
 
 impl Set {
@@ -113,40 +108,26 @@ impl Model {
     pub(super) fn whom(&mut self, target: Target<'_>) -> Literal {
         match target {
             Target::Any => self.circuit.constant(true),
-            Target::Group(it) => self.chosen(&Variable::Groups, |world| {
-                world.query.principal.groups().iter().any(|group| group == it)
-            }),
-            Target::Source(it) => {
-                self.chosen(&Variable::Caller, |world| world.query.principal.source() == it)
-            }
-            Target::User(it) => {
-                self.chosen(&Variable::Caller, |world| world.query.principal.id() == it)
+            Target::Group(_) => self.chosen(&Variable::Groups, |it| is(it, target)),
+            Target::Source(_) | Target::User(_) => {
+                self.chosen(&Variable::Caller, |it| is(it, target))
             }
         }
     }
 
     /// Fixes the variable to this value, which has a class of its own.
     fn fixed(&mut self, variable: &Variable, setting: &Setting) -> Vec<Literal> {
-        let (Some(bound), Some(domain)) =
-            (self.bounds.get(variable), self.space.domains.get(variable))
-        else {
+        let Some(bound) = self.bounds.get(variable) else {
             return Vec::new();
         };
         let circuit = &mut self.circuit;
-        let mut is = |setting: &Setting| {
-            bound.tree.any(circuit, |at| {
-                let leaf = domain.leaves.get(bound.split(at).0);
-                leaf.is_some_and(|it| it.setting == *setting && it.is_sure)
-            })
-        };
+        let mut is =
+            |setting: &Setting| bound.any(circuit, |it| it.setting == *setting && it.is_sure());
         match setting {
             Setting::Texts(them) => {
                 let them: Vec<_> = them.iter().map(|it| Setting::Text(it.clone())).collect();
                 let mut res: Vec<_> = them.iter().map(&mut is).collect();
-                res.push(!bound.tree.any(circuit, |at| {
-                    let leaf = domain.leaves.get(bound.split(at).0);
-                    leaf.is_none_or(|it| !them.contains(&it.setting))
-                }));
+                res.push(!bound.any(circuit, |it| !them.contains(&it.setting)));
                 res
             }
             Setting::Absent => vec![bound.absent],
@@ -163,8 +144,8 @@ impl Model {
 
     /// True if the variable holds a text of the same class; `None` if no policy asks about it.
     fn class_of(&mut self, variable: &Variable, text: &str) -> Option<Literal> {
-        let (bound, domain) = (self.bounds.get(variable)?, self.space.domains.get(variable)?);
-        Some(bound.tree.any(&mut self.circuit, |at| domain.is_of(bound.split(at).0, text)))
+        let bound = self.bounds.get(variable)?;
+        Some(bound.tree.any(&mut self.circuit, |at| bound.domain.is_of(bound.split(at).0, text)))
     }
 }
 
@@ -262,7 +243,7 @@ impl<'a> Asked<'a> {
             }
         }
         let keys = circumstances.iter().filter(|it| point.setting(it) != usual.setting(it));
-        let keys = keys.map(|it| (key(it), value(&point, it))).collect();
+        let keys = keys.filter_map(|it| Some((key(it)?.to_string(), value(&point, it)))).collect();
         let by = self.judge(&point).decider.unwrap_or_default();
         Ok(Could::If { keys, by })
     }

@@ -51,9 +51,6 @@ impl Draft {
     pub(super) fn new(model: &Model) -> Self {
         let mut res = Self { slots: Vec::new(), empty: Vec::new(), usual: model.point() };
         for (variable, bound) in &model.bounds {
-            let Some(domain) = model.space.domains.get(variable) else {
-                continue;
-            };
             let found = bound.tree.found(&model.circuit);
             if found.is_empty() {
                 let unavailable = model.circuit.search.holds(bound.unavailable);
@@ -61,7 +58,7 @@ impl Draft {
                 res.empty.push((variable.clone(), setting));
             }
             for (leaf, answers) in found.into_iter().map(|it| bound.split(it)) {
-                let setting = domain.leaves.get(leaf).map(|it| it.setting.clone());
+                let setting = bound.domain.leaves.get(leaf).map(|it| it.setting.clone());
                 let setting = setting.unwrap_or(Setting::Absent);
                 res.slots.push(Slot { variable: variable.clone(), leaf, answers, setting });
             }
@@ -186,20 +183,16 @@ impl Model {
                 continue;
             };
             let keys = relation.question.parts().map(asked::variables).unwrap_or_default();
-            let present = keys.iter().all(|key| {
-                let bound = Variable::of(key).and_then(|it| self.bounds.get(&it));
-                bound.is_some_and(|it| self.circuit.search.holds(it.present))
-            });
-            let bit = self
-                .bounds
-                .get(&variable)
-                .and_then(|it| it.relations.iter().position(|other| *other == number));
+            let holds = |it| self.circuit.search.holds(it);
+            let present =
+                keys.iter().all(|it| self.bound_of(it).is_some_and(|it| holds(it.present)));
+            let bit = self.bounds.get(&variable).and_then(|it| it.bit(number));
             for (at, slot) in draft.slots.iter().enumerate() {
                 let there = !matches!(slot.setting, Setting::Absent | Setting::Unavailable);
                 if slot.variable == variable && there && present {
                     let wanted = match bit {
                         Some(bit) => slot.answers >> bit & 1 == 1,
-                        None => self.circuit.search.holds(relation.literal),
+                        None => holds(relation.literal),
                     };
                     res.push(Wish { slot: at, question: relation.question.clone(), wanted });
                 }
@@ -260,7 +253,7 @@ impl Model {
             (Part::Tail, Some((head, _))) => format!("{head}/{text}"),
             _ => text.to_owned(),
         };
-        let domain = self.space.domains.get(&slot.variable)?;
+        let domain = &self.bounds.get(&slot.variable)?.domain;
         (domain.is_of(slot.leaf, &text) && text != *whole).then(|| draft.with(at, text))
     }
 
@@ -269,7 +262,7 @@ impl Model {
     fn image(&self, draft: &Draft, wish: &Wish, text: &str) -> Option<String> {
         let (folded, parts) = wish.question.compared()?;
         let slot = draft.slots.get(wish.slot)?;
-        let domain = self.space.domains.get(&slot.variable)?;
+        let domain = &self.bounds.get(&slot.variable)?.domain;
         let leaf = domain.leaves.get(slot.leaf)?;
         let automaton = domain.automaton(leaf)?;
         let glob = relation::filled(folded, parts, text);
