@@ -206,21 +206,12 @@ impl Survey {
         for _ in 0..2 {
             for it in &compared {
                 let (subject, folded, parts) = it;
-                let comparison = match folded {
-                    true => Comparison::EqualsIgnoreCase,
-                    false => Comparison::Match,
-                };
                 let keys = variables(parts);
                 let [key] = keys.as_slice() else {
                     continue;
                 };
                 for literal in self.literals(&Subject::Key((*key).clone())) {
-                    let fill = |it: &Written| match it {
-                        Written::Variable(_) => Written::Text(literal.clone()),
-                        other => other.clone(),
-                    };
-                    let filled: Vec<_> = parts.iter().map(fill).collect();
-                    self.text(subject, comparison, &filled);
+                    self.glob(subject, Glob::filled(*folded, parts, &literal));
                     res.entry(it.clone()).or_default().insert(literal);
                 }
             }
@@ -272,68 +263,57 @@ impl Survey {
     }
 
     fn condition(&mut self, condition: &Condition) {
-        let subject = Subject::Key(condition.key.clone());
-        let Some(variable) = subject.variable() else {
+        let key = &condition.key;
+        let Some(variable) = Variable::of(key) else {
             return;
         };
-        let asked = self.asked.entry(variable).or_default();
-        if let Some((shown, zone)) = condition.key.shown() {
-            let clock = asked.cuts.clocks.entry(zone.clone()).or_default();
+        let cuts = self.cuts(&variable);
+        if let Some((shown, zone)) = key.shown() {
+            let clock = cuts.clocks.entry(zone.clone()).or_default();
             clock.days |= shown == Shown::Day;
         }
-        if subject.is_urn() {
+        if *key == Key::PrincipalUrn {
             self.asked.entry(Variable::Account).or_default();
         }
         if let Test::Listed(Listed { operands, .. }) = &condition.test {
-            self.operands(&subject, operands);
+            self.operands(key, &variable, operands);
         }
     }
 
-    fn operands(&mut self, subject: &Subject, operands: &Operands) {
-        if let Some(variable) = subject.variable() {
-            let reads = &mut self.asked.entry(variable).or_default().cuts.reads;
-            match operands {
-                Operands::Address(_) => reads.addresses = true,
-                Operands::Boolean(_) => reads.booleans = true,
-                Operands::Date(..) => reads.dates = true,
-                Operands::Number(..) => reads.numbers = true,
-                Operands::Match(_) | Operands::Text(..) => (),
-            }
-        }
+    fn cuts(&mut self, variable: &Variable) -> &mut Cuts {
+        &mut self.asked.entry(variable.clone()).or_default().cuts
+    }
+
+    fn operands(&mut self, key: &Key, variable: &Variable, operands: &Operands) {
+        let subject = &Subject::Key(key.clone());
         match operands {
-            Operands::Address(them) => self.each(
-                subject,
-                them,
-                |asked, it| {
-                    asked.cuts.ranges.insert(*it);
-                },
-                value::range,
-            ),
-            Operands::Boolean(them) => self.each(subject, them, |_, _| (), value::boolean),
-            Operands::Date(_, them) => self.each(
-                subject,
-                them,
-                |asked, it| {
-                    asked.cuts.dates.insert(*it);
-                },
-                value::date,
-            ),
+            Operands::Address(them) => {
+                let named = self.named(subject, them, value::range);
+                let cuts = self.cuts(variable);
+                cuts.reads.addresses = true;
+                cuts.ranges.extend(named);
+            }
+            Operands::Boolean(them) => {
+                self.named(subject, them, value::boolean);
+                self.cuts(variable).reads.booleans = true;
+            }
+            Operands::Date(_, them) => {
+                let named = self.named(subject, them, value::date);
+                let cuts = self.cuts(variable);
+                cuts.reads.dates = true;
+                cuts.dates.extend(named);
+            }
             Operands::Number(_, them) => {
-                let shown = match subject {
-                    Subject::Key(key) => key.shown(),
-                    Subject::Job => None,
-                };
-                let add = |asked: &mut Asked, it: &Decimal<'static>| {
-                    let numbers = match shown {
-                        Some((Shown::Time, zone)) => {
-                            &mut asked.cuts.clocks.entry(zone.clone()).or_default().times
-                        }
-                        _ => &mut asked.cuts.numbers,
-                    };
-                    numbers.insert(it.clone());
-                };
                 let read = |it: &str| Decimal::parse(it).map(Decimal::into_owned);
-                self.each(subject, them, add, read);
+                let named = self.named(subject, them, read);
+                let cuts = self.cuts(variable);
+                cuts.reads.numbers = true;
+                match key.shown() {
+                    Some((Shown::Time, zone)) => {
+                        cuts.clocks.entry(zone.clone()).or_default().times.extend(named);
+                    }
+                    _ => cuts.numbers.extend(named),
+                }
             }
             Operands::Match(them) => {
                 for it in them {
@@ -358,35 +338,30 @@ impl Survey {
         }
     }
 
-    fn each<T>(
+    /// Adds the questions of listed values that are not texts; returns the values that they name, the
+    /// defaults of their variables filled in.
+    fn named<T: Clone>(
         &mut self,
         subject: &Subject,
         them: &[Operand<T>],
-        add: impl Fn(&mut Asked, &T),
         read: impl Fn(&str) -> Option<T>,
-    ) {
+    ) -> Vec<T> {
+        let mut res = Vec::new();
         for it in them {
             match it {
-                Operand::Known(it) => {
-                    if let Some(variable) = subject.variable() {
-                        add(self.asked.entry(variable).or_default(), it);
-                    }
-                }
+                Operand::Known(it) => res.push(it.clone()),
                 Operand::Template(parts) => {
                     self.template(subject, None, parts);
-                    for (_, parts) in fillings(parts) {
-                        if let Some(it) = constant(&parts).and_then(|it| read(&it))
-                            && let Some(variable) = subject.variable()
-                        {
-                            add(self.asked.entry(variable).or_default(), &it);
-                        }
-                    }
+                    let filled = fillings(parts).into_iter();
+                    res.extend(filled.filter_map(|(_, parts)| read(&constant(&parts)?)));
                 }
             }
         }
+        res
     }
 
-    /// Adds the questions of a listed value with variables; `comparison` is that of texts.
+    /// Adds the questions of a listed value with variables; `comparison` is that of texts, and `None` for
+    /// what is read as something else.
     fn template(&mut self, subject: &Subject, comparison: Option<Comparison>, parts: &[Written]) {
         let keys = variables(parts).into_iter().filter_map(Variable::of);
         for variable in subject.variable().into_iter().chain(keys) {
@@ -415,23 +390,8 @@ impl Survey {
 
     /// Adds the question of a listed text without variables.
     fn text(&mut self, subject: &Subject, comparison: Comparison, parts: &[Written]) {
-        let mut glob = Glob::empty();
-        for part in parts {
-            match part {
-                Written::Any => glob.push(super::glob::Element::Any),
-                Written::Star => glob.star(),
-                Written::Text(it) => {
-                    glob.push_text(it, comparison == Comparison::EqualsIgnoreCase);
-                }
-                Written::Variable(_) => return,
-            }
-        }
-        match comparison {
-            Comparison::EndWith => glob.star_first(),
-            Comparison::StartWith => glob.star(),
-            Comparison::Equals | Comparison::EqualsIgnoreCase | Comparison::Match => (),
-        }
-        self.glob(subject, glob);
+        let folded = comparison == Comparison::EqualsIgnoreCase;
+        self.glob(subject, Glob::filled(folded, &as_pattern(comparison, parts), ""));
     }
 
     fn glob(&mut self, subject: &Subject, glob: Glob) {

@@ -1,6 +1,7 @@
 //! The shape of a text: letters, letters in any case, `?` and `*`.
 
 use crate::policy::language::pattern::Piece;
+use crate::policy::language::template::Part;
 
 /// One place of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,11 +60,25 @@ impl Glob {
         res
     }
 
-    pub(super) fn empty() -> Self {
+    /// The shape of a pattern whose variable has become `text`.
+    pub(super) fn filled(folded: bool, parts: &[Part], text: &str) -> Self {
+        let mut res = Self::empty();
+        for part in parts {
+            match part {
+                Part::Any => res.push(Element::Any),
+                Part::Star => res.star(),
+                Part::Text(it) => res.push_text(it, folded),
+                Part::Variable(_) => res.push_text(text, folded),
+            }
+        }
+        res
+    }
+
+    fn empty() -> Self {
         Self { elements: Vec::new(), loops: vec![false] }
     }
 
-    pub(super) fn push_text(&mut self, text: &str, folded: bool) {
+    fn push_text(&mut self, text: &str, folded: bool) {
         for it in text.chars() {
             self.push(match folded && it.is_ascii_alphabetic() {
                 true => Element::Folded(it.to_ascii_lowercase()),
@@ -72,21 +87,14 @@ impl Glob {
         }
     }
 
-    pub(super) fn push(&mut self, it: Element) {
+    fn push(&mut self, it: Element) {
         self.elements.push(it);
         self.loops.push(false);
     }
 
     /// Appends a `*`.
-    pub(super) fn star(&mut self) {
+    fn star(&mut self) {
         if let Some(it) = self.loops.last_mut() {
-            *it = true;
-        }
-    }
-
-    /// Puts a `*` at the beginning.
-    pub(super) fn star_first(&mut self) {
-        if let Some(it) = self.loops.first_mut() {
             *it = true;
         }
     }

@@ -15,23 +15,22 @@ use std::fmt;
 
 /// The condition with only those listed values that have no variable to fill in.
 pub(super) fn known(condition: &Condition) -> Condition {
-    fn keep<T: Clone>(them: &[Operand<T>]) -> Vec<Operand<T>> {
-        let fills = |it: &&Operand<T>| match it {
+    fn is_known<T>(it: &Operand<T>) -> bool {
+        match it {
             Operand::Template(parts) => asked::variables(parts).is_empty(),
             Operand::Known(_) => true,
-        };
-        them.iter().filter(fills).cloned().collect()
+        }
     }
     let mut res = condition.clone();
     if let Test::Listed(it) = &mut res.test {
-        it.operands = match &it.operands {
-            Operands::Address(them) => Operands::Address(keep(them)),
-            Operands::Boolean(them) => Operands::Boolean(keep(them)),
-            Operands::Date(order, them) => Operands::Date(*order, keep(them)),
-            Operands::Match(them) => Operands::Match(keep(them)),
-            Operands::Number(order, them) => Operands::Number(*order, keep(them)),
-            Operands::Text(comparison, them) => Operands::Text(*comparison, keep(them)),
-        };
+        match &mut it.operands {
+            Operands::Address(them) => them.retain(is_known),
+            Operands::Boolean(them) => them.retain(is_known),
+            Operands::Date(_, them) => them.retain(is_known),
+            Operands::Match(them) => them.retain(is_known),
+            Operands::Number(_, them) => them.retain(is_known),
+            Operands::Text(_, them) => them.retain(is_known),
+        }
     }
     res
 }
@@ -63,23 +62,21 @@ impl Question {
         let Test::Listed(listed) = &condition.test else {
             return None;
         };
-        let (operands, is_text) = match &listed.operands {
-            Operands::Address(_) => (Operands::Address(vec![Operand::Template(parts)]), false),
-            Operands::Boolean(_) => (Operands::Boolean(vec![Operand::Template(parts)]), false),
-            Operands::Date(it, _) => (Operands::Date(*it, vec![Operand::Template(parts)]), false),
-            Operands::Number(it, _) => {
-                (Operands::Number(*it, vec![Operand::Template(parts)]), false)
+        fn only<T>(parts: Vec<Part>) -> Vec<Operand<T>> {
+            vec![Operand::Template(parts)]
+        }
+        let operands = match &listed.operands {
+            Operands::Address(_) => Operands::Address(only(parts)),
+            Operands::Boolean(_) => Operands::Boolean(only(parts)),
+            Operands::Date(it, _) => Operands::Date(*it, only(parts)),
+            Operands::Number(it, _) => Operands::Number(*it, only(parts)),
+            Operands::Match(_) => Operands::Match(only(parts)),
+            Operands::Text(it @ Comparison::EqualsIgnoreCase, _) => {
+                Operands::Text(*it, only(parts))
             }
-            Operands::Match(_) => (Operands::Match(vec![Operand::Template(parts)]), true),
-            Operands::Text(Comparison::EqualsIgnoreCase, _) => {
-                let it = vec![Operand::Template(parts)];
-                (Operands::Text(Comparison::EqualsIgnoreCase, it), true)
-            }
-            Operands::Text(comparison, _) => {
-                let parts = asked::as_pattern(*comparison, &parts);
-                (Operands::Match(vec![Operand::Template(parts)]), true)
-            }
+            Operands::Text(it, _) => Operands::Match(only(asked::as_pattern(*it, &parts))),
         };
+        let is_text = is_text(&operands);
         let negated = listed.negated && !is_text;
         let effect = if is_text { Effect::Allow } else { effect };
         let test = Test::Listed(Listed { qualifier: None, if_exists: false, negated, operands });
@@ -173,7 +170,11 @@ pub(super) fn is_readable(condition: &Condition, facts: Facts<'_>) -> bool {
 /// Whether the condition compares texts as they are, or asks whether the key is present.
 pub(super) fn is_plain(condition: &Condition) -> bool {
     match &condition.test {
-        Test::Listed(it) => matches!(it.operands, Operands::Match(_) | Operands::Text(..)),
+        Test::Listed(it) => is_text(&it.operands),
         Test::Null { .. } | Test::Unknowable => true,
     }
+}
+
+fn is_text(operands: &Operands) -> bool {
+    matches!(operands, Operands::Match(_) | Operands::Text(..))
 }

@@ -9,7 +9,7 @@
 use super::asked::Subject;
 use super::automaton::{Automaton, Part, Phase};
 use super::encode::{Bound, Model};
-use super::glob::{Element, Glob};
+use super::glob::Glob;
 use super::parts::Question;
 use super::search::{Effort, Exhausted};
 use crate::policy::language::key::Key;
@@ -92,7 +92,7 @@ impl Model {
         let (Some(one), Some(two)) = (self.relations.get(number), self.relations.get(other)) else {
             return;
         };
-        let (Some((folded, first)), Some((_, second))) =
+        let (Some((folded, first)), Some((folds, second))) =
             (one.question.compared(), two.question.compared())
         else {
             return;
@@ -121,7 +121,7 @@ impl Model {
             .iter()
             .map(|it| if let Written::Text(it) = it { it.as_str() } else { VARIABLE })
             .collect();
-        let shape = filled(two.question.compared().is_some_and(|(it, _)| it), second, VARIABLE);
+        let shape = Glob::filled(folds, second, VARIABLE);
         let follows = shape.run(Glob::START, &text).contains(&shape.end());
         let excluded = exact(second) && length(first) != length(second);
         if follows || excluded {
@@ -423,19 +423,5 @@ impl InStep<'_> {
 fn cases(letter: char) -> Vec<char> {
     let mut res = vec![letter.to_ascii_lowercase(), letter.to_ascii_uppercase()];
     res.dedup();
-    res
-}
-
-/// The shape of a pattern whose variable has become `text`.
-pub(super) fn filled(folded: bool, parts: &[Written], text: &str) -> Glob {
-    let mut res = Glob::empty();
-    for part in parts {
-        match part {
-            Written::Any => res.push(Element::Any),
-            Written::Star => res.star(),
-            Written::Text(it) => res.push_text(it, folded),
-            Written::Variable(_) => res.push_text(text, folded),
-        }
-    }
     res
 }

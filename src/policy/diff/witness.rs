@@ -6,7 +6,6 @@ use super::encode::Model;
 use super::glob::Glob;
 use super::parts::Question;
 use super::point::{Point, Setting, Variable};
-use super::relation;
 use super::search::Literal;
 use crate::policy::{Attribute, JobFact, Method, Query};
 
@@ -265,7 +264,7 @@ impl Model {
         let domain = &self.bounds.get(&slot.variable)?.domain;
         let leaf = domain.leaves.get(slot.leaf)?;
         let automaton = domain.automaton(leaf)?;
-        let glob = relation::filled(folded, parts, text);
+        let glob = Glob::filled(folded, parts, text);
         let (prefix, places) = match (&slot.variable, wish.question.subject().part()) {
             (Variable::Groups, _) => {
                 let source = draft.point().query.principal.source().to_owned();
