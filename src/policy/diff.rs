@@ -355,9 +355,8 @@ impl Hunt<'_> {
         {
             let shift = self.shift;
             let sets = self.sets;
-            let realised = self.model.realise(&|it| match judge(sets, it) {
-                (Some(it), Some(cause)) => it == shift && !found.contains(&cause),
-                _ => false,
+            let realised = self.model.realise(&|it| {
+                judge(sets, it).is_some_and(|(it, cause)| it == shift && !found.contains(&cause))
             });
             let Some(point) = realised.point else {
                 if realised.is_exact {
@@ -373,19 +372,18 @@ impl Hunt<'_> {
                 }
                 continue;
             };
-            let cause = judge(sets, &point).1;
-            let point =
-                witness::shrink(&point, &|it| judge(sets, it) == (Some(shift), cause.clone()));
+            let judged = judge(sets, &point);
+            let point = witness::shrink(&point, &|it| judge(sets, it) == judged);
             let [before, after] = sets.map(|it| it.evaluate(&point.query, &point.attributes));
-            let difference = Difference::of(point.query, point.attributes, &before, &after);
-            let (Some(cause), Some(it)) = (cause, difference) else {
+            let Some(it) = Difference::of(point.query, point.attributes, &before, &after) else {
                 res.disagreement = Some(self.contradiction());
                 return Ok(());
             };
+            let by = self.by(&it.cause);
+            found.push(it.cause.clone());
             res.differences.push(it);
-            found.push(cause.clone());
             // To find the same cause again would never end.
-            match self.by(&cause) {
+            match by {
                 Some(it) if !done.contains(&!it) => done.push(!it),
                 _ => {
                     res.disagreement = Some(self.contradiction());
@@ -441,16 +439,11 @@ impl Hunt<'_> {
     }
 }
 
-fn verdicts(sets: [&Set; 2], point: &Point) -> (Verdict, Verdict) {
+/// How the engine's answers to a request differ, if they do, and why.
+fn judge(sets: [&Set; 2], point: &Point) -> Option<(Shift, Cause)> {
     let [old, new] = sets.map(|it| Verdict::new(&it.evaluate(&point.query, &point.attributes)));
-    (old, new)
-}
-
-/// How the engine's answers to a request differ, and why.
-fn judge(sets: [&Set; 2], point: &Point) -> (Option<Shift>, Option<Cause>) {
-    let (old, new) = verdicts(sets, point);
-    let shift = Shift::between(old.answer, new.answer);
-    (shift, shift.map(|it| Cause::new(it, &old, &new)))
+    let shift = Shift::between(old.answer, new.answer)?;
+    Some((shift, Cause::new(shift, &old, &new)))
 }
 
 impl Model {

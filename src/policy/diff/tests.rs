@@ -197,8 +197,7 @@ fn requests_are_small() {
     let it = found.differences.iter().find(|it| it.shift == Shift::Revoked).unwrap();
     let mut expected = Point::new();
     expected.set(&Variable::Fact(JobFact::Phase), &Setting::Text("Running".to_owned()));
-    assert_eq!(it.attributes, expected.attributes);
-    assert_eq!(format!("{:?}", it.query), format!("{:?}", expected.query));
+    assert_eq!((&it.attributes, &it.query), (&expected.attributes, &expected.query));
 }
 
 /// A difference for one action alone is found, with a request for it; one cause for several actions

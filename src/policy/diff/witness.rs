@@ -7,10 +7,9 @@ use super::glob::Glob;
 use super::parts::Question;
 use super::point::{Point, Setting, Variable};
 use super::search::Literal;
-use crate::policy::{Attribute, JobFact, Method, Query};
+use crate::policy::{Attribute, JobFact};
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::sync::Arc;
 
 /// How many requests are tried before a difference counts as undecided.
 const TRIES: usize = 400;
@@ -211,7 +210,10 @@ impl Model {
         let point = draft.alone(slot);
         let own = match &subject {
             Subject::Job => Some(point.query.job.training_job_id.clone()),
-            Subject::Key(key) if key.is_several() => relation_text(&slot.setting),
+            Subject::Key(key) if key.is_several() => match &slot.setting {
+                Setting::Text(it) => Some(it.clone()),
+                _ => None,
+            },
             Subject::Key(key) => point.text(key),
         };
         let own = own.unwrap_or_default();
@@ -278,13 +280,6 @@ impl Model {
             _ => (String::new(), Glob::START.to_vec()),
         };
         fit(automaton, &prefix, &glob, places, |text| domain.is_of(slot.leaf, text))
-    }
-}
-
-fn relation_text(setting: &Setting) -> Option<String> {
-    match setting {
-        Setting::Text(it) => Some(it.clone()),
-        _ => None,
     }
 }
 
@@ -373,57 +368,42 @@ pub(super) fn shrink(point: &Point, fits: &dyn Fn(&Point) -> bool) -> Point {
 
 /// Gives a job in a pool a pool type, which every such job has.
 fn settle_pool_type(point: &mut Point, fits: &dyn Fn(&Point) -> bool) {
-    let attributes = &point.attributes;
-    if attributes.pool_id.value().is_some() && attributes.pool_type == Attribute::Absent {
-        let mut typed = point.clone();
-        typed.attributes.pool_type = Attribute::Value(vec!["dedicated".to_owned()]);
-        if fits(&typed) {
-            *point = typed;
-        }
+    let dedicated = Setting::Texts(vec!["dedicated".to_owned()]);
+    let typed = point.holding(&Variable::Fact(JobFact::PoolType), &dedicated);
+    if lacks_pool_type(point) && fits(&typed) {
+        *point = typed;
     }
+}
+
+fn lacks_pool_type(point: &Point) -> bool {
+    let attributes = &point.attributes;
+    attributes.pool_id.value().is_some() && attributes.pool_type == Attribute::Absent
 }
 
 /// The requests with one thing less.
 fn smaller(point: &Point) -> Vec<Point> {
-    let usual = Point::new();
-    let mut res = Vec::new();
-    let mut add = |change: &dyn Fn(&mut Point)| {
-        let mut it = point.clone();
-        change(&mut it);
-        let pair = (it.attributes.pool_id.value(), &it.attributes.pool_type);
-        let impossible = matches!(pair, (Some(_), Attribute::Absent))
-            && point.attributes.pool_type != Attribute::Absent;
-        let same = it.attributes == point.attributes && it.query_is(&point.query);
-        if !same && !impossible {
-            res.push(it);
-        }
-    };
-    for variable in &possible() {
-        if let Setting::Texts(them) = point.setting(variable) {
+    let mut changes = Vec::new();
+    for variable in possible() {
+        if let Setting::Texts(them) = point.setting(&variable) {
             for at in 0..them.len() {
                 let mut rest = them.clone();
                 rest.remove(at);
-                add(&|it| it.set(variable, &Setting::Texts(rest.clone())));
+                changes.push((variable.clone(), Setting::Texts(rest)));
             }
         }
-        add(&|it| it.set(variable, &Setting::Absent));
+        changes.push((variable, Setting::Absent));
     }
-    for tag in point.query.principal.tags().keys() {
-        add(&|it| it.set(&Variable::PrincipalTag(tag.clone()), &Setting::Absent));
-    }
-    for tag in point.attributes.tags.value().into_iter().flat_map(|it| it.keys()) {
-        add(&|it| it.set(&Variable::ResourceTag(tag.clone()), &Setting::Absent));
-    }
-    add(&|it| {
-        if it.attributes.tags == Attribute::Unavailable {
-            it.attributes.tags = Attribute::Value(BTreeMap::new());
-        }
-    });
-    add(&|it| it.set(&Variable::Method, &Setting::Method(Method::Jwt)));
-    for variable in USUAL {
-        add(&|it| it.set(variable, &usual.setting(variable)));
-    }
-    res
+    let tags = point.query.principal.tags().keys().cloned().map(Variable::PrincipalTag);
+    changes.extend(tags.map(|it| (it, Setting::Absent)));
+    let tags = point.attributes.tags.value().into_iter().flat_map(|it| it.keys().cloned());
+    // Where tags are unavailable, to set any one makes all of them known.
+    let tags = tags.chain([String::new()]).map(Variable::ResourceTag);
+    changes.extend(tags.map(|it| (it, Setting::Absent)));
+    let usual = Point::new();
+    changes.extend(USUAL.iter().map(|it| (it.clone(), usual.setting(it))));
+    let changed = changes.iter().map(|(variable, setting)| point.holding(variable, setting));
+    let is_possible = |it: &Point| !lacks_pool_type(it) || lacks_pool_type(point);
+    changed.filter(|it| it != point && is_possible(it)).collect()
 }
 
 /// The variables that may be absent.
@@ -435,6 +415,7 @@ fn possible() -> Vec<Variable> {
 
 /// The variables that take their usual value where they do not matter.
 const USUAL: &[Variable] = &[
+    Variable::Method,
     Variable::Account,
     Variable::Caller,
     Variable::Job,
@@ -442,18 +423,3 @@ const USUAL: &[Variable] = &[
     Variable::Project,
     Variable::Region,
 ];
-
-impl Point {
-    fn query_is(&self, other: &Query) -> bool {
-        let query = &self.query;
-        Arc::as_ref(&query.principal) == Arc::as_ref(&other.principal)
-            && query.action == other.action
-            && query.job == other.job
-            && query.region == other.region
-            && query.account == other.account
-            && query.now == other.now
-            && query.source_ip == other.source_ip
-            && query.secure_transport == other.secure_transport
-            && query.user_agent == other.user_agent
-    }
-}

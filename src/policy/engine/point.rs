@@ -46,7 +46,7 @@ pub(in crate::policy) enum Setting {
 }
 
 /// A request and what is known of its job.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::policy) struct Point {
     pub(in crate::policy) query: Query,
     pub(in crate::policy) attributes: Attributes,
@@ -171,20 +171,21 @@ impl Point {
         }
     }
 
+    /// The same with a variable set.
+    pub(in crate::policy) fn holding(&self, variable: &Variable, setting: &Setting) -> Self {
+        let mut res = self.clone();
+        res.set(variable, setting);
+        res
+    }
+
     /// The same with a variable taken from another request.
     pub(in crate::policy) fn with(&self, variable: &Variable, other: &Self) -> Self {
-        let mut res = self.clone();
-        res.set(variable, &other.setting(variable));
-        res
+        self.holding(variable, &other.setting(variable))
     }
 
     /// The same with another value for a key.
     pub(in crate::policy) fn having(&self, key: &Key, setting: &Setting) -> Self {
-        let mut res = self.clone();
-        if let Some(variable) = Variable::of(key) {
-            res.set(&variable, setting);
-        }
-        res
+        Variable::of(key).map_or_else(|| self.clone(), |it| self.holding(&it, setting))
     }
 
     /// The value of a key that has one, as text.

@@ -104,7 +104,7 @@ impl fmt::Display for Action {
 }
 
 /// One request about one training job.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
     /// Who asks.
     pub principal: Arc<Principal>,
