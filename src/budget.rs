@@ -15,7 +15,7 @@ mod window;
 
 pub use self::postgres::{Config, ConfigError};
 pub use self::recount::Recount;
-pub use self::state::{Use, Uses};
+pub use self::state::Use;
 
 use self::postgres::Store;
 use self::state::State;
@@ -330,9 +330,9 @@ impl Budgets {
         }
     }
 
-    /// How much of each budget of the newest version with a past is used.
+    /// How much of each budget of the newest version with a past is used, in the order of the file.
     #[must_use]
-    pub fn uses(&self) -> Uses {
+    pub fn uses(&self) -> Vec<Use> {
         match &self.0.store {
             Some(store) => store.uses(),
             None => self.lock().uses(self.now()),
@@ -343,7 +343,7 @@ impl Budgets {
     #[must_use]
     pub fn fullest(&self) -> Vec<Fullest> {
         let Some(budgets) = self.lock().budgets() else { return Vec::new() };
-        let Uses(uses) = self.uses();
+        let uses = self.uses();
         let fullest = |budget: &policy::Budget| {
             let of_budget = uses.iter().filter(|it| it.budget == *budget.name());
             let used = of_budget.map(|it| it.used).max().unwrap_or_default();

@@ -14,7 +14,7 @@ pub use self::connect::{Config, ConfigError};
 
 use self::keep::{Comparison, Keeper, Message};
 use self::sql::Row;
-use super::{Away, Charge, End, Past, Refused, Room, Uses};
+use super::{Away, Charge, End, Past, Refused, Room, Use};
 
 use crate::policy::{self, Attributes, Query};
 
@@ -61,7 +61,7 @@ struct Shared {
     unsettled: Mutex<HashMap<u64, Arc<str>>>,
     /// The past of the version that comes into force, while it is read.
     past: Mutex<Vec<Row>>,
-    uses: Mutex<Uses>,
+    uses: Mutex<Vec<Use>>,
 }
 
 impl Store {
@@ -192,7 +192,7 @@ impl Store {
     }
 
     /// How much of each budget is used, as of the last query.
-    pub(super) fn uses(&self) -> Uses {
+    pub(super) fn uses(&self) -> Vec<Use> {
         self.0.uses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -72,10 +72,6 @@ struct Ended {
     kept: Option<Timestamp>,
 }
 
-/// How much of each budget is used, in the order of the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Uses(pub Vec<Use>);
-
 /// One counter that is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Use {
@@ -300,11 +296,11 @@ impl State {
         }
     }
 
-    pub(super) fn uses(&mut self, now: Timestamp) -> Uses {
+    pub(super) fn uses(&mut self, now: Timestamp) -> Vec<Use> {
         let known = self.rooms.iter().rposition(|it| it.ended.is_none());
         let known = known.or(self.rooms.len().checked_sub(1));
         let Some(room) = known.and_then(|it| self.rooms.get_mut(it)) else {
-            return Uses::default();
+            return Vec::new();
         };
         let mut res = Vec::new();
         for (budget, windows) in room.budgets.iter().zip(&mut room.windows) {
@@ -326,7 +322,7 @@ impl State {
                 of_budget.sort_by(|a, b| a.key.cmp(&b.key));
             }
         }
-        Uses(res)
+        res
     }
 
     /// How many counters, units at work and units to be settled it holds.

@@ -59,7 +59,7 @@ async fn take(budgets: &Budgets, room: &Room, name: &str, project: &str) -> Resu
 
 /// What is used, as `budget key used`.
 fn uses(budgets: &Budgets) -> Vec<String> {
-    let Uses(them) = budgets.uses();
+    let them = budgets.uses();
     them.iter().map(|it| format!("{} {} {}", it.budget, it.key, it.used)).collect()
 }
 
@@ -101,8 +101,7 @@ async fn a_unit_ends_once_and_in_every_way() {
     let (budgets, room) = opened(ONE_EACH).await;
     for (end, used) in [(End::GivenBack, 0), (End::Kept, 1), (End::Unknown, 1)] {
         take(&budgets, &room, "alice", "p1").await.unwrap().end(end);
-        let Uses(them) = budgets.uses();
-        assert_eq!(them.iter().map(|it| it.used).max().unwrap_or(0), used, "{end:?}");
+        assert_eq!(budgets.uses().iter().map(|it| it.used).max().unwrap_or(0), used, "{end:?}");
         pass(30).await;
     }
     // Dropped, as when the work panics.

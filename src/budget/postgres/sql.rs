@@ -1,6 +1,6 @@
 //! The statements for the database.
 
-use crate::budget::{SENT_WITHIN, Spent, Use, Uses};
+use crate::budget::{SENT_WITHIN, Spent, Use};
 use crate::policy::{self, Budget, Charge};
 
 use aws_lc_rs::digest;
@@ -243,7 +243,10 @@ pub(super) async fn purge(client: &ClientWrapper) -> Result<(), Error> {
 }
 
 /// How much of each of `budgets` is used.
-pub(super) async fn uses(client: &ClientWrapper, budgets: &policy::Budgets) -> Result<Uses, Error> {
+pub(super) async fn uses(
+    client: &ClientWrapper,
+    budgets: &policy::Budgets,
+) -> Result<Vec<Use>, Error> {
     let mut res = Vec::new();
     let statement = client.prepare_cached(USES).await?;
     for budget in budgets.iter() {
@@ -260,7 +263,7 @@ pub(super) async fn uses(client: &ClientWrapper, budgets: &policy::Budgets) -> R
             });
         }
     }
-    Ok(Uses(res))
+    Ok(res)
 }
 
 fn named<'a>(charge: &'a Charge<'_>) -> (&'a str, &'a str, &'a str) {

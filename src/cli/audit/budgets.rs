@@ -1,7 +1,7 @@
 //! `lychgate audit budgets`: how much of each budget is used, according to the ledgers.
 
 use super::{Directories, Exit, Format, text};
-use crate::budget::{Budgets, Use, Uses};
+use crate::budget::{Budgets, Use};
 use crate::clock::Clock;
 use crate::ledger::record::{self, Body};
 use crate::ledger::{self, Damage, Kind, Record};
@@ -95,7 +95,7 @@ fn counters(set: &Set, directories: &Directories, at: Timestamp) -> io::Result<V
             ledger::past(directory, since, |it| budgets.fill(&room, &it))?;
         }
     }
-    let Uses(uses) = budgets.uses();
+    let uses = budgets.uses();
     let mut res = Vec::new();
     for budget in set.budgets().iter() {
         let counter = |it: Option<&Use>| Counter {
