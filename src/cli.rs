@@ -117,6 +117,17 @@ enum Format {
     Json,
 }
 
+/// What a command prints that can be a comment of a change too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Human,
+    Json,
+    Markdown,
+}
+
+/// The most steps of a search that has a time limit, which is reached earlier.
+const SEARCH_STEPS: u64 = 2_000_000_000;
+
 /// The version, and the commit that `LYCHGATE_COMMIT` named at build time.
 fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {

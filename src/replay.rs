@@ -24,6 +24,7 @@ use crate::ledger::{Asked, Fault, Kind, Reader, Scanned, Told, Unverified, Verif
 use crate::policy::{Answer, Attributes, Decision, Denial, Set};
 
 use jiff::Timestamp;
+use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,20 +37,11 @@ pub struct Options {
     pub until: Option<Timestamp>,
     /// The same answer by another statement is a difference too.
     pub statements: bool,
-    /// Whose budgets count.
-    pub budgets: Budgets,
+    /// What the policies allow is compared, whether or not a budget had room. Otherwise the candidate's
+    /// budgets count, in order of time.
+    pub policies_alone: bool,
     /// How many gates shared each budget; 0 counts as 1.
     pub replicas: u32,
-}
-
-/// Whose budgets count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Budgets {
-    /// The candidate's, in order of time.
-    #[default]
-    Candidate,
-    /// None: what the policies allow is compared, whether or not a budget had room.
-    Recorded,
 }
 
 /// Judges ledgers again.
@@ -106,7 +98,7 @@ impl Replay {
 
     fn take(&mut self, scanned: &Scanned<'_>) -> Result<(), Fault> {
         let (seq, time) = (scanned.seq, scanned.time);
-        if self.options.budgets == Budgets::Candidate {
+        if !self.options.policies_alone {
             let counted = self.counted.get_or_insert_with(|| {
                 let budgets = self.candidate.budgets();
                 Counted::new(budgets, self.options.replicas, (seq, time))
@@ -158,9 +150,9 @@ impl Replay {
         let as_recorded = asked.result == Answer::Allow;
         let before = set.evaluate(&asked.query, &asked.attributes);
         let over = |name: &str| Decision::Deny(Denial::over_budget(name));
-        let is_counted = options.budgets == Budgets::Candidate;
+        let is_counted = !options.policies_alone;
         let was = asked.budget.as_deref().filter(|_| is_counted).map(over);
-        if !is_recorded(asked, &before, set, options.budgets) {
+        if !is_recorded(asked, &before, set, is_counted) {
             let recorded = was.as_ref().map_or_else(|| Said::recorded(asked), Said::of);
             tally.add(Class::Drift, time, asked, (&Said::of(&before), &recorded));
             return as_recorded;
@@ -200,9 +192,8 @@ impl Replay {
     }
 }
 
-/// The version says today what it said then.
-fn is_recorded(asked: &Asked<'_>, before: &Decision, set: &Set, budgets: Budgets) -> bool {
-    let is_counted = budgets == Budgets::Candidate;
+/// The version says today what it said then; `is_counted` if its budgets have to agree too.
+fn is_recorded(asked: &Asked<'_>, before: &Decision, set: &Set, is_counted: bool) -> bool {
     match asked.reason {
         // A record of a budget without room does not say which statement had allowed.
         Some(Reason::OverBudget) => {
@@ -218,7 +209,7 @@ fn is_recorded(asked: &Asked<'_>, before: &Decision, set: &Set, budgets: Budgets
 }
 
 /// An answer and who decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Said<'a> {
     /// The answer.
     pub answer: Answer,

@@ -3,22 +3,18 @@
 mod text;
 
 use super::policies::Directory;
-use super::{Exit, case, check};
+use super::{Exit, Form, SEARCH_STEPS, case, check};
 use crate::policy::{
-    Cause, Comparison, Difference, Effort, Files, Set, Shift, StatementName, Verdict, render,
+    self, BUDGETS, Cause, Comparison, Effort, Set, Shift, StatementName, Undecided, Verdict, render,
 };
 
-use clap::ValueEnum;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The most steps of the search; the time limit is reached earlier.
-const STEPS: u64 = 2_000_000_000;
-
-/// Files of a version that do not bear on single requests.
-const BESIDES: &[&str] = &["budgets.yaml"];
+/// The differences by which more is allowed.
+const WIDENING: &[Shift] = &[Shift::Gained, Shift::GainedBlind];
 
 /// Compares two policy directories for every possible request.
 ///
@@ -44,31 +40,24 @@ pub(super) struct Arguments {
     format: Form,
 }
 
-/// What is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Form {
-    Human,
-    Json,
-    Markdown,
-}
-
 /// The result, as `--format json` prints it.
 #[derive(Debug, Serialize)]
 struct Report {
     /// Something new is allowed; `null` if that is undecided.
     widens: Option<bool>,
-    differences: Vec<Found>,
+    differences: Vec<Difference>,
     /// What the new directory allows beyond the envelope.
     #[serde(skip_serializing_if = "Option::is_none")]
-    beyond: Option<Vec<Found>>,
-    undecided: Vec<Open>,
-    /// The files of [`BESIDES`] that differ.
-    besides: Vec<String>,
+    beyond: Option<Vec<Difference>>,
+    undecided: Vec<Undecided>,
+    /// Files that differ and do not bear on single requests: the budgets.
+    besides: Vec<&'static str>,
 }
 
+/// One difference: its kind, and the request that shows it.
 #[derive(Debug, Serialize)]
-struct Found {
-    shift: &'static str,
+struct Difference {
+    shift: Shift,
     /// The statement or rule that makes the difference.
     cause: String,
     version: &'static str,
@@ -85,12 +74,6 @@ struct Said {
     by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Open {
-    shift: Option<&'static str>,
-    reason: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -114,32 +97,29 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let start = Instant::now();
     let limit = Duration::from_secs(arguments.limit);
     let go_on = || start.elapsed() < limit;
-    let effort = Effort { steps: STEPS, go_on: &go_on };
+    let effort = Effort { steps: SEARCH_STEPS, go_on: &go_on };
     let mut comparison = Comparison::new(before, after, &Shift::ALL, effort);
     let mut beyond = None;
     if let Some(directory) = &within
         && let Some(envelope) = &directory.set
     {
-        let widening = [Shift::Gained, Shift::GainedBlind];
-        let it = Comparison::new(envelope, after, &widening, effort);
+        let it = Comparison::new(envelope, after, WIDENING, effort);
         comparison.undecided.extend(it.undecided);
         comparison.disagreement = comparison.disagreement.or(it.disagreement);
-        let found = it.differences.iter().map(|it| Found::new(it, directory, &new));
+        let found = it.differences.iter().map(|it| Difference::new(it, directory, &new));
         beyond = Some(found.collect());
     }
     if let Some(it) = comparison.disagreement {
         return super::complain(&Disagreement(it), Exit::Disagrees);
     }
+    let besides = old.files.get(BUDGETS) != new.files.get(BUDGETS);
+    let differences = comparison.differences.iter().map(|it| Difference::new(it, &old, &new));
     let report = Report {
         widens: None,
-        differences: comparison.differences.iter().map(|it| Found::new(it, &old, &new)).collect(),
+        differences: differences.collect(),
         beyond,
-        undecided: comparison
-            .undecided
-            .into_iter()
-            .map(|it| Open { shift: it.shift.map(Shift::as_str), reason: it.reason })
-            .collect(),
-        besides: besides(&old.files, &new.files),
+        undecided: comparison.undecided,
+        besides: besides.then_some(BUDGETS).into_iter().collect(),
     };
     report.show(arguments.format)
 }
@@ -155,16 +135,10 @@ fn read(path: &Path) -> Result<Directory, Exit> {
     Ok(directory)
 }
 
-fn besides(old: &Files, new: &Files) -> Vec<String> {
-    let differ = BESIDES.iter().filter(|it| old.get(it) != new.get(it));
-    differ.map(|it| (*it).to_owned()).collect()
-}
-
 impl Report {
     fn show(mut self, form: Form) -> Exit {
-        let wide = |them: &[Found]| them.iter().any(|it| it.shift.starts_with("gained"));
-        let widens =
-            wide(&self.differences) || self.beyond.as_deref().is_some_and(|it| !it.is_empty());
+        let widens = self.differences.iter().any(|it| WIDENING.contains(&it.shift))
+            || self.beyond.as_deref().is_some_and(|it| !it.is_empty());
         let exit = match (widens, self.undecided.is_empty()) {
             (true, _) => Exit::Widens,
             (false, false) => Exit::CannotSay,
@@ -180,8 +154,8 @@ impl Report {
     }
 }
 
-impl Found {
-    fn new(it: &Difference, old: &Directory, new: &Directory) -> Self {
+impl Difference {
+    fn new(it: &policy::Difference, old: &Directory, new: &Directory) -> Self {
         let (cause, version) = match &it.cause {
             Cause::Old(cause) => (cause, "old"),
             Cause::New(cause) => (cause, "new"),
@@ -189,7 +163,7 @@ impl Found {
         let name = format!("{}: {version} {cause}", it.shift.as_str());
         let by = it.new.decider.as_deref();
         Self {
-            shift: it.shift.as_str(),
+            shift: it.shift,
             cause: cause.clone(),
             version,
             old: Said::new(&it.old, old),

@@ -2,16 +2,16 @@
 
 mod report;
 
-pub(super) use self::report::{Form, Report};
+pub(super) use self::report::Report;
 
 use super::audit::show::time;
 use super::policies::Directory;
-use super::{Exit, audit, check};
+use super::{Exit, Form, audit, check};
 use crate::config::FILE_BYTES_MAX;
 use crate::ledger::{Unverified, Verified};
 use crate::mounted;
 use crate::policy::{Complaint, render};
-use crate::replay::{self, Acceptance, Options, Replay, Tally};
+use crate::replay::{Acceptance, Options, Replay, Tally};
 use crate::yaml::Faults;
 
 use clap::{ValueEnum, value_parser};
@@ -68,15 +68,6 @@ enum Budgets {
     Recorded,
 }
 
-impl From<Budgets> for replay::Budgets {
-    fn from(it: Budgets) -> Self {
-        match it {
-            Budgets::Candidate => Self::Candidate,
-            Budgets::Recorded => Self::Recorded,
-        }
-    }
-}
-
 /// Which decisions count.
 #[derive(Debug, clap::Args)]
 pub(super) struct Window {
@@ -114,7 +105,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Err(exit) => return exit,
     };
     let options = Options {
-        budgets: arguments.budgets.into(),
+        policies_alone: arguments.budgets == Budgets::Recorded,
         replicas: arguments.replicas,
         ..arguments.window.options()
     };

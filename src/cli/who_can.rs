@@ -1,7 +1,7 @@
 //! `lychgate who-can`: which of those that policies are attached to could delete a job.
 
 use super::policies::{self, Directory};
-use super::{Exit, Format, check, explain};
+use super::{Exit, Format, SEARCH_STEPS, check, explain};
 use crate::config::Config;
 use crate::policy::{
     Attributes, Could, Effort, Files, Limits, Query, Receiver, Set, Suites, render,
@@ -13,9 +13,6 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// The most steps of the search; the time limit is reached earlier.
-const STEPS: u64 = 2_000_000_000;
 
 /// Says for everybody in attachments.yaml whether they could delete a job: always, never, or under
 /// which conditions on the caller and the circumstances.
@@ -157,7 +154,8 @@ impl Arguments {
     fn show(&self, set: &Set, query: &Query, attributes: &Attributes) -> Exit {
         let (start, limit) = (Instant::now(), Duration::from_secs(self.limit));
         let go_on = || start.elapsed() < limit;
-        let receivers = set.who_can(query, attributes, Effort { steps: STEPS, go_on: &go_on });
+        let receivers =
+            set.who_can(query, attributes, Effort { steps: SEARCH_STEPS, go_on: &go_on });
         let open = receivers.iter().any(|it| it.could == Could::Undecided);
         let exit = if open { Exit::CannotSay } else { Exit::Ok };
         let report = Report {

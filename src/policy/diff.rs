@@ -33,6 +33,7 @@ use crate::policy::engine::point::Point;
 use crate::policy::engine::{decision, point};
 use crate::policy::{Action, Answer, Attributes, Decision, Query, Set};
 
+use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// How many assignments that no request could be made from are excluded before the search for such
@@ -40,7 +41,8 @@ use std::collections::BTreeSet;
 const ASIDE_MAX: usize = 12;
 
 /// How the answer to a request can change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Shift {
     /// Denied before, allowed now.
     Gained,
@@ -90,7 +92,7 @@ pub struct Verdict {
 }
 
 /// Something that could not be decided.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Undecided {
     /// The kind of difference; `None` if it concerns all.
     pub shift: Option<Shift>,

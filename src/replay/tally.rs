@@ -74,7 +74,7 @@ pub struct Example {
 }
 
 /// All that was found.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
 pub struct Tally {
     /// The decisions that were looked at.
     pub decisions: u64,
@@ -89,6 +89,7 @@ pub struct Tally {
     /// Records of kinds that this program does not know.
     pub unknown_kinds: u64,
     /// What differs, by class and deciding statement.
+    #[serde(skip)]
     pub groups: BTreeMap<(Class, String), Group>,
 }
 

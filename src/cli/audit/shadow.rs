@@ -1,7 +1,8 @@
 //! `lychgate audit shadow`: where the shadow policies answered differently from those in force.
 
 use super::{Exit, print};
-use crate::cli::replay::{Form, Report, Window, unread};
+use crate::cli::Form;
+use crate::cli::replay::{Report, Window, unread};
 use crate::replay::{Acceptance, Shadows};
 
 use std::io;

@@ -1,16 +1,18 @@
 //! A comparison for people, and for the comment of a change.
 
-use super::{Found, Report, Said};
+use super::{Difference, Report, Said};
+
+use crate::policy::Shift;
 
 use std::fmt::Write;
 
 /// What each kind of difference means, the gravest first.
-const KINDS: &[(&str, &str)] = &[
-    ("gained", "newly allowed"),
-    ("gained_blind", "allowed although something that mattered before is unavailable"),
-    ("revoked", "no longer allowed"),
-    ("stalled", "no longer decided while something is unavailable"),
-    ("cleared", "denied although something that mattered before is unavailable"),
+const KINDS: &[(Shift, &str)] = &[
+    (Shift::Gained, "newly allowed"),
+    (Shift::GainedBlind, "allowed although something that mattered before is unavailable"),
+    (Shift::Revoked, "no longer allowed"),
+    (Shift::Stalled, "no longer decided while something is unavailable"),
+    (Shift::Cleared, "denied although something that mattered before is unavailable"),
 ];
 
 pub(super) fn human(report: &Report) -> String {
@@ -62,17 +64,17 @@ pub(super) fn markdown(report: &Report) -> String {
 }
 
 /// The differences by kind, with a title each.
-fn sections(report: &Report) -> Vec<(String, Vec<&Found>)> {
+fn sections(report: &Report) -> Vec<(String, Vec<&Difference>)> {
     let kinds = KINDS.iter().map(|(kind, meaning)| {
         let of_kind: Vec<_> = report.differences.iter().filter(|it| it.shift == *kind).collect();
-        (format!("{kind}: {meaning}"), of_kind)
+        (format!("{}: {meaning}", kind.as_str()), of_kind)
     });
     let beyond = report.beyond.as_deref().unwrap_or_default().iter().collect();
     let all = kinds.chain([("beyond the envelope".to_owned(), beyond)]);
     all.filter(|(_, them)| !them.is_empty()).collect()
 }
 
-fn cause(it: &Found) -> String {
+fn cause(it: &Difference) -> String {
     match (it.version, it.cause.as_str()) {
         ("old", "ceiling") => "what was outside the guardrails".to_owned(),
         ("old", "none") => "what nothing allowed".to_owned(),
@@ -89,8 +91,8 @@ fn said(it: &Said) -> String {
     format!("{}{by}{place}", it.answer)
 }
 
-fn of(shift: Option<&str>) -> String {
-    shift.map(|it| format!(" ({it})")).unwrap_or_default()
+fn of(shift: Option<Shift>) -> String {
+    shift.map(|it| format!(" ({})", it.as_str())).unwrap_or_default()
 }
 
 fn indented(text: &str, by: &str) -> String {
@@ -99,14 +101,14 @@ fn indented(text: &str, by: &str) -> String {
 }
 
 fn summary(report: &Report) -> String {
-    let count = |kind: &str| report.differences.iter().filter(|it| it.shift == kind).count();
+    let count = |kind: Shift| report.differences.iter().filter(|it| it.shift == kind).count();
     let mut res = match report.widens {
         Some(true) => "NEW ACCESS".to_owned(),
         Some(false) => "no new access".to_owned(),
         None => "UNDECIDED whether there is new access".to_owned(),
     };
-    for (kind, _) in KINDS.iter().filter(|(kind, _)| 0 < count(kind)) {
-        let _ = write!(res, ", {} {kind}", count(kind));
+    for (kind, _) in KINDS.iter().filter(|(kind, _)| 0 < count(*kind)) {
+        let _ = write!(res, ", {} {}", count(*kind), kind.as_str());
     }
     if let Some(beyond) = &report.beyond {
         match beyond.len() {

@@ -1,12 +1,11 @@
 //! The result of a replay, or of the shadow policies in a ledger: as text, JSON and Markdown.
 
 use crate::cli::audit::text::table;
-use crate::cli::{Exit, case};
+use crate::cli::{Exit, Form, case};
 use crate::policy::{Answer, Set, budget_of};
-use crate::replay::{Acceptance, Class, Group, Tally};
+use crate::replay::{Acceptance, Class, Group, Said, Tally};
 use crate::text::{escaped, escaped_json};
 
-use clap::ValueEnum;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
@@ -20,30 +19,14 @@ const BLIND: &str = "Not in any ledger: requests that were refused before the ca
 and requests that nobody made because the policies forbade them. Run the candidate as shadow policies, \
 and compare it with `lychgate diff`.";
 
-/// What is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Form {
-    Human,
-    Json,
-    Markdown,
-}
-
 /// What was found, as `--format json` prints it.
 #[derive(Debug, Serialize)]
 pub(in crate::cli) struct Report<'a> {
     /// The candidate's version; `None` for shadow policies, whose records name it.
     #[serde(skip_serializing_if = "Option::is_none")]
     candidate: Option<&'a str>,
-    decisions: u64,
-    same: u64,
-    /// Decisions of a version whose text is not in the ledger.
-    without_policies: u64,
-    /// Decisions that were made without shadow policies.
-    without_shadow: u64,
-    /// Requests beyond their principal's rate, of which only the number is known.
-    suppressed: u64,
-    /// Records of kinds that this program does not know.
-    unknown_kinds: u64,
+    #[serde(flatten)]
+    tally: &'a Tally,
     differences: Vec<Difference<'a>>,
     /// Accepted differences that did not occur.
     not_occurred: Vec<Idle<'a>>,
@@ -67,12 +50,6 @@ struct Difference<'a> {
     says: Said<'a>,
     /// The first of them, as a case of a suite that the candidate meets.
     case: String,
-}
-
-#[derive(Debug, Serialize)]
-struct Said<'a> {
-    answer: Answer,
-    by: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -137,12 +114,7 @@ impl<'a> Report<'a> {
         });
         Self {
             candidate: candidate.map(Set::digest),
-            decisions: tally.decisions,
-            same: tally.same,
-            without_policies: tally.without_policies,
-            without_shadow: tally.without_shadow,
-            suppressed: tally.suppressed,
-            unknown_kinds: tally.unknown_kinds,
+            tally,
             differences: differences.collect(),
             not_occurred: idle.collect(),
             blind: BLIND,
@@ -157,9 +129,9 @@ impl<'a> Report<'a> {
         match () {
             () if any(|it| it == Class::Drift) => Exit::Disagrees,
             () if any(Class::widens) => Exit::Widens,
-            () if any(Class::is_open) || self.without_policies != 0 => Exit::CannotSay,
+            () if any(Class::is_open) || self.tally.without_policies != 0 => Exit::CannotSay,
             // Without a single decision that has a shadow, nothing was compared.
-            () if self.decisions == self.without_shadow => Exit::CannotSay,
+            () if self.tally.decisions == self.tally.without_shadow => Exit::CannotSay,
             () if open().next().is_some() || !self.not_occurred.is_empty() => Exit::Differs,
             () => Exit::Ok,
         }
@@ -197,11 +169,12 @@ impl<'a> Report<'a> {
 
     /// What was not judged, and how much of it.
     fn omitted(&self) -> Vec<String> {
+        let Tally { without_policies, without_shadow, suppressed, unknown_kinds, .. } = self.tally;
         let lines = [
-            (self.without_policies, "decisions of a version whose text is not in the ledger"),
-            (self.without_shadow, "decisions made without shadow policies"),
-            (self.suppressed, "requests beyond their principal's rate, not recorded one by one"),
-            (self.unknown_kinds, "records of kinds that this program does not know"),
+            (*without_policies, "decisions of a version whose text is not in the ledger"),
+            (*without_shadow, "decisions made without shadow policies"),
+            (*suppressed, "requests beyond their principal's rate, not recorded one by one"),
+            (*unknown_kinds, "records of kinds that this program does not know"),
         ];
         let lines = lines.iter().filter(|(count, _)| *count != 0);
         lines.map(|(count, what)| format!("{count} {what}")).collect()
@@ -209,7 +182,8 @@ impl<'a> Report<'a> {
 
     fn head(&self) -> String {
         let differ: u64 = self.differences.iter().map(|it| it.count).sum();
-        format!("{} decisions: {} the same, {differ} different", self.decisions, self.same)
+        let Tally { decisions, same, .. } = self.tally;
+        format!("{decisions} decisions: {same} the same, {differ} different")
     }
 
     fn human(&self) -> String {
@@ -279,7 +253,7 @@ impl<'a> Report<'a> {
 impl Difference<'_> {
     /// What its example was answered, and what the candidate answers.
     fn answers(&self) -> String {
-        let (was, says) = (self.was.text(), self.says.text());
+        let [was, says] = [&self.was, &self.says].map(said);
         match self.class {
             Class::Drift => format!("was {says}, is {was} today"),
             Class::NeedsPast => format!("was {was}, may be {says}"),
@@ -306,11 +280,9 @@ impl Difference<'_> {
     }
 }
 
-impl Said<'_> {
-    fn text(&self) -> String {
-        let by = self.by.map(|it| format!(" by {}", escaped(it))).unwrap_or_default();
-        format!("{}{by}", self.answer.as_str())
-    }
+fn said(it: &Said<'_>) -> String {
+    let by = it.by.map(|it| format!(" by {}", escaped(it))).unwrap_or_default();
+    format!("{}{by}", it.answer.as_str())
 }
 
 /// A text for a cell of a Markdown table: punctuation that Markdown or HTML could read as markup is

@@ -59,7 +59,7 @@ impl Made {
 }
 
 fn recorded() -> Options {
-    Options { budgets: Budgets::Recorded, ..Options::default() }
+    Options { policies_alone: true, ..Options::default() }
 }
 
 /// Fourteen deletes by alice, of which ten have room, and six by bob.
