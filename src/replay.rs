@@ -20,7 +20,7 @@ use self::budgets::{Counted, Room};
 use self::versions::Versions;
 
 use crate::ledger::record::{self, Body, Reason, ShadowError};
-use crate::ledger::{Asked, Fault, Kind, Reader, Scanned, Told, Unverified, Verified};
+use crate::ledger::{Asked, Fault, Kind, Reader, Scanned, Seen, Told, Unverified, Verified};
 use crate::policy::{Answer, Attributes, Decision, Denial, Set};
 
 use jiff::Timestamp;
@@ -37,6 +37,8 @@ pub struct Options {
     pub until: Option<Timestamp>,
     /// The same answer by another statement is a difference too.
     pub statements: bool,
+    /// Of several ledgers one may be a copy of another: what both hold is counted once.
+    pub copies: bool,
     /// What the policies allow is compared, whether or not a budget had room. Otherwise the candidate's
     /// budgets count, in order of time.
     pub policies_alone: bool,
@@ -50,6 +52,7 @@ pub struct Replay {
     candidate: Arc<Set>,
     options: Options,
     versions: Versions,
+    seen: Option<Seen>,
     /// The deletes of the ledger that is read; `None` before its first record, and where the
     /// candidate's budgets do not count.
     counted: Option<Counted>,
@@ -57,6 +60,10 @@ pub struct Replay {
 }
 
 impl Options {
+    fn seen(&self) -> Option<Seen> {
+        self.copies.then(Seen::default)
+    }
+
     fn wants(&self, time: Timestamp) -> bool {
         self.since.is_none_or(|it| it <= time) && self.until.is_none_or(|it| time < it)
     }
@@ -66,8 +73,8 @@ impl Replay {
     /// Compares with `candidate`.
     #[must_use]
     pub fn new(candidate: Arc<Set>, options: Options) -> Self {
-        let (versions, tally) = (Versions::default(), Tally::default());
-        Self { candidate, options, versions, counted: None, tally }
+        let (versions, seen) = (Versions::default(), options.seen());
+        Self { candidate, options, versions, seen, counted: None, tally: Tally::default() }
     }
 
     /// Verifies the ledger in `directory` and judges its decisions again. `progress` is called after
@@ -98,6 +105,8 @@ impl Replay {
 
     fn take(&mut self, scanned: &Scanned<'_>) -> Result<(), Fault> {
         let (seq, time) = (scanned.seq, scanned.time);
+        let is_new = self.seen.as_mut().is_none_or(|it| it.is_new(seq, scanned.text));
+        let is_wanted = is_new && self.options.wants(time);
         if !self.options.policies_alone {
             let counted = self.counted.get_or_insert_with(|| {
                 let budgets = self.candidate.budgets();
@@ -106,7 +115,7 @@ impl Replay {
             counted.at(time);
         }
         match &scanned.told {
-            Told::Decision(asked) => self.judge(seq, time, asked),
+            Told::Decision(asked) => self.judge(seq, time, asked, is_wanted),
             Told::End(ended) => {
                 if let Some(counted) = &mut self.counted {
                     counted.end(*ended);
@@ -116,22 +125,22 @@ impl Replay {
         }
         match scanned.kind {
             Kind::Policies => self.versions.add(scanned.body()?),
-            Kind::Suppressed if self.options.wants(time) => {
+            Kind::Suppressed if is_wanted => {
                 if let Body::Suppressed(it) = scanned.body()? {
                     self.tally.suppressed = self.tally.suppressed.saturating_add(it.count);
                 }
             }
-            Kind::Unknown => self.tally.unknown_kinds += 1,
+            Kind::Unknown => self.tally.unknown_kinds += u64::from(is_new),
             _ => (),
         }
         Ok(())
     }
 
-    fn judge(&mut self, seq: u64, time: Timestamp, asked: &Asked<'_>) {
+    fn judge(&mut self, seq: u64, time: Timestamp, asked: &Asked<'_>, is_wanted: bool) {
         let set = self.versions.get(&asked.digest).cloned();
-        // Outside the window, and without the policies that decided, the record is what counts.
+        // For what is not wanted, and without the policies that decided, the record is what counts.
         let mut allows = asked.result == Answer::Allow;
-        if self.options.wants(time) {
+        if is_wanted {
             self.tally.decisions += 1;
             match &set {
                 Some(set) => allows = self.compare(time, asked, set),
@@ -266,6 +275,7 @@ fn class(
 #[derive(Debug, Default)]
 pub struct Shadows {
     options: Options,
+    seen: Option<Seen>,
     tally: Tally,
 }
 
@@ -273,7 +283,7 @@ impl Shadows {
     /// Counts decisions in this window.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options, tally: Tally::default() }
+        Self { seen: options.seen(), options, tally: Tally::default() }
     }
 
     /// Verifies the ledger in `directory` and counts what its shadows say.
@@ -283,6 +293,9 @@ impl Shadows {
     pub fn read(&mut self, directory: &Path) -> Result<Option<Verified>, Unverified> {
         Reader::open(directory)?.scan(|scanned| {
             let time = scanned.time;
+            if self.seen.as_mut().is_some_and(|it| !it.is_new(scanned.seq, scanned.text)) {
+                return Ok(());
+            }
             self.tally.unknown_kinds += u64::from(scanned.kind == Kind::Unknown);
             let Told::Decision(asked) = &scanned.told else { return Ok(()) };
             if !self.options.wants(time) {

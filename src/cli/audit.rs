@@ -11,11 +11,9 @@ pub(super) mod text;
 mod verify;
 
 use super::Exit;
-use crate::ledger::{Damage, Kind, Reader, Record, Unverified};
+use crate::ledger::{Damage, Kind, Reader, Record, Seen, Unverified};
 
 use clap::{Subcommand, ValueEnum};
-use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -80,14 +78,12 @@ impl Directories {
     fn read(&self, mut take: impl FnMut(&Record) -> Result<(), Damage>) -> Exit {
         let mut exit = Exit::Ok;
         let mut passed_over = 0_u64;
-        let several = 1 < self.directories.len();
-        let (state, mut seen) = (RandomState::new(), HashSet::new());
+        let mut seen = (1 < self.directories.len()).then(Seen::default);
         for directory in &self.directories {
             let (mut is_empty, mut again) = (true, 0_u64);
             let read = read(directory, |record| {
                 is_empty = false;
-                // Not by its number alone: a copy may have gone on differently.
-                if several && !seen.insert((record.seq, state.hash_one(&record.text))) {
+                if seen.as_mut().is_some_and(|it| !it.is_new(record.seq, &record.text)) {
                     again += 1;
                     return Ok(());
                 }
@@ -112,13 +108,6 @@ impl Directories {
         }
         exit
     }
-}
-
-/// Each of `directories` once, whatever it is called.
-pub(super) fn distinct(directories: &[PathBuf]) -> Vec<&PathBuf> {
-    let mut seen = HashSet::new();
-    let place = |it: &PathBuf| it.canonicalize().unwrap_or_else(|_| it.clone());
-    directories.iter().filter(|it| seen.insert(place(it))).collect()
 }
 
 fn read(

@@ -83,9 +83,9 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn options(&self) -> Options {
+    pub(super) fn options(&self, ledgers: &[PathBuf]) -> Options {
         let Self { since, until, statements } = *self;
-        Options { since, until, statements, ..Options::default() }
+        Options { since, until, statements, copies: 1 < ledgers.len(), ..Options::default() }
     }
 }
 
@@ -107,12 +107,12 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let options = Options {
         policies_alone: arguments.budgets == Budgets::Recorded,
         replicas: arguments.replicas,
-        ..arguments.window.options()
+        ..arguments.window.options(&arguments.ledgers)
     };
     let mut replay = Replay::new(Arc::clone(&set), options);
     let mut progress = Progress::new();
     let mut read = 0;
-    for ledger in audit::distinct(&arguments.ledgers) {
+    for ledger in &arguments.ledgers {
         let before = read;
         let done = replay.read(ledger, |tally, bytes| {
             read = before + bytes;

@@ -6,5 +6,6 @@ pub(super) mod past;
 pub(super) mod reader;
 pub(super) mod recover;
 pub(super) mod scan;
+pub(super) mod seen;
 pub(super) mod tail;
 pub(super) mod verify;

@@ -9,6 +9,7 @@ use crate::policy::{KEY_ABSENT, KEY_UNKNOWN, Limits, Set};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use std::collections::HashSet;
 use std::io;
 
 /// Shows how much of each budget is used, by whom, and when there is room again. The budgets are
@@ -91,8 +92,14 @@ fn counters(set: &Set, directories: &Directories, at: Timestamp) -> io::Result<V
     let budgets = Budgets::standing(at);
     let room = budgets.open(set.budgets());
     if let Some(since) = room.since(at) {
-        for directory in super::distinct(&directories.directories) {
-            ledger::past(directory, since, |it| budgets.fill(&room, &it))?;
+        // A copy of a ledger has the same decisions.
+        let mut filled = HashSet::new();
+        for directory in &directories.directories {
+            ledger::past(directory, since, |it| {
+                if filled.insert((it.seq, it.query.now, it.query.job.training_job_id.clone())) {
+                    budgets.fill(&room, &it);
+                }
+            })?;
         }
     }
     let uses = budgets.uses();

@@ -23,8 +23,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
-    let mut shadows = Shadows::new(arguments.window.options());
-    for ledger in super::distinct(&arguments.ledgers) {
+    let mut shadows = Shadows::new(arguments.window.options(&arguments.ledgers));
+    for ledger in &arguments.ledgers {
         if let Some(exit) = unread(ledger, shadows.read(ledger)) {
             return Ok(exit);
         }

@@ -122,6 +122,7 @@ async fn a_ledger_that_is_written_to_can_be_read() {
             .clone()
     };
     assert_eq!(used(&[&directory, &link, &directory]), 2);
+    assert_eq!(used(&[&directory, copy.path()]), 2);
     let text = audit(&["stats"], &[&directory]).out;
     assert!(text.contains("deny nothing_allows  1\n"), "{text}");
     assert!(text.contains("deleted  1      ModelArts accepted it"), "{text}");

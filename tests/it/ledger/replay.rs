@@ -257,6 +257,13 @@ async fn a_shadow_says_what_a_replay_says_and_decides_nothing() {
     let [replayed, shadowed] =
         [replayed.1, shadowed.1].map(|it| serde_json::from_str::<Value>(&it).unwrap());
     assert_eq!(replayed["differences"], shadowed["differences"]);
+    // A copy of a ledger has the same decisions.
+    let again = tempfile::tempdir().unwrap();
+    copy(&ledger(&world), again.path());
+    for (command, alone) in [(&replay[..], &replayed), (&["audit", "shadow"], &shadowed)] {
+        let (_, both, _) = run(&[command, &json].concat(), &[&ledger(&world), again.path()]);
+        assert_eq!(serde_json::from_str::<Value>(&both).unwrap(), *alone, "{command:?}");
+    }
 
     let metrics = world.metrics().await;
     for (live, shadow, count) in [("allow", "allow", 1), ("deny", "allow", 1), ("deny", "deny", 1)]
