@@ -4,13 +4,13 @@
 use super::{Directories, Exit, Format, show, text};
 use crate::clock::Clock;
 use crate::ledger::record;
+use crate::mounted;
 use crate::reconcile::{self, Book, Class, DECISIONS_MAX, Finding, Gap, Report, Trail, Unbound};
 
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -125,7 +125,7 @@ fn read(path: &Path, trail: &mut Trail) -> io::Result<()> {
         }
         return Ok(());
     }
-    if let Err(error) = trail.read(&path.to_string_lossy(), File::open(path)?) {
+    if let Err(error) = trail.read(&path.to_string_lossy(), mounted::open(path)?) {
         super::tell(&format!("{}: {error}", path.display()));
     }
     Ok(())
@@ -262,6 +262,8 @@ fn span(text: &str) -> Result<SignedDuration, String> {
 mod tests {
     use super::*;
     use crate::reconcile::Window;
+
+    use rustix::fs::{CWD, Mode, mkfifoat};
     use std::collections::BTreeSet;
     use std::os::unix::fs::symlink;
 
@@ -281,6 +283,11 @@ mod tests {
             assert!(error.contains("neither a file nor a directory"), "{error}");
             fs::remove_file(path.join("b")).unwrap();
         }
+        // A pipe would be waited for.
+        let pipe = path.join("pipe");
+        mkfifoat(CWD, &pipe, Mode::RUSR).unwrap();
+        assert!(read(path, &mut trail).is_err());
+        assert!(read(&pipe, &mut trail).unwrap_err().to_string().contains("not a regular file"));
     }
 
     #[test]
