@@ -1,6 +1,6 @@
 //! Reads every record of a ledger once, checked as `audit verify` checks it, and each decision as a
-//! query that can be judged again. Each line is parsed once and not copied, because a replay judges
-//! millions of decisions.
+//! query that can be judged again. A decision is parsed once and not copied, because a replay judges
+//! millions of them.
 
 use super::verify::{Chain, Reader, Unverified, Verified};
 use crate::ledger::line::{self, Fault, Frame, Hash, Kind};
@@ -16,12 +16,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What stands before the name of a line's kind. What the gate writes before it has a fixed length,
+/// How the line of a decision says that it is one. What the gate writes before it has a fixed length,
 /// but for the number and the time.
-const KIND: &[u8] = br#","kind":""#;
+const DECISION: &[u8] = br#","kind":"decision""#;
 
-/// Where [`KIND`] ends at the latest, in bytes.
-const KIND_AT_MAX: usize = 160;
+/// Where [`DECISION`] ends at the latest, in bytes.
+const DECISION_AT_MAX: usize = 170;
 
 /// One record.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ pub struct Charged<'a> {
 }
 
 /// How a decision ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Ended {
     /// The decision's number.
     pub of: u64,
@@ -131,20 +131,6 @@ struct DecisionRow<'a> {
     batch: Option<BatchRow<'a>>,
 }
 
-/// The line of an outcome or a settlement.
-#[derive(Deserialize)]
-struct EndRow<'a> {
-    v: u32,
-    ledger_id: &'a str,
-    seq: u64,
-    time: &'a str,
-    kind: Kind,
-    prev: &'a str,
-    of: u64,
-    result: Ending,
-    status: Option<u16>,
-}
-
 #[derive(Deserialize)]
 struct BatchRow<'a> {
     #[serde(borrow)]
@@ -155,22 +141,18 @@ struct BatchRow<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A line read with all its members.
-trait Row<'a>: Deserialize<'a> {
-    fn frame(&self) -> Frame<'a>;
-    fn told(self) -> Option<Told<'a>>;
-}
-
-impl<'a> Row<'a> for DecisionRow<'a> {
+impl<'a> DecisionRow<'a> {
     fn frame(&self) -> Frame<'a> {
         let Self { v, ledger_id, seq, time, kind, prev, .. } = *self;
         Frame { v, ledger_id, seq, time, kind, prev }
     }
 
-    fn told(self) -> Option<Told<'a>> {
+    fn told(self) -> Result<Told<'a>, Fault> {
         let Self { source, principal, groups, tags, context, .. } = self;
         let method = context.auth_method;
-        let principal = Principal::qualified(&source, principal, groups, tags, method)?;
+        let principal = Principal::qualified(&source, principal, groups, tags, method);
+        let malformed = || Fault::Malformed("the groups are not those of the source".to_owned());
+        let principal = principal.ok_or_else(malformed)?;
         let query = Query {
             principal: Arc::new(principal),
             action: self.action,
@@ -182,7 +164,7 @@ impl<'a> Row<'a> for DecisionRow<'a> {
             secure_transport: context.secure_transport,
             user_agent: context.user_agent.into_owned(),
         };
-        Some(Told::Decision(Box::new(Asked {
+        Ok(Told::Decision(Box::new(Asked {
             query,
             attributes: self.attributes,
             digest: self.policy_digest,
@@ -197,59 +179,26 @@ impl<'a> Row<'a> for DecisionRow<'a> {
     }
 }
 
-impl<'a> Row<'a> for EndRow<'a> {
-    fn frame(&self) -> Frame<'a> {
-        let Self { v, ledger_id, seq, time, kind, prev, .. } = *self;
-        Frame { v, ledger_id, seq, time, kind, prev }
-    }
-
-    fn told(self) -> Option<Told<'a>> {
-        Some(Told::End(Ended { of: self.of, result: self.result, status: self.status }))
-    }
-}
-
-/// Reads a line and checks everything that can be checked without its neighbours: in one pass where it
-/// is what its beginning says.
-fn read<'a>(line: &'a [u8], kind: &Finder<'_>) -> Result<(Frame<'a>, Hash, Told<'a>), Fault> {
-    let beginning = line.get(..line.len().min(KIND_AT_MAX)).unwrap_or_default();
-    let kind = kind.find(beginning).and_then(|at| line.get(at + KIND.len()..));
-    let seems = |it: &str| kind.is_some_and(|kind| kind.starts_with(it.as_bytes()));
-    let read = if seems("decision\"") {
-        seeming::<DecisionRow<'_>>(line, Kind::Decision)
-    } else if seems("outcome\"") {
-        seeming::<EndRow<'_>>(line, Kind::Outcome)
-    } else {
-        None
-    };
-    if let Some(read) = read {
-        return read;
+/// Reads a line and checks everything that can be checked without its neighbours: a decision in one
+/// pass, if its beginning says that it is one.
+fn read<'a>(line: &'a [u8], decision: &Finder<'_>) -> Result<(Frame<'a>, Hash, Told<'a>), Fault> {
+    let beginning = line.get(..line.len().min(DECISION_AT_MAX)).unwrap_or_default();
+    if decision.find(beginning).is_some()
+        && let Ok(row) = line::parse::<DecisionRow<'_>>(line)
+        && row.kind == Kind::Decision
+    {
+        let frame = row.frame();
+        let hash = frame.check(line)?;
+        return Ok((frame, hash, row.told()?));
     }
     let (frame, hash) = Frame::parse(line)?;
     // The line itself is good; reading it as its kind says what is wrong with it.
     let told = match frame.kind {
-        Kind::Decision => told(line::parse::<DecisionRow<'_>>(line)?)?,
-        Kind::Outcome | Kind::Settlement => told(line::parse::<EndRow<'_>>(line)?)?,
+        Kind::Decision => line::parse::<DecisionRow<'_>>(line)?.told()?,
+        Kind::Outcome | Kind::Settlement => Told::End(line::parse(line)?),
         _ => Told::Else,
     };
     Ok((frame, hash, told))
-}
-
-/// Nothing if it is something else.
-fn seeming<'a, R: Row<'a>>(
-    line: &'a [u8],
-    kind: Kind,
-) -> Option<Result<(Frame<'a>, Hash, Told<'a>), Fault>> {
-    let row = line::parse::<R>(line).ok()?;
-    let frame = row.frame();
-    (frame.kind == kind).then(|| {
-        let hash = frame.check(line)?;
-        Ok((frame, hash, told(row)?))
-    })
-}
-
-fn told<'a>(row: impl Row<'a>) -> Result<Told<'a>, Fault> {
-    let malformed = || Fault::Malformed("the groups are not those of the source".to_owned());
-    row.told().ok_or_else(malformed)
 }
 
 impl Scanned<'_> {
@@ -272,9 +221,9 @@ impl Reader {
         mut self,
         mut take: impl FnMut(Scanned<'_>) -> Result<(), Fault>,
     ) -> Result<Option<Verified>, Unverified> {
-        let kind = Finder::new(KIND);
+        let decision = Finder::new(DECISION);
         let mut take = |chain: &mut Chain, (segment, _), text: &[u8]| {
-            let (frame, hash, told) = read(text, &kind)?;
+            let (frame, hash, told) = read(text, &decision)?;
             let (_, time) = chain.link(segment, &frame, hash)?;
             take(Scanned { seq: frame.seq, time, kind: frame.kind, text, told })
         };
