@@ -139,11 +139,11 @@ impl PublicKey {
     }
 }
 
-/// Checks the signature of a checkpoint, record `seq` of ledger `id`, whose line is `line`.
+/// Checks the signature of a checkpoint whose line is `line`, read as `frame`.
 ///
 /// # Errors
 /// [`Fault::UnknownKey`] if it names none of `keys`, [`Fault::Signature`] if it is not its signature.
-pub(super) fn check(id: &LedgerId, seq: u64, line: &[u8], keys: &[PublicKey]) -> Result<(), Fault> {
+pub(super) fn check(frame: &Frame<'_>, line: &[u8], keys: &[PublicKey]) -> Result<(), Fault> {
     let malformed = |error: serde_json::Error| Fault::Malformed(error.to_string());
     // The signature would not cover another member.
     let members = object::parse(line).map_err(malformed)?;
@@ -153,10 +153,9 @@ pub(super) fn check(id: &LedgerId, seq: u64, line: &[u8], keys: &[PublicKey]) ->
     let Body::Checkpoint(checkpoint) = serde_json::from_slice(line).map_err(malformed)? else {
         return Err(Fault::Malformed("not a checkpoint".to_owned()));
     };
-    let (frame, _) = Frame::parse(line)?;
     let key = keys.iter().find(|it| it.hex == checkpoint.key);
     let key = key.ok_or_else(|| Fault::UnknownKey(checkpoint.key.to_string()))?;
-    let text = signed_text(id.as_str(), seq, frame.time, frame.prev);
+    let text = signed_text(frame.ledger_id, frame.seq, frame.time, frame.prev);
     let signature =
         HEXLOWER.decode(checkpoint.signature.as_bytes()).map_err(|_| Fault::Signature)?;
     let key = UnparsedPublicKey::new(&ED25519, &key.bytes);

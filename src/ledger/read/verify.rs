@@ -82,18 +82,21 @@ pub fn verify(directory: &Path) -> Result<Option<Verified>, Unverified> {
 pub fn verify_signed(directory: &Path, trust: &Trust) -> Result<Option<Verified>, Unverified> {
     let mut reader = Reader::open(directory)?;
     let mut signed = None;
-    while let Some(record) = reader.next()? {
-        record.body()?;
-        let is_kept = |it: &&Kept| it.ledger_id == record.ledger_id && it.seq == record.seq;
-        if trust.kept.iter().find(is_kept).is_some_and(|it| it.text != record.text) {
-            return Err(record.damage(Fault::NotKept).into());
+    let mut check = |chain: &mut Chain, (segment, _), text: &[u8]| {
+        let (frame, hash) = Frame::parse(text)?;
+        let (id, _) = chain.link(segment, &frame, hash)?;
+        body(text)?;
+        let is_kept = |it: &&Kept| it.ledger_id == *id && it.seq == frame.seq;
+        if trust.kept.iter().find(is_kept).is_some_and(|it| it.text != text) {
+            return Err(Fault::NotKept);
         }
-        if record.kind == Kind::Checkpoint && !trust.keys.is_empty() {
-            checkpoint::check(&record.ledger_id, record.seq, &record.text, &trust.keys)
-                .map_err(|fault| record.damage(fault))?;
-            signed = Some(record.seq);
+        if frame.kind == Kind::Checkpoint && !trust.keys.is_empty() {
+            checkpoint::check(&frame, text, &trust.keys)?;
+            signed = Some(frame.seq);
         }
-    }
+        Ok(())
+    };
+    while reader.step(&mut check)?.is_some() {}
     let Some(mut verified) = reader.verified() else { return Ok(None) };
     verified.signed = signed;
     let last = verified.last;
@@ -154,15 +157,15 @@ impl Record {
     /// # Errors
     /// [`Damage::Line`] if it does not follow the schema.
     pub fn body(&self) -> Result<Body<'static>, Damage> {
-        object::parse(&self.text)
-            .and_then(|it| serde_json::from_value(it.into()))
-            .map_err(|error| self.damage(Fault::Malformed(error.to_string())))
+        let damage = |fault| Damage::Line { file: self.file.clone(), line: self.line, fault };
+        body(&self.text).map_err(damage)
     }
+}
 
-    /// The damage of this record.
-    pub(in crate::ledger) fn damage(&self, fault: Fault) -> Damage {
-        Damage::Line { file: self.file.clone(), line: self.line, fault }
-    }
+/// What a line says; nothing in it is said twice.
+fn body(line: &[u8]) -> Result<Body<'static>, Fault> {
+    let body = object::parse(line).and_then(|it| serde_json::from_value(it.into()));
+    body.map_err(|error| Fault::Malformed(error.to_string()))
 }
 
 impl Reader {
