@@ -2,16 +2,45 @@
 
 pub(super) mod disk;
 
+use super::read::reader::{segment_name, segments};
 use super::record::{Body, Context, Decision, Reason};
-use super::{Entry, Error, Judged, Ledger, Recorded};
+use super::{Config, Entry, Error, Judged, Ledger, Recorded};
 
+use crate::clock::Clock;
 use crate::policy;
 
+use jiff::SignedDuration;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 pub(super) const NOON: &str = "2026-01-15T12:00:00Z";
+
+pub(super) fn noon() -> Clock {
+    Clock::manual(NOON.parse().unwrap())
+}
+
+/// A ledger that keeps everything, signs nothing and is copied nowhere.
+pub(super) fn config(directory: &Path) -> Config {
+    Config {
+        directory: directory.to_owned(),
+        reserve: 0,
+        segment: 1 << 20,
+        retain: SignedDuration::from_hours(24 * 400),
+        checkpoints: None,
+        ship: false,
+        echo: false,
+    }
+}
+
+/// All lines of a ledger.
+pub(super) fn lines(directory: &Path) -> Vec<String> {
+    let read = |first: &u64| fs::read_to_string(directory.join(segment_name(*first))).unwrap();
+    let text: String = segments(directory).unwrap().iter().map(read).collect();
+    text.lines().map(str::to_owned).collect()
+}
 
 pub(super) fn policies(digest: &str) -> Arc<policy::Set> {
     let files = policy::Files::from_iter([("guardrails/a.json", "{}")]);

@@ -4,7 +4,7 @@ mod again;
 
 use super::*;
 
-use crate::ledger::fixture::{NOON, policies, record, record_by, words};
+use crate::ledger::fixture::{NOON, config, lines, noon, policies, record, record_by, words};
 use crate::ledger::read::reader::{segment_name, segments};
 use crate::ledger::read::recover;
 use crate::ledger::record::Settlement;
@@ -20,26 +20,8 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
-fn config(directory: &Path) -> Config {
-    Config {
-        directory: directory.to_owned(),
-        reserve: 0,
-        segment: 1 << 20,
-        retain: SignedDuration::from_hours(24 * 400),
-        checkpoints: None,
-        ship: false,
-        echo: false,
-    }
-}
-
-fn noon() -> Clock {
-    Clock::manual(NOON.parse().unwrap())
-}
-
 fn bodies(directory: &Path) -> Vec<Body<'static>> {
-    let read = |first: &u64| fs::read(directory.join(segment_name(*first))).unwrap();
-    let text = segments(directory).unwrap().iter().flat_map(read).collect::<Vec<_>>();
-    text.split_inclusive(|it| *it == b'\n').map(|it| serde_json::from_slice(it).unwrap()).collect()
+    lines(directory).iter().map(|it| serde_json::from_str(it).unwrap()).collect()
 }
 
 #[tokio::test]

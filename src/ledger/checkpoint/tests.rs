@@ -4,7 +4,7 @@ use super::*;
 
 use crate::clock::Clock;
 use crate::ledger::fixture::disk::Disk;
-use crate::ledger::fixture::{NOON, record};
+use crate::ledger::fixture::{self, NOON, lines, noon, record};
 use crate::ledger::line::Head;
 use crate::ledger::read::reader::{segment_name, segments};
 use crate::ledger::write::writer::Limits;
@@ -35,31 +35,17 @@ fn put(directory: &TempDir, name: &str, text: &str) -> PathBuf {
 
 fn config(directory: &TempDir, records: u64) -> Config {
     let key = put(directory, "private.pem", PRIVATE);
-    Config {
-        directory: directory.path().join("ledger"),
-        reserve: 0,
-        segment: 1 << 20,
-        retain: SignedDuration::from_hours(24),
-        checkpoints: Some(Checkpoints { key, records, interval: Duration::from_secs(3600) }),
-        ship: false,
-        echo: false,
-    }
+    let checkpoints = Some(Checkpoints { key, records, interval: Duration::from_secs(3600) });
+    Config { checkpoints, ..fixture::config(&directory.path().join("ledger")) }
 }
 
 /// Writes `decisions` decisions in a run of their own.
 async fn write(config: &Config, decisions: usize) {
-    let clock = Clock::manual(NOON.parse().unwrap());
-    let opened = open(config, clock, &Metrics::new()).unwrap();
+    let opened = open(config, noon(), &Metrics::new()).unwrap();
     for _ in 0..decisions {
         record(&opened.ledger, "a").await.unwrap().close(Ending::Denied.into());
     }
     opened.thread.close().await.unwrap();
-}
-
-fn lines(directory: &Path) -> Vec<String> {
-    let read = |first: &u64| fs::read_to_string(directory.join(segment_name(*first))).unwrap();
-    let text: String = segments(directory).unwrap().iter().map(read).collect();
-    text.lines().map(str::to_owned).collect()
 }
 
 fn kinds(directory: &Path) -> Vec<bool> {
@@ -161,7 +147,7 @@ async fn a_checkpoint_that_could_not_be_written_is_signed_anew() {
         Limits { reserve_bytes: 0, segment_bytes: 1 << 20, retain: SignedDuration::MAX, signer };
     let (disk, id) = (Disk::new(), LedgerId::random());
     let at = (id.clone(), Head::start(&id));
-    let clock = Clock::manual(NOON.parse().unwrap());
+    let clock = noon();
     let (opened, _) =
         start(at, clock.clone(), Box::new(disk.clone()), limits, &Metrics::new()).unwrap();
     let ledger = &opened.ledger;

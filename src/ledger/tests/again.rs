@@ -1,7 +1,7 @@
 //! Decisions that are judged again from the ledger alone.
 
-use super::{bodies, config, noon};
-use crate::ledger::fixture::{NOON, query};
+use super::bodies;
+use crate::ledger::fixture::{NOON, config, noon, query};
 use crate::ledger::record::{
     Batch, Body, LookUp, LookUpResult, Policies, Shadow, ShadowError, Source,
 };

@@ -3,7 +3,7 @@
 use super::*;
 
 use crate::clock::Clock;
-use crate::ledger::fixture::{NOON, record};
+use crate::ledger::fixture::{config, lines as written, noon, record};
 use crate::ledger::read::reader::segment_name;
 use crate::ledger::{Config, Ending, Opened, open};
 use crate::metrics::Metrics;
@@ -14,20 +14,9 @@ use tempfile::TempDir;
 
 /// A ledger whose every group is a segment.
 fn opened(directory: &TempDir, clock: &Clock) -> Opened {
-    let config = Config {
-        directory: directory.path().to_owned(),
-        reserve: 0,
-        segment: 1,
-        retain: SignedDuration::from_hours(48),
-        checkpoints: None,
-        ship: true,
-        echo: true,
-    };
+    let retain = SignedDuration::from_hours(48);
+    let config = Config { segment: 1, retain, ship: true, echo: true, ..config(directory.path()) };
     open(&config, clock.clone(), &Metrics::new()).unwrap()
-}
-
-fn noon() -> Clock {
-    Clock::manual(NOON.parse().unwrap())
 }
 
 /// Records decisions, each with its outcome: three records in two segments each.
@@ -44,14 +33,6 @@ async fn drain(tail: &mut Tail) -> Vec<Line> {
         res.extend(tail.read().unwrap());
     }
     res
-}
-
-/// The ledger's own lines.
-fn written(directory: &TempDir) -> Vec<String> {
-    let segments = segments(directory.path()).unwrap();
-    let read = |it: &u64| fs::read_to_string(directory.path().join(segment_name(*it))).unwrap();
-    let text: String = segments.iter().map(read).collect();
-    text.lines().map(str::to_owned).collect()
 }
 
 fn texts(lines: &[Line]) -> Vec<String> {
@@ -86,7 +67,7 @@ async fn what_is_shipped_is_what_was_written_over_segments_and_restarts() {
             assert_eq!(ledger.unshipped(), 0);
         }
     }
-    assert_eq!(shipped, written(&directory));
+    assert_eq!(shipped, written(directory.path()));
     assert!(crate::ledger::verify(directory.path()).unwrap().is_some(), "no file disturbs it");
 }
 
@@ -103,7 +84,7 @@ async fn a_cursor_that_tells_nothing_means_everything() {
         let mut unshipped = second.unshipped.take().unwrap();
         second.thread.close().await.unwrap();
         let lines = drain(&mut unshipped.tail).await;
-        assert_eq!(texts(&lines), written(&directory), "{text}");
+        assert_eq!(texts(&lines), written(directory.path()), "{text}");
     }
 }
 
@@ -128,7 +109,7 @@ async fn retention_waits_for_what_was_not_shipped_and_goes_on_after_it() {
     let committed = opened.ledger.committed.clone();
     let mut late = Tail::new(directory.path(), opened.ledger.id().clone(), 0, committed);
     opened.thread.close().await.unwrap();
-    assert_eq!(texts(&drain(&mut late).await), written(&directory));
+    assert_eq!(texts(&drain(&mut late).await), written(directory.path()));
 }
 
 #[tokio::test]
@@ -138,7 +119,7 @@ async fn what_is_not_committed_is_not_read_and_what_was_changed_is_named() {
     decide(&opened, 2).await;
     let id = opened.ledger.id().clone();
     opened.thread.close().await.unwrap();
-    let count = written(&directory).len() as u64;
+    let count = written(directory.path()).len() as u64;
     for last in 0..=count {
         let (_sender, committed) = watch::channel(last);
         let mut tail = Tail::new(directory.path(), id.clone(), 0, committed);
