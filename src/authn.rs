@@ -17,6 +17,7 @@ mod tests;
 pub use self::certificate::named_by;
 pub use self::config::Config;
 pub use self::error::{Error, Mismatch, StartError};
+pub use self::jwt::claimed;
 pub use self::name::check_principal;
 
 use self::jwt::Tokens;
@@ -96,15 +97,6 @@ pub struct Authenticator {
     certificates: bool,
     /// The latest `now` that was ever passed in, in seconds since 1970.
     latest: AtomicI64,
-}
-
-/// Whom `token` names, as the claims of its issuer in `config` say it. Neither signature nor times
-/// are looked at: this is for questions, not for requests.
-///
-/// # Errors
-/// What is wrong with the token.
-pub fn claimed(config: &Config, token: &str) -> Result<Principal, String> {
-    jwt::claimed(&config.issuers, token)
 }
 
 impl Authenticator {

@@ -19,7 +19,7 @@ use self::fetch::Fetcher;
 use self::issuer::Issuer;
 use self::jwks::KeyLookup;
 use self::token::Token;
-use super::{Error, Moment, StartError, config};
+use super::{Config, Error, Moment, StartError, config};
 use crate::clock::Clock;
 use crate::metrics::{IdentityFault, Metrics};
 use crate::policy::Principal;
@@ -34,14 +34,15 @@ use tokio_util::task::TaskTracker;
 /// The longest token that is looked at, in bytes; a head has room for one.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
 
-/// Whom `token` names, as its issuer's claims say it. Neither signature nor times are looked at.
+/// Whom `token` names, as the claims of its issuer in `config` say it. Neither signature nor times
+/// are looked at: this is for questions, not for requests.
 ///
 /// # Errors
 /// What is wrong with the token.
-pub(super) fn claimed(issuers: &[config::Issuer], token: &str) -> Result<Principal, String> {
+pub fn claimed(config: &Config, token: &str) -> Result<Principal, String> {
     let token = Token::parse(token.trim())?;
     let issuer = token.payload.get("iss").and_then(Value::as_str).unwrap_or_default();
-    let issuer = issuers.iter().find(|it| it.issuer == issuer);
+    let issuer = config.issuers.iter().find(|it| it.issuer == issuer);
     let issuer = issuer.ok_or("its issuer (iss) is not in the configuration")?;
     claims::principal(&token.payload, issuer).map_err(|error| error.to_string())
 }
