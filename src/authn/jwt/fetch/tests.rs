@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
 
 /// The one media type that the server has for a path.
 fn offered(path: &str) -> &'static str {
@@ -38,8 +37,8 @@ fn accepts(head: &str, media_type: &str) -> bool {
 struct Server {
     origin: String,
     heads: Arc<Mutex<Vec<String>>>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
+    /// Ends when it is dropped.
+    _task: JoinSet<()>,
 }
 
 impl Server {
@@ -47,30 +46,27 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let heads = Arc::new(Mutex::new(Vec::new()));
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let (seen, base, until) = (Arc::clone(&heads), origin.clone(), stop.clone());
-        tasks.spawn(async move {
-            let serve = async {
-                loop {
-                    let (mut stream, _) = listener.accept().await.unwrap();
-                    let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") {
-                        head.push(stream.read_u8().await.unwrap());
-                    }
-                    let head = String::from_utf8(head).unwrap();
-                    let path = head.split(' ').nth(1).unwrap().to_owned();
-                    let answer = match accepts(&head, offered(&path)) {
-                        true => answers(&path, &base),
-                        false => "HTTP/1.1 406 No\r\ncontent-length: 0\r\n\r\n".to_owned(),
-                    };
-                    seen.lock().unwrap().push(head);
-                    // The client may have heard enough before everything is written.
-                    let _ = stream.write_all(answer.as_bytes()).await;
+        let (seen, base) = (Arc::clone(&heads), origin.clone());
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
                 }
-            };
-            until.run_until_cancelled(serve).await;
+                let head = String::from_utf8(head).unwrap();
+                let path = head.split(' ').nth(1).unwrap().to_owned();
+                let answer = match accepts(&head, offered(&path)) {
+                    true => answers(&path, &base),
+                    false => "HTTP/1.1 406 No\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                };
+                seen.lock().unwrap().push(head);
+                // The client may have heard enough before everything is written.
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
         });
-        Self { origin, heads, stop, tasks }
+        Self { origin, heads, _task: task }
     }
 
     fn paths(&self) -> Vec<String> {
@@ -92,12 +88,6 @@ impl Server {
         });
         issuer.issuer = url;
         Fetcher::new(&issuer).unwrap().fetch().await.map(|(bytes, _)| bytes)
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
     }
 }
 
@@ -137,7 +127,6 @@ async fn an_answer_is_a_document_of_bounded_size_from_the_host_that_was_asked() 
         assert!(error.contains(expected), "{path}: {error}");
     }
     assert!(!server.paths().contains(&"/good".to_owned()), "redirects are not followed");
-    server.end().await;
 }
 
 #[tokio::test]
@@ -211,7 +200,6 @@ async fn discovery_stays_on_the_issuers_origin() {
         assert!(error.starts_with(&from), "{error}");
     }
     assert!(!server.paths().contains(&"/keys".to_owned()));
-    server.end().await;
 }
 
 #[tokio::test]
@@ -233,7 +221,6 @@ async fn a_server_that_negotiates_is_asked_for_what_it_has() {
         let named = accepts(&head.replace("*/*", ""), "application/jwk-set+json");
         assert!(named, "a server that does not know wildcards: {head}");
     }
-    server.end().await;
 }
 
 #[tokio::test]
@@ -262,7 +249,6 @@ async fn the_bearer_token_is_read_for_each_request() {
         error.contains("/: the file with the bearer token: it cannot be read: No such"),
         "{error}"
     );
-    server.end().await;
 }
 
 #[tokio::test]
@@ -281,7 +267,6 @@ async fn a_request_names_the_host_that_it_goes_to_and_no_other() {
     let head = server.heads.lock().unwrap().pop().unwrap();
     let hosts: Vec<_> = head.lines().filter_map(|it| it.strip_prefix("host: ")).collect();
     assert_eq!(hosts, [server.origin.strip_prefix("http://").unwrap()]);
-    server.end().await;
 }
 
 #[tokio::test]

@@ -9,16 +9,15 @@ use crate::client::Roots;
 use crate::telemetry::{Kept, LogConfig};
 
 use std::sync::atomic::Ordering;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
 
 const STALE: Duration = Duration::from_secs(3600);
 
 struct World {
     issuer: Arc<Issuer>,
     script: Arc<Script>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    /// Ends when it is dropped.
+    _follower: JoinSet<()>,
 }
 
 impl World {
@@ -32,13 +31,10 @@ impl World {
         let jwks = Jwks::Url("https://id.example/keys".parse().unwrap(), remote);
         let issuer = Arc::new(Issuer::new(support::issuer(jwks), &Metrics::new(), Clock::system()));
         let script = Arc::new(Script { set: set.into(), takes, ..Script::default() });
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let fetcher = Fetcher::Scripted(Arc::clone(&script));
-        let (follower, until) = (Arc::clone(&issuer), stop.clone());
-        tasks.spawn(async move {
-            until.run_until_cancelled(follower.follow(&fetcher)).await;
-        });
-        Self { issuer, script, tasks, stop }
+        let (mut follower, followed) = (JoinSet::new(), Arc::clone(&issuer));
+        follower.spawn(async move { followed.follow(&fetcher).await });
+        Self { issuer, script, _follower: follower }
     }
 
     fn publish(&self, set: Option<String>) {
@@ -58,12 +54,6 @@ impl World {
         let token = Token::parse(&token).unwrap();
         self.issuer.keys_for(&token).await.map(|it| it.version)
     }
-
-    async fn end(self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
-    }
 }
 
 async fn pass(seconds: u64) {
@@ -81,7 +71,6 @@ async fn the_first_caller_waits_for_the_first_keys() {
     assert_eq!(world.issuer.version(), None);
     assert_eq!(world.ask("a").await, Ok(0));
     assert_eq!(world.issuer.version(), Some(0));
-    world.end().await;
 }
 
 /// Attack 45
@@ -109,7 +98,6 @@ async fn unknown_keys_cause_one_look_per_cool_down() {
     pass(10).await;
     assert_eq!(world.ask("b").await, Ok(1));
     assert_eq!(world.looks(), 3);
-    world.end().await;
 }
 
 /// Attack 54
@@ -133,7 +121,6 @@ async fn callers_share_a_look() {
     assert_eq!(unavailable, 1);
     assert_eq!(results.iter().filter(|it| is_unknown(it)).count(), WAITERS_MAX);
     assert_eq!(world.looks(), 3);
-    world.end().await;
 }
 
 /// Hanging up does not spoil the fetch for others.
@@ -147,7 +134,6 @@ async fn a_look_survives_who_asked_for_it() {
     assert!(hung_up.is_err());
     pass(2).await;
     assert_eq!(world.issuer.version(), Some(1));
-    world.end().await;
 }
 
 /// Attack 49
@@ -169,7 +155,6 @@ async fn keys_outlive_their_issuer_for_a_while() {
     world.publish(Some(support::set(&[&a])));
     pass(20).await;
     assert_eq!(world.ask("a").await, Ok(0), "the same keys are the same version");
-    world.end().await;
 }
 
 /// Attack 49: the bound cuts off an issuer that is silent, and no other.
@@ -185,7 +170,6 @@ async fn keys_of_an_issuer_that_answers_never_become_stale() {
     world.publish(None);
     pass(11).await;
     assert_eq!(world.issuer.version(), None);
-    world.end().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +181,6 @@ async fn a_removed_key_is_noticed_without_being_asked_for() {
     pass(301).await;
     assert_eq!(world.issuer.version(), Some(1));
     assert!(is_unknown(&world.ask("a").await));
-    world.end().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,7 +189,6 @@ async fn a_silent_issuer_does_not_hold_callers() {
     let began = Instant::now();
     assert_eq!(world.ask("a").await, Err(Error::KeysUnavailable));
     assert!(began.elapsed() <= 2 * FETCH_MAX);
-    world.end().await;
 }
 
 /// A failure names URL, key and reason, and what it leads to: at first, while the last keys are good,
@@ -237,5 +219,4 @@ async fn why_there_are_no_keys_is_told_as_what_it_is() {
             assert!(line.contains(then) && line.contains(why), "{line}");
         }
     }
-    world.end().await;
 }
