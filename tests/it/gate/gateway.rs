@@ -460,48 +460,6 @@ async fn a_cloud_that_refuses_the_gates_key_is_not_the_callers_fault() {
     }
 }
 
-/// Attacks 64–67: what a look-up cannot find out is never taken for an answer.
-#[tokio::test]
-async fn a_look_up_that_fails_decides_nothing() {
-    for (effect, status, code) in [
-        (Effect::KeyRefused, 502, "Lychgate.5021"),
-        (Effect::PermissionRefused, 503, "Lychgate.5031"),
-        (Effect::Forbidden, 503, "Lychgate.5031"),
-        (Effect::Internal, 503, "Lychgate.5031"),
-        (Effect::Throttled { retry_after_s: 7 }, 503, "Lychgate.5031"),
-        (Effect::Reset { when: Reset::Done }, 503, "Lychgate.5031"),
-        (Effect::DuplicateKeys, 503, "Lychgate.5031"),
-        (Effect::Html, 503, "Lychgate.5031"),
-        (Effect::Huge { bytes: 2 << 20 }, 503, "Lychgate.5031"),
-        (Effect::OtherJob, 503, "Lychgate.5031"),
-        (Effect::Truncated, 503, "Lychgate.5031"),
-        (Effect::TruncatedJson, 503, "Lychgate.5031"),
-        (Effect::WrongTypes, 503, "Lychgate.5031"),
-    ] {
-        let world =
-            world_allowing(r#","Condition":{"StringEquals":{"modelarts:poolId":"pool-vision-1"}}"#)
-                .await;
-        world.emulator.fault(Fault::new(effect.clone()).at(Operation::Details));
-        let answer = world.delete("alice", FINISHED).await;
-        let said = answer.code().unwrap_or_default();
-        assert_eq!((answer.status, said.as_str()), (status, code), "{effect:?}");
-        assert_eq!(world.emulator.counts().delete, 0, "{effect:?}");
-        let decision = &world.records("decision")[0];
-        assert_eq!(decision["result"], "indeterminate", "{effect:?}");
-        assert_eq!(decision["attributes"]["tags"], "not_asked", "{effect:?}");
-        let look_ups = decision["look_ups"].as_array().unwrap();
-        assert_eq!((look_ups.len(), &look_ups[0]["source"]), (1, &json!("details")));
-        let reason = match effect {
-            Effect::DuplicateKeys | Effect::Html | Effect::OtherJob => "unreadable",
-            Effect::TruncatedJson | Effect::WrongTypes => "unreadable",
-            _ => "look_up_failed",
-        };
-        assert_eq!(decision["reason"], reason, "{effect:?}");
-        assert_eq!(look_ups[0]["result"], reason, "{effect:?}");
-        assert!(world.emulator.exists(FINISHED));
-    }
-}
-
 /// The documented body of a 202, `""`, makes two of the official SDKs fail.
 #[tokio::test]
 async fn a_202_has_no_body_whatever_the_cloud_sends() {
@@ -510,15 +468,6 @@ async fn a_202_has_no_body_whatever_the_cloud_sends() {
     assert_eq!((answer.status, answer.body.len()), (202, 0));
     assert_eq!(answer.header("content-type"), None);
     assert_eq!(answer.header("content-length"), Some("0"));
-}
-
-/// Attack 71.
-#[tokio::test]
-async fn a_clock_that_the_cloud_does_not_share_is_not_the_callers_fault() {
-    let ahead = Clock::system().now() + SignedDuration::from_mins(20);
-    let world = World::builder().emulator(move |it| it.clock = Clock::manual(ahead)).start().await;
-    let answer = world.delete("alice", FINISHED).await;
-    assert_eq!((answer.status, answer.code().as_deref()), (502, Some("Lychgate.5021")));
 }
 
 /// Attacks 51, 53: neither a remembered token nor a clock that is set back extends a life.

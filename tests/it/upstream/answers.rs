@@ -39,35 +39,42 @@ fn gate(status: u16, code: &str) -> (u16, Option<String>) {
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// attacks 65, 66, 67, 70: whatever a look-up brings but an answer, nothing is deleted.
+/// attacks 64, 65, 66, 67, 70: whatever a look-up brings but an answer, nothing is deleted.
 #[tokio::test]
 async fn a_look_up_without_an_answer_deletes_nothing() {
+    const FAILED: &str = "look_up_failed";
+    const UNREADABLE: &str = "unreadable";
     let location = "http://127.0.0.1:1/".to_owned();
     let gzip = scripted(200, &[JSON, ("content-encoding", "gzip")], "\u{1f}\u{8}\u{0}");
-    for effect in [
-        Effect::Forbidden,
-        Effect::PermissionRefused,
-        Effect::Internal,
-        Effect::Throttled { retry_after_s: 7 },
-        Effect::Reset { when: Reset::Done },
-        Effect::Silent,
-        Effect::Stalled,
-        Effect::DuplicateKeys,
-        Effect::Html,
-        Effect::Truncated,
-        Effect::TruncatedJson,
-        Effect::WrongTypes,
-        Effect::Huge { bytes: 16 << 20 },
-        Effect::Redirect { status: 301, location: location.clone() },
-        Effect::Redirect { status: 307, location },
-        scripted(200, &[JSON], ""),
-        scripted(200, &[JSON], "null"),
-        scripted(204, &[], ""),
-        raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
-        raw("nonsense"),
-        gzip,
+    for (effect, reason) in [
+        (Effect::Forbidden, FAILED),
+        (Effect::PermissionRefused, FAILED),
+        (Effect::Internal, FAILED),
+        (Effect::Throttled { retry_after_s: 7 }, FAILED),
+        (Effect::Reset { when: Reset::Done }, FAILED),
+        (Effect::Silent, FAILED),
+        (Effect::Stalled, FAILED),
+        (Effect::DuplicateKeys, UNREADABLE),
+        (Effect::Html, UNREADABLE),
+        (Effect::OtherJob, UNREADABLE),
+        (Effect::Truncated, FAILED),
+        (Effect::TruncatedJson, UNREADABLE),
+        (Effect::WrongTypes, UNREADABLE),
+        (Effect::Huge { bytes: 16 << 20 }, FAILED),
+        (Effect::Redirect { status: 301, location: location.clone() }, FAILED),
+        (Effect::Redirect { status: 307, location }, FAILED),
+        (scripted(200, &[JSON], ""), UNREADABLE),
+        (scripted(200, &[JSON], "null"), UNREADABLE),
+        (scripted(204, &[], ""), FAILED),
+        (raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"), FAILED),
+        (raw("nonsense"), FAILED),
+        (gzip, UNREADABLE),
     ] {
         for (condition, operation) in [(BY_POOL, Operation::Details), (BY_TAG, Operation::Tags)] {
+            // A list of tags names no job.
+            if (&effect, operation) == (&Effect::OtherJob, Operation::Tags) {
+                continue;
+            }
             let world = world(condition).await;
             world.emulator.fault(Fault::new(effect.clone()).at(operation));
             let answer = world.delete("alice", FINISHED).await;
@@ -75,7 +82,13 @@ async fn a_look_up_without_an_answer_deletes_nothing() {
             let after: u8 = answer.header("retry-after").unwrap().parse().unwrap();
             assert!((1..=10).contains(&after), "{effect:?}");
             assert_eq!(world.emulator.counts().delete, 0, "{effect:?}");
-            assert_eq!(world.records("decision")[0]["result"], "indeterminate", "{effect:?}");
+            let decision = &world.records("decision")[0];
+            let look_ups = decision["look_ups"].as_array().unwrap();
+            assert_eq!(look_ups.len(), 1, "{effect:?}");
+            let told = [&decision["result"], &decision["reason"], &look_ups[0]["result"]];
+            assert_eq!(told, ["indeterminate", reason, reason], "{effect:?} {operation:?}");
+            let other = if operation == Operation::Details { "tags" } else { "phase" };
+            assert_eq!(decision["attributes"][other], "not_asked", "{effect:?} {operation:?}");
             assert!(world.emulator.exists(FINISHED));
         }
     }
