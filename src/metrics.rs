@@ -16,7 +16,7 @@ pub use self::label::{
 };
 pub use self::table::{DEFINITIONS, Definition, Kind};
 
-use self::label::{Code, Status};
+use self::label::{Labels, Value};
 use self::table::Table;
 
 use http::StatusCode;
@@ -66,28 +66,28 @@ impl Metrics {
         let table = Table::new();
         table.build_info.set(env!("CARGO_PKG_VERSION"));
         for &limit in ConnectionLimit::ALL {
-            table.connections_refused.get_or_create(&label::ConnectionLabels { limit }).inc_by(0);
+            table.connections_refused.get_or_create(&[("limit", limit.into())]).inc_by(0);
         }
         let actions = Action::ALL.iter();
         for (action, decision) in
             actions.flat_map(|action| Decision::ALL.iter().map(move |it| (*action, *it)))
         {
-            let labels = label::DecisionLabels::new(action, decision);
-            table.decisions.get_or_create(&labels).inc_by(0);
+            table.decisions.get_or_create(&label::decision(action, decision)).inc_by(0);
         }
         for &source in LookUp::ALL {
             for &result in LookUpResult::ALL {
-                table.look_ups.get_or_create(&label::LookUpLabels { source, result }).inc_by(0);
+                let labels = [("source", source.into()), ("result", result.into())];
+                table.look_ups.get_or_create(&labels).inc_by(0);
             }
         }
         for &kind in LedgerRecord::ALL {
-            table.ledger_records.get_or_create(&label::LedgerRecordLabels { kind }).inc_by(0);
+            table.ledger_records.get_or_create(&[("kind", kind.into())]).inc_by(0);
         }
         for &what in LedgerFault::ALL {
-            table.ledger_failures.get_or_create(&label::LedgerFaultLabels { what }).inc_by(0);
+            table.ledger_failures.get_or_create(&[("what", what.into())]).inc_by(0);
         }
         for &result in label::ExportResult::ALL {
-            table.spans_exported.get_or_create(&label::ExportLabels { result }).inc_by(0);
+            table.spans_exported.get_or_create(&[("result", result.into())]).inc_by(0);
         }
         Self(Arc::new(Inner {
             table,
@@ -124,7 +124,7 @@ impl Metrics {
 
     /// A connection was closed at once.
     pub fn connection_refused(&self, limit: ConnectionLimit) {
-        self.0.table.connections_refused.get_or_create(&label::ConnectionLabels { limit }).inc();
+        self.0.table.connections_refused.get_or_create(&[("limit", limit.into())]).inc();
     }
 
     /// Whether the gate is ready for requests now.
@@ -140,13 +140,13 @@ impl Metrics {
         error_code: Option<u16>,
         took: Duration,
     ) {
-        let labels = label::RequestLabels {
-            status: Status::from(status),
-            error_code: Code::from(error_code),
-            origin,
-        };
+        let labels = [
+            ("status", label::status(status)),
+            ("error_code", label::code(error_code, "none")),
+            ("origin", origin.into()),
+        ];
         self.0.table.requests.get_or_create(&labels).inc();
-        let labels = label::OriginLabels { origin };
+        let labels = [("origin", origin.into())];
         self.0.table.request_duration.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
@@ -159,28 +159,28 @@ impl Metrics {
 
     /// The policies answered.
     pub fn decision(&self, action: Action, decision: Decision) {
-        let labels = label::DecisionLabels::new(action, decision);
-        self.0.table.decisions.get_or_create(&labels).inc();
+        self.0.table.decisions.get_or_create(&label::decision(action, decision)).inc();
     }
 
     /// A job's attributes were asked for.
     pub fn look_up(&self, source: LookUp, result: LookUpResult) {
-        self.0.table.look_ups.get_or_create(&label::LookUpLabels { source, result }).inc();
+        let labels = [("source", source.into()), ("result", result.into())];
+        self.0.table.look_ups.get_or_create(&labels).inc();
     }
 
     /// A credential was accepted, or refused with an error code.
     pub fn authentication(&self, method: AuthMethod, refused: Option<(u16, IdentityFault)>) {
-        let labels = label::AuthLabels {
-            method,
-            result: label::AuthResult::from(refused.map(|(code, _)| code)),
-            reason: refused.map_or("none", |(_, fault)| fault.as_str()),
-        };
+        let labels = [
+            ("method", method.into()),
+            ("result", label::code(refused.map(|(code, _)| code), "accepted")),
+            ("reason", refused.map_or(Value::Word("none"), |(_, fault)| fault.into())),
+        ];
         self.0.table.authentications.get_or_create(&labels).inc();
     }
 
     /// A request head was refused before it became a request.
     pub fn head_refused(&self, error_code: u16) {
-        let labels = label::CodeLabels { error_code: Code::from(Some(error_code)) };
+        let labels = [("error_code", Value::Code(error_code))];
         self.0.table.heads_refused.get_or_create(&labels).inc();
     }
 
@@ -191,8 +191,7 @@ impl Metrics {
 
     /// Records of one kind were committed to the ledger.
     pub fn ledger_records(&self, kind: LedgerRecord, count: u64) {
-        let labels = label::LedgerRecordLabels { kind };
-        self.0.table.ledger_records.get_or_create(&labels).inc_by(count);
+        self.0.table.ledger_records.get_or_create(&[("kind", kind.into())]).inc_by(count);
     }
 
     /// One group of `records` was written and synced in `took`.
@@ -207,12 +206,12 @@ impl Metrics {
 
     /// The ledger could not do something.
     pub fn ledger_failed(&self, what: LedgerFault) {
-        self.0.table.ledger_failures.get_or_create(&label::LedgerFaultLabels { what }).inc();
+        self.0.table.ledger_failures.get_or_create(&[("what", what.into())]).inc();
     }
 
     /// The collector received `count` records and rejected them.
     pub fn ledger_rejected(&self, count: u64) {
-        let labels = label::LedgerFaultLabels { what: LedgerFault::Rejected };
+        let labels = [("what", LedgerFault::Rejected.into())];
         self.0.table.ledger_failures.get_or_create(&labels).inc_by(count);
     }
 
@@ -254,7 +253,7 @@ impl Metrics {
 
     /// A delete found no room in this budget.
     pub fn over_budget(&self, budget: &Arc<str>) {
-        let labels = label::BudgetLabels { budget: Arc::clone(budget) };
+        let labels = [("budget", Value::Name(Arc::clone(budget)))];
         self.0.table.budget_denials.get_or_create(&labels).inc();
     }
 
@@ -266,7 +265,7 @@ impl Metrics {
         // Those of a version before are in force no more.
         table.budget_used.clear();
         for (budget, ratio) in used {
-            let labels = label::BudgetLabels { budget: Arc::clone(budget) };
+            let labels = [("budget", Value::Name(Arc::clone(budget)))];
             table.budget_denials.get_or_create(&labels).inc_by(0);
             table.budget_used.get_or_create(&labels).set(*ratio);
         }
@@ -281,7 +280,7 @@ impl Metrics {
     pub fn shadow_begins(&self) {
         for &live in Live::ALL {
             for &shadow in Shadow::ALL {
-                let labels = label::ShadowLabels { live, shadow };
+                let labels = [("live", live.into()), ("shadow", shadow.into())];
                 self.0.table.shadow_decisions.get_or_create(&labels).inc_by(0);
             }
         }
@@ -294,7 +293,8 @@ impl Metrics {
 
     /// The policies in force and the shadow policies answered the same question.
     pub fn shadow_decision(&self, live: Live, shadow: Shadow) {
-        self.0.table.shadow_decisions.get_or_create(&label::ShadowLabels { live, shadow }).inc();
+        let labels = [("live", live.into()), ("shadow", shadow.into())];
+        self.0.table.shadow_decisions.get_or_create(&labels).inc();
     }
 
     /// Spans that were lost because the exporter's queue was full.
@@ -305,7 +305,7 @@ impl Metrics {
     /// The collector took a batch of spans, or it did not.
     pub fn spans_exported(&self, count: u64, ok: bool) {
         let result = if ok { label::ExportResult::Ok } else { label::ExportResult::Failed };
-        self.0.table.spans_exported.get_or_create(&label::ExportLabels { result }).inc_by(count);
+        self.0.table.spans_exported.get_or_create(&[("result", result.into())]).inc_by(count);
     }
 
     /// Counts a TLS handshake of a listener that failed or took too long.
@@ -315,7 +315,7 @@ impl Metrics {
 
     /// The certificate that `listener` shows from now on expires at `end`.
     pub fn set_certificate_expiry(&self, listener: &str, end: Timestamp) {
-        let labels = label::ListenerLabels { listener: listener.into() };
+        let labels = [("listener", Value::Name(listener.into()))];
         self.0.table.certificate_expiry_timestamp.get_or_create(&labels).set(end.as_second());
     }
 
@@ -358,12 +358,12 @@ impl Upstream {
     /// A request was sent; `status` is `None` when no answer came.
     pub fn request(&self, operation: Operation, status: Option<StatusCode>, took: Duration) {
         let table = &self.metrics.0.table;
-        let upstream = Arc::clone(&self.upstream);
-        let status = label::status_class(status);
-        let labels = label::UpstreamRequestLabels { upstream, operation, status };
+        let [upstream] = self.labels();
+        let operation = ("operation", operation.into());
+        let labels = [upstream, operation, ("status", label::status_class(status))];
         table.upstream_requests.get_or_create(&labels).inc();
-        let upstream = Arc::clone(&self.upstream);
-        let labels = label::UpstreamOperationLabels { upstream, operation };
+        let [upstream, operation, _] = labels;
+        let labels = [upstream, operation];
         table.upstream_request_duration.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
@@ -401,8 +401,8 @@ impl Upstream {
         self.metrics.0.table.upstream_clock_skew.get_or_create(&self.labels()).set(seconds);
     }
 
-    fn labels(&self) -> label::UpstreamLabels {
-        label::UpstreamLabels { upstream: Arc::clone(&self.upstream) }
+    fn labels(&self) -> Labels<1> {
+        [("upstream", Value::Name(Arc::clone(&self.upstream)))]
     }
 }
 
@@ -425,8 +425,8 @@ impl Issuer {
         self.metrics.0.table.jwks_read_failures.get_or_create(&self.labels()).inc();
     }
 
-    fn labels(&self) -> label::IssuerLabels {
-        label::IssuerLabels { issuer: Arc::clone(&self.issuer) }
+    fn labels(&self) -> Labels<1> {
+        [("issuer", Value::Name(Arc::clone(&self.issuer)))]
     }
 }
 

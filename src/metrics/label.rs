@@ -1,7 +1,7 @@
-//! The labels: closed sets of words, and the sets of labels that one series has.
+//! The labels: closed sets of words, and what else a label can say.
 
 use http::StatusCode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 macro_rules! words {
     ($(#[$meta:meta])* $vis:vis enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         $vis enum $name { $($(#[$doc])* $variant,)* }
 
         impl $name {
@@ -24,9 +24,9 @@ macro_rules! words {
             }
         }
 
-        impl EncodeLabelValue for $name {
-            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-                encoder.write_str(self.as_str())
+        impl From<$name> for Value {
+            fn from(word: $name) -> Self {
+                Self::Word(word.as_str())
             }
         }
     };
@@ -306,66 +306,49 @@ impl Decision {
     }
 }
 
-/// A status; `None` for all those outside RFC 9110's classes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Status(Option<u16>);
+/// The labels of one series, in the order of its metric's definition.
+pub(super) type Labels<const N: usize> = [(&'static str, Value); N];
 
-impl From<StatusCode> for Status {
-    fn from(status: StatusCode) -> Self {
-        Self(Some(status.as_u16()).filter(|it| (100..=599).contains(it)))
-    }
+/// What a label says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Value {
+    /// An error code of the gate, as callers see it.
+    Code(u16),
+    /// A configured name.
+    Name(Arc<str>),
+    /// A status.
+    Status(u16),
+    /// A word of a closed set.
+    Word(&'static str),
 }
 
-impl EncodeLabelValue for Status {
+impl EncodeLabelValue for Value {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        match self.0 {
-            Some(status) => write!(encoder, "{status}"),
-            None => encoder.write_str("other"),
+        match self {
+            Self::Code(code) => write!(encoder, "Lychgate.{code}"),
+            Self::Name(name) => encoder.write_str(name),
+            Self::Status(status) => write!(encoder, "{status}"),
+            Self::Word(word) => encoder.write_str(word),
         }
     }
 }
 
-/// The gate's error code, as callers see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Code(Option<u16>);
-
-impl From<Option<u16>> for Code {
-    fn from(code: Option<u16>) -> Self {
-        Self(code)
-    }
+/// An error code; `none` where there is none.
+pub(super) fn code(code: Option<u16>, none: &'static str) -> Value {
+    code.map_or(Value::Word(none), Value::Code)
 }
 
-impl EncodeLabelValue for Code {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        match self.0 {
-            Some(code) => write!(encoder, "Lychgate.{code}"),
-            None => encoder.write_str("none"),
-        }
-    }
-}
-
-/// `accepted`, or the error code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct AuthResult(Option<u16>);
-
-impl From<Option<u16>> for AuthResult {
-    fn from(refused: Option<u16>) -> Self {
-        Self(refused)
-    }
-}
-
-impl EncodeLabelValue for AuthResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        match self.0 {
-            Some(code) => write!(encoder, "Lychgate.{code}"),
-            None => encoder.write_str("accepted"),
-        }
+/// A status; `other` for all those outside RFC 9110's classes.
+pub(super) fn status(status: StatusCode) -> Value {
+    match status.as_u16() {
+        status @ 100..=599 => Value::Status(status),
+        _ => Value::Word("other"),
     }
 }
 
 /// The class of a status; `none` when no answer came.
-pub(super) fn status_class(status: Option<StatusCode>) -> &'static str {
-    match status.map(|it| it.as_u16() / 100) {
+pub(super) fn status_class(status: Option<StatusCode>) -> Value {
+    Value::Word(match status.map(|it| it.as_u16() / 100) {
         Some(1) => "1xx",
         Some(2) => "2xx",
         Some(3) => "3xx",
@@ -373,107 +356,14 @@ pub(super) fn status_class(status: Option<StatusCode>) -> &'static str {
         Some(5) => "5xx",
         Some(_) => "other",
         None => "none",
-    }
+    })
 }
 
-impl DecisionLabels {
-    pub(super) fn new(action: Action, decision: Decision) -> Self {
-        Self { action, result: decision.result(), reason: decision.reason() }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct AuthLabels {
-    pub(super) method: AuthMethod,
-    pub(super) result: AuthResult,
-    pub(super) reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct BudgetLabels {
-    pub(super) budget: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct CodeLabels {
-    pub(super) error_code: Code,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ConnectionLabels {
-    pub(super) limit: ConnectionLimit,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct DecisionLabels {
-    pub(super) action: Action,
-    pub(super) result: &'static str,
-    pub(super) reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ExportLabels {
-    pub(super) result: ExportResult,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct IssuerLabels {
-    pub(super) issuer: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ListenerLabels {
-    pub(super) listener: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct LedgerFaultLabels {
-    pub(super) what: LedgerFault,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct LedgerRecordLabels {
-    pub(super) kind: LedgerRecord,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct ShadowLabels {
-    pub(super) live: Live,
-    pub(super) shadow: Shadow,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct LookUpLabels {
-    pub(super) source: LookUp,
-    pub(super) result: LookUpResult,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct OriginLabels {
-    pub(super) origin: Origin,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct RequestLabels {
-    pub(super) status: Status,
-    pub(super) error_code: Code,
-    pub(super) origin: Origin,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct UpstreamLabels {
-    pub(super) upstream: Arc<str>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct UpstreamOperationLabels {
-    pub(super) upstream: Arc<str>,
-    pub(super) operation: Operation,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct UpstreamRequestLabels {
-    pub(super) upstream: Arc<str>,
-    pub(super) operation: Operation,
-    pub(super) status: &'static str,
+/// The labels of an answer of the policies.
+pub(super) fn decision(action: Action, decision: Decision) -> Labels<3> {
+    [
+        ("action", action.into()),
+        ("result", Value::Word(decision.result())),
+        ("reason", Value::Word(decision.reason())),
+    ]
 }

@@ -1,6 +1,6 @@
 //! The table of metrics: each is declared once, with name, type, labels and help.
 
-use super::label;
+use super::label::Labels;
 
 use prometheus_client::encoding::{EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -52,7 +52,7 @@ impl Definition {
 }
 
 /// A histogram per label set.
-type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 
 /// From a denial without look-up or sync (under a millisecond) over a commit (1–10 ms) and the
 /// cloud's answer (50–500 ms) to the default limit of a request, 30 s.
@@ -115,67 +115,67 @@ table! {
     connections: Gauge = Gauge::default(),
         Gauge "lychgate_connections" []
         "Open connections of all listeners, the admin listener's included";
-    connections_refused: Family<label::ConnectionLabels, Counter> = Family::default(),
+    connections_refused: Family<Labels<1>, Counter> = Family::default(),
         Counter "lychgate_connections_refused_total" ["limit"]
         "Connections closed at once, by the limit that was reached: in_all, or peer (of one address)";
-    requests: Family<label::RequestLabels, Counter> = Family::default(),
+    requests: Family<Labels<3>, Counter> = Family::default(),
         Counter "lychgate_requests_total" ["status", "error_code", "origin"]
         "Requests answered, by status, by the gate's error code (none: not an error of the gate), and by who made the answer";
-    request_duration: Histograms<label::OriginLabels> = Family::new_with_constructor(|| Histogram::new(REQUEST_SECONDS)),
+    request_duration: Histograms<1> = Family::new_with_constructor(|| Histogram::new(REQUEST_SECONDS)),
         Histogram "lychgate_request_duration_seconds" ["origin"]
         "Time from the complete head of a request to its answer, by who made the answer";
     requests_in_flight: Gauge = Gauge::default(),
         Gauge "lychgate_requests_in_flight" []
         "Requests that have no answer yet";
-    heads_refused: Family<label::CodeLabels, Counter> = Family::default(),
+    heads_refused: Family<Labels<1>, Counter> = Family::default(),
         Counter "lychgate_heads_refused_total" ["error_code"]
         "Request heads refused before they became requests; they are not among lychgate_requests_total";
-    authentications: Family<label::AuthLabels, Counter> = Family::default(),
+    authentications: Family<Labels<3>, Counter> = Family::default(),
         Counter "lychgate_authentications_total" ["method", "result", "reason"]
         "Credentials judged, by method; the result is accepted or the error code, and the reason says why it is that code";
-    decisions: Family<label::DecisionLabels, Counter> = Family::default(),
+    decisions: Family<Labels<3>, Counter> = Family::default(),
         Counter "lychgate_decisions_total" ["action", "result", "reason"]
         "Answers of the policies, by what was asked for (delete, batch_delete, get); the reason of a deny is explicit (a Deny statement), ceiling (outside the guardrails), nothing_allows or over_budget; that of an indeterminate no_such_job, look_up_failed, unreadable, pool_group or none (the request or job does not say)";
     budgets: Gauge = Gauge::default(),
         Gauge "lychgate_budgets" []
         "Budgets in force; 0 where they are turned off";
-    budget_denials: Family<label::BudgetLabels, Counter> = Family::default(),
+    budget_denials: Family<Labels<1>, Counter> = Family::default(),
         Counter "lychgate_budget_denials_total" ["budget"]
         "Deletes that the policies allow and for which the budget had no room";
-    budget_used: Family<label::BudgetLabels, Gauge<f64, AtomicU64>> = Family::default(),
+    budget_used: Family<Labels<1>, Gauge<f64, AtomicU64>> = Family::default(),
         Gauge "lychgate_budget_used_ratio" ["budget"]
         "How full the fullest counter of the budget is: at 1 there is no room; it is above 1 after a limit was lowered";
     budget_store_up: Gauge = Gauge::default(),
         Gauge "lychgate_budget_store_up" []
         "1 while units can be taken; 0 while the database of the budgets does not answer";
-    look_ups: Family<label::LookUpLabels, Counter> = Family::default(),
+    look_ups: Family<Labels<2>, Counter> = Family::default(),
         Counter "lychgate_look_ups_total" ["source", "result"]
         "Look-ups of a job's attributes";
-    upstream_requests: Family<label::UpstreamRequestLabels, Counter> = Family::default(),
+    upstream_requests: Family<Labels<3>, Counter> = Family::default(),
         Counter "lychgate_upstream_requests_total" ["upstream", "operation", "status"]
         "Requests sent to an upstream, by class of the status (none: no answer)";
-    upstream_request_duration: Histograms<label::UpstreamOperationLabels> = Family::new_with_constructor(|| Histogram::new(UPSTREAM_SECONDS)),
+    upstream_request_duration: Histograms<2> = Family::new_with_constructor(|| Histogram::new(UPSTREAM_SECONDS)),
         Histogram "lychgate_upstream_request_duration_seconds" ["upstream", "operation"]
         "Time from sending a request to an upstream to its answer or failure";
-    upstream_connect_errors: Family<label::UpstreamLabels, Counter> = Family::default(),
+    upstream_connect_errors: Family<Labels<1>, Counter> = Family::default(),
         Counter "lychgate_upstream_connect_errors_total" ["upstream"]
         "Connections to an upstream that did not come about";
-    upstream_breaker_open: Family<label::UpstreamLabels, Gauge> = Family::default(),
+    upstream_breaker_open: Family<Labels<1>, Gauge> = Family::default(),
         Gauge "lychgate_upstream_breaker_open" ["upstream"]
         "1 while nothing is sent because the upstream refuses the gate's key";
-    upstream_clock_skew: Family<label::UpstreamLabels, Gauge> = Family::default(),
+    upstream_clock_skew: Family<Labels<1>, Gauge> = Family::default(),
         Gauge "lychgate_upstream_clock_skew_seconds" ["upstream"]
         "How far the upstream's clock is ahead of the gate's, by its latest answer";
-    upstream_unreadable_dates: Family<label::UpstreamLabels, Counter> = Family::default(),
+    upstream_unreadable_dates: Family<Labels<1>, Counter> = Family::default(),
         Counter "lychgate_upstream_unreadable_dates_total" ["upstream"]
         "Answers of an upstream whose Date cannot be read, so that they say nothing about its clock";
-    credential_expiry_timestamp: Family<label::UpstreamLabels, Gauge> = Family::default(),
+    credential_expiry_timestamp: Family<Labels<1>, Gauge> = Family::default(),
         Gauge "lychgate_credential_expiry_timestamp_seconds" ["upstream"]
         "Unix time at which the cloud credential in use expires; absent for one that does not expire";
-    jwks_read_timestamp: Family<label::IssuerLabels, Gauge> = Family::default(),
+    jwks_read_timestamp: Family<Labels<1>, Gauge> = Family::default(),
         Gauge "lychgate_jwks_read_timestamp_seconds" ["issuer"]
         "Unix time at which an issuer's keys were last read";
-    jwks_read_failures: Family<label::IssuerLabels, Counter> = Family::default(),
+    jwks_read_failures: Family<Labels<1>, Counter> = Family::default(),
         Counter "lychgate_jwks_read_failures_total" ["issuer"]
         "Attempts to read an issuer's keys that failed";
     policy_info: Info = Info::new("digest"),
@@ -190,7 +190,7 @@ table! {
     policy_load_ok: Gauge = Gauge::default(),
         Gauge "lychgate_policy_load_ok" []
         "1 when the latest policy version that was read is the one in force";
-    shadow_decisions: Family<label::ShadowLabels, Counter> = Family::default(),
+    shadow_decisions: Family<Labels<2>, Counter> = Family::default(),
         Counter "lychgate_shadow_decisions_total" ["live", "shadow"]
         "Decisions with shadow policies beside them, by what those in force and what the shadow policies said";
     shadow_load_ok: Gauge = Gauge::default(),
@@ -199,7 +199,7 @@ table! {
     policy_load_failures: Counter = Counter::default(),
         Counter "lychgate_policy_load_failures_total" []
         "Policy versions refused";
-    ledger_records: Family<label::LedgerRecordLabels, Counter> = Family::default(),
+    ledger_records: Family<Labels<1>, Counter> = Family::default(),
         Counter "lychgate_ledger_records_total" ["kind"]
         "Records committed to the ledger";
     ledger_commit_duration: Histogram = Histogram::new(COMMIT_SECONDS),
@@ -208,7 +208,7 @@ table! {
     ledger_group_records: Histogram = Histogram::new(GROUP_RECORDS),
         Histogram "lychgate_ledger_group_records" []
         "Records committed with one sync";
-    ledger_failures: Family<label::LedgerFaultLabels, Counter> = Family::default(),
+    ledger_failures: Family<Labels<1>, Counter> = Family::default(),
         Counter "lychgate_ledger_failures_total" ["what"]
         "What the ledger could not do";
     ledger_queue_records: Gauge = Gauge::default(),
@@ -223,7 +223,7 @@ table! {
     ledger_free_bytes: Gauge = Gauge::default(),
         Gauge "lychgate_ledger_free_bytes" []
         "Free space of the ledger's file system";
-    certificate_expiry_timestamp: Family<label::ListenerLabels, Gauge> = Family::default(),
+    certificate_expiry_timestamp: Family<Labels<1>, Gauge> = Family::default(),
         Gauge "lychgate_tls_certificate_expiry_timestamp_seconds" ["listener"]
         "Unix time at which the certificate that a listener shows expires";
     tls_handshake_failures: Counter = Counter::default(),
@@ -232,7 +232,7 @@ table! {
     tls_reload_failures: Counter = Counter::default(),
         Counter "lychgate_tls_reload_failures_total" []
         "Attempts to take a listener's changed TLS files that failed; the ones before stayed in use";
-    spans_exported: Family<label::ExportLabels, Counter> = Family::default(),
+    spans_exported: Family<Labels<1>, Counter> = Family::default(),
         Counter "lychgate_spans_exported_total" ["result"]
         "Trace spans handed to the collector";
     spans_dropped: Counter = Counter::default(),
