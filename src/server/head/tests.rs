@@ -1,9 +1,18 @@
 //! Rows by the numbers of the attack list, and the guard against the parser behind it.
 
 use super::*;
+use crate::exchange::Refusal;
 
 use http::{HeaderName, HeaderValue, Method, Uri};
 use proptest::prelude::*;
+
+const BODY: u16 = 4007;
+const MALFORMED: u16 = 4006;
+const METHOD: u16 = 4051;
+const TARGET: u16 = 4001;
+const TARGET_TOO_LONG: u16 = 4141;
+const TOO_LARGE: u16 = 4311;
+const VERSION: u16 = 5051;
 
 const GOOD: &str = "DELETE /v2/p/training-jobs/j HTTP/1.1\r\nHost: gate:8480\r\n\r\n";
 
@@ -13,10 +22,15 @@ fn accepts(head: &[u8]) {
     agrees_with_hyper(head);
 }
 
+/// The gate's error code of the fault.
 #[track_caller]
-fn refuses(head: &[u8], expected: fn(&HeadFault) -> bool) {
+fn refuses(head: &[u8], expected: u16) {
     let fault = check(head).expect_err(&head.escape_ascii().to_string());
-    assert!(expected(&fault), "{fault:?}: {}", head.escape_ascii());
+    assert_eq!(code(fault), expected, "{fault:?}: {}", head.escape_ascii());
+}
+
+fn code(fault: HeadFault) -> u16 {
+    Refusal::Head(fault).code()
 }
 
 /// Parses as hyper does (`hyper::proto::h1::role`) and compares what comes out with the bytes.
@@ -42,34 +56,6 @@ fn agrees_with_hyper(head: &[u8]) {
         rest = &rest[end + 1..];
     }
     assert_eq!(rest, b"\r\n");
-}
-
-fn is_body(it: &HeadFault) -> bool {
-    *it == HeadFault::Body
-}
-
-fn is_malformed(it: &HeadFault) -> bool {
-    matches!(it, HeadFault::Malformed(_))
-}
-
-fn is_method(it: &HeadFault) -> bool {
-    *it == HeadFault::Method
-}
-
-fn is_target(it: &HeadFault) -> bool {
-    matches!(it, HeadFault::Target(_))
-}
-
-fn is_target_too_long(it: &HeadFault) -> bool {
-    *it == HeadFault::TargetTooLong
-}
-
-fn is_too_large(it: &HeadFault) -> bool {
-    matches!(it, HeadFault::TooLarge | HeadFault::FieldTooLong(_))
-}
-
-fn is_version(it: &HeadFault) -> bool {
-    *it == HeadFault::Version
 }
 
 fn with_line(line: &str) -> Vec<u8> {
@@ -118,29 +104,29 @@ fn well_formed_heads_pass() {
 fn the_target_is_in_origin_form() {
     for (target, expected) in [
         // 4
-        ("/a\x00", is_target as fn(&HeadFault) -> bool),
-        ("/a\x7f", is_target),
-        ("/ä", is_target),
-        ("/a\tb", is_target),
+        ("/a\x00", TARGET),
+        ("/a\x7f", TARGET),
+        ("/ä", TARGET),
+        ("/a\tb", TARGET),
         // 7
-        ("http://other/v2/p/training-jobs/j", is_target),
-        ("other:443", is_target),
-        ("*", is_target),
-        ("", is_target),
+        ("http://other/v2/p/training-jobs/j", TARGET),
+        ("other:443", TARGET),
+        ("*", TARGET),
+        ("", TARGET),
         // 8
-        ("/v2/p/training-jobs/j#x", is_target),
-        ("/a\\b", is_target),
-        ("/a b", is_malformed),
+        ("/v2/p/training-jobs/j#x", TARGET),
+        ("/a\\b", TARGET),
+        ("/a b", MALFORMED),
     ] {
         refuses(&with_line(&format!("DELETE {target} HTTP/1.1")), expected);
     }
     // 5
     let longest = "a".repeat(route::TARGET_BYTES_MAX - 1);
     accepts(&with_line(&format!("DELETE /{longest} HTTP/1.1")));
-    refuses(&with_line(&format!("DELETE /{longest}a HTTP/1.1")), is_target_too_long);
+    refuses(&with_line(&format!("DELETE /{longest}a HTTP/1.1")), TARGET_TOO_LONG);
     let longer = "a".repeat(LINE_BYTES_MAX);
-    refuses(&with_line(&format!("DELETE /{longer} HTTP/1.1")), is_target_too_long);
-    refuses(longer.to_uppercase().as_bytes(), is_malformed);
+    refuses(&with_line(&format!("DELETE /{longer} HTTP/1.1")), TARGET_TOO_LONG);
+    refuses(longer.to_uppercase().as_bytes(), MALFORMED);
 }
 
 #[test]
@@ -163,64 +149,64 @@ fn every_byte_that_passes_also_passes_hyper() {
 fn the_request_line_is_exact() {
     for (line, expected) in [
         // 11
-        ("CONNECT gate:443 HTTP/1.1", is_method as fn(&HeadFault) -> bool),
-        ("TRACE / HTTP/1.1", is_method),
+        ("CONNECT gate:443 HTTP/1.1", METHOD),
+        ("TRACE / HTTP/1.1", METHOD),
         // 12
-        ("delete / HTTP/1.1", is_malformed),
-        ("Delete / HTTP/1.1", is_malformed),
-        ("DELETE\t/ HTTP/1.1", is_malformed),
-        ("DELETE! / HTTP/1.1", is_malformed),
-        (" DELETE / HTTP/1.1", is_malformed),
-        ("DELETE  / HTTP/1.1", is_malformed),
-        ("DELETE / HTTP/1.1 ", is_malformed),
-        ("DELETE /  HTTP/1.1", is_malformed),
-        ("DELETE", is_malformed),
-        ("", is_malformed),
+        ("delete / HTTP/1.1", MALFORMED),
+        ("Delete / HTTP/1.1", MALFORMED),
+        ("DELETE\t/ HTTP/1.1", MALFORMED),
+        ("DELETE! / HTTP/1.1", MALFORMED),
+        (" DELETE / HTTP/1.1", MALFORMED),
+        ("DELETE  / HTTP/1.1", MALFORMED),
+        ("DELETE / HTTP/1.1 ", MALFORMED),
+        ("DELETE /  HTTP/1.1", MALFORMED),
+        ("DELETE", MALFORMED),
+        ("", MALFORMED),
         // 21
-        ("DELETE /", is_version),
-        ("DELETE / HTTP/1.0", is_version),
-        ("DELETE / HTTP/1.2", is_version),
-        ("DELETE / HTTP/2.0", is_version),
-        ("PRI * HTTP/2.0", is_version),
-        ("DELETE / HTTP/1.10", is_malformed),
-        ("DELETE / http/1.1", is_malformed),
-        ("DELETE / HTTP/+.1", is_malformed),
+        ("DELETE /", VERSION),
+        ("DELETE / HTTP/1.0", VERSION),
+        ("DELETE / HTTP/1.2", VERSION),
+        ("DELETE / HTTP/2.0", VERSION),
+        ("PRI * HTTP/2.0", VERSION),
+        ("DELETE / HTTP/1.10", MALFORMED),
+        ("DELETE / http/1.1", MALFORMED),
+        ("DELETE / HTTP/+.1", MALFORMED),
     ] {
         refuses(&with_line(line), expected);
     }
-    refuses(&with_line(&format!("{} / HTTP/1.1", "A".repeat(100))), is_malformed);
+    refuses(&with_line(&format!("{} / HTTP/1.1", "A".repeat(100))), MALFORMED);
 }
 
 #[test]
 fn bodies_are_not_announced() {
     for (field, expected) in [
         // 14, 17, 18
-        ("Transfer-Encoding: chunked", is_body as fn(&HeadFault) -> bool),
-        ("transfer-encoding: xchunked", is_body),
-        ("TRANSFER-ENCODING:\tchunked, identity", is_body),
-        ("Transfer-Encoding:", is_body),
-        ("Content-Length: 4\r\nTransfer-Encoding: chunked", is_body),
-        ("Content-Length: 0\r\nTransfer-Encoding: chunked", is_body),
-        ("Content-Length: 4", is_body),
-        ("content-length: 18446744073709551616", is_body),
-        ("Transfer_Encoding: chunked", is_malformed),
-        ("Transfer-Encoding : chunked", is_malformed),
-        ("Transfer-Encoding\t: chunked", is_malformed),
-        ("Transfer-Encoding\x0b: chunked", is_malformed),
-        ("Content-Length: 0\r\n Transfer-Encoding: chunked", is_malformed),
+        ("Transfer-Encoding: chunked", BODY),
+        ("transfer-encoding: xchunked", BODY),
+        ("TRANSFER-ENCODING:\tchunked, identity", BODY),
+        ("Transfer-Encoding:", BODY),
+        ("Content-Length: 4\r\nTransfer-Encoding: chunked", BODY),
+        ("Content-Length: 0\r\nTransfer-Encoding: chunked", BODY),
+        ("Content-Length: 4", BODY),
+        ("content-length: 18446744073709551616", BODY),
+        ("Transfer_Encoding: chunked", MALFORMED),
+        ("Transfer-Encoding : chunked", MALFORMED),
+        ("Transfer-Encoding\t: chunked", MALFORMED),
+        ("Transfer-Encoding\x0b: chunked", MALFORMED),
+        ("Content-Length: 0\r\n Transfer-Encoding: chunked", MALFORMED),
         // 15
-        ("Content-Length: 0\r\nContent-Length: 0", is_malformed),
-        ("Content-Length: 0\r\nContent-Length: 4", is_malformed),
+        ("Content-Length: 0\r\nContent-Length: 0", MALFORMED),
+        ("Content-Length: 0\r\nContent-Length: 4", MALFORMED),
         // 16
-        ("Content-Length: +4", is_malformed),
-        ("Content-Length: +0", is_malformed),
-        ("Content-Length: -0", is_malformed),
-        ("Content-Length: 4,4", is_malformed),
-        ("Content-Length: 0,0", is_malformed),
-        ("Content-Length: 0x4", is_malformed),
-        ("Content-Length: 00", is_malformed),
-        ("Content-Length: 4 4", is_malformed),
-        ("Content-Length:", is_malformed),
+        ("Content-Length: +4", MALFORMED),
+        ("Content-Length: +0", MALFORMED),
+        ("Content-Length: -0", MALFORMED),
+        ("Content-Length: 4,4", MALFORMED),
+        ("Content-Length: 0,0", MALFORMED),
+        ("Content-Length: 0x4", MALFORMED),
+        ("Content-Length: 00", MALFORMED),
+        ("Content-Length: 4 4", MALFORMED),
+        ("Content-Length:", MALFORMED),
     ] {
         refuses(&with_field(field.as_bytes()), expected);
     }
@@ -238,7 +224,7 @@ fn lines_and_fields_are_strict() {
         "\r\nDELETE / HTTP/1.1\r\nHost: gate\r\n\r\n",
         "DELETE / HTTP/1.1\r\n Host: gate\r\n\r\n",
     ] {
-        refuses(head.as_bytes(), is_malformed);
+        refuses(head.as_bytes(), MALFORMED);
     }
     for field in [
         "X: a\r\n b",
@@ -257,11 +243,11 @@ fn lines_and_fields_are_strict() {
         "\"X\": a",
         "X\u{e4}: a",
     ] {
-        refuses(&with_field(field.as_bytes()), is_malformed);
+        refuses(&with_field(field.as_bytes()), MALFORMED);
     }
-    refuses(&[GOOD, GOOD].concat().into_bytes(), is_malformed);
+    refuses(&[GOOD, GOOD].concat().into_bytes(), MALFORMED);
     // A TLS client on a cleartext port.
-    assert!(Scan::default().advance(b"\x16\x03\x01").is_err_and(|it| is_malformed(&it)));
+    assert!(Scan::default().advance(b"\x16\x03\x01").is_err_and(|it| code(it) == MALFORMED));
 }
 
 #[test]
@@ -292,9 +278,9 @@ fn the_host_is_one_and_whole() {
         "Host: [fe80::1%25eth0]",
         "Host: g\u{e4}te",
     ] {
-        refuses(&with_fields(fields), is_malformed);
+        refuses(&with_fields(fields), MALFORMED);
     }
-    refuses(&with_fields(&format!("Host: {}", "a".repeat(HOST_BYTES_MAX + 1))), is_malformed);
+    refuses(&with_fields(&format!("Host: {}", "a".repeat(HOST_BYTES_MAX + 1))), MALFORMED);
 }
 
 #[test]
@@ -313,7 +299,7 @@ fn underscore_twins_are_refused() {
         "Keep_Alive",
         "X_",
     ] {
-        refuses(&with_field(format!("{name}: 1").as_bytes()), is_malformed);
+        refuses(&with_field(format!("{name}: 1").as_bytes()), MALFORMED);
     }
 }
 
@@ -322,10 +308,10 @@ fn heads_have_limits() {
     // 22
     let fields = |count: usize| "A: b\r\n".repeat(count - 1) + "Host: gate";
     accepts(&with_fields(&fields(FIELDS_MAX)));
-    refuses(&with_fields(&fields(FIELDS_MAX + 1)), is_too_large);
+    refuses(&with_fields(&fields(FIELDS_MAX + 1)), TOO_LARGE);
     let line = |length: usize| format!("A: {}", "b".repeat(length - "A: \r\n".len()));
     accepts(&with_field(line(LINE_BYTES_MAX).as_bytes()));
-    refuses(&with_field(line(LINE_BYTES_MAX + 1).as_bytes()), is_too_large);
+    refuses(&with_field(line(LINE_BYTES_MAX + 1).as_bytes()), TOO_LARGE);
     let head = |length: usize| {
         let long = line(LINE_BYTES_MAX);
         let short = with_field(long.as_bytes()).len();
@@ -337,7 +323,7 @@ fn heads_have_limits() {
         assert_eq!(check(&long), Err(HeadFault::FieldTooLong(told)));
     }
     assert_eq!(head(HEAD_BYTES_MAX).len(), HEAD_BYTES_MAX);
-    refuses(&head(HEAD_BYTES_MAX + 1), is_too_large);
+    refuses(&head(HEAD_BYTES_MAX + 1), TOO_LARGE);
 }
 
 /// The verdict on a stream that arrives in pieces; where the head ended, if it did.

@@ -22,6 +22,7 @@ fn with_field(field: &str) -> String {
     format!("DELETE /v2/p/training-jobs/j HTTP/1.1\r\nHost: gate\r\n{field}\r\n\r\n")
 }
 
+/// One row for each way to go wrong: `server::head` has them all.
 #[tokio::test]
 async fn refused_heads_are_answered_and_close() {
     let many = "A: b\r\n".repeat(64);
@@ -30,18 +31,11 @@ async fn refused_heads_are_answered_and_close() {
     let world = World::start(limits()).await;
     for (number, head, expected) in [
         (4, with_line("DELETE /a\0 HTTP/1.1"), TARGET),
-        (4, with_line("DELETE /ä HTTP/1.1"), TARGET),
-        (4, with_line("DELETE /\u{1} HTTP/1.1"), TARGET),
-        (5, with_line(&format!("DELETE /{} HTTP/1.1", &long[..2048])), "414 Lychgate.4141"),
         (5, with_line(&format!("DELETE /{long} HTTP/1.1")), "414 Lychgate.4141"),
         (7, with_line("DELETE http://other/v2/p/training-jobs/j HTTP/1.1"), TARGET),
-        (7, with_line("DELETE other:443 HTTP/1.1"), TARGET),
-        (7, with_line("DELETE * HTTP/1.1"), TARGET),
         (8, with_line("DELETE /v2/p/training-jobs/j#x HTTP/1.1"), TARGET),
         (11, with_line("CONNECT gate:443 HTTP/1.1"), METHOD),
-        (11, with_line("TRACE /v2/p/training-jobs/j HTTP/1.1"), METHOD),
         (12, with_line("delete /v2/p/training-jobs/j HTTP/1.1"), MALFORMED),
-        (12, with_line("DELETE\u{b} /v2/p/training-jobs/j HTTP/1.1"), MALFORMED),
         (12, with_line(&format!("{} / HTTP/1.1", "A".repeat(100))), MALFORMED),
         (
             14,
@@ -54,36 +48,21 @@ async fn refused_heads_are_answered_and_close() {
             BODY,
         ),
         (15, with_field("Content-Length: 0\r\nContent-Length: 4\r\n\r\nabcd"), MALFORMED),
-        (15, with_field("Content-Length: 0\r\nContent-Length: 0"), MALFORMED),
         (16, with_field("Content-Length: +4\r\n\r\nabcd"), MALFORMED),
-        (16, with_field("Content-Length: 4,4\r\n\r\nabcd"), MALFORMED),
-        (16, with_field("Content-Length: 0x4\r\n\r\nabcd"), MALFORMED),
-        (16, with_field("Content-Length: -4\r\n\r\nabcd"), MALFORMED),
         (16, with_field("Content-Length: 18446744073709551616"), BODY),
         (17, with_field("Transfer-Encoding: chunked, identity"), BODY),
-        (17, with_field("Transfer-Encoding: xchunked"), BODY),
-        (17, with_field("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"), BODY),
         (17, with_field("X: a\r\n Transfer-Encoding: chunked"), MALFORMED),
-        (17, with_field("Transfer-Encoding\t: chunked"), MALFORMED),
         (18, with_field("Content-Length: 4\r\n\r\nabcd"), BODY),
         (18, with_field(&format!("Transfer-Encoding: chunked{chunked}")), BODY),
         (19, GOOD.replace("\r\n", "\n"), MALFORMED),
-        (19, with_field("X : a"), MALFORMED),
         (19, with_field("X: a\r\n b"), MALFORMED),
-        (19, with_field("X: a\0b"), MALFORMED),
         (20, "DELETE / HTTP/1.1\r\nAccept: */*\r\n\r\n".to_owned(), MALFORMED),
-        (20, with_field("Host: gate"), MALFORMED),
-        (20, GOOD.replace("gate", "gate:0"), MALFORMED),
-        (20, GOOD.replace("gate", "gate:70000"), MALFORMED),
-        (20, GOOD.replace("gate", "user@gate"), MALFORMED),
         (21, "DELETE /v2/p/training-jobs/j\r\n".to_owned(), VERSION),
         (21, with_line("DELETE / HTTP/1.0\r\nConnection: keep-alive"), VERSION),
-        (21, with_line("DELETE / HTTP/1.2"), VERSION),
         (22, with_field(many.trim_end()), LARGE),
         (22, with_field(&format!("A: {long}")), LARGE),
         (22, with_field(&vec![format!("A: {}", &long[..8000]); 5].join("\r\n")), LARGE),
         (36, with_field("X_Forwarded_User: root"), MALFORMED),
-        (36, with_field("X_Auth_Token: a"), MALFORMED),
     ] {
         assert_eq!(world.answers(head.as_bytes()).await, [expected], "{number}: {head:?}");
         // In the middle of a pipeline: what is before it is answered, what is after it is not.
@@ -198,24 +177,6 @@ async fn odd_but_harmless_heads_reach_the_router_as_they_came() {
             assert!(answer.starts_with("202 "), "{number}: {answer}");
             assert!(answer.ends_with(&format!(" DELETE {target}")), "{number}: {answer}");
         }
-    }
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn a_thousand_pipelined_requests_are_answered_in_order() {
-    // 24
-    const COUNT: usize = 1000;
-    let world = World::start(limits()).await;
-    let mut stream = world.connect().await;
-    let request = |it| GOOD.replace("training-jobs/j", &format!("training-jobs/{it}"));
-    let requests: String = (0..COUNT).map(request).collect();
-    stream.write_all(requests.as_bytes()).await.unwrap();
-    stream.shutdown().await.unwrap();
-    let answers = crate::support::toy::split(&read_to_end(&mut stream).await);
-    assert_eq!(answers.len(), COUNT);
-    for (at, answer) in answers.iter().enumerate() {
-        assert_eq!(answer, &format!("202 {at} DELETE /v2/p/training-jobs/{at}"));
     }
     world.stop().await;
 }
