@@ -10,7 +10,7 @@ use lychgate::server::Limits;
 
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -126,23 +126,16 @@ impl Client {
     /// Waits until the gate has read everything that was written.
     async fn ping(&mut self) {
         self.write(&frame(PING, 0, 0, &[7; 8])).await;
-        let answered = async { while self.read_frame().await.expect("a frame").0 != PING {} };
+        let answered =
+            async { while read_frame(&mut self.stream).await.expect("a frame").0 != PING {} };
         timeout(PATIENCE, answered).await.expect("an answer to PING in time");
-    }
-
-    /// The kind and payload of the next frame; `None` at the end of the connection.
-    async fn read_frame(&mut self) -> Option<(u8, Vec<u8>)> {
-        let mut head = [0; 9];
-        self.stream.read_exact(&mut head).await.ok()?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; usize::try_from(length).unwrap()];
-        self.stream.read_exact(&mut payload).await.ok()?;
-        Some((head[3], payload))
     }
 
     async fn read_end(&mut self) -> End {
         loop {
-            let Some((kind, payload)) = self.read_frame().await else { return End::Closed };
+            let Some((kind, payload)) = read_frame(&mut self.stream).await else {
+                return End::Closed;
+            };
             match kind {
                 HEADERS => {
                     return End::Answered(match payload[0] {
@@ -196,16 +189,20 @@ impl Client {
     }
 }
 
-/// Reads to the end of the connection: its reason, if there was one.
-async fn read_connection(mut stream: tokio::net::tcp::OwnedReadHalf) -> End {
+/// The kind and payload of the next frame; `None` at the end of the connection.
+async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 9];
-    while stream.read_exact(&mut head).await.is_ok() {
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; usize::try_from(length).unwrap()];
-        if stream.read_exact(&mut payload).await.is_err() {
-            break;
-        }
-        if head[3] == GOAWAY {
+    stream.read_exact(&mut head).await.ok()?;
+    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+    let mut payload = vec![0; usize::try_from(length).unwrap()];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((head[3], payload))
+}
+
+/// Reads to the end of the connection: its reason, if there was one.
+async fn read_connection(mut stream: impl AsyncRead + Unpin) -> End {
+    while let Some((kind, payload)) = read_frame(&mut stream).await {
+        if kind == GOAWAY {
             return End::GoAway(u32::from_be_bytes(payload[4..8].try_into().unwrap()));
         }
     }

@@ -3,6 +3,7 @@
 mod local;
 mod rotation;
 
+use crate::front::attacks::ALLOW_ALL;
 use crate::house::cli::lychgate;
 use crate::support::http::{Answer, Connection};
 use crate::support::pki::{Authority, dns, expired, localhost, named, uri};
@@ -23,15 +24,6 @@ const TLS: &str = "  - address: '127.0.0.1:0'
     tls: {certificate: tls.crt, key: tls.key, client_ca: clients.crt}
 ";
 
-/// Everybody may, so that no look-up is needed.
-const ALLOW_ALL: [(&str, &str); 2] = [
-    (
-        "identity/it.json",
-        r#"{"Version":"5.0","Statement":[{"Effect":"Allow","Action":["modelarts:trainJob:delete"]}]}"#,
-    ),
-    ("attachments.yaml", "- {to: [any], policies: [it]}\n"),
-];
-
 /// A gate whose one listener is `listen`, with these authorities for itself and for its clients.
 fn behind_tls(server: &Authority, clients: &Authority) -> Builder {
     let pair = server.issue(&localhost());
@@ -40,7 +32,7 @@ fn behind_tls(server: &Authority, clients: &Authority) -> Builder {
         .file("tls.crt", &pair.certificate)
         .file("tls.key", &pair.key)
         .file("clients.crt", &clients.certificate)
-        .policies(&ALLOW_ALL)
+        .policies(ALLOW_ALL)
 }
 
 fn delete(host: &str, fields: &str) -> String {

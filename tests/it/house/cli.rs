@@ -99,12 +99,17 @@ fn colours_are_for_terminals_that_want_them() {
 #[track_caller]
 fn golden(name: &str, arguments: &[&str]) {
     let Ran { code, stdout, stderr } = lychgate(arguments);
+    let command = arguments.join(" ");
+    let text = format!("lychgate {command}\nexit code {code:?}\n\n{stdout}--- stderr\n{stderr}");
+    assert_golden(name, &text);
+}
+
+#[track_caller]
+fn assert_golden(name: &str, text: &str) {
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path("../../data/cli");
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    let command = arguments.join(" ");
-    let text = format!("lychgate {command}\nexit code {code:?}\n\n{stdout}--- stderr\n{stderr}");
     settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
@@ -200,11 +205,7 @@ fn test_writes_junit() {
     let junit = path.to_str().unwrap();
     let ran = lychgate(&["test", "--policies", "tests/data/cli/team", "--junit", junit]);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
-    let mut settings = insta::Settings::clone_current();
-    settings.set_snapshot_path("../../data/cli");
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!("junit", fs::read_to_string(&path).unwrap()));
+    assert_golden("junit", &fs::read_to_string(&path).unwrap());
     let nowhere = Path::new("tests/data/cli/nowhere/junit.xml").to_str().unwrap();
     let ran = lychgate(&["test", "--policies", "tests/data/cli/team", "--junit", nowhere]);
     assert_eq!(ran.code, Some(1));
@@ -280,19 +281,9 @@ fn explain_says_which_cases_there_are() {
 fn what_explain_suggests_is_allowed() {
     let from = "source_ip: 192.0.2.1, time: 2026-01-15T12:00:00Z}\n    job: {pool_id: [pool-c]";
     let to = "source_ip: 10.0.0.0, time: 2026-01-15T12:00:00Z}\n    job: {pool_id: [pool-a]";
-    let directory = tempfile::tempdir().unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(TEAM);
-    for place in ["", "guardrails", "identity", "tests"] {
-        fs::create_dir_all(directory.path().join(place)).unwrap();
-        for entry in fs::read_dir(root.join(place)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                let text = fs::read_to_string(&path).unwrap().replace(from, to);
-                let name = path.strip_prefix(&root).unwrap();
-                fs::write(directory.path().join(name), text).unwrap();
-            }
-        }
-    }
+    let directory = copied(TEAM);
+    let suite = directory.path().join("tests/team.yaml");
+    fs::write(&suite, fs::read_to_string(&suite).unwrap().replace(from, to)).unwrap();
     let case = "team#a pool of others from outside";
     let policies = directory.path().to_str().unwrap();
     let ran = lychgate(&["explain", "--policies", policies, "--case", case, "--format", "json"]);
@@ -498,20 +489,27 @@ fn a_wrong_command_line_is_usage() {
     }
 }
 
-/// Writes a copy of the shipped policies without one of its files.
-fn without(path: &str) -> tempfile::TempDir {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+/// A copy of a directory of policies of the repository.
+fn copied(policies: &str) -> tempfile::TempDir {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(policies);
     let directory = tempfile::tempdir().unwrap();
-    for place in ["guardrails", "identity", "."] {
+    for place in ["", "guardrails", "identity", "tests"] {
         fs::create_dir_all(directory.path().join(place)).unwrap();
         for entry in fs::read_dir(root.join(place)).unwrap() {
             let from = entry.unwrap().path();
-            let name = from.strip_prefix(&root).unwrap().to_owned();
-            if from.is_file() && name != Path::new(path) {
-                fs::copy(&from, directory.path().join(name)).unwrap();
+            if from.is_file() {
+                fs::copy(&from, directory.path().join(from.strip_prefix(&root).unwrap())).unwrap();
             }
         }
     }
+    directory
+}
+
+/// A copy of the shipped policies without one of its files, and without suites.
+fn without(path: &str) -> tempfile::TempDir {
+    let directory = copied("policies");
+    fs::remove_file(directory.path().join(path)).unwrap();
+    fs::remove_dir_all(directory.path().join("tests")).unwrap();
     directory
 }
 

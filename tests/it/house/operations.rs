@@ -2,12 +2,13 @@
 //! a section for every alert. `LYCHGATE_ACCEPT=1` writes the table of metrics anew.
 
 use crate::house::config_docs::assert_current;
+use crate::house::tidy::rust_files;
 
 use lychgate::exchange::CODES;
 use lychgate::metrics::{DEFINITIONS, Kind};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const DOCUMENT: &str = "docs/operations.md";
 const METRICS_BEGIN: &str = "LYCHGATE_ACCEPT=1 cargo test --test it operations -->\n";
@@ -73,7 +74,8 @@ fn every_exit_code_is_listed() {
 #[test]
 fn every_log_field_is_listed() {
     let mut fields: BTreeSet<_> = OF_EVERY_LINE.iter().map(|it| (*it).to_owned()).collect();
-    for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+    let sources = rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    for path in sources.into_iter().filter(|it| !it.ends_with("tests.rs")) {
         let text = fs::read_to_string(path).unwrap();
         for call in text.split("tracing::").skip(1) {
             fields.extend(fields_of(call));
@@ -132,20 +134,6 @@ fn fields_are_found_in_calls() {
     let found = fields_of(call);
     assert_eq!(found, ["a", "b", "d", "e"]);
     assert_eq!(fields_of("Level::WARN"), [""; 0]);
-}
-
-/// The sources without those of the tests.
-fn sources(directory: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|it| it == "rs") && !path.ends_with("tests.rs") {
-            found.push(path);
-        }
-    }
-    found
 }
 
 /// A page that leads nowhere helps nobody at three in the morning.

@@ -1,6 +1,7 @@
 //! Listeners that vouch for whoever reaches them: fixed principals on loopback and Unix sockets.
 
-use super::{ALLOW_ALL, LISTEN, code, delete, delete_h2, is_accepted, said};
+use super::{LISTEN, code, delete, delete_h2, is_accepted, said};
+use crate::front::attacks::ALLOW_ALL;
 use crate::support::http::Connection;
 use crate::support::world::World;
 
@@ -18,7 +19,7 @@ const FIXED: &str = "  - {address: '127.0.0.1:0'}
 ";
 
 async fn start() -> World {
-    World::builder().config(LISTEN, FIXED).policies(&ALLOW_ALL).start().await
+    World::builder().config(LISTEN, FIXED).policies(ALLOW_ALL).start().await
 }
 
 /// An official SDK signs with whatever key it was given.
