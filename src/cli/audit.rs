@@ -10,10 +10,10 @@ mod stats;
 pub(super) mod text;
 mod verify;
 
-use super::Exit;
+use super::{Exit, Format};
 use crate::ledger::{Damage, Kind, Reader, Record, Seen, Unverified};
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use std::io;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -34,15 +34,6 @@ enum Command {
     Show(show::Arguments),
     Stats(stats::Arguments),
     Verify(verify::Arguments),
-}
-
-/// How to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Human,
-    /// For programs.
-    Json,
 }
 
 /// The arguments of every subcommand.

@@ -114,12 +114,6 @@ struct Row {
     tombstone: Option<Box<record::Tombstone<'static>>>,
 }
 
-/// How decisions are listed.
-struct Table {
-    heads: Vec<&'static str>,
-    columns: Columns,
-}
-
 /// What was read of some ledgers.
 #[derive(Default)]
 struct Rows {
@@ -167,8 +161,8 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     }
     super::print(&match arguments.format {
         Format::Table => {
-            let Table { heads, columns } = arguments.table(&rows);
-            let table = columns.table(&heads, &arguments.cells(&rows, &heads));
+            let columns = arguments.columns(&rows);
+            let table = columns.table(&arguments.cells(&rows, &columns.heads));
             match arguments.wanted.job {
                 Some(_) => table + &lost(&rows),
                 None => table,
@@ -186,7 +180,7 @@ impl Arguments {
         let directories = &self.directories.directories;
         let open = |it: &PathBuf| Reader::open(it).map(|reader| (it.clone(), reader));
         let mut readers: Vec<_> = directories.iter().map(open).collect::<io::Result<_>>()?;
-        let (mut read, mut table) = (Rows::default(), None);
+        let (mut read, mut columns) = (Rows::default(), None);
         loop {
             for (directory, reader) in &mut readers {
                 if let Err(error) = read.rest(&self.wanted, reader) {
@@ -196,14 +190,14 @@ impl Arguments {
             }
             let mut rows = read.take_ended();
             rows.retain(|it| self.wanted.wants_end(it));
-            if table.is_none() {
+            let first = columns.is_none();
+            if first {
                 self.newest(&mut rows);
             }
-            let first = table.is_none();
-            let Table { heads, columns } = table.get_or_insert_with(|| self.table(&rows));
+            let columns = columns.get_or_insert_with(|| self.columns(&rows));
             super::print(&match self.format {
-                Format::Table if first => columns.table(heads, &self.cells(&rows, heads)),
-                Format::Table => columns.lines(&self.cells(&rows, heads)),
+                Format::Table if first => columns.table(&self.cells(&rows, &columns.heads)),
+                Format::Table => columns.lines(&self.cells(&rows, &columns.heads)),
                 Format::Json => json(&rows),
                 Format::Csv => {
                     let rows: Vec<_> = rows.iter().map(Row::csv).collect();
@@ -230,15 +224,15 @@ impl Arguments {
         rows.drain(..rows.len().saturating_sub(last));
     }
 
-    /// The table, made to fit: IDs are cut first, because the beginning is enough to ask for one,
-    /// and a project that all rows share is left out.
-    fn table(&self, rows: &[Row]) -> Table {
+    /// The columns of the table, made to fit: IDs are cut first, because the beginning is enough to
+    /// ask for one, and a project that all rows share is left out.
+    fn columns(&self, rows: &[Row]) -> Columns {
         let terminal = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
         let paint = Paint::of(&io::stdout());
         let columns = Columns::of(&TABLE, &self.cells(rows, &TABLE)).painted(paint);
         let fits = |it: usize| columns.width() <= it;
         let Some(width) = self.width.or_else(terminal).filter(|it| !fits(*it)) else {
-            return Table { heads: TABLE.to_vec(), columns };
+            return columns;
         };
         let mut heads = TABLE.to_vec();
         if rows
@@ -250,9 +244,8 @@ impl Arguments {
         let place = |name: &&str| heads.iter().position(|it| it == name);
         let yielding: Vec<_> =
             ["PROJECT", "JOB", "BY", "PRINCIPAL"].iter().filter_map(place).collect();
-        let columns = Columns::of(&heads, &self.cells(rows, &heads)).within(width, &yielding);
-        let columns = columns.painted(paint);
-        Table { heads, columns }
+        let columns = Columns::of(&heads, &self.cells(rows, &heads));
+        columns.within(width, &yielding).painted(paint)
     }
 
     fn cells(&self, rows: &[Row], heads: &[&str]) -> Vec<Vec<String>> {

@@ -180,8 +180,8 @@ impl Stats {
     }
 
     fn human(&self, paint: Paint) -> String {
-        let table = |heads: &[&str], rows: &[Vec<String>]| {
-            Columns::of(heads, rows).painted(paint).table(heads, rows)
+        let table = |heads: &[&'static str], rows: &[Vec<String>]| {
+            Columns::of(heads, rows).painted(paint).table(rows)
         };
         let span = match (&self.since, &self.until) {
             (Some(since), Some(until)) => format!(", {since} to {until}"),

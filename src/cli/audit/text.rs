@@ -21,12 +21,13 @@ const GAP: &str = "  ";
 const NARROW: usize = 8;
 
 /// Rows under their heads, each column as wide as its widest cell.
-pub(in crate::cli) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
-    Columns::of(heads, rows).table(heads, rows)
+pub(in crate::cli) fn table(heads: &[&'static str], rows: &[Vec<String>]) -> String {
+    Columns::of(heads, rows).table(rows)
 }
 
 /// A table's columns.
 pub(super) struct Columns {
+    pub(super) heads: Vec<&'static str>,
     widths: Vec<usize>,
     paint: Paint,
     /// The column that gets the colours of its answers.
@@ -35,13 +36,14 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Wide enough for `rows`.
-    pub(super) fn of(heads: &[&str], rows: &[Vec<String>]) -> Self {
+    pub(super) fn of(heads: &[&'static str], rows: &[Vec<String>]) -> Self {
         let length = |it: &str| escaped(it).chars().count();
         let widest = |(column, head): (usize, &&str)| {
             let cells = rows.iter().filter_map(|row| row.get(column));
             cells.map(|it| length(it)).max().unwrap_or(0).max(length(head))
         };
         Self {
+            heads: heads.to_vec(),
             widths: heads.iter().enumerate().map(widest).collect(),
             paint: Paint::PLAIN,
             answers: heads.iter().position(|it| *it == "DECISION"),
@@ -69,8 +71,8 @@ impl Columns {
     }
 
     /// Rows under their heads.
-    pub(super) fn table(&self, heads: &[&str], rows: &[Vec<String>]) -> String {
-        let heads: Vec<_> = heads.iter().map(|it| (*it).to_owned()).collect();
+    pub(super) fn table(&self, rows: &[Vec<String>]) -> String {
+        let heads: Vec<_> = self.heads.iter().map(|it| (*it).to_owned()).collect();
         let head = self.line(&heads, |_, cell| cell);
         format!("{}\n{}", self.paint.head(&head), self.lines(rows))
     }
@@ -138,7 +140,7 @@ mod tests {
             (10, "2026-01-15  3faf5c0…  guardra…"),
         ] {
             let heads = ["T", "JOB", "BY"];
-            let table = Columns::of(&heads, &rows).within(width, &[1, 2]).table(&heads, &rows);
+            let table = Columns::of(&heads, &rows).within(width, &[1, 2]).table(&rows);
             assert_eq!(table.lines().nth(1), Some(expected), "{width:?}");
         }
     }
@@ -147,7 +149,7 @@ mod tests {
     fn colours_take_no_width() {
         let rows = [["allow", "x"], ["deny", "y"]].map(|it| it.map(str::to_owned).to_vec());
         let heads = ["DECISION", "Z"];
-        let table = Columns::of(&heads, &rows).painted(Paint::COLOURED).table(&heads, &rows);
+        let table = Columns::of(&heads, &rows).painted(Paint::COLOURED).table(&rows);
         let plain = table
             .replace("\u{1b}[1m", "")
             .replace("\u{1b}[31m", "")
