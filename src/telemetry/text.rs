@@ -1,7 +1,7 @@
 //! How a value is written into a log line, so that it can neither end the line, nor colour the
 //! terminal, nor turn its direction.
 
-use crate::text::{escaped, is_deceptive};
+use crate::text::{escaped, escaped_json, is_deceptive};
 
 use std::fmt;
 use std::fmt::Write;
@@ -9,28 +9,12 @@ use std::fmt::Write;
 /// Writes `value` as a JSON string with its quotes. Beside what JSON demands, it escapes every
 /// character that a terminal or a viewer does not show as itself.
 pub(super) fn json(out: &mut dyn Write, value: &str) -> fmt::Result {
-    out.write_char('"')?;
-    let mut rest = value;
-    while let Some(at) = rest.find(|it| matches!(it, '"' | '\\') || is_deceptive(it)) {
-        let (plain, special) = rest.split_at(at);
-        out.write_str(plain)?;
-        let mut characters = special.chars();
-        match characters.next() {
-            Some('"') => out.write_str("\\\"")?,
-            Some('\\') => out.write_str("\\\\")?,
-            Some('\n') => out.write_str("\\n")?,
-            Some('\r') => out.write_str("\\r")?,
-            Some('\t') => out.write_str("\\t")?,
-            Some(it) => {
-                for unit in it.encode_utf16(&mut [0; 2]) {
-                    write!(out, "\\u{unit:04x}")?;
-                }
-            }
-            None => (),
-        }
-        rest = characters.as_str();
+    if value.contains(|it| matches!(it, '"' | '\\') || is_deceptive(it)) {
+        let text = serde_json::to_string(value).map_err(|_| fmt::Error)?;
+        return out.write_str(&escaped_json(&text));
     }
-    out.write_str(rest)?;
+    out.write_char('"')?;
+    out.write_str(value)?;
     out.write_char('"')
 }
 
