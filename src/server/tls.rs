@@ -126,11 +126,11 @@ impl Files {
     /// # Errors
     /// The first thing that is wrong.
     pub async fn check(&self, now: Timestamp) -> Result<Option<String>, Error> {
-        let (Made { validity, .. }, _) = self.read().await?;
+        let (Version { validity, .. }, _) = self.read().await?;
         Ok(validity.and_then(|it| it.remark(now)))
     }
 
-    async fn read(&self) -> Result<(Made, Vec<Vec<u8>>), Error> {
+    async fn read(&self) -> Result<(Version, Vec<Vec<u8>>), Error> {
         let files = self.mounted();
         let contents = FileGroup { files: &files, secrets: &[] }.read().await;
         let contents = contents.map_err(|(file, error)| {
@@ -156,7 +156,7 @@ impl Files {
     }
 
     /// TLS 1.2 and 1.3; a client that offers both protocols gets HTTP/2.
-    fn configure(&self, contents: &[Vec<u8>]) -> Result<Made, Error> {
+    fn configure(&self, contents: &[Vec<u8>]) -> Result<Version, Error> {
         let mut contents = contents.iter().map(Vec::as_slice);
         let mut next = || contents.next().unwrap_or_default();
         let error = |setting, path: &PathBuf| {
@@ -189,14 +189,8 @@ impl Files {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(Made { config: Arc::new(config), validity })
+        Ok(Version { config: Arc::new(config), validity, retired: CancellationToken::new() })
     }
-}
-
-/// The TLS that one content of the files makes.
-struct Made {
-    config: Arc<ServerConfig>,
-    validity: Option<Validity>,
 }
 
 fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, Fault> {
@@ -245,8 +239,7 @@ impl Tls {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let (Made { config, validity }, contents) = files.read().await?;
-        let version = Version { config, validity, retired: CancellationToken::new() };
+        let (version, contents) = files.read().await?;
         let (sender, current) = watch::channel(version);
         let mounted = files.mounted();
         let watched = current.clone();
@@ -257,14 +250,15 @@ impl Tls {
             }
             let mut authorities = contents.get(2).cloned();
             let take = |contents: &[Vec<u8>]| {
-                let Made { config, validity } = files.configure(contents)?;
+                let mut next = files.configure(contents)?;
                 let is_same = authorities.as_ref() == contents.get(2);
                 authorities = contents.get(2).cloned();
                 sender.send_modify(|version| {
-                    (version.config, version.validity) = (config, validity);
-                    if !is_same {
-                        std::mem::take(&mut version.retired).cancel();
+                    match is_same {
+                        true => next.retired = version.retired.clone(),
+                        false => version.retired.cancel(),
                     }
+                    *version = next;
                 });
                 Ok::<_, Error>(())
             };
