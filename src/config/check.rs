@@ -135,7 +135,9 @@ impl Checker<'_> {
         let identity = self.identity(file.identity.unwrap_or_else(nobody), listen);
         let has_fixed = listen.iter().any(|it| it.principal.is_some());
         let upstreams = self.upstreams(file.upstreams, &file.timeouts, has_fixed);
-        let per_principal = self.rate(&file.limits.per_principal.value);
+        let file::PerPrincipal { rate, burst } = file.limits.per_principal.value;
+        let per_principal =
+            Rate { rate: self.positive(&rate, "rate"), burst: self.positive(&burst, "burst") };
         let policies = file.policies.map(|it| it.value);
         if policies.is_none() {
             self.complain_of_file(
@@ -268,21 +270,11 @@ impl Checker<'_> {
         }
     }
 
-    fn positive(&mut self, written: &Spanned<usize>, name: &str) -> usize {
-        if written.value == 0 {
+    fn positive<T: Copy + Default + PartialEq>(&mut self, written: &Spanned<T>, name: &str) -> T {
+        if written.value == T::default() {
             self.complain(written, format!("`{name}` must be at least 1"));
         }
         written.value
-    }
-
-    fn rate(&mut self, written: &file::PerPrincipal) -> Rate {
-        let file::PerPrincipal { rate, burst } = written;
-        for (written, name) in [(rate, "rate"), (burst, "burst")] {
-            if written.value == 0 {
-                self.complain(written, format!("`{name}` must be at least 1"));
-            }
-        }
-        Rate { rate: rate.value, burst: burst.value }
     }
 
     /// An absolute URI that a secret may be sent to: https, or http on this machine.
@@ -310,8 +302,14 @@ impl Checker<'_> {
     }
 
     fn roots(&mut self, ca: Option<&Spanned<String>>, endpoint: &Uri) -> Roots {
+        match endpoint.scheme_str() {
+            Some("http") => Roots::Nobody,
+            _ => self.bundle(ca),
+        }
+    }
+
+    fn bundle(&mut self, ca: Option<&Spanned<String>>) -> Roots {
         match ca.map(|it| it.value.as_str()) {
-            _ if endpoint.scheme_str() == Some("http") => Roots::Nobody,
             None | Some("system") => Roots::System,
             Some(path) => Roots::File(self.path(Path::new(path))),
         }
@@ -342,16 +340,10 @@ impl Checker<'_> {
         let mut res = Budgets { replicas: 1, store: None };
         let Some(written) = written else { return res };
         match (&written.value.replicas, &written.value.store) {
-            (Some(replicas), None) if replicas.value == 0 => {
-                self.complain(replicas, "`replicas` must be at least 1");
-            }
-            (Some(replicas), None) => res.replicas = replicas.value,
+            (Some(replicas), None) => res.replicas = self.positive(replicas, "replicas"),
             (None, Some(store)) => {
                 let file::Store { postgres, ca } = &store.value;
-                let roots = match ca.as_ref().map(|it| it.value.as_str()) {
-                    None | Some("system") => Roots::System,
-                    Some(path) => Roots::File(self.path(Path::new(path))),
-                };
+                let roots = self.bundle(ca.as_ref());
                 res.store = Some(budget::Config { file: self.path(postgres), roots });
             }
             (Some(_), Some(store)) => self.complain(
@@ -369,8 +361,8 @@ impl Checker<'_> {
     fn checkpoints(&mut self, written: &file::Ledger) -> Option<Checkpoints> {
         let records = written.checkpoint_records.as_ref();
         let interval = written.checkpoint_interval.as_ref();
-        if let Some(written) = records.filter(|it| it.value == 0) {
-            self.complain(written, "`checkpoint_records` must be at least 1");
+        if let Some(written) = records {
+            self.positive(written, "checkpoint_records");
         }
         if let Some(written) = interval.filter(|it| it.value.0.is_zero()) {
             self.complain(written, "`checkpoint_interval` must be longer than 0");
