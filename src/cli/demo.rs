@@ -91,7 +91,7 @@ async fn demo(arguments: &Arguments) -> Result<Exit, Error> {
     files.put(screen::SHELL, &demo.shell(&files)).map_err(setup::Error::from)?;
     let text = match format {
         Format::Human => demo.human(&files, arguments.policies.is_some(), Paint::of(&io::stdout())),
-        Format::Json => demo.json(),
+        Format::Json => format!("{:#}\n", demo.json()),
     };
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;

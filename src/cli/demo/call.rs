@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::emulator::sample::PROJECT;
 use crate::emulator::{self, Emulator};
 
-use serde::Serialize;
+use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
 
 /// A call without a principal.
@@ -127,87 +127,38 @@ pub(super) struct Demo<'a> {
     pub(super) secrets: &'a Secrets,
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    gate: String,
-    admin: String,
-    emulator: String,
-    project_id: &'a str,
-    access_key: Key<'a>,
-    cloud_key: Key<'a>,
-    jobs: Vec<Job>,
-    calls: Vec<Call>,
-}
-
-#[derive(Serialize)]
-struct Key<'a> {
-    ak: &'a str,
-    sk: &'a str,
-}
-
-#[derive(Serialize)]
-struct Job {
-    id: String,
-    name: String,
-}
-
-#[derive(Serialize)]
-struct Call {
-    name: &'static str,
-    method: &'static str,
-    url: String,
-    headers: serde_json::Map<String, serde_json::Value>,
-    expect: Expect,
-    why: &'static str,
-}
-
-#[derive(Serialize)]
-struct Expect {
-    status: u16,
-    error_code: Option<&'static str>,
-    by: Option<&'static str>,
-}
-
 impl<'a> Demo<'a> {
     pub(super) fn new(app: &App, emulator: &'a Emulator, secrets: &'a Secrets) -> Self {
         let gate = app.addresses().first().copied().unwrap_or_else(|| app.admin_address());
         Self { gate, admin: app.admin_address(), emulator, secrets }
     }
 
-    pub(super) fn json(&self) -> String {
-        let url = |it: SocketAddr| format!("http://{it}");
-        let key = |it: &'a AccessKey| Key { ak: &it.ak, sk: &it.sk };
+    pub(super) fn json(&self) -> Value {
+        let key = |AccessKey { ak, sk }: &AccessKey| json!({"ak": ak, "sk": sk});
         let call = |it: &Try| {
             let Try { name, who, job, status, error_code, by, why } = *it;
             let headers = self.authorization(who).map(|it| ("Authorization".to_owned(), it.into()));
-            Call {
-                name,
-                method: "DELETE",
-                url: self.url(job),
-                headers: headers.into_iter().collect(),
-                expect: Expect { status, error_code, by },
-                why,
-            }
+            json!({
+                "name": name,
+                "method": "DELETE",
+                "url": self.url(job),
+                "headers": headers.into_iter().collect::<Map<_, _>>(),
+                "expect": {"status": status, "error_code": error_code, "by": by},
+                "why": why,
+            })
         };
-        let document = Document {
-            gate: url(self.gate),
-            admin: url(self.admin),
-            emulator: self.emulator.url(),
-            project_id: PROJECT,
-            access_key: key(&self.secrets.gateway_key),
-            cloud_key: key(&self.secrets.cloud_key),
-            jobs: self
-                .emulator
-                .jobs()
-                .into_iter()
-                .map(|it| Job { id: it.id().to_owned(), name: name_of(&it) })
-                .collect(),
-            calls: CALLS.iter().map(call).collect(),
-        };
-        // Strings and numbers always serialise.
-        let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
-        text.push('\n');
-        text
+        let jobs = self.emulator.jobs();
+        let jobs = jobs.iter().map(|it| json!({"id": it.id(), "name": name_of(it)}));
+        json!({
+            "gate": format!("http://{}", self.gate),
+            "admin": format!("http://{}", self.admin),
+            "emulator": self.emulator.url(),
+            "project_id": PROJECT,
+            "access_key": key(&self.secrets.gateway_key),
+            "cloud_key": key(&self.secrets.cloud_key),
+            "jobs": jobs.collect::<Vec<_>>(),
+            "calls": CALLS.iter().map(call).collect::<Vec<_>>(),
+        })
     }
 
     fn url(&self, job: &str) -> String {
