@@ -11,6 +11,19 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates.into_iter().filter_map(near).min().map(|(_, candidate)| candidate)
 }
 
+/// The question for the nearest candidate or, if none is near, `otherwise`.
+#[must_use]
+pub fn hint<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+    otherwise: impl Into<String>,
+) -> String {
+    match nearest(word, candidates) {
+        Some(it) => format!("did you mean `{it}`?"),
+        None => otherwise.into(),
+    }
+}
+
 /// How many characters must be inserted, deleted, replaced or swapped with a neighbour to make one
 /// text the other, ASCII case aside.
 #[must_use]

@@ -182,12 +182,9 @@ impl<'a> Names<'a> {
         let known = self.budgets.contains(name);
         if !known {
             let message = format!("there is no budget `{name}`");
-            let hint = match suggest::nearest(name, self.budgets.iter().copied()) {
-                Some(it) => format!("did you mean `{it}`?"),
-                None => "budgets.yaml names the budgets; without it they are `per-principal` \
-                         and `per-project`"
-                    .to_owned(),
-            };
+            let hint = "budgets.yaml names the budgets; without it they are `per-principal` and \
+                        `per-project`";
+            let hint = suggest::hint(name, self.budgets.iter().copied(), hint);
             findings.hint(Code::UnknownBudget, yaml::span(at), message, hint);
         }
         known
@@ -198,14 +195,9 @@ impl<'a> Names<'a> {
         let known = self.statements.contains(name);
         if !known {
             let message = format!("there is no statement `{name}` about deleting training jobs");
-            let hint = match suggest::nearest(name, self.statements.iter().copied()) {
-                Some(it) => format!("did you mean `{it}`?"),
-                None => {
-                    "write `guardrails/<file>#<Sid>`, `identity/<file>#2` for the second statement \
-                     of a file without Sids, `ceiling` or `none`"
-                        .to_owned()
-                }
-            };
+            let hint = "write `guardrails/<file>#<Sid>`, `identity/<file>#2` for the second \
+                        statement of a file without Sids, `ceiling` or `none`";
+            let hint = suggest::hint(name, self.statements.iter().copied(), hint);
             findings.hint(Code::UnknownStatement, yaml::span(by), message, hint);
         }
         known

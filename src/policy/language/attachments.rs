@@ -261,10 +261,8 @@ fn numbers(
             None => {
                 let message = format!("there is no identity/{}.json", name.value);
                 let stem = name.value.trim_start_matches("identity/").trim_end_matches(".json");
-                let hint = match suggest::nearest(stem, policies.keys().copied()) {
-                    Some(it) => format!("did you mean `{it}`?"),
-                    None => "name the policy by its file in identity/, without `.json`".to_owned(),
-                };
+                let hint = "name the policy by its file in identity/, without `.json`";
+                let hint = suggest::hint(stem, policies.keys().copied(), hint);
                 findings.hint(Code::UnknownPolicy, yaml::span(name), message, hint);
             }
         }

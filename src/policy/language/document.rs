@@ -297,14 +297,16 @@ impl Reader<'_, '_> {
 /// Reports a field that is none of `known`.
 pub(in crate::policy) fn unknown_field(findings: &mut Findings<'_>, name: &Text, known: &[&str]) {
     let message = format!("there is no field `{}` here", name.value);
-    let hint = match suggest::nearest(&name.value, known.iter().copied()) {
-        _ if ["Principal", "NotPrincipal"].contains(&name.value.as_str()) => {
+    let hint = match name.value.as_str() {
+        "Principal" | "NotPrincipal" => {
             "attachments.yaml says for whom a policy of identity/ holds, and a guardrail holds for \
              everybody: ask for `lychgate:groups` or `g:UserId` in a condition"
                 .to_owned()
         }
-        Some(it) => format!("did you mean `{it}`?"),
-        None => format!("the fields are {}", known.join(", ")),
+        it => {
+            let hint = format!("the fields are {}", known.join(", "));
+            suggest::hint(it, known.iter().copied(), hint)
+        }
     };
     findings.hint(Code::UnknownField, name.span, message, hint);
 }

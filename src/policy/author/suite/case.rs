@@ -277,10 +277,8 @@ fn word<T: Copy>(
     let found = words.iter().copied().find(|it| name(*it) == text.value);
     if found.is_none() {
         let names: Vec<_> = words.iter().map(|it| name(*it)).collect();
-        let hint = match suggest::nearest(&text.value, names.iter().copied()) {
-            Some(it) => format!("did you mean `{it}`?"),
-            None => format!("the words are {}", names.join(", ")),
-        };
+        let hint = format!("the words are {}", names.join(", "));
+        let hint = suggest::hint(&text.value, names, hint);
         let message = format!("`{}` means nothing here", text.value);
         findings.hint(Code::UnknownWord, yaml::span(text), message, hint);
     }

@@ -167,10 +167,8 @@ fn impossible(
     let listed = template::literal(parts).unwrap_or_default();
     if let Some(list) = it.key.closed_list() {
         if !list.iter().any(|it| lint::is_met(comparison, parts, it)) {
-            let hint = match suggest::nearest(listed, list.iter().copied()) {
-                Some(it) => format!("did you mean `{it}`?"),
-                None => format!("its values are {}", list.join(", ")),
-            };
+            let hint = format!("its values are {}", list.join(", "));
+            let hint = suggest::hint(listed, list.iter().copied(), hint);
             let message =
                 format!("`{}` is never `{}`: that is not one of its values", it.key, text.value);
             findings.hint(Code::ImpossibleValue, text.span, message, hint);
