@@ -246,26 +246,22 @@ impl Beside<'_, '_> {
 
     /// A text that is compared with a key; `parts` are what is in it.
     fn value(&mut self, key: &Key, comparison: Comparison, text: &Text, parts: &[Part]) {
-        if *key == Key::Job(JobFact::PoolType) {
-            let all: Vec<_> = self.setup.pool_types.iter().map(String::as_str).collect();
-            let code = match self.setup.gate {
-                Some(_) => Code::NotConfigured,
-                None => Code::UnlikelyValue,
-            };
-            return self.word((code, key), comparison, (text, parts), &all);
-        }
-        let Some(gate) = &self.setup.gate else {
-            return;
-        };
-        let all = match key {
-            Key::AuthMethod => gate.sources.values().map(|it| it.method.as_str()).collect(),
-            Key::DomainId | Key::PrincipalAccount => words(&gate.accounts),
-            Key::Issuer => gate.sources(),
-            Key::RequestedRegion => words(&gate.regions),
-            Key::Groups | Key::UserId => {
+        // The words that the key can have here.
+        let all: Vec<_> = match (key, &self.setup.gate) {
+            (Key::Job(JobFact::PoolType), _) => {
+                self.setup.pool_types.iter().map(String::as_str).collect()
+            }
+            (_, None) => return,
+            (Key::AuthMethod, Some(gate)) => {
+                gate.sources.values().map(|it| it.method.as_str()).collect()
+            }
+            (Key::DomainId | Key::PrincipalAccount, Some(gate)) => words(&gate.accounts),
+            (Key::Issuer, Some(gate)) => gate.sources(),
+            (Key::RequestedRegion, Some(gate)) => words(&gate.regions),
+            (Key::Groups | Key::UserId, Some(gate)) => {
                 return self.qualified(gate, key, comparison, (text, parts));
             }
-            Key::ProjectId => {
+            (Key::ProjectId, Some(_)) => {
                 let starts = comparison == Comparison::StartWith;
                 let open: Vec<_> =
                     parts.iter().cloned().chain(starts.then_some(Part::Star)).collect();
@@ -276,28 +272,16 @@ impl Beside<'_, '_> {
             }
             _ => return,
         };
-        self.word((Code::NotConfigured, key), comparison, (text, parts), &all);
+        if !all.iter().any(|it| lint::is_met(comparison, parts, it)) {
+            let message = format!("`{key}` is never `{}` here", text.value);
+            self.report(text.span, message, &text.value, &all);
+        }
     }
 
     /// What a key holds, in full.
     pub(in crate::policy) fn holds(&mut self, key: &Key, value: &str, span: Span) {
         let text = Text { value: value.to_owned(), span };
         self.value(key, Comparison::Equals, &text, &[Part::Text(value.to_owned())]);
-    }
-
-    /// Reports a value that is none of the words that the key can have here.
-    fn word(
-        &mut self,
-        (code, key): (Code, &Key),
-        comparison: Comparison,
-        (text, parts): (&Text, &[Part]),
-        all: &[&str],
-    ) {
-        if all.iter().any(|it| lint::is_met(comparison, parts, it)) {
-            return;
-        }
-        let message = format!("`{key}` is never `{}` here", text.value);
-        self.suggest((code, text.span), message, &text.value, all);
     }
 
     /// Checks a name that begins with a source.
@@ -335,17 +319,13 @@ impl Beside<'_, '_> {
         }
     }
 
+    /// Reports what is none of `all`.
     fn report(&mut self, span: Span, message: String, written: &str, all: &[&str]) {
-        self.suggest((Code::NotConfigured, span), message, written, all);
-    }
-
-    fn suggest(
-        &mut self,
-        (code, span): (Code, Span),
-        message: String,
-        written: &str,
-        all: &[&str],
-    ) {
+        // Without a configuration the words are those that are usual.
+        let code = match self.setup.gate {
+            Some(_) => Code::NotConfigured,
+            None => Code::UnlikelyValue,
+        };
         let mut all = all.to_vec();
         all.sort_unstable();
         all.dedup();

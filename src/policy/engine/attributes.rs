@@ -87,10 +87,7 @@ impl Holds for i64 {
     }
 
     fn of(held: &Held<'_>) -> Option<Self> {
-        match held {
-            Held::Number(it) => Some(*it),
-            Held::Text(_) | Held::Texts(_) => None,
-        }
+        if let Held::Number(it) = held { Some(*it) } else { None }
     }
 }
 
@@ -103,10 +100,7 @@ impl Holds for String {
     }
 
     fn of(held: &Held<'_>) -> Option<Self> {
-        match held {
-            Held::Text(it) => Some((*it).to_owned()),
-            Held::Number(_) | Held::Texts(_) => None,
-        }
+        if let Held::Text(it) = held { Some((*it).to_owned()) } else { None }
     }
 }
 
@@ -119,10 +113,8 @@ impl Holds for Vec<String> {
     }
 
     fn of(held: &Held<'_>) -> Option<Self> {
-        match held {
-            Held::Texts(it) => Some(it.to_vec()).filter(|it| !it.is_empty()),
-            Held::Number(_) | Held::Text(_) => None,
-        }
+        let Held::Texts(them) = held else { return None };
+        (!them.is_empty()).then(|| them.to_vec())
     }
 }
 
