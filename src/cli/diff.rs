@@ -5,7 +5,7 @@ mod text;
 use super::policies::Directory;
 use super::{Exit, Form, SEARCH_STEPS, case, check};
 use crate::policy::{
-    self, BUDGETS, Cause, Comparison, Effort, Set, Shift, StatementName, Undecided, Verdict, render,
+    self, BUDGETS, Cause, Comparison, Effort, Set, Shift, Undecided, Verdict, render,
 };
 
 use serde::Serialize;
@@ -177,8 +177,7 @@ impl Said {
     fn new(verdict: &Verdict, directory: &Directory) -> Self {
         let place = |set: &Set| {
             let by = verdict.decider.as_deref()?;
-            let name: &StatementName = set.name(by)?;
-            set.place(name).map(|it| directory.place(it).to_string())
+            set.place(by).map(|it| directory.place(it).to_string())
         };
         Self {
             answer: verdict.answer.as_str(),

@@ -110,5 +110,5 @@ pub(super) fn place<'a>(
     directory: &Directory,
     decision: &Decision,
 ) -> Option<Position<'a>> {
-    set.place(decision.statement()?).map(|it| directory.place(it))
+    set.place(decision.statement()?.as_str()).map(|it| directory.place(it))
 }

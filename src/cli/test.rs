@@ -141,7 +141,7 @@ impl<'a> Report<'a> {
         let cases: Vec<_> = directory.suites.cases.iter().map(outcome).collect();
         let statement = |name: &'a StatementName| Statement {
             name: name.as_str(),
-            position: set.place(name).map(|it| directory.place(it)),
+            position: set.place(name.as_str()).map(|it| directory.place(it)),
         };
         let passed = cases.iter().filter(|it| it.passed).count();
         Self {

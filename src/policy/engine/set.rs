@@ -132,20 +132,14 @@ impl Set {
 
     /// Where the statement of this name stands. For reports: looks through all statements.
     #[must_use]
-    pub fn place(&self, name: &StatementName) -> Option<&Place> {
-        self.statements().find(|it| it.name == *name).map(|it| &it.place)
+    pub fn place(&self, name: &str) -> Option<&Place> {
+        self.statements().find(|it| it.name.as_str() == name).map(|it| &it.place)
     }
 
     /// How many live statements there are: those that can decide something here.
     #[must_use]
     pub fn statement_count(&self) -> usize {
         self.statements().count()
-    }
-
-    /// The statement with this name, if there is one. For reports: looks through all statements.
-    #[must_use]
-    pub fn name(&self, text: &str) -> Option<&StatementName> {
-        self.statements().find(|it| it.name.as_str() == text).map(|it| &it.name)
     }
 
     /// For each live statement, whether it is about `action`.

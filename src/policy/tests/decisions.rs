@@ -248,7 +248,7 @@ fn a_statement_knows_its_place() {
     let text = document(&[statement("Deny", ""), statement("Deny", r#""Sid": "x""#)].join(", "));
     let set = set(&[("guardrails/g.json", &text)]);
     let Decision::Deny(denial) = set.evaluate(&query(), &attributes()) else { panic!() };
-    let place = set.place(&denial.statement.unwrap()).unwrap();
+    let place = set.place(denial.statement.unwrap().as_str()).unwrap();
     assert_eq!(place.path, "guardrails/g.json");
     assert_eq!(text.get(place.span.start..place.span.end), Some(&*statement("Deny", "")));
 }

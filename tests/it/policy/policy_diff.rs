@@ -154,7 +154,7 @@ fn what_does_nothing_can_go_and_nothing_else() {
         let of = |code: Code| compiled.diagnostics.iter().filter(move |it| it.code == code);
         let is_idle = |(path, number): &Place| {
             let name = format!("{}#{}", path.trim_end_matches(".json"), number + 1);
-            let place = set.name(&name).and_then(|it| set.place(it));
+            let place = set.place(&name);
             place.is_some_and(|place| {
                 let found = of(Code::Shadowed).chain(of(Code::NeverMatches));
                 let mut found = found.filter(|it| it.path == place.path);
