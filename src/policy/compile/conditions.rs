@@ -225,10 +225,8 @@ impl Compiler<'_, '_> {
                 operands: self.operands(operator.test, &key, &raw.values)?,
             }),
         };
-        match key {
-            Key::Unknowable(_) => Some(Condition { key, test: Test::Unknowable }),
-            _ => Some(Condition { key, test }),
-        }
+        let unknowable = matches!(key, Key::Unknowable(_));
+        Some(Condition { key, test: if unknowable { Test::Unknowable } else { test } })
     }
 
     fn null(&mut self, raw: &document::Condition, operator: Operator) -> Option<Test> {
@@ -304,22 +302,19 @@ impl Compiler<'_, '_> {
         wildcards: bool,
         known: impl Fn(&Text, &[Part]) -> Option<Result<T, (String, String)>>,
     ) -> Option<Vec<Operand<T>>> {
-        let mut res = Some(Vec::new());
-        for text in values {
-            let parts = template(text, wildcards, self.effect, self.sources, self.findings);
-            let operand = parts.and_then(|parts| match known(text, &parts) {
+        let operands = values.iter().map(|text| {
+            let parts = template(text, wildcards, self.effect, self.sources, self.findings)?;
+            match known(text, &parts) {
                 Some(Ok(it)) => Some(Operand::Known(it)),
                 Some(Err((message, hint))) => {
                     self.findings.hint(Code::MalformedValue, text.span, message, hint);
                     None
                 }
                 None => Some(Operand::Template(parts)),
-            });
-            match (operand, &mut res) {
-                (Some(operand), Some(res)) => res.push(operand),
-                _ => res = None,
             }
-        }
-        res
+        });
+        // Every complaint, not just the first.
+        let operands: Vec<_> = operands.collect();
+        operands.into_iter().collect()
     }
 }
