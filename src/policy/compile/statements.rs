@@ -6,7 +6,6 @@ use crate::policy::engine::set::{Actions, Place, Policy, Statement};
 use crate::policy::language::diagnostic::{Code, Findings};
 use crate::policy::language::document::{Choice, Effect};
 use crate::policy::language::json::Text;
-use crate::policy::language::template::Part;
 use crate::policy::language::{document, pattern, suggest, template};
 use crate::policy::{Action, Sources, StatementName};
 
@@ -212,55 +211,30 @@ fn urn(
     if text.value == "*" {
         return Some(Urn::Any);
     }
-    let parts = conditions::template(text, true, effect, sources, findings)?;
-    let mut sections: Vec<Vec<Part>> = vec![Vec::new()];
-    for part in parts {
-        let mut rest = match part {
-            Part::Text(it) => it,
-            Part::Variable(_) if sections.len() < 5 => {
-                findings.hint(
-                    Code::VariablePlace,
-                    text.span,
-                    "a variable may stand only in the fifth part of a resource",
-                    "name the region and the account, or write `*` and use a condition",
-                );
-                return None;
-            }
-            other => {
-                sections.last_mut()?.push(other);
-                continue;
-            }
-        };
-        while sections.len() < 5
-            && let Some((head, tail)) = rest.split_once(':')
-        {
-            sections.last_mut()?.extend(literal(head));
-            sections.push(Vec::new());
-            rest = tail.to_owned();
-        }
-        sections.last_mut()?.extend(literal(&rest));
-    }
-    let Ok([service, region, account, kind, id]) = <[_; 5]>::try_from(sections) else {
+    conditions::template(text, true, effect, sources, findings)?;
+    let mut sections = text.value.splitn(5, ':');
+    let constant = |it| template::constant(&template::parse(it, true).ok()?);
+    // A variable has a colon in its name, so that it is cut here and no longer one.
+    let Some(before) = sections.by_ref().take(4).map(constant).collect::<Option<Vec<_>>>() else {
+        findings.hint(
+            Code::VariablePlace,
+            text.span,
+            "a variable may stand only in the fifth part of a resource",
+            "name the region and the account, or write `*` and use a condition",
+        );
+        return None;
+    };
+    let (Ok([service, region, account, kind]), Some(id)) =
+        (<[_; 4]>::try_from(before), sections.next())
+    else {
         let message = format!("`{}` is not a resource", text.value);
         findings.hint(Code::MalformedResource, text.span, message, RESOURCE_HINT);
         return None;
     };
-    let fits = |section: &[Part], name| {
-        template::constant(section).is_some_and(|it| pattern::matches(&it, name))
-    };
-    if !fits(&service, "modelarts") || !fits(&kind, "trainJob") {
+    if !pattern::matches(&service, "modelarts") || !pattern::matches(&kind, "trainJob") {
         return Some(Urn::Other);
     }
-    Some(Urn::Job {
-        region: template::constant(&region)?,
-        account: template::constant(&account)?,
-        id: match template::constant(&id) {
-            Some(it) => Operand::Known(it),
-            None => Operand::Template(id),
-        },
-    })
-}
-
-fn literal(text: &str) -> Option<Part> {
-    (!text.is_empty()).then(|| Part::Text(text.to_owned()))
+    let id = template::parse(id, true).ok()?;
+    let id = template::constant(&id).map_or(Operand::Template(id), Operand::Known);
+    Some(Urn::Job { region, account, id })
 }
