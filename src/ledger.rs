@@ -393,7 +393,10 @@ impl Ledger {
     fn note(&self, kind: Kind, members: serde_json::Result<Vec<u8>>) {
         match members {
             Ok(members) => self.queue.add(Item::Note(Note { kind, members, pending: None })),
-            Err(error) => tracing::error!(%error, "a {} record cannot be written", kind.as_str()),
+            Err(error) => {
+                let kind = kind.as_str();
+                tracing::error!(%error, "a {kind} record cannot be written");
+            }
         }
     }
 
