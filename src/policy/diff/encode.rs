@@ -278,9 +278,7 @@ impl Model {
     ) -> Result<(), Exhausted> {
         for condition in &statement.conditions {
             let leaves = self.bound_of(&condition.key).map_or(0, |it| it.worlds.len());
-            if !effort.take(1 + u64::try_from(leaves).unwrap_or(u64::MAX)) {
-                return Err(Exhausted);
-            }
+            effort.take(1 + leaves)?;
             self.condition(condition, statement.effect, &statement.name);
         }
         Ok(())

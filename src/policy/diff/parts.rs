@@ -5,6 +5,7 @@ use crate::policy::engine::condition::{Condition, Listed, Operand, Operands, Res
 use crate::policy::engine::facts::{Fact, Facts, Value};
 use crate::policy::engine::truth::Truth;
 use crate::policy::language::document::Effect;
+use crate::policy::language::key::Key;
 use crate::policy::language::operator::Comparison;
 use crate::policy::language::pattern::Piece;
 use crate::policy::language::template::Part;
@@ -111,6 +112,11 @@ impl Question {
             Self::Job(parts) => Some(parts),
             Self::Key(it, _) => templates(it).into_iter().next(),
         }
+    }
+
+    /// The keys that fill in the variables of the listed value.
+    pub(super) fn keys(&self) -> Vec<&Key> {
+        self.parts().map(asked::variables).unwrap_or_default()
     }
 
     /// Whether it compares texts regardless of letter case, and with which pattern; `None` if it

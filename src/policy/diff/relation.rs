@@ -28,31 +28,26 @@ impl Model {
     /// Adds what is known about the relations.
     pub(super) fn tabulate(&mut self, effort: &mut Effort<'_>) -> Result<(), Exhausted> {
         self.one_each();
-        for number in 0..self.relations.len() {
-            let Some(question) = self.relations.get(number).map(|it| it.question.clone()) else {
-                continue;
-            };
-            let keys: Vec<Key> = match question.parts() {
-                Some(parts) => super::asked::variables(parts).into_iter().cloned().collect(),
-                None => continue,
-            };
+        let questions: Vec<_> = self.relations.iter().map(|it| it.question.clone()).collect();
+        for (number, question) in questions.iter().enumerate() {
+            let keys = question.keys();
             let [key] = keys.as_slice() else {
                 continue;
             };
-            let (subject, of) = (question.subject(), Subject::Key(key.clone()));
+            let (subject, of) = (question.subject(), Subject::Key((*key).clone()));
             if subject == of {
-                self.same(number, &question);
+                self.same(number, question);
                 continue;
             }
             if subject.variable() == of.variable() || subject.is_urn() || of.is_urn() {
                 continue;
             }
             if question.compared().is_some() {
-                if let Some(pairs) = self.pairs(&question, &of, effort)? {
+                if let Some(pairs) = self.pairs(question, &of, effort)? {
                     self.restrict(number, &subject, &of, &pairs);
                 }
-                self.settle(number, &question, &of, effort)?;
-                for other in 0..self.relations.len() {
+                self.settle(number, question, &of, effort)?;
+                for other in 0..questions.len() {
                     self.follow(number, other);
                 }
             }
@@ -163,14 +158,13 @@ impl Model {
         let Some(variable) = question.subject().variable() else {
             return;
         };
-        let Some(literal) = self.relations.get(number).map(|it| it.literal) else {
-            return;
-        };
         let holds = self.chosen(&variable, |world| question.holds(world.facts()));
-        let present = self.bounds.get(&variable).map(|it| it.present);
-        let Some(present) = present else {
+        let (Some(relation), Some(bound)) =
+            (self.relations.get(number), self.bounds.get(&variable))
+        else {
             return;
         };
+        let (literal, present) = (relation.literal, bound.present);
         self.circuit.search.clause(&[!present, !literal, holds]);
         self.circuit.search.clause(&[!present, literal, !holds]);
     }
@@ -268,9 +262,7 @@ impl Model {
             let (Some(_), Some(leaf)) = (text, second.tree.leaf(at)) else {
                 continue;
             };
-            if !effort.take(u64::try_from(bound.worlds.len()).unwrap_or(u64::MAX)) {
-                return Err(Exhausted);
-            }
+            effort.take(bound.worlds.len())?;
             let holds: Vec<_> = bound
                 .worlds
                 .iter()
@@ -347,9 +339,7 @@ impl InStep<'_> {
                 }
             }
             let next = self.next(left, right, right_part);
-            if !effort.take(1 + u64::try_from(next.len()).unwrap_or(0)) {
-                return Err(Exhausted);
-            }
+            effort.take(1 + next.len())?;
             open.extend(next.into_iter().filter(|it| seen.insert(*it)));
         }
         Ok(Some(res))

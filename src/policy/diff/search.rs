@@ -65,14 +65,14 @@ impl Effort<'_> {
         if (self.go_on)() { Ok(()) } else { Err(Exhausted) }
     }
 
-    /// Uses up steps; false if there are not enough left.
-    pub(super) fn take(&mut self, steps: u64) -> bool {
+    /// Uses up steps, if there are enough left.
+    pub(super) fn take(&mut self, steps: usize) -> Result<(), Exhausted> {
         let before = self.steps >> 12;
-        self.steps = self.steps.saturating_sub(steps);
+        self.steps = self.steps.saturating_sub(u64::try_from(steps).unwrap_or(u64::MAX));
         if before != self.steps >> 12 && !(self.go_on)() {
             self.steps = 0;
         }
-        0 < self.steps
+        if 0 < self.steps { Ok(()) } else { Err(Exhausted) }
     }
 }
 
@@ -157,10 +157,7 @@ impl Search {
         while !self.broken {
             let before = self.drawn;
             let conflict = self.consequences();
-            if !effort.take(1 + u64::try_from(self.drawn.saturating_sub(before)).unwrap_or(1)) {
-                self.back_to(0);
-                return Err(Exhausted);
-            }
+            effort.take(1 + self.drawn.saturating_sub(before)).inspect_err(|_| self.back_to(0))?;
             if let Some(conflict) = conflict {
                 if self.decisions.is_empty() {
                     self.broken = true;

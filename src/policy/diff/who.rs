@@ -84,11 +84,9 @@ impl Set {
         let job = Point { query: query.clone(), attributes: attributes.clone() };
         let mut asked = Asked::new(self, &job, &mut effort);
         let receiver = |target: Target<'_>| {
-            let found = match &mut asked {
-                Ok(asked) => asked.could(target, &mut effort),
-                Err(Exhausted) => Err(Exhausted),
-            };
-            Receiver { target: name(target), could: found.unwrap_or(Could::Undecided) }
+            let asked = asked.as_mut().map_err(|it| *it);
+            let could = asked.and_then(|it| it.could(target, &mut effort));
+            Receiver { target: name(target), could: could.unwrap_or(Could::Undecided) }
         };
         targets.into_iter().map(receiver).collect()
     }

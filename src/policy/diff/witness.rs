@@ -1,6 +1,6 @@
 //! From classes to a request: finds texts of these classes that compare as they have to.
 
-use super::asked::{self, Subject};
+use super::asked::Subject;
 use super::automaton::{Automaton, Part};
 use super::encode::Model;
 use super::glob::Glob;
@@ -180,7 +180,7 @@ impl Model {
             let Some(variable) = relation.question.subject().variable() else {
                 continue;
             };
-            let keys = relation.question.parts().map(asked::variables).unwrap_or_default();
+            let keys = relation.question.keys();
             let holds = |it| self.circuit.search.holds(it);
             let present =
                 keys.iter().all(|it| self.bound_of(it).is_some_and(|it| holds(it.present)));
@@ -205,7 +205,7 @@ impl Model {
         let Some(slot) = draft.slots.get(wish.slot) else {
             return res;
         };
-        let keys = wish.question.parts().map(asked::variables).unwrap_or_default();
+        let keys = wish.question.keys();
         let subject = wish.question.subject();
         let point = draft.alone(slot);
         let own = match &subject {

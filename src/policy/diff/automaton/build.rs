@@ -36,8 +36,8 @@ impl Builder {
         self.state(start, None);
         let mut at = 0;
         while at < self.states.len() {
-            let cost = self.expand(at);
-            if STATES_MAX < self.states.len() || !effort.take(cost) {
+            effort.take(self.expand(at))?;
+            if STATES_MAX < self.states.len() {
                 return Err(Exhausted);
             }
             at += 1;
@@ -91,7 +91,7 @@ impl Builder {
     }
 
     /// Finds what follows a state; returns what it cost.
-    fn expand(&mut self, at: usize) -> u64 {
+    fn expand(&mut self, at: usize) -> usize {
         let (Some(key), Some(state)) = (self.keys.get(at).cloned(), self.states.get(at)) else {
             return 0;
         };
@@ -120,7 +120,7 @@ impl Builder {
         if let Some(state) = self.states.get_mut(at) {
             (state.next, state.other) = (next, other);
         }
-        u64::try_from(cost / 8).unwrap_or(u64::MAX)
+        cost / 8
     }
 
     fn step(&self, key: &Key, letter: char) -> Option<Key> {
