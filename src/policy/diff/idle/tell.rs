@@ -89,26 +89,24 @@ impl Cover {
             let more = if 0 < more { format!(" and {more} more") } else { String::new() };
             named.join(", ") + &more
         };
-        let (same, denies) = (names(&self.same), names(&self.denies));
-        match (self.same.is_empty(), self.denies.is_empty(), self.ceiling) {
-            (false, true, false) => format!("all that this says is already said by {same}"),
-            (false, false, false) => {
-                format!("all that this says is said by {same} or denied by {denies}")
+        let mut by = Vec::new();
+        if !self.same.is_empty() {
+            by.push(format!("said by {}", names(&self.same)));
+        }
+        if !self.denies.is_empty() {
+            by.push(format!("denied by {}", names(&self.denies)));
+        }
+        if self.ceiling {
+            by.push("outside the guardrails".to_owned());
+        }
+        match (self.same.is_empty(), by.as_slice()) {
+            (false, [same]) => format!("all that this says is already {same}"),
+            (false, [more @ .., last]) => {
+                format!("all that this says is {} or {last}", more.join(", "))
             }
-            (false, true, true) => {
-                format!("all that this says is said by {same} or outside the guardrails")
-            }
-            (false, false, true) => {
-                format!(
-                    "all that this says is said by {same}, denied by {denies} or outside the \
-                     guardrails"
-                )
-            }
-            (true, false, false) => format!("all that this allows is denied by {denies}"),
-            (true, false, true) => {
-                format!("all that this allows is denied by {denies} or outside the guardrails")
-            }
-            (true, true, _) => "the guardrails allow nothing of what this allows".to_owned(),
+            (true, [denies]) if !self.ceiling => format!("all that this allows is {denies}"),
+            (true, [denies, ceiling]) => format!("all that this allows is {denies} or {ceiling}"),
+            _ => "the guardrails allow nothing of what this allows".to_owned(),
         }
     }
 }
