@@ -136,9 +136,14 @@ impl Trail {
         self.count.files += 1;
         let mut file = BufReader::with_capacity(BUFFER_BYTES, Summed { file, md5: Md5::new() });
         let read = if file.fill_buf()?.starts_with(GZIP) {
-            let inflated = MultiGzDecoder::new(&mut file);
-            let inflated = Limited { reader: inflated, left: self.inflated_bytes_max };
-            self.records(BufReader::with_capacity(BUFFER_BYTES, inflated))
+            let mut inflated = MultiGzDecoder::new(&mut file).take(self.inflated_bytes_max + 1);
+            let read = self.records(BufReader::with_capacity(BUFFER_BYTES, &mut inflated));
+            match inflated.limit() {
+                0 => Err(Unreadable::Io(io::Error::other(
+                    "it inflates to more than a file of the trail can hold",
+                ))),
+                _ => read,
+            }
         } else {
             self.records(&mut file)
         };
@@ -300,23 +305,6 @@ impl<R: Read> Read for Summed<R> {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(to)?;
         self.md5.update(to.get(..read).unwrap_or_default());
-        Ok(read)
-    }
-}
-
-/// A reader that fails where there is more than is allowed.
-struct Limited<R> {
-    reader: R,
-    left: u64,
-}
-
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(to)?;
-        let bytes = u64::try_from(read).unwrap_or(u64::MAX);
-        self.left = self.left.checked_sub(bytes).ok_or_else(|| {
-            io::Error::other("it inflates to more than a file of the trail can hold")
-        })?;
         Ok(read)
     }
 }
