@@ -5,7 +5,7 @@ use super::Window;
 use super::field::utc;
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// How many digests are read; a year of one stream has 8784.
@@ -45,10 +45,10 @@ struct Listed {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Gap {
     /// Its beginning; `None` if the time is not known.
-    #[serde(serialize_with = "moment", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
     /// Before then.
-    #[serde(serialize_with = "moment", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
     /// What is missing.
     pub why: String,
@@ -231,10 +231,6 @@ impl Digest {
         let service = parts.nth(1).filter(|it| !it.contains("CloudTrace-Digest"));
         service.is_none_or(|it| it.to_ascii_lowercase().contains("modelarts"))
     }
-}
-
-fn moment<S: Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
-    time.map(|it| it.to_string()).serialize(serializer)
 }
 
 fn last_part(object: &str) -> &str {

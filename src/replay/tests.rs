@@ -120,10 +120,7 @@ impl Made {
         shadow: Option<Shadow<'_>>,
     ) {
         let of = Of { shadow, ..Of::default() };
-        if let Recorded::Permitted(_, entry) = self.judge((set, judge), query, attributes, of).await
-        {
-            drop(entry);
-        }
+        drop(self.judge((set, judge), query, attributes, of).await);
     }
 
     /// The same; what is permitted is the caller's to end.

@@ -44,7 +44,7 @@ struct Counter {
     limit: u32,
     within_seconds: i64,
     /// When there is room again; `None` if there is room now.
-    room_at: Option<String>,
+    room_at: Option<Timestamp>,
 }
 
 /// The parts read so far of the newest version.
@@ -111,7 +111,7 @@ fn counters(set: &Set, directories: &Directories, at: Timestamp) -> io::Result<V
             used: it.map_or(0, |it| it.used),
             limit: budget.deletes(),
             within_seconds: budget.within().as_secs(),
-            room_at: it.and_then(|it| it.room_at).map(|it| it.to_string()),
+            room_at: it.and_then(|it| it.room_at),
         };
         let of_budget = uses.iter().filter(|it| it.budget == *budget.name());
         let before = res.len();
@@ -137,14 +137,13 @@ impl Report {
                 Some(key) => key,
                 None => "-",
             };
-            let room = it.room_at.as_deref().unwrap_or("now");
             vec![
                 it.budget.clone(),
                 key.to_owned(),
                 it.used.to_string(),
                 it.limit.to_string(),
                 format!("{}s", it.within_seconds),
-                room.to_owned(),
+                it.room_at.map_or_else(|| "now".to_owned(), |it| it.to_string()),
             ]
         };
         let rows: Vec<_> = self.counters.iter().map(row).collect();
