@@ -2,7 +2,7 @@
 
 mod report;
 
-pub(super) use self::report::Report;
+pub(super) use self::report::{Report, cell, fenced};
 
 use super::audit::show::time;
 use super::policies::Directory;

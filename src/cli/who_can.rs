@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::policy::{
     Attributes, Could, Effort, Files, Limits, Query, Receiver, Set, Suites, render,
 };
+use crate::text::escaped;
 
 use serde::Serialize;
 use serde_json::json;
@@ -202,7 +203,8 @@ impl Report {
                 _ => "a limit was reached, or it depends on what cannot be compared".to_owned(),
             };
             // Writing into a String cannot fail.
-            let _ = writeln!(res, "{target:width$}  {could:9}  {why}");
+            let line = format!("{target:width$}  {could:9}  {why}");
+            let _ = writeln!(res, "{}", escaped(&line));
         }
         res
     }

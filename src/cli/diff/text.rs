@@ -1,8 +1,9 @@
 //! A comparison for people, and for the comment of a change.
 
 use super::{Difference, Report, Said};
-
+use crate::cli::replay::{cell, fenced};
 use crate::policy::Shift;
+use crate::text::escaped;
 
 use std::fmt::Write;
 
@@ -21,16 +22,20 @@ pub(super) fn human(report: &Report) -> String {
     for (title, them) in sections(report) {
         let _ = writeln!(res, "{title}\n");
         for it in them {
-            let _ = writeln!(res, "  {}", cause(it));
-            let _ = writeln!(res, "    old: {}\n    new: {}", said(&it.old), said(&it.new));
-            let _ = writeln!(res, "{}", indented(&it.case, "    "));
+            let [old, new] = [&it.old, &it.new].map(said);
+            let _ = writeln!(res, "  {}", escaped(&cause(it)));
+            let _ = writeln!(res, "    old: {}\n    new: {}", escaped(&old), escaped(&new));
+            for line in it.case.lines() {
+                let _ = writeln!(res, "    {}", escaped(line));
+            }
+            res.push('\n');
         }
     }
     for it in &report.besides {
         let _ = writeln!(res, "{it} differs; its effect is not compared\n");
     }
     for it in &report.undecided {
-        let _ = writeln!(res, "undecided{}: {}\n", of(it.shift), it.reason);
+        let _ = writeln!(res, "undecided{}: {}\n", of(it.shift), escaped(&it.reason));
     }
     let _ = writeln!(res, "{}", summary(report));
     res
@@ -43,11 +48,11 @@ pub(super) fn markdown(report: &Report) -> String {
         for it in them {
             let _ = writeln!(
                 res,
-                "<details><summary>{}</summary>\n\n- before: {}\n- after: {}\n\n```yaml\n{}```\n\n</details>",
-                cause(it),
-                said(&it.old),
-                said(&it.new),
-                it.case,
+                "<details><summary>{}</summary>\n\n- before: {}\n- after: {}\n\n{}\n</details>",
+                cell(&cause(it)),
+                cell(&said(&it.old)),
+                cell(&said(&it.new)),
+                fenced(&it.case),
             );
         }
     }
@@ -58,7 +63,7 @@ pub(super) fn markdown(report: &Report) -> String {
         let _ = writeln!(res, "- `{it}` differs; its effect is not compared");
     }
     for it in &report.undecided {
-        let _ = writeln!(res, "- undecided{}: {}", of(it.shift), it.reason);
+        let _ = writeln!(res, "- undecided{}: {}", of(it.shift), cell(&it.reason));
     }
     res
 }
@@ -95,11 +100,6 @@ fn of(shift: Option<Shift>) -> String {
     shift.map(|it| format!(" ({})", it.as_str())).unwrap_or_default()
 }
 
-fn indented(text: &str, by: &str) -> String {
-    let lines = text.lines().map(|it| format!("{by}{it}\n"));
-    lines.collect()
-}
-
 fn summary(report: &Report) -> String {
     let count = |kind: Shift| report.differences.iter().filter(|it| it.shift == kind).count();
     let mut res = match report.widens {
@@ -119,4 +119,35 @@ fn summary(report: &Report) -> String {
         }
     }
     res
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Undecided;
+
+    /// Names and values are the words of whoever wrote the policies.
+    #[test]
+    fn no_word_of_a_policy_passes_for_ours() {
+        let word = "a\u{202e}\n```\n";
+        let said = || Said { answer: "deny", by: Some(word.to_owned()), place: None };
+        let report = Report {
+            widens: Some(true),
+            differences: vec![Difference {
+                shift: Shift::Gained,
+                cause: word.to_owned(),
+                version: "new",
+                old: said(),
+                new: said(),
+                case: format!("  - name: {word}"),
+            }],
+            beyond: None,
+            undecided: vec![Undecided { shift: None, reason: word.to_owned() }],
+            besides: Vec::new(),
+        };
+        let (human, markdown) = (human(&report), markdown(&report));
+        assert!(!human.contains('\u{202e}') && !markdown.contains('\u{202e}'), "{human}{markdown}");
+        assert!(markdown.contains("\n````yaml\n") && markdown.contains("\n````\n"), "{markdown}");
+        assert_eq!(human.matches("\n```").count(), 0, "{human}");
+    }
 }

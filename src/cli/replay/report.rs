@@ -287,7 +287,7 @@ fn said(it: &Said<'_>) -> String {
 
 /// A text for a cell of a Markdown table: punctuation that Markdown or HTML could read as markup is
 /// written as a character reference.
-fn cell(text: &str) -> String {
+pub(in crate::cli) fn cell(text: &str) -> String {
     let mut res = String::with_capacity(text.len());
     for it in escaped(text).chars() {
         match it {
@@ -301,7 +301,7 @@ fn cell(text: &str) -> String {
 }
 
 /// A block of code with a fence that is longer than any in it.
-fn fenced(text: &str) -> String {
+pub(in crate::cli) fn fenced(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(escaped).collect();
     let text = lines.join("\n");
     let longest = text.split(|it| it != '`').map(str::len).max().unwrap_or(0);
