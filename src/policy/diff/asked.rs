@@ -21,7 +21,7 @@ const LITERALS_MAX: usize = 200;
 
 /// The questions about one variable.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct Questions {
     pub(super) lanes: Vec<Lane>,
     numbers: HashMap<Lane, usize>,
     pub(super) cuts: Cuts,
@@ -30,7 +30,7 @@ pub(super) struct Asked {
 /// The questions about all variables.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    pub(super) asked: BTreeMap<Variable, Asked>,
+    pub(super) asked: BTreeMap<Variable, Questions>,
     /// The questions about `g:PrincipalUrn`.
     pub(super) urns: Vec<Lane>,
     /// Listed texts with one variable, and what they are compared with.
@@ -48,7 +48,7 @@ pub(super) enum Subject {
     Key(Key),
 }
 
-impl Asked {
+impl Questions {
     /// Adds a question, once; returns its number.
     pub(super) fn lane(&mut self, lane: Lane) -> usize {
         let next = self.lanes.len();

@@ -141,7 +141,7 @@ struct Scene {
 
 /// The parts of the question, by where they come from.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Asked {
+enum Demand {
     Itself,
     Ceiling,
     Rival(usize),
@@ -315,22 +315,22 @@ impl<'a> Directory<'a> {
         scene: &Scene,
         model: &mut Model,
         truths: &[Vec<Truth>],
-    ) -> Vec<(Literal, Asked)> {
+    ) -> Vec<(Literal, Demand)> {
         let circuit = &mut model.circuit;
         let truths: Vec<_> = truths.iter().map(|it| circuit.all_true(it)).collect();
         let side = |it: &Truth| if scene.is_doubt { it.may_hold } else { it.holds };
         let (mut res, mut ceiling) = (Vec::new(), Vec::new());
         for (number, (at, truth)) in scene.statements.iter().zip(&truths).enumerate() {
             match self.relation(scene, *at) {
-                _ if number == 0 => res.push((side(truth), Asked::Itself)),
+                _ if number == 0 => res.push((side(truth), Demand::Itself)),
                 Relation::Ceiling => ceiling.push(side(truth)),
-                Relation::Same => res.push((!side(truth), Asked::Rival(*at))),
-                Relation::Deny => res.push((!truth.holds, Asked::Rival(*at))),
+                Relation::Same => res.push((!side(truth), Demand::Rival(*at))),
+                Relation::Deny => res.push((!truth.holds, Demand::Rival(*at))),
                 Relation::None => (),
             }
         }
         if scene.ceiling {
-            res.push((circuit.any(ceiling), Asked::Ceiling));
+            res.push((circuit.any(ceiling), Demand::Ceiling));
         }
         res
     }
@@ -349,11 +349,11 @@ impl<'a> Directory<'a> {
         }
     }
 
-    fn blame(&self, scene: &Scene, asked: &Asked, res: &mut Cover) {
+    fn blame(&self, scene: &Scene, asked: &Demand, res: &mut Cover) {
         match asked {
-            Asked::Itself => (),
-            Asked::Ceiling => res.ceiling = true,
-            Asked::Rival(at) => {
+            Demand::Itself => (),
+            Demand::Ceiling => res.ceiling = true,
+            Demand::Rival(at) => {
                 let name = self.entry(*at).map(|it| it.statement.name.to_string());
                 match self.relation(scene, *at) {
                     Relation::Same => res.same.extend(name),

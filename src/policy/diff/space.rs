@@ -1,7 +1,7 @@
 //! The classes of every variable: what the policies ask cuts the values of each into finitely many,
 //! and every value belongs to one.
 
-use super::asked::{Asked, Survey};
+use super::asked::{Questions, Survey};
 use super::automaton::{Automaton, Lane, Part, Places, Universe};
 use super::point::{Setting, Variable};
 use super::search::{Effort, Exhausted};
@@ -223,7 +223,7 @@ impl Space {
     fn add(
         &mut self,
         variable: &Variable,
-        asked: &Asked,
+        asked: &Questions,
         effort: &mut Effort<'_>,
     ) -> Result<(), Exhausted> {
         let cuts = &asked.cuts;
@@ -282,7 +282,7 @@ impl Space {
     /// lane of the groups.
     fn groups(
         &mut self,
-        asked: &Asked,
+        asked: &Questions,
         numbers: &[usize],
         effort: &mut Effort<'_>,
     ) -> Result<(), Exhausted> {

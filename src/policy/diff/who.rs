@@ -82,7 +82,7 @@ impl Set {
         let mut targets: Vec<_> = self.attachments.grants().iter().map(|it| it.to).collect();
         targets.dedup();
         let job = Point { query: query.clone(), attributes: attributes.clone() };
-        let mut asked = Asked::new(self, &job, &mut effort);
+        let mut asked = WhoCan::new(self, &job, &mut effort);
         let receiver = |target: Target<'_>| {
             let asked = asked.as_mut().map_err(|it| *it);
             let could = asked.and_then(|it| it.could(target, &mut effort));
@@ -168,7 +168,7 @@ impl Answers {
     }
 }
 
-struct Asked<'a> {
+struct WhoCan<'a> {
     set: &'a Set,
     job: &'a Point,
     model: Model,
@@ -177,7 +177,7 @@ struct Asked<'a> {
     given: Vec<Literal>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> WhoCan<'a> {
     fn new(set: &'a Set, job: &'a Point, effort: &mut Effort<'_>) -> Result<Self, Exhausted> {
         effort.begin()?;
         let mut survey = Survey::default();
