@@ -86,11 +86,8 @@ impl Hash {
 
 impl From<digest::Digest> for Hash {
     fn from(digest: digest::Digest) -> Self {
-        let mut res = Self([0; digest::SHA256_OUTPUT_LEN]);
-        for (to, from) in res.0.iter_mut().zip(digest.as_ref()) {
-            *to = *from;
-        }
-        res
+        // A SHA-256 has just that length.
+        Self(digest.as_ref().try_into().unwrap_or_default())
     }
 }
 
@@ -130,9 +127,9 @@ impl Head {
         let _ = write!(out, r#","prev":"{}""#, self.hash);
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(out.get(start..).unwrap_or_default());
-        let tail = Tail::of(&hash.clone().finish());
-        hash.update(tail.0.as_bytes());
-        out.extend_from_slice(tail.0.as_bytes());
+        let tail = tail(&hash.clone().finish());
+        hash.update(tail.as_bytes());
+        out.extend_from_slice(tail.as_bytes());
         out.push(b'\n');
         *self = Self { seq, hash: Hash::from(hash.finish()) };
     }
@@ -154,24 +151,20 @@ fn line_beginning(id: Option<&LedgerId>, seq: u64) -> String {
     }
 }
 
-/// The end of a line: its `sum`.
-struct Tail(String);
-
-/// The length of [`Tail`]: `,"sum":"` + 16 + `"}`.
+/// The length of a line's [`tail`]: `,"sum":"` + 16 + `"}`.
 const TAIL_BYTES: usize = 26;
 
 /// How many bytes of the digest `sum` shows.
 const SUM_BYTES: usize = 8;
 
-impl Tail {
-    fn of(digest: &digest::Digest) -> Self {
-        let mut res = String::with_capacity(TAIL_BYTES);
-        res.push_str(r#","sum":""#);
-        let sum = digest.as_ref().get(..SUM_BYTES).unwrap_or_default();
-        HEXLOWER.encode_append(sum, &mut res);
-        res.push_str(r#""}"#);
-        Self(res)
-    }
+/// The end of a line: its `sum`.
+fn tail(digest: &digest::Digest) -> String {
+    let mut res = String::with_capacity(TAIL_BYTES);
+    res.push_str(r#","sum":""#);
+    let sum = digest.as_ref().get(..SUM_BYTES).unwrap_or_default();
+    HEXLOWER.encode_append(sum, &mut res);
+    res.push_str(r#""}"#);
+    res
 }
 
 /// What every line says besides its record.
@@ -291,27 +284,23 @@ impl<'a> Frame<'a> {
         Ok((frame, hash))
     }
 
-    /// Checks version and sum of the `line` that this was read from.
+    /// Checks version and sum of the `line` that this was read from, of at most [`LINE_BYTES_MAX`].
     ///
     /// # Errors
     /// The first fault.
     pub(super) fn check(&self, line: &[u8]) -> Result<Hash, Fault> {
-        if LINE_BYTES_MAX < line.len() {
-            return Err(Fault::TooLong);
-        }
         if self.v != record::VERSION {
             return Err(Fault::Version(self.v));
         }
-        let Some((text, tail)) = line.split_at_checked(line.len().saturating_sub(TAIL_BYTES))
-        else {
+        let Some((text, end)) = line.split_at_checked(line.len().saturating_sub(TAIL_BYTES)) else {
             return Err(Fault::Changed);
         };
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(text);
-        if tail != Tail::of(&hash.clone().finish()).0.as_bytes() {
+        if end != tail(&hash.clone().finish()).as_bytes() {
             return Err(Fault::Changed);
         }
-        hash.update(tail);
+        hash.update(end);
         Ok(Hash::from(hash.finish()))
     }
 

@@ -137,11 +137,8 @@ impl<'a> SigningKey<'a> {
     #[must_use]
     pub fn sign(&self, string_to_sign: &StringToSign) -> Signature {
         let tag = hmac::sign(&self.0, string_to_sign.as_ref());
-        let mut res = [0; SIGNATURE_BYTES];
-        for (to, from) in res.iter_mut().zip(tag.as_ref()) {
-            *to = *from;
-        }
-        Signature(res)
+        // An HMAC-SHA256 has just that length.
+        Signature(tag.as_ref().try_into().unwrap_or_default())
     }
 }
 
