@@ -9,7 +9,6 @@ pub mod batch;
 use crate::policy::Job;
 
 use http::Method;
-use std::fmt;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
@@ -85,55 +84,39 @@ pub enum Error {
 }
 
 /// What is wrong with a target as such.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// A backslash, a percent sign, a semicolon, a control or non-ASCII byte.
+    #[error(
+        "it has characters outside letters, digits, `-`, `_`, `.`, `~` and `/`, or percent-encoding"
+    )]
     Character,
     /// `.` or `..` between slashes.
+    #[error("it has a `.` or `..` segment")]
     DotSegment,
     /// `//`.
+    #[error("it has an empty segment")]
     EmptySegment,
     /// `#`.
+    #[error("it has a fragment")]
     Fragment,
     /// `http://…`, `host:port`, `*`.
+    #[error("it is not a path that starts with `/`")]
     NotOriginForm,
 }
 
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Character => {
-                "it has characters outside letters, digits, `-`, `_`, `.`, `~` and `/`, or percent-encoding"
-            }
-            Self::DotSegment => "it has a `.` or `..` segment",
-            Self::EmptySegment => "it has an empty segment",
-            Self::Fragment => "it has a fragment",
-            Self::NotOriginForm => "it is not a path that starts with `/`",
-        })
-    }
-}
-
 /// What is wrong with a job ID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JobIdFault {
-    /// Neither of the others.
-    Characters(JobIds),
+    /// Not of the characters or the length of [`JobIds::Token`].
+    #[error("it must be 1 to 64 lower-case letters, digits and hyphens, and not `batch-delete`")]
+    NotToken,
+    /// Not a UUID, whatever its letter case.
+    #[error("it must be a UUID such as 3faf5c03-aaa1-4cbe-879d-24b05d997347")]
+    NotUuid,
     /// It would be a UUID if its letters were lower case.
+    #[error("write its letters in lower case, as ModelArts issues them")]
     UpperCase,
-}
-
-impl fmt::Display for JobIdFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Characters(JobIds::Token) => {
-                "it must be 1 to 64 lower-case letters, digits and hyphens, and not `batch-delete`"
-            }
-            Self::Characters(JobIds::Uuid) => {
-                "it must be a UUID such as 3faf5c03-aaa1-4cbe-879d-24b05d997347"
-            }
-            Self::UpperCase => "write its letters in lower case, as ModelArts issues them",
-        })
-    }
 }
 
 /// Parses `target`, the request target exactly as it arrived.
@@ -239,19 +222,15 @@ fn is_project_byte(it: u8) -> bool {
 
 impl JobIds {
     fn check(self, id: &str) -> Result<(), JobIdFault> {
-        let matches = match self {
-            Self::Token => {
-                id.len() <= JOB_ID_MAX
-                    && id
-                        .bytes()
-                        .all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-')
+        let in_token = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'-';
+        match self {
+            Self::Token if id.len() <= JOB_ID_MAX && id.bytes().all(in_token) => Ok(()),
+            Self::Token => Err(JobIdFault::NotToken),
+            Self::Uuid if !is_uuid(id) => Err(JobIdFault::NotUuid),
+            Self::Uuid if id.bytes().any(|it| it.is_ascii_uppercase()) => {
+                Err(JobIdFault::UpperCase)
             }
-            Self::Uuid => is_uuid(id) && !id.bytes().any(|it| it.is_ascii_uppercase()),
-        };
-        match matches {
-            true => Ok(()),
-            false if self == Self::Uuid && is_uuid(id) => Err(JobIdFault::UpperCase),
-            false => Err(JobIdFault::Characters(self)),
+            Self::Uuid => Ok(()),
         }
     }
 }
@@ -309,8 +288,8 @@ mod tests {
             ("/v2/p/training-jobs/JOB/x", Err(Error::Unknown)),
             ("/v2/p/training-jobs/", Err(Error::Unknown)),
             ("/v2/p/training-jobs", Err(Error::Unknown)),
-            ("/v2/p/training-jobs/x", Err(Error::JobId(JobIdFault::Characters(JobIds::Uuid)))),
-            ("/v2/p/training-jobs/JOB0", Err(Error::JobId(JobIdFault::Characters(JobIds::Uuid)))),
+            ("/v2/p/training-jobs/x", Err(Error::JobId(JobIdFault::NotUuid))),
+            ("/v2/p/training-jobs/JOB0", Err(Error::JobId(JobIdFault::NotUuid))),
             (
                 "/v2/p/training-jobs/3FAF5C03-AAA1-4CBE-879D-24B05D997347",
                 Err(Error::JobId(JobIdFault::UpperCase)),
@@ -398,7 +377,7 @@ mod tests {
         assert_eq!(parse(JOB), Ok(JOB.to_owned()));
         assert_eq!(parse("batch-delete"), Err(Error::BatchMethod));
         for id in ["Job", "a_b", &"a".repeat(JOB_ID_MAX + 1)] {
-            assert_eq!(parse(id), Err(Error::JobId(JobIdFault::Characters(JobIds::Token))));
+            assert_eq!(parse(id), Err(Error::JobId(JobIdFault::NotToken)));
         }
     }
 }
