@@ -6,7 +6,7 @@ use crate::route;
 use crate::upstream::Answer;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -46,13 +46,9 @@ pub(crate) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
     };
     // Strings always serialise; an empty body would still carry the status.
     let body = serde_json::to_vec(&body).unwrap_or_default();
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = refusal.status();
+    let mut response = marked(refusal.status(), Body::from(body), "gateway", &id);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(X_LYCHGATE_ORIGIN, HeaderValue::from_static("gateway"));
-    headers.insert(X_REQUEST_ID, header_value(&id));
-    headers.insert(X_LYCHGATE_REQUEST_ID, header_value(&id));
     match refusal.status() {
         StatusCode::UNAUTHORIZED => {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -111,35 +107,43 @@ impl Reply {
     pub(super) fn into_response(self, request_id: Uuid) -> (Response<Body>, Origin) {
         match self {
             Self::Answered(answer) => (passed_on(answer, request_id), Origin::Upstream),
-            Self::AllDone | Self::Gone => (accepted(request_id), Origin::Gateway),
+            // As the cloud would say it.
+            Self::AllDone | Self::Gone => {
+                let id = request_id.to_string();
+                let accepted = marked(StatusCode::ACCEPTED, Body::empty(), "gateway", &id);
+                (accepted, Origin::Gateway)
+            }
             Self::Relayed(relayed) => (handed_back(relayed, request_id), Origin::Upstream),
         }
     }
 }
 
-/// The cloud's answer, as much of it as [`Answer`] holds.
-fn passed_on(answer: Answer, request_id: Uuid) -> Response<Body> {
-    let id = header_value(&request_id.to_string());
-    let mut response = Response::new(Body::from(answer.body));
-    *response.status_mut() = answer.status;
+/// An answer with what all of them say: who made it, and under which ID.
+fn marked(status: StatusCode, body: Body, origin: &'static str, id: &str) -> Response<Body> {
+    let id = HeaderValue::from_str(id).unwrap_or_else(|_| HeaderValue::from_static(""));
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
     let headers = response.headers_mut();
-    insert(headers, header::CONTENT_TYPE, answer.content_type);
-    insert(headers, header::RETRY_AFTER, answer.retry_after);
-    insert(headers, X_REQUEST_ID, answer.request_id.or_else(|| Some(id.clone())));
-    headers.insert(X_LYCHGATE_ORIGIN, HeaderValue::from_static("upstream"));
+    headers.insert(X_LYCHGATE_ORIGIN, HeaderValue::from_static(origin));
+    headers.insert(X_REQUEST_ID, id.clone());
     headers.insert(X_LYCHGATE_REQUEST_ID, id);
     response
 }
 
-/// 202 by the gate itself, as the cloud would say it.
-fn accepted(request_id: Uuid) -> Response<Body> {
-    let id = header_value(&request_id.to_string());
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::ACCEPTED;
+/// The cloud's answer, as much of it as [`Answer`] holds. Its own ID takes the place of ours.
+fn passed_on(answer: Answer, request_id: Uuid) -> Response<Body> {
+    let id = request_id.to_string();
+    let mut response = marked(answer.status, Body::from(answer.body), "upstream", &id);
     let headers = response.headers_mut();
-    headers.insert(X_REQUEST_ID, id.clone());
-    headers.insert(X_LYCHGATE_ORIGIN, HeaderValue::from_static("gateway"));
-    headers.insert(X_LYCHGATE_REQUEST_ID, id);
+    for (name, value) in [
+        (header::CONTENT_TYPE, answer.content_type),
+        (header::RETRY_AFTER, answer.retry_after),
+        (X_REQUEST_ID, answer.request_id),
+    ] {
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
     response
 }
 
@@ -156,16 +160,6 @@ fn handed_back(relayed: Relayed, id: Uuid) -> Response<Body> {
     response
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: Option<HeaderValue>) {
-    if let Some(value) = value {
-        headers.insert(name, value);
-    }
-}
-
 fn jitter() -> HeaderValue {
     HeaderValue::from(u16::from(fastrand::u8(1..=RETRY_AFTER_MAX)))
-}
-
-fn header_value(id: &str) -> HeaderValue {
-    HeaderValue::from_str(id).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
