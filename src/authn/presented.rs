@@ -80,14 +80,11 @@ mod tests {
 
     #[track_caller]
     fn check(headers: &[(&'static str, &'static str)], expected: Result<Presented<'_>, &str>) {
-        let headers: HeaderMap = headers
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
-            .fold(HeaderMap::new(), |mut headers, (name, value): (header::HeaderName, _)| {
-                headers.append(name, value);
-                headers
-            });
-        match (Presented::new(&headers), expected) {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        match (Presented::new(&map), expected) {
             (Ok(actual), Ok(expected)) => assert_eq!(actual, expected),
             (Err(error), Err(expected)) => {
                 let message = error.to_string();

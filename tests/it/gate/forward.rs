@@ -3,7 +3,7 @@
 
 use crate::front::attacks;
 use crate::support::collector::{Collector, Mood, tls_file};
-use crate::support::http::{self, Answer, Connection};
+use crate::support::http::{self, Answer, Connection, refused, said};
 use crate::support::process;
 use crate::support::world::{
     self, AUDIENCE, FINISHED, ISSUER, PROJECT, PROTECTED, Running, UNKNOWN, World, poll, until,
@@ -105,14 +105,6 @@ fn url(address: SocketAddr) -> String {
 
 fn head(job: &str) -> String {
     format!("DELETE /v2/{PROJECT}/training-jobs/{job} HTTP/1.1\r\nHost: localhost\r\n\r\n")
-}
-
-fn said(answer: &Answer) -> (u16, Option<String>) {
-    (answer.status, answer.code())
-}
-
-fn refused(status: u16, code: &str) -> (u16, Option<String>) {
-    (status, Some(format!("Lychgate.{code}")))
 }
 
 /// A look and a batch go through two gates as they go through one.

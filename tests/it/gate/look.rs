@@ -1,7 +1,7 @@
 //! A look at a job through the gate: who may see it, what is told to whom, and a loop that waits for a
 //! job to be gone.
 
-use crate::support::http::{self, Answer};
+use crate::support::http::{self, Answer, refused, said};
 use crate::support::world::{Builder, FINISHED, PROTECTED, UNKNOWN, World};
 
 use lychgate::emulator::{Effect, Fault, Job, Operation, Reset};
@@ -48,14 +48,6 @@ async fn look(world: &World, name: &str, job: &str) -> Answer {
 
 fn job(world: &World) -> Job {
     world.emulator.jobs().into_iter().find(|it| it.id() == FINISHED).unwrap()
-}
-
-fn said(answer: &Answer) -> (u16, Option<String>) {
-    (answer.status, answer.code())
-}
-
-fn refused(status: u16, code: &str) -> (u16, Option<String>) {
-    (status, Some(format!("Lychgate.{code}")))
 }
 
 /// Who may delete may not look with that, and nothing is asked of the cloud.

@@ -47,6 +47,16 @@ impl Answer {
     }
 }
 
+/// Status and code, to be compared.
+pub(crate) fn said(answer: &Answer) -> (u16, Option<String>) {
+    (answer.status, answer.code())
+}
+
+/// What an answer of the gate's own has [`said`].
+pub(crate) fn refused(status: u16, code: &str) -> (u16, Option<String>) {
+    (status, Some(format!("Lychgate.{code}")))
+}
+
 /// Sends `request` on a connection of its own and reads one answer.
 pub(crate) async fn send(address: SocketAddr, request: &[u8]) -> Answer {
     let mut connection = Connection::open(address).await;

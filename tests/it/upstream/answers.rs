@@ -2,7 +2,7 @@
 //! are passed on, at a whole gate.
 
 use crate::front::attacks::ALLOW_ALL;
-use crate::support::http::{self, Answer};
+use crate::support::http::{self, Answer, refused, said};
 use crate::support::world::{CLOUD_AK, FINISHED, World, poll};
 
 use jiff::SignedDuration;
@@ -27,14 +27,6 @@ fn scripted(status: u16, headers: &[(&str, &str)], body: &str) -> Effect {
 
 fn raw(text: &str) -> Effect {
     Effect::Raw { text: text.to_owned() }
-}
-
-fn said(answer: &Answer) -> (u16, Option<String>) {
-    (answer.status, answer.code())
-}
-
-fn gate(status: u16, code: &str) -> (u16, Option<String>) {
-    (status, Some(format!("Lychgate.{code}")))
 }
 
 const JSON: (&str, &str) = ("content-type", "application/json");
@@ -78,7 +70,7 @@ async fn a_look_up_without_an_answer_deletes_nothing() {
             let world = world(condition).await;
             world.emulator.fault(Fault::new(effect.clone()).at(operation));
             let answer = world.delete("alice", FINISHED).await;
-            assert_eq!(said(&answer), gate(503, "5031"), "{effect:?} {operation:?}");
+            assert_eq!(said(&answer), refused(503, "5031"), "{effect:?} {operation:?}");
             let after: u8 = answer.header("retry-after").unwrap().parse().unwrap();
             assert!((1..=10).contains(&after), "{effect:?}");
             assert_eq!(world.emulator.counts().delete, 0, "{effect:?}");
@@ -116,7 +108,7 @@ async fn what_a_job_does_not_say_is_told_as_lasting() {
         let world = world(condition).await;
         world.emulator.fault(Fault::new(effect).at(operation));
         let answer = world.delete("alice", FINISHED).await;
-        assert_eq!(said(&answer), gate(409, "4091"), "{expected}");
+        assert_eq!(said(&answer), refused(409, "4091"), "{expected}");
         assert_eq!(answer.header("retry-after"), None);
         let body = String::from_utf8_lossy(&answer.body).into_owned();
         assert!(body.contains(expected) && body.contains("cannot help"), "{body}");
@@ -165,7 +157,7 @@ async fn a_look_up_that_finds_nothing_is_passed_on_to_who_may_know() {
     }
     let world = World::start().await;
     world.emulator.fault(Fault::new(gone));
-    assert_eq!(said(&world.delete("carol", FINISHED).await), gate(403, "4033"));
+    assert_eq!(said(&world.delete("carol", FINISHED).await), refused(403, "4033"));
     assert_eq!(world.emulator.counts().all(), 0);
 }
 
@@ -177,7 +169,7 @@ async fn a_redirect_of_a_delete_is_not_followed() {
         let location = format!("{}/elsewhere", world.emulator.url());
         world.emulator.fault(Fault::new(Effect::Redirect { status, location }));
         let answer = world.delete("alice", FINISHED).await;
-        assert_eq!(said(&answer), gate(502, "5023"), "{status}");
+        assert_eq!(said(&answer), refused(502, "5023"), "{status}");
         assert_eq!(answer.header("location"), None, "{status}");
         assert_eq!(world.emulator.counts().all(), 1, "{status}");
     }
@@ -268,7 +260,7 @@ async fn an_answer_that_is_none_is_told_as_unknown() {
         world.emulator.fault(Fault::new(effect).at(Operation::Delete).times(1));
         let answer = world.delete("alice", FINISHED).await;
         // The job is still there, so nobody knows.
-        assert_eq!(said(&answer), gate(504, "5042"));
+        assert_eq!(said(&answer), refused(504, "5042"));
         assert_eq!(world.emulator.counts().delete, 1, "never a second delete");
     }
 }
@@ -282,7 +274,7 @@ async fn error_bodies_are_bounded_text_without_our_key() {
     let withheld = echo.replace(CLOUD_AK, "[withheld]");
     let html = [("content-type", "text/html")];
     let text = [("content-type", "text/plain;charset=UTF-8"), ("set-cookie", "a=b")];
-    let ours = || Err(gate(502, "5023"));
+    let ours = || Err(refused(502, "5023"));
     for (effect, expected) in [
         (scripted(409, &[JSON, ("server", "s")], refusal), Ok(refusal)),
         (scripted(409, &[JSON], &echo), Ok(&withheld)),
@@ -379,7 +371,7 @@ async fn a_trace_context_that_is_none_is_replaced_and_baggage_stays() {
     let world = World::builder().policies(ALLOW_ALL).start().await;
     let field = format!("\r\ntracestate: {}\r\n", "a".repeat(17 << 10));
     let head = world.head("alice", FINISHED).replacen("\r\n", &field, 1);
-    assert_eq!(said(&http::send(world.gate, head.as_bytes()).await), gate(431, "4311"));
+    assert_eq!(said(&http::send(world.gate, head.as_bytes()).await), refused(431, "4311"));
     assert_eq!(world.emulator.counts().all(), 0);
 }
 

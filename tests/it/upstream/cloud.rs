@@ -1,6 +1,6 @@
 //! The gate's own key: what happens when the cloud refuses it, and how it is changed.
 
-use crate::support::http::Answer;
+use crate::support::http::said;
 use crate::support::world::{
     CLOUD_AK, CLOUD_SK, FINISHED, PATIENCE, PROJECT, UNKNOWN, World, poll, until,
 };
@@ -22,10 +22,6 @@ const CLOSED: &str = r#"lychgate_upstream_breaker_open{upstream="emulator"} 0"#;
 fn key(ak: &str, sk: &str) -> Key {
     let (ak, sk) = (ak.to_owned(), sk.to_owned());
     Key { ak, sk, security_token: None, projects: vec![PROJECT.to_owned()] }
-}
-
-fn said(answer: &Answer) -> (u16, Option<String>) {
-    (answer.status, answer.code())
 }
 
 fn refused() -> (u16, Option<String>) {
