@@ -10,7 +10,7 @@ use super::{
 use http::header;
 use http::request::Parts;
 
-/// What is signed of a request that says nothing of it: what the official Python SDK signs.
+/// The headers that are signed where the request does not say which: those of the official Python SDK.
 const USUAL: [&str; 6] =
     ["content-type", "host", "user-agent", X_PROJECT_ID, X_SDK_DATE, X_SECURITY_TOKEN];
 
@@ -143,7 +143,7 @@ fn date(head: &Parts) -> Result<SdkDate, Difference> {
     date.map_err(|error| Difference::new(Part::Date, error.to_string()))
 }
 
-/// A date that can be read, and of the day that a derived key is good for.
+/// What is wrong with the date: it cannot be read, or is of another day than the derived key.
 fn day(scope: Option<&str>, date: Result<&SdkDate, &Difference>) -> Option<Difference> {
     let date = match date {
         Ok(date) => date,
@@ -154,7 +154,7 @@ fn day(scope: Option<&str>, date: Result<&SdkDate, &Difference>) -> Option<Diffe
     (day != date.day()).then(|| Difference::new(Part::Date, message))
 }
 
-/// What must be signed, and whether it is there.
+/// What is wrong with the signed headers: one is missing, one is not signed, or the token is another.
 fn headers(list: &str, head: &Parts, credential: &Credential) -> Option<Difference> {
     let wrong = |message: String| Some(Difference::new(Part::SignedHeaders, message));
     let signs = |name: &str| list.split(';').any(|it| it == name);
