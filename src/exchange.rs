@@ -190,7 +190,7 @@ pub(crate) async fn run<M: Middle>(middle: Arc<M>, mut arrival: Arrival) -> Resp
         Ok(judged) => judged,
         Err(refusal) => return exchange.refuse(&refusal),
     };
-    let id = exchange.id;
+    let id = exchange.request_id.clone();
     let (tracker, give_up) = (desk.tracker.clone(), desk.give_up.clone());
     // From here on the client's connection has no say: a hang-up must not leave half a delete
     // behind, so the work has a task of its own and this one only waits.
@@ -206,7 +206,7 @@ pub(crate) async fn run<M: Middle>(middle: Arc<M>, mut arrival: Arrival) -> Resp
     });
     match tracker.spawn(work.instrument(span)).await {
         Ok(response) => response,
-        Err(_panicked) => refused(&Refusal::Internal, id),
+        Err(_panicked) => refused(&Refusal::Internal, &id),
     }
 }
 
@@ -214,7 +214,6 @@ pub(crate) async fn run<M: Middle>(middle: Arc<M>, mut arrival: Arrival) -> Resp
 /// ends with its answer; dropped before, its client has left or its task has panicked.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    pub(crate) id: Uuid,
     pub(crate) request_id: String,
     /// The caller's own, if it sent a printable one.
     pub(crate) caller_request_id: Option<String>,
@@ -250,10 +249,8 @@ pub(crate) struct Facts {
 
 impl Exchange {
     fn begin(desk: &Desk, Arrival { head, peer, .. }: &Arrival) -> Self {
-        let id = Uuid::new_v4();
         Self {
-            id,
-            request_id: id.to_string(),
+            request_id: Uuid::new_v4().to_string(),
             caller_request_id: caller_request_id(&head.headers),
             peer: peer.address,
             facts: Facts::default(),
@@ -323,7 +320,7 @@ impl Exchange {
 
     fn answer(mut self, reply: Reply) -> Response<Body> {
         self.facts.upstream_request_id = reply.upstream_request_id().map(str::to_owned);
-        let (response, origin) = reply.into_response(self.id);
+        let (response, origin) = reply.into_response(&self.request_id);
         self.end(response.status(), origin, None);
         self.for_once(response)
     }
@@ -335,7 +332,7 @@ impl Exchange {
                 Some(keys.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
         }
         self.end(refusal.status(), Origin::Gateway, Some(refusal.code()));
-        self.for_once(refused(refusal, self.id))
+        self.for_once(refused(refusal, &self.request_id))
     }
 
     /// The answer to a look is for its caller alone, and soon out of date.

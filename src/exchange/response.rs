@@ -8,7 +8,6 @@ use crate::upstream::Answer;
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
-use uuid::Uuid;
 
 pub(crate) const X_LYCHGATE_ORIGIN: HeaderName = HeaderName::from_static("x-lychgate-origin");
 pub(crate) const X_LYCHGATE_REQUEST_ID: HeaderName =
@@ -32,13 +31,12 @@ struct ErrorBody<'a> {
 }
 
 /// The gate's own answer.
-pub(crate) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
-    let id = request_id.to_string();
+pub(crate) fn refused(refusal: &Refusal, request_id: &str) -> Response<Body> {
     let message = refusal.to_string();
     let body = ErrorBody {
         error_code: format!("Lychgate.{}", refusal.code()),
         error_msg: &message,
-        request_id: &id,
+        request_id,
         jobs: match refusal {
             Refusal::Batch { jobs, .. } => jobs,
             _ => &[],
@@ -46,7 +44,7 @@ pub(crate) fn refused(refusal: &Refusal, request_id: Uuid) -> Response<Body> {
     };
     // Strings always serialise; an empty body would still carry the status.
     let body = serde_json::to_vec(&body).unwrap_or_default();
-    let mut response = marked(refusal.status(), Body::from(body), "gateway", &id);
+    let mut response = marked(refusal.status(), Body::from(body), "gateway", request_id);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     match refusal.status() {
@@ -104,13 +102,12 @@ impl Reply {
     }
 
     /// The response, and who made it.
-    pub(super) fn into_response(self, request_id: Uuid) -> (Response<Body>, Origin) {
+    pub(super) fn into_response(self, request_id: &str) -> (Response<Body>, Origin) {
         match self {
             Self::Answered(answer) => (passed_on(answer, request_id), Origin::Upstream),
             // As the cloud would say it.
             Self::AllDone | Self::Gone => {
-                let id = request_id.to_string();
-                let accepted = marked(StatusCode::ACCEPTED, Body::empty(), "gateway", &id);
+                let accepted = marked(StatusCode::ACCEPTED, Body::empty(), "gateway", request_id);
                 (accepted, Origin::Gateway)
             }
             Self::Relayed(relayed) => (handed_back(relayed, request_id), Origin::Upstream),
@@ -131,9 +128,8 @@ fn marked(status: StatusCode, body: Body, origin: &'static str, id: &str) -> Res
 }
 
 /// The cloud's answer, as much of it as [`Answer`] holds. Its own ID takes the place of ours.
-fn passed_on(answer: Answer, request_id: Uuid) -> Response<Body> {
-    let id = request_id.to_string();
-    let mut response = marked(answer.status, Body::from(answer.body), "upstream", &id);
+fn passed_on(answer: Answer, request_id: &str) -> Response<Body> {
+    let mut response = marked(answer.status, Body::from(answer.body), "upstream", request_id);
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_TYPE, answer.content_type),
@@ -148,7 +144,7 @@ fn passed_on(answer: Answer, request_id: Uuid) -> Response<Body> {
 }
 
 /// The central gate's answer: who answered, and under which ID, is for it to say.
-fn handed_back(relayed: Relayed, id: Uuid) -> Response<Body> {
+fn handed_back(relayed: Relayed, id: &str) -> Response<Body> {
     let Relayed { answer, origin, request_id, challenges } = relayed;
     let mut response = passed_on(answer, id);
     let headers = response.headers_mut();

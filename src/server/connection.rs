@@ -288,7 +288,7 @@ impl<H: Handler> ConnectionService<H> {
             Err(_panic) => {
                 // The process's panic hook counts it and tells where.
                 tracing::error!("a handler panicked; its request is answered with 500");
-                refused(&Refusal::Internal, Uuid::new_v4())
+                refused(&Refusal::Internal, &Uuid::new_v4().to_string())
             }
         };
         if is_http1 && drain.is_cancelled() {
