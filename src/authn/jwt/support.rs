@@ -39,18 +39,22 @@ impl Signer {
 
     /// A new key on P-256, for ES256.
     pub(crate) fn p256(id: &'static str) -> Self {
-        let algorithm = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
-        let key = signature::EcdsaKeyPair::generate(algorithm).unwrap();
-        let key = EncodingKey::from_ec_der(key.to_pkcs8v1().unwrap().as_ref());
-        Self { key, algorithm: Algorithm::ES256, id }
+        Self::ec(id, Algorithm::ES256, &signature::ECDSA_P256_SHA256_FIXED_SIGNING)
     }
 
     /// A new key on P-384, for ES384.
     pub(crate) fn p384(id: &'static str) -> Self {
-        let algorithm = &signature::ECDSA_P384_SHA384_FIXED_SIGNING;
-        let key = signature::EcdsaKeyPair::generate(algorithm).unwrap();
+        Self::ec(id, Algorithm::ES384, &signature::ECDSA_P384_SHA384_FIXED_SIGNING)
+    }
+
+    fn ec(
+        id: &'static str,
+        algorithm: Algorithm,
+        curve: &'static signature::EcdsaSigningAlgorithm,
+    ) -> Self {
+        let key = signature::EcdsaKeyPair::generate(curve).unwrap();
         let key = EncodingKey::from_ec_der(key.to_pkcs8v1().unwrap().as_ref());
-        Self { key, algorithm: Algorithm::ES384, id }
+        Self { key, algorithm, id }
     }
 
     /// A new Ed25519 key.

@@ -282,10 +282,9 @@ fn value_absent_unavailable_and_not_asked_stay_apart_everywhere() {
         let fact: Attribute<String> = serde_json::from_str(state).unwrap();
         assert_eq!(serde_json::to_string(&fact).unwrap(), state);
     }
-    let all = |it: fn() -> Attributes| it();
     for attributes in [
-        all(Attributes::default),
-        all(|| Attributes {
+        Attributes::default(),
+        Attributes {
             pool_id: Attribute::Absent,
             pool_type: Attribute::Absent,
             phase: Attribute::Absent,
@@ -295,8 +294,8 @@ fn value_absent_unavailable_and_not_asked_stay_apart_everywhere() {
             age: Attribute::Absent,
             workspace_id: Attribute::Absent,
             tags: Attribute::Absent,
-        }),
-        all(|| Attributes {
+        },
+        Attributes {
             pool_id: Attribute::Value(vec!["a".to_owned(), "b".to_owned()]),
             pool_type: Attribute::Value(vec!["public".to_owned()]),
             phase: Attribute::Value("Running".to_owned()),
@@ -306,7 +305,7 @@ fn value_absent_unavailable_and_not_asked_stay_apart_everywhere() {
             age: Attribute::Value(-1),
             workspace_id: Attribute::Value("0".to_owned()),
             tags: Attribute::Value(BTreeMap::new()),
-        }),
+        },
     ] {
         let text = serde_json::to_string(&attributes).unwrap();
         let read = serde_json::from_str::<Attributes>(&text).unwrap();
