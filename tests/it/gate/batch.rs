@@ -1,5 +1,6 @@
 //! A batch through the gate: judged job by job, all or nothing, sent as single deletes.
 
+use crate::front::attacks::ALLOW_ALL;
 use crate::support::http::{self, Answer};
 use crate::support::world::{FINISHED, GATEWAY_AK, GATEWAY_SK, PROJECT, PROTECTED, UNKNOWN, World};
 
@@ -14,15 +15,6 @@ use std::time::Duration;
 
 /// A second job that alice may delete.
 const SECOND: &str = "0c4e7a52-93d8-4b1f-8a06-5d2e9b7c1f40";
-
-/// Lets everybody delete everything.
-const ALLOW_ALL: [(&str, &str); 2] = [
-    (
-        "identity/it.json",
-        r#"{"Version":"5.0","Statement":[{"Sid":"It","Effect":"Allow","Action":["modelarts:trainJob:delete"]}]}"#,
-    ),
-    ("attachments.yaml", "- {to: [any], policies: [it]}\n"),
-];
 
 fn body(jobs: &[&str]) -> String {
     let item = |id: &&str| json!({"kind": "job", "metadata": {"id": id}});
@@ -143,7 +135,7 @@ async fn the_kind_must_be_the_jobs_own() {
 
 #[tokio::test]
 async fn each_fate_is_told_and_a_repeat_finishes_the_rest() {
-    let world = World::builder().policies(&ALLOW_ALL).start().await;
+    let world = World::builder().policies(ALLOW_ALL).start().await;
     world.emulator.fault(Fault::new(Effect::Internal).at(Operation::Delete).times(1));
     let answer = batch(&world, "alice", &body(&[FINISHED, SECOND, UNKNOWN])).await;
     assert_eq!((answer.status, answer.code().as_deref()), (502, Some("Lychgate.5024")));
@@ -156,7 +148,7 @@ async fn each_fate_is_told_and_a_repeat_finishes_the_rest() {
 /// A hundred jobs are one group: as many syncs as for one.
 #[tokio::test]
 async fn a_hundred_jobs_are_one_group_commit() {
-    let world = World::builder().policies(&ALLOW_ALL).start().await;
+    let world = World::builder().policies(ALLOW_ALL).start().await;
     let now = Clock::system().now();
     let ids: Vec<_> = (0..100).map(|it| format!("00000000-0000-0000-0000-{it:012}")).collect();
     for id in &ids {
@@ -181,7 +173,7 @@ async fn a_hundred_jobs_are_one_group_commit() {
 /// An SDK signs the body, or says that it does not.
 #[tokio::test]
 async fn the_signature_covers_the_list_of_jobs() {
-    let world = World::builder().policies(&ALLOW_ALL).start().await;
+    let world = World::builder().policies(ALLOW_ALL).start().await;
     let good = body(&[FINISHED]);
     let hash = PayloadHash::of(good.as_bytes()).to_string();
     for (signed, sent, named, status, code) in [

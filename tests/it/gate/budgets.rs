@@ -1,6 +1,7 @@
 //! Budgets end to end: what reaches the cloud, what callers are told, what is recorded, and what is
 //! known after a restart or a reload.
 
+use crate::front::attacks::ALLOW_ALL;
 use crate::support::http::{self, Answer};
 use crate::support::world::{
     Builder, FINISHED, PROJECT, PROTECTED, UNKNOWN, World, delete_head, poll, put,
@@ -14,17 +15,10 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-const ALLOW: &str =
-    r#"{"Version":"5.0","Statement":[{"Effect":"Allow","Action":["modelarts:trainJob:delete"]}]}"#;
-
 /// Everybody may delete everything, within these budgets.
 fn world(budgets: &str) -> Builder {
     World::builder()
-        .policies(&[
-            ("identity/all.json", ALLOW),
-            ("attachments.yaml", "- {to: [any], policies: [all]}\n"),
-            ("budgets.yaml", budgets),
-        ])
+        .policies(&[ALLOW_ALL[0], ALLOW_ALL[1], ("budgets.yaml", budgets)])
         .config("timeouts:", "limits: {per_principal: {rate: 100000, burst: 100000}}\ntimeouts:")
 }
 
@@ -134,14 +128,7 @@ async fn a_batch_takes_a_unit_for_each_job_or_none() {
 
 #[tokio::test]
 async fn there_is_a_brake_where_nobody_asked_for_one() {
-    let world = World::builder()
-        .default_budgets()
-        .policies(&[
-            ("identity/all.json", ALLOW),
-            ("attachments.yaml", "- {to: [any], policies: [all]}\n"),
-        ])
-        .start()
-        .await;
+    let world = World::builder().default_budgets().policies(ALLOW_ALL).start().await;
     for _ in 0..50 {
         assert_eq!(delete(&world, "alice").await.status, 202);
     }

@@ -85,15 +85,7 @@ async fn each_request_is_judged_by_the_version_in_its_record() {
     // A broken version changes nothing but the report.
     let before = world.delete("alice", FINISHED).await.status;
     swap(&policies, versions + 1, BROKEN);
-    let metrics = async || {
-        let request = b"GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n";
-        String::from_utf8(crate::support::http::send(world.admin, request).await.body).unwrap()
-    };
-    let mut text = metrics().await;
-    while !text.contains("lychgate_policy_load_ok 0") {
-        assert!(Instant::now() < deadline, "{text}");
-        text = metrics().await;
-    }
+    world.measures("lychgate_policy_load_ok 0").await;
     let ready = b"GET /readyz HTTP/1.1\r\nHost: admin\r\n\r\n";
     let answer = crate::support::http::send(world.admin, ready).await;
     let body = String::from_utf8(answer.body).unwrap();

@@ -1,18 +1,10 @@
 //! What is remembered of a job when it is gone, and what never is.
 
+use crate::front::attacks::ALLOW_ALL;
 use crate::support::world::{Builder, FINISHED, UNKNOWN, World, poll};
 
 use lychgate::emulator::Job;
 use serde_json::{Value, json};
-
-/// Lets everybody delete everything, without a look.
-const ALLOW_ALL: [(&str, &str); 2] = [
-    (
-        "identity/it.json",
-        r#"{"Version":"5.0","Statement":[{"Effect":"Allow","Action":["modelarts:trainJob:delete"]}]}"#,
-    ),
-    ("attachments.yaml", "- {to: [any], policies: [it]}\n"),
-];
 
 const SECRET: &str = "hunter2";
 
@@ -72,7 +64,7 @@ async fn the_setting_says_of_which_jobs() {
     {
         let (from, to) = setting(word);
         let builder = World::builder().config(&from, &to);
-        let builder = if looks { builder } else { builder.policies(&ALLOW_ALL) };
+        let builder = if looks { builder } else { builder.policies(ALLOW_ALL) };
         assert_eq!(tombstones(builder).await.len(), expected, "{word} {looks}");
     }
 }

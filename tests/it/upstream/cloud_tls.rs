@@ -1,5 +1,6 @@
 //! TLS to the cloud: whom the gate trusts, and that nothing is sent to anybody else.
 
+use crate::front::attacks::ALLOW_ALL;
 use crate::support::pki::{Authority, Pair, dns, expired, localhost, named, self_signed};
 use crate::support::world::{FINISHED, World, poll};
 
@@ -15,15 +16,6 @@ use tokio_util::task::TaskTracker;
 /// What the records of a TLS connection carry (RFC 8446 §5.1).
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
-
-/// Everybody may, so that nothing is looked up before the delete.
-const ALLOW_ALL: [(&str, &str); 2] = [
-    (
-        "identity/it.json",
-        r#"{"Version":"5.0","Statement":[{"Effect":"Allow","Action":["modelarts:trainJob:delete"]}]}"#,
-    ),
-    ("attachments.yaml", "- {to: [any], policies: [it]}\n"),
-];
 
 /// Somebody who listens where the cloud should be.
 struct Server {
@@ -108,7 +100,7 @@ async fn gate(server: &Server, trusted: &Authority) -> World {
         .cloud(&server.url)
         .config("region: cn-north-4\n", "region: cn-north-4\n    ca: cloud.crt\n")
         .file("cloud.crt", &trusted.certificate)
-        .policies(&ALLOW_ALL)
+        .policies(ALLOW_ALL)
         .start()
         .await
 }

@@ -1,25 +1,17 @@
 //! Deletes whose outcome nobody saw: they are looked after until the ledger says how they ended.
 
-use crate::support::http;
+use crate::front::attacks::ALLOW_ALL;
 use crate::support::world::{FINISHED, World, poll};
 
 use lychgate::emulator::{Effect, Emulator, Fault, Operation, Reset};
 use serde_json::Value;
 
-/// Deletes without a look-up, so that each look-up is one that looks after a delete.
-const ALLOW: [(&str, &str); 2] = [
-    (
-        "identity/it.json",
-        r#"{"Version":"5.0","Statement":[{"Sid":"It","Effect":"Allow","Action":["modelarts:trainJob:delete"]}]}"#,
-    ),
-    ("attachments.yaml", "- {to: [any], policies: [it]}\n"),
-];
-
 /// A world in which one delete was sent and got no answer; the look-up right after it met `blind`.
 async fn world_in_doubt(when: Reset, blind: Option<Fault>, window: &str) -> World {
     let settings = format!("ledger: {{directory: ledger}}\nsettle: {{window: {window}}}");
     let world = World::builder()
-        .policies(&ALLOW)
+        // Without a look-up, so that each look-up is one that looks after a delete.
+        .policies(ALLOW_ALL)
         .config("ledger: {directory: ledger}", &settings)
         .start()
         .await;
@@ -41,8 +33,7 @@ async fn settlement(world: &World) -> Value {
 }
 
 async fn pending(world: &World) -> String {
-    let request = b"GET /metrics HTTP/1.1\r\nHost: admin\r\n\r\n";
-    let text = String::from_utf8(http::send(world.admin, request).await.body).unwrap();
+    let text = world.metrics().await;
     let line = text.lines().find(|it| it.starts_with("lychgate_ledger_pending_decisions "));
     line.unwrap().rsplit(' ').next().unwrap().to_owned()
 }
@@ -73,8 +64,7 @@ async fn what_cannot_be_looked_up_stays_open_and_the_next_run_settles_it() {
         assert_eq!(pending(&world).await, "1");
         assert!(world.records("settlement").is_empty());
         let world = world.restart(Emulator::clear_faults).await;
-        let ready = http::send(world.admin, b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        assert_eq!(ready.status, 200, "readiness does not wait for settlements");
+        assert_eq!(world.ready().await, 200, "readiness does not wait for settlements");
         let expected = if when == Reset::Done { "gone" } else { "present" };
         assert_eq!(settlement(&world).await["result"], expected);
     }
