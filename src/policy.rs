@@ -16,12 +16,12 @@ pub use self::author::explain::{
     Actual, Change, Check, Counted, Expected, Explanation, JudgedStatement, Way,
 };
 pub use self::author::render::{Complaint, render};
-pub use self::author::suite::{Case, Coverage, Suites};
+pub use self::author::suite::{Case, Coverage, Suites, beside};
 pub use self::budget::{
     BUDGETS, BUDGETS_MAX, Budget, Budgets, Charge, DELETES_MAX, KEY_ABSENT, KEY_ALL, KEY_UNKNOWN,
     Per, WITHIN_MAX, whose,
 };
-pub use self::compile::{GateSetup, Setup, SourceSetup, beside};
+pub use self::compile::{GateSetup, Setup, SourceSetup};
 pub use self::diff::{
     Cause, Comparison, Could, Difference, Effort, Receiver, Shift, Undecided, Verdict,
 };

@@ -7,7 +7,7 @@ use crate::attributes::PoolWords;
 use crate::clock::Clock;
 use crate::config::{self, Complaint, Config, FILE_BYTES_MAX, Gate};
 use crate::mounted;
-use crate::policy::{self, Limits, Setup, Severity, Span, Suites};
+use crate::policy::{self, Setup, Severity, Span};
 use crate::reload;
 
 use clap::ValueEnum;
@@ -107,9 +107,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Err(error) => return refuse(&error),
     };
     if let Some(it) = &mut directory {
-        let limits = Limits::default();
-        it.diagnostics.extend(policy::beside(&it.files, &limits, &setup));
-        it.diagnostics.extend(Suites::beside(&it.files, &limits, &setup));
+        it.diagnostics.extend(policy::beside(&it.files, &setup));
         it.diagnostics.sort();
     }
     let report = Report::new(config, &told, directory.as_ref());

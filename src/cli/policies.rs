@@ -52,7 +52,7 @@ impl Directory {
     /// The same, for so many gates that have a part of each budget.
     pub(super) fn shared(path: &Path, replicas: u32) -> Result<Self, reload::Error> {
         let limits = Limits { replicas, ..Limits::default() };
-        Ok(Self::new(Set::compile(&reload::read(path, &limits)?, &limits), &limits))
+        Ok(Self::new(Set::compile(&reload::read(path, &limits)?, &limits)))
     }
 
     /// The same, with a search for statements that do nothing.
@@ -61,11 +61,11 @@ impl Directory {
         let mut compiled = Set::compile(&reload::read(path, &limits)?, &limits);
         let start = Instant::now();
         compiled.examine(Effort { steps: STEPS, go_on: &|| start.elapsed() < LIMIT });
-        Ok(Self::new(compiled, &limits))
+        Ok(Self::new(compiled))
     }
 
-    fn new(compiled: Compiled, limits: &Limits) -> Self {
-        let suites = Suites::read(&compiled.files, compiled.set.as_ref(), limits);
+    fn new(compiled: Compiled) -> Self {
+        let suites = Suites::read(&compiled.files, compiled.set.as_ref());
         let mut diagnostics = compiled.diagnostics;
         diagnostics.extend(suites.diagnostics.iter().cloned());
         diagnostics.sort();

@@ -3,9 +3,7 @@
 use super::policies::{self, Directory};
 use super::{Exit, Format, SEARCH_STEPS, check, explain};
 use crate::config::Config;
-use crate::policy::{
-    Attributes, Could, Effort, Files, Limits, Query, Receiver, Set, Suites, render,
-};
+use crate::policy::{Attributes, Could, Effort, Files, Query, Receiver, Set, Suites, render};
 use crate::text::escaped;
 
 use serde::Serialize;
@@ -130,7 +128,7 @@ fn stated(arguments: &Arguments, directory: &Directory) -> Result<(Query, Attrib
          expect: deny\n    job: {facts}\n"
     );
     let files: Files = [("tests/job.yaml", suite)].into_iter().collect();
-    let mut suites = Suites::read(&files, None, &Limits::default());
+    let mut suites = Suites::read(&files, None);
     match suites.cases.pop() {
         Some(case) => Ok((case.query, case.attributes)),
         None => {

@@ -5,8 +5,8 @@ mod lint;
 mod setup;
 mod statements;
 
-pub(super) use self::setup::Beside;
-pub use self::setup::{GateSetup, Setup, SourceSetup, beside};
+pub(super) use self::setup::{Beside, beside};
+pub use self::setup::{GateSetup, Setup, SourceSetup};
 
 use self::lint::{Scope, Source};
 use crate::policy::engine::set::Policy;
@@ -149,7 +149,7 @@ fn compile(files: &Files, limits: &Limits) -> Compiled {
     let mut findings = Findings { path: BUDGETS, found: &mut found };
     let budgets = match files.get(BUDGETS) {
         Some(bytes) => {
-            lint::budgets(&budget::named(bytes, limits), &mut findings);
+            lint::budgets(&budget::named(bytes), &mut findings);
             budget::read(bytes, limits, &mut findings)
         }
         None => budget::usual(limits, &mut Findings { path: "", ..findings }),

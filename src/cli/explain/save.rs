@@ -1,7 +1,7 @@
 //! A question and its answer as a case at the end of a suite.
 
 use crate::cli::case;
-use crate::policy::{Attributes, Decision, Files, Limits, Query, Suites};
+use crate::policy::{Attributes, Decision, Files, Query, Suites};
 
 use std::path::Path;
 use std::{fs, io};
@@ -35,7 +35,7 @@ pub(super) fn append(
     let by = decision.decider();
     text.push_str(&case::text(name, query, attributes, decision.answer(), by));
     let files: Files = [("tests/suite.yaml", text.clone())].into_iter().collect();
-    let suites = Suites::read(&files, None, &Limits::default());
+    let suites = Suites::read(&files, None);
     let whole = suites.cases.iter().any(|it| it.name == name);
     if let Some(error) = suites.diagnostics.first().filter(|_| !whole) {
         let message = error.message.clone();

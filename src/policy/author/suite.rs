@@ -20,7 +20,7 @@ use crate::policy::language::key::Key;
 use crate::policy::language::pattern::Piece;
 use crate::policy::language::yaml::{Spanned, Texts};
 use crate::policy::language::{suggest, yaml};
-use crate::policy::{Answer, Budget, Diagnostic, Files, Limits, Set, Setup, compile};
+use crate::policy::{Answer, Budget, Diagnostic, Files, Set, Setup, compile};
 use crate::yaml::Kind;
 
 use std::collections::{BTreeSet, HashSet};
@@ -38,12 +38,12 @@ impl Suites {
     /// Reads the suites among `files`. `set` are the policies of the same directory; without them,
     /// if they do not compile, the statements that cases name are not checked.
     ///
-    /// A file of more bytes than `limits.attachments_bytes` is an error.
+    /// A file of more than 8 MiB is an error.
     #[must_use]
-    pub fn read(files: &Files, set: Option<&Set>, limits: &Limits) -> Self {
+    pub fn read(files: &Files, set: Option<&Set>) -> Self {
         let names = set.map(Names::of);
         let (mut cases, mut found) = (Vec::new(), Vec::new());
-        each(files, limits, &mut found, |written, findings, is_unique| {
+        each(files, &mut found, |written, findings, is_unique| {
             let known = names.as_ref().is_none_or(|it| it.know(written, findings));
             cases.extend(case::read(written, findings).filter(|_| is_unique && known));
         });
@@ -52,24 +52,30 @@ impl Suites {
         found.dedup();
         Self { cases, diagnostics: found }
     }
-
-    /// What the suites among `files` name that the gate does not have, each once for a suite.
-    #[must_use]
-    pub fn beside(files: &Files, limits: &Limits, setup: &Setup) -> Vec<Diagnostic> {
-        // Reading the suites has already reported what cannot be read.
-        let (mut found, mut ignored) = (Vec::new(), Vec::new());
-        each(files, limits, &mut ignored, |written, findings, _| {
-            let findings = &mut Findings { path: findings.path, found: &mut found };
-            // That strangers are denied is worth a case of its own.
-            let near_only = written.expect.value == Answer::Deny.as_str();
-            beside::case(written, &mut Beside { setup, findings, near_only });
-        });
-        found.sort();
-        let mut seen = HashSet::new();
-        found.retain(|it| seen.insert((it.path.clone(), it.message.clone())));
-        found
-    }
 }
+
+/// Finds what the policies, attachments, budgets and suites name although it has passed, or the gate
+/// does not have it. Of the suites each only once.
+#[must_use]
+pub fn beside(files: &Files, setup: &Setup) -> Vec<Diagnostic> {
+    // Reading the suites has already reported what cannot be read.
+    let (mut found, mut ignored) = (Vec::new(), Vec::new());
+    each(files, &mut ignored, |written, findings, _| {
+        let findings = &mut Findings { path: findings.path, found: &mut found };
+        // That strangers are denied is worth a case of its own.
+        let near_only = written.expect.value == Answer::Deny.as_str();
+        beside::case(written, &mut Beside { setup, findings, near_only });
+    });
+    found.sort();
+    let mut seen = HashSet::new();
+    found.retain(|it| seen.insert((it.path.clone(), it.message.clone())));
+    found.extend(compile::beside(files, setup));
+    found.sort();
+    found
+}
+
+/// The largest suite, in bytes.
+const BYTES_MAX: usize = 8 << 20;
 
 /// The defaults of all suites.
 const DEFAULTS: &str = "tests/defaults.yaml";
@@ -77,19 +83,18 @@ const DEFAULTS: &str = "tests/defaults.yaml";
 /// Visits each case that can be read, with where to complain, and whether its name is its own.
 fn each(
     files: &Files,
-    limits: &Limits,
     found: &mut Vec<Diagnostic>,
     mut visit: impl FnMut(&written::Case, &mut Findings<'_>, bool),
 ) {
-    let defaults = files.get(DEFAULTS).map(|bytes| {
-        Defaults::file(bytes, limits, &mut Findings { path: DEFAULTS, found: &mut *found })
-    });
+    let defaults = files
+        .get(DEFAULTS)
+        .map(|bytes| Defaults::file(bytes, &mut Findings { path: DEFAULTS, found: &mut *found }));
     let defaults = defaults.unwrap_or_default();
     let suites = files.iter().filter(|(path, _)| compile::is_suite(path) && *path != DEFAULTS);
     for (path, bytes) in suites {
         let mut findings = Findings { path, found: &mut *found };
         let mut seen = HashSet::new();
-        for written in suite(bytes, limits, &defaults, &mut findings) {
+        for written in suite(bytes, &defaults, &mut findings) {
             let name = &written.name;
             let is_unique = seen.insert(name.value.clone());
             if !is_unique {
@@ -102,13 +107,8 @@ fn each(
 }
 
 /// The cases of one suite that can be read, with what the defaults say.
-fn suite(
-    bytes: &[u8],
-    limits: &Limits,
-    defaults: &Defaults,
-    findings: &mut Findings<'_>,
-) -> Vec<written::Case> {
-    let Some(root) = yaml::parse(bytes, limits.attachments_bytes, findings) else {
+fn suite(bytes: &[u8], defaults: &Defaults, findings: &mut Findings<'_>) -> Vec<written::Case> {
+    let Some(root) = yaml::parse(bytes, BYTES_MAX, findings) else {
         return Vec::new();
     };
     if !yaml::fields(&root, &["cases", "defaults"], findings) {

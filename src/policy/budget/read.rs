@@ -134,8 +134,8 @@ pub(in crate::policy) struct Named {
 }
 
 /// What those budgets name that can be read. [`read`] reports the others.
-pub(in crate::policy) fn named(bytes: &[u8], limits: &Limits) -> Vec<Named> {
-    let mut ignored = Vec::new();
+pub(in crate::policy) fn named(bytes: &[u8]) -> Vec<Named> {
+    let (limits, mut ignored) = (&Limits::default(), Vec::new());
     let findings = &mut Findings { path: "", found: &mut ignored };
     let root = yaml::parse(bytes, limits.attachments_bytes, findings);
     let nodes = match root.as_ref().and_then(|it| it.field("budgets")) {

@@ -79,9 +79,8 @@ fn words(all: &BTreeSet<String>) -> Vec<&str> {
 
 /// Finds what the policies, attachments and budgets name although it has passed, or the gate does not
 /// have it.
-#[must_use]
-pub fn beside(files: &Files, limits: &Limits, setup: &Setup) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
+pub(in crate::policy) fn beside(files: &Files, setup: &Setup) -> Vec<Diagnostic> {
+    let (limits, mut found) = (&Limits::default(), Vec::new());
     for (path, bytes) in files.iter() {
         let findings = &mut Findings { path, found: &mut found };
         let mut it = Beside { setup, findings, near_only: false };
@@ -94,7 +93,7 @@ pub fn beside(files: &Files, limits: &Limits, setup: &Setup) -> Vec<Diagnostic> 
                 entries.iter().for_each(|entry| it.attachment(entry));
             }
             Place::Budgets => {
-                budget::named(bytes, limits).iter().for_each(|budget| it.budget(budget));
+                budget::named(bytes).iter().for_each(|budget| it.budget(budget));
             }
             Place::Guardrail | Place::Identity(_) => {
                 live(path, bytes, limits).iter().for_each(|statement| it.statement(statement));

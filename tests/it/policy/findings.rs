@@ -7,6 +7,7 @@ use lychgate::policy::{
     Code, Effort, Files, GateSetup, Limits, Method, Set, Setup, Severity, SourceSetup, Suites,
     beside, render,
 };
+use lychgate::reload;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -61,9 +62,9 @@ fn every_kind_of_finding_is_shown_where_it_is() {
         }
         let errors = compiled.diagnostics.iter().filter(|it| it.severity() == Severity::Error);
         assert_eq!(compiled.set.is_none(), errors.count() > 0, "{name}");
-        let suites = Suites::read(&files, compiled.set.as_ref(), &LIMITS);
+        let suites = Suites::read(&files, compiled.set.as_ref());
         let beside = match code {
-            Code::NotConfigured | Code::PastDate => beside(&files, &LIMITS, &setup()),
+            Code::NotConfigured | Code::PastDate => beside(&files, &setup()),
             _ => Vec::new(),
         };
         let mut diagnostics = [compiled.diagnostics, suites.diagnostics, beside].concat();
@@ -98,25 +99,10 @@ fn setup() -> Setup {
     Setup { now: "2026-06-01T00:00:00Z".parse().unwrap(), pool_types, gate: Some(gate) }
 }
 
-/// The files of a directory under tests/data/policy.
-fn directory(name: &str) -> Files {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/policy").join(name);
-    let mut files = Vec::new();
-    for place in ["", "guardrails", "identity"] {
-        for entry in fs::read_dir(root.join(place)).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_file() {
-                let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-                files.push((name, fs::read(&path).unwrap()));
-            }
-        }
-    }
-    files.into_iter().collect()
-}
-
 #[test]
 fn the_commonest_mistakes_are_all_found_at_once_each_with_a_hint() {
-    let files = directory("mistakes");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/policy/mistakes");
+    let files = reload::read(&path, &Limits::default()).unwrap();
     let compiled = Set::compile(&files, &Limits::default());
     assert!(compiled.set.is_none());
     let found: Vec<_> = compiled

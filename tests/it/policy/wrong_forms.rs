@@ -1,7 +1,7 @@
 //! What authors write and hardly mean: `check` says so, and says nothing of the right form.
 
 use lychgate::policy::{
-    Code, Diagnostic, Effort, Files, GateSetup, Limits, Method, Set, Setup, Suites, beside,
+    Code, Diagnostic, Effort, Files, GateSetup, Limits, Method, Set, Setup, beside,
 };
 
 /// A document that allows everything.
@@ -244,13 +244,8 @@ fn found_beside(path: &str, text: &str, with_gate: bool) -> Vec<(Code, String)> 
         gate: with_gate.then_some(gate),
     };
     let files: Files = [(path, text.as_bytes().to_vec())].into_iter().collect();
-    let limits = Limits::default();
-    let found = [beside(&files, &limits, &setup), Suites::beside(&files, &limits, &setup)];
-    found
-        .into_iter()
-        .flatten()
-        .map(|it| (it.code, it.message + "\n" + &it.hint.unwrap_or_default()))
-        .collect()
+    let found = beside(&files, &setup).into_iter();
+    found.map(|it| (it.code, it.message + "\n" + &it.hint.unwrap_or_default())).collect()
 }
 
 fn condition(condition: &str) -> String {

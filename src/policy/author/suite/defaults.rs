@@ -1,7 +1,6 @@
 //! Defaults: the fields of a case that does not state them itself.
 
-use super::{case, written};
-use crate::policy::Limits;
+use super::{BYTES_MAX, case, written};
 use crate::policy::language::diagnostic::Findings;
 use crate::policy::language::yaml;
 use crate::policy::language::yaml::{Node, Texts};
@@ -25,9 +24,9 @@ pub(super) struct Defaults {
 impl Defaults {
     /// Reads tests/defaults.yaml. If anything in it is wrong, that is reported and there are no
     /// defaults.
-    pub(super) fn file(bytes: &[u8], limits: &Limits, findings: &mut Findings<'_>) -> Self {
+    pub(super) fn file(bytes: &[u8], findings: &mut Findings<'_>) -> Self {
         let before = findings.found.len();
-        let Some(root) = yaml::parse(bytes, limits.attachments_bytes, findings) else {
+        let Some(root) = yaml::parse(bytes, BYTES_MAX, findings) else {
             return Self::default();
         };
         let res = Self { elsewhere: true, ..Self::new(&root, findings) };

@@ -1,7 +1,7 @@
 //! Suites from text to cases.
 
 use super::*;
-use crate::policy::{Answer, Attribute, Attributes, Job, Method, Sources};
+use crate::policy::{Answer, Attribute, Attributes, Job, Limits, Method, Sources};
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ const REQUEST: &str = "request: {project: p1, job: 3faf5c03-aaa1-4cbe-879d-24b05
 
 fn suites(text: &str) -> Suites {
     let files: Files = [("tests/t.yaml", text)].into_iter().collect();
-    Suites::read(&files, None, &Limits::default())
+    Suites::read(&files, None)
 }
 
 fn codes(suites: &Suites) -> Vec<Code> {
@@ -203,7 +203,7 @@ fn a_case_may_be_over_budget() {
     ] {
         let files = directory(case);
         let set = Set::compile(&files, &Limits::default()).set.unwrap();
-        let suites = Suites::read(&files, Some(&set), &Limits::default());
+        let suites = Suites::read(&files, Some(&set));
         assert_eq!(suites.diagnostics, [], "{case}");
         let [case] = <[Case; 1]>::try_from(suites.cases).unwrap();
         let decision = case.judge(&set);
@@ -215,8 +215,7 @@ fn a_case_may_be_over_budget() {
     let files = files.iter().filter(|(path, _)| *path != "attachments.yaml");
     let files: Files = files.collect();
     let set = Set::compile(&files, &Limits::default()).set.unwrap();
-    let [case] =
-        <[Case; 1]>::try_from(Suites::read(&files, Some(&set), &Limits::default()).cases).unwrap();
+    let [case] = <[Case; 1]>::try_from(Suites::read(&files, Some(&set)).cases).unwrap();
     assert_eq!(case.judge(&set).decider(), Some("none"));
     for (case, expected) in [
         ("spent: {persn: 1}, expect: allow", Code::UnknownBudget),
@@ -227,7 +226,7 @@ fn a_case_may_be_over_budget() {
     ] {
         let files = directory(case);
         let set = Set::compile(&files, &Limits::default()).set.unwrap();
-        let suites = Suites::read(&files, Some(&set), &Limits::default());
+        let suites = Suites::read(&files, Some(&set));
         assert_eq!((codes(&suites), suites.cases.len()), (vec![expected], 0), "{case}");
     }
 }
@@ -312,7 +311,7 @@ fn where_the_policies_ask_for_the_account_a_case_states_it() {
             let files = files(suite);
             let set = Set::compile(&files, &Limits::default()).set;
             assert!(set.is_some(), "{rest} {budgets}");
-            let read = Suites::read(&files, set.as_ref(), &Limits::default());
+            let read = Suites::read(&files, set.as_ref());
             (codes(&read), read.cases.len())
         };
         let without = format!("cases: [{{name: n, {WHO}, {REQUEST}, job: {{}}, expect: deny}}]");
@@ -328,7 +327,7 @@ fn what_a_case_does_not_say_is_in_the_defaults() {
     let read = |defaults: &str, suite: &str| {
         let files: Files =
             [("tests/defaults.yaml", defaults), ("tests/t.yaml", suite)].into_iter().collect();
-        Suites::read(&files, None, &Limits::default())
+        Suites::read(&files, None)
     };
     let all = format!("{WHO}\n{REQUEST}\njob: {{phase: Failed, owner: li_na, tags: {{env: dev}}}}");
     let own = "defaults: {principal: {name: bob, groups: [ops]}}\n";

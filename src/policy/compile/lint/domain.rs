@@ -22,7 +22,7 @@ pub(super) fn number(it: &Condition<'_>, order: Order, findings: &mut Findings<'
         let Some(number) = Decimal::parse(&text.value) else {
             continue;
         };
-        let asked = Asked { condition: it, key: &it.key, order, text, number };
+        let asked = Asked { condition: it, order, text, number };
         match (&it.key, it.key.shown()) {
             (Key::Job(JobFact::Age), _) => asked.age(findings),
             (_, Some((Shown::Day, _))) => {
@@ -37,7 +37,6 @@ pub(super) fn number(it: &Condition<'_>, order: Order, findings: &mut Findings<'
 /// One number that a key is compared with.
 struct Asked<'a> {
     condition: &'a Condition<'a>,
-    key: &'a Key,
     order: Order,
     text: &'a Text,
     number: Decimal<'a>,
@@ -56,7 +55,7 @@ impl Asked<'_> {
 
     /// Compares the number with `all`, the values that the key can have.
     fn among(&self, all: impl Iterator<Item = i64>, findings: &mut Findings<'_>) {
-        let hint = self.key.unit().unwrap_or_default();
+        let hint = self.condition.key.unit().unwrap_or_default();
         let (mut some, mut every, mut listed) = (false, true, false);
         for value in all {
             let ordering = self.number.compare_integer(value);
@@ -66,7 +65,8 @@ impl Asked<'_> {
         }
         self.report(some, every, hint, findings);
         if some && !every && !listed {
-            let message = format!("`{}` is not a value of `{}`", self.text.value, self.key);
+            let message =
+                format!("`{}` is not a value of `{}`", self.text.value, self.condition.key);
             findings.hint(Code::ImpossibleValue, self.text.span, message, hint);
         }
     }
@@ -79,7 +79,7 @@ impl Asked<'_> {
             Order::Equals => (least.is_le(), false),
             _ => (order.holds(least) || order.holds(most), order.holds(least) && order.holds(most)),
         };
-        let hint = self.key.unit().unwrap_or_default();
+        let hint = self.condition.key.unit().unwrap_or_default();
         self.report(some, every, hint, findings);
         if self.is_within(1, AGE_MIN - 1) {
             let age = &self.text.value;
@@ -102,7 +102,7 @@ impl Asked<'_> {
             Order::LessThan => "less than ",
             Order::LessThanEquals => "at most ",
         };
-        let (key, written) = (self.key, &self.text.value);
+        let (key, written) = (&self.condition.key, &self.text.value);
         if !some {
             let message = format!("no `{key}` is {compared}`{written}`");
             findings.hint(self.impossible(), self.text.span, message, hint);

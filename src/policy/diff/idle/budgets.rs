@@ -7,14 +7,14 @@ use crate::policy::engine::set::{Actions, Place, Policy, Statement};
 use crate::policy::language::attachments::Attachments;
 use crate::policy::language::diagnostic::{Code, Diagnostic, Findings};
 use crate::policy::language::document::Effect;
-use crate::policy::{BUDGETS, Limits, Set, Sources, StatementName, budget};
+use crate::policy::{BUDGETS, Set, Sources, StatementName, budget};
 
 use std::sync::Arc;
 
 /// Adds what is found to `found`, with this effort for each budget.
 pub(super) fn examine(set: &Set, effort: Effort<'_>, found: &mut Vec<Diagnostic>) {
     let Some(bytes) = set.files.get(BUDGETS) else { return };
-    for named in budget::named(bytes, &Limits::default()) {
+    for named in budget::named(bytes) {
         let (Some(first), Some(last)) = (named.conditions.first(), named.conditions.last()) else {
             continue;
         };
