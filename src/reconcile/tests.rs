@@ -186,6 +186,12 @@ fn what_is_too_young_cannot_be_said() {
     assert!(of(Some(4000), None)[0].why.contains("no time is left"));
 }
 
+/// A trail of the first hour.
+fn trail() -> Trail {
+    let until = after(3600);
+    Trail::new(Window { since: begin(), until, wanted: until }, BTreeSet::new())
+}
+
 #[test]
 fn hostile_trails_are_never_clean() {
     let event = event(5, after(60), "EVE");
@@ -221,9 +227,7 @@ fn hostile_trails_are_never_clean() {
         ("a name that is no text", text.replace("eve", "\\ud800").into_bytes()),
         ("control characters", control.into_bytes()),
     ] {
-        let until = after(3600);
-        let window = Window { since: begin(), until, wanted: until };
-        let mut trail = Trail::new(window, BTreeSet::new());
+        let mut trail = trail();
         trail.inflated_bytes_max = 2000;
         let read = trail.read("x", &*bytes);
         let report = reconcile(trail, Book::default(), true);
@@ -250,11 +254,9 @@ fn the_gate_is_known_by_its_keys_and_by_what_is_said_of_it() {
         ),
         (&[], json!({"access_key_id": "AK"}), Class::Bypass),
     ] {
-        let until = after(3600);
         let mut book = Book::default();
         words.iter().for_each(|it| book.also_gate(it));
-        let mut trail =
-            Trail::new(Window { since: begin(), until, wanted: until }, BTreeSet::new());
+        let mut trail = trail();
         let event = with(&event(5, after(60), ""), &[("user", user.clone())]);
         trail.read("x", event.to_string().as_bytes()).unwrap();
         let report = reconcile(trail, book, true);
@@ -279,8 +281,7 @@ proptest! {
     /// Whatever the bytes, reading ends, and what could not be read is not clean.
     #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(prop_oneof![Just(b'{'), Just(b'}'), Just(b'['), Just(b']'), Just(b'"'), Just(b','), Just(b':'), Just(b'\\'), any::<u8>()], 0..200)) {
-        let until = after(3600);
-        let mut trail = Trail::new(Window { since: begin(), until, wanted: until }, BTreeSet::new());
+        let mut trail = trail();
         let read = trail.read("x", &*bytes);
         let report = reconcile(trail, Book::default(), true);
         prop_assert!(read.is_ok() || !report.is_complete());

@@ -150,6 +150,9 @@ impl Axis {
 
     fn held(self) -> Vec<Held> {
         let one = |them: &[&'static str]| them.iter().map(|it| Some(vec![*it])).collect::<Vec<_>>();
+        let several = |them: &[&[&'static str]]| -> Vec<Held> {
+            them.iter().map(|it| Some(it.to_vec())).collect()
+        };
         let with = |them: Vec<Held>| [vec![Some(vec![]), None], them].concat();
         match self {
             Self::Account | Self::Region => one(&["a", "b", "ab", "A", "x"]),
@@ -160,9 +163,7 @@ impl Axis {
             Self::Caller => {
                 one(&["corp/a", "corp/b", "corp/ab", "corp/x", "keys/a", "keys/x", "a/b"])
             }
-            Self::Groups => [&[][..], &["a"], &["b"], &["x"], &["a", "b"], &["a", "x"]]
-                .map(|it| Some(it.to_vec()))
-                .to_vec(),
+            Self::Groups => several(&[&[], &["a"], &["b"], &["x"], &["a", "b"], &["a", "x"]]),
             Self::Job | Self::Project => one(&["a", "b", "ab", "x", "xb"]),
             Self::Method => one(&["jwt", "key", "local", "mtls"]),
             Self::Now => one(&[
@@ -180,8 +181,8 @@ impl Axis {
                 "2026-01-16T00:10:00Z",
                 "2026-01-17T12:00:00Z",
             ]),
-            Self::PoolId => [
-                &["a"][..],
+            Self::PoolId => with(several(&[
+                &["a"],
                 &["b"],
                 &["x"],
                 &["ab"],
@@ -189,16 +190,8 @@ impl Axis {
                 &["a", "x"],
                 &["b", "x"],
                 &["a", "ab"],
-            ]
-            .map(|it| Some(it.to_vec()))
-            .into_iter()
-            .chain([Some(vec![]), None])
-            .collect(),
-            Self::PoolType => [&["a"][..], &["b"], &["x"], &["a", "b"], &["a", "x"]]
-                .map(|it| Some(it.to_vec()))
-                .into_iter()
-                .chain([Some(vec![]), None])
-                .collect(),
+            ])),
+            Self::PoolType => with(several(&[&["a"], &["b"], &["x"], &["a", "b"], &["a", "x"]])),
             Self::PrincipalTag => {
                 let values = one(&["a", "b", "ab", "A", "x", "", "5", "7", "10"]);
                 [vec![Some(vec![])], values].concat()
