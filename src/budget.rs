@@ -63,7 +63,7 @@ pub struct Room {
 #[must_use = "dropped, it is given back"]
 pub struct Unit {
     charges: Vec<Charge>,
-    /// Until it has ended.
+    /// Until it has ended; `None` without a row in the database too.
     held: Option<Held>,
 }
 
@@ -300,7 +300,8 @@ impl Budgets {
         if let Some(store) = &self.0.store {
             let (id, charges) = Box::pin(store.take(budgets, query, attributes)).await?;
             let held = Held::Row { id, seq: None, store: store.clone() };
-            return Ok(Unit { charges, held: Some(held) });
+            let held = Some(held).filter(|_| !charges.is_empty());
+            return Ok(Unit { charges, held });
         }
         let now = self.now();
         let taken = self.lock().take(budgets.id(), query, attributes, now);
@@ -389,8 +390,8 @@ impl Unit {
     #[must_use]
     pub fn row(&self) -> Option<&str> {
         match &self.held {
-            Some(Held::Row { id, .. }) if !self.charges.is_empty() => Some(id),
-            Some(Held::Row { .. } | Held::Counter { .. }) | None => None,
+            Some(Held::Row { id, .. }) => Some(id),
+            Some(Held::Counter { .. }) | None => None,
         }
     }
 
@@ -414,10 +415,8 @@ impl Unit {
                 let now = shared.time.now();
                 shared.lock().end(id, end, now);
             }
-            Some(Held::Row { id, seq, store }) if !self.charges.is_empty() => {
-                store.ended(id, seq, end);
-            }
-            Some(Held::Row { .. }) | None => (),
+            Some(Held::Row { id, seq, store }) => store.ended(id, seq, end),
+            None => (),
         }
     }
 }
