@@ -25,6 +25,12 @@ use crate::yaml::Kind;
 
 use std::collections::{BTreeSet, HashSet};
 
+/// The largest suite, in bytes.
+const BYTES_MAX: usize = 8 << 20;
+
+/// The defaults of all suites.
+const DEFAULTS: &str = "tests/defaults.yaml";
+
 /// The suites of a policy directory.
 #[derive(Debug)]
 pub struct Suites {
@@ -73,12 +79,6 @@ pub fn beside(files: &Files, setup: &Setup) -> Vec<Diagnostic> {
     found.sort();
     found
 }
-
-/// The largest suite, in bytes.
-const BYTES_MAX: usize = 8 << 20;
-
-/// The defaults of all suites.
-const DEFAULTS: &str = "tests/defaults.yaml";
 
 /// Visits each case that can be read, with where to complain, and whether its name is its own.
 fn each(

@@ -3,6 +3,7 @@
 use super::{BUDGETS_MAX, Budget, Budgets, DELETES_MAX, Per, WITHIN_MAX};
 use crate::policy::compile::conditions;
 use crate::policy::engine::condition::Condition;
+use crate::policy::language::attachments;
 use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::document::{self, Effect};
 use crate::policy::language::json::Text;
@@ -288,10 +289,6 @@ impl Reader<'_, '_> {
 }
 
 fn per(text: &str) -> Option<Per> {
-    let qualified = |it: &str| match it.split_once('/') {
-        Some((source, name)) => !source.is_empty() && !name.is_empty(),
-        None => false,
-    };
     Some(match text {
         "all" => Per::All,
         "pool" => Per::Pool,
@@ -299,7 +296,7 @@ fn per(text: &str) -> Option<Per> {
         "project" => Per::Project,
         "source" => Per::Source,
         _ => match text.split_once(':')? {
-            ("group", group) if qualified(group) => Per::Group(group.to_owned()),
+            ("group", group) if attachments::is_qualified(group) => Per::Group(group.to_owned()),
             ("tag", tag) if !tag.is_empty() => Per::Tag(tag.to_owned()),
             _ => return None,
         },

@@ -174,10 +174,7 @@ impl<'a> Target<'a> {
         if name.trim() != name || name.contains(is_deceptive) {
             return Err("names have no spaces at their ends and no characters that are not seen");
         }
-        let qualified = match name.split_once('/') {
-            Some((source, name)) => !source.is_empty() && !name.is_empty(),
-            None => false,
-        };
+        let qualified = is_qualified(name);
         let unqualified = "the name needs its identity source: `<source>/<name>`";
         match kind {
             "user" if qualified => Ok(Self::User(name)),
@@ -189,6 +186,11 @@ impl<'a> Target<'a> {
             _ => Err("the kinds of targets are `user:`, `group:`, `source:` and `any`"),
         }
     }
+}
+
+/// Whether a name is `<source>/<name>`.
+pub(in crate::policy) fn is_qualified(name: &str) -> bool {
+    name.split_once('/').is_some_and(|(source, name)| !source.is_empty() && !name.is_empty())
 }
 
 /// Reads attachments.yaml. `policies` are the numbers of the policies of identity/ by file stem;
