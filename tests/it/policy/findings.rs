@@ -4,8 +4,7 @@
 //! for a byte that is no UTF-8. The rendering is in `<code>.snap` beside it.
 
 use lychgate::policy::{
-    Code, Effort, Files, GateSetup, Limits, Method, Set, Setup, Severity, SourceSetup, Suites,
-    beside, render,
+    Code, Effort, Files, GateSetup, Limits, Method, Set, Setup, Severity, Suites, beside, render,
 };
 use lychgate::reload;
 
@@ -84,17 +83,16 @@ fn assert_rendering(directory: &str, name: &str, rendering: &str) {
     settings.bind(|| insta::assert_snapshot!(name, rendering));
 }
 
-/// A gate with one source of each kind of thing.
-fn setup() -> Setup {
-    let one = |it: &str| BTreeSet::from([it.to_owned()]);
-    let corp = SourceSetup { grouped: true, method: Method::Jwt };
-    let gate = GateSetup {
-        sources: [("corp".to_owned(), corp)].into(),
-        tags: Some(one("team")),
+/// A gate with an issuer, whose callers have groups and the tag `team`.
+pub(crate) fn setup() -> Setup {
+    let mut gate = GateSetup {
+        tags: Some(BTreeSet::new()),
         projects: vec!["0a1b*".to_owned()],
-        regions: one("cn-north-4"),
-        accounts: one("123"),
+        regions: ["cn-north-4".to_owned()].into(),
+        accounts: ["123".to_owned()].into(),
+        ..GateSetup::default()
     };
+    gate.source("corp", true, Some(["team".to_owned()].into()), Method::Jwt);
     let pool_types = ["dedicated", "public"].map(str::to_owned).to_vec();
     Setup { now: "2026-06-01T00:00:00Z".parse().unwrap(), pool_types, gate: Some(gate) }
 }

@@ -5,8 +5,9 @@
 use crate::support::engine::Engine;
 use crate::support::reference::{Files, Policies, Suite, judge};
 
+use lychgate::policy::Limits;
+use lychgate::reload;
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 #[test]
@@ -18,7 +19,9 @@ fn shipped_cases_come_out_as_they_say() {
 
 #[track_caller]
 fn check(directory: &str) {
-    let files = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let files = reload::read(&path, &Limits::default()).unwrap();
+    let files: Files = files.iter().map(|(path, it)| (path.to_owned(), it.to_vec())).collect();
     let policies = Policies::load(&files);
     let engine = Engine::load(&files).unwrap_or_else(|it| panic!("{directory}: {it:?}"));
     let findings: Vec<_> = engine.findings.iter().filter(|it| **it != "ceiling").collect();
@@ -41,17 +44,4 @@ fn check(directory: &str) {
     }
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
     assert!(undecided.is_empty(), "{directory}: decided nothing: {undecided:?}");
-}
-
-fn read(root: &Path) -> Files {
-    let mut files = Files::new();
-    for name in ["guardrails", "identity", "tests"] {
-        for entry in fs::read_dir(root.join(name)).unwrap() {
-            let path = entry.unwrap().path();
-            let file = path.file_name().unwrap().to_str().unwrap();
-            files.insert(format!("{name}/{file}"), fs::read(&path).unwrap());
-        }
-    }
-    files.insert("attachments.yaml".into(), fs::read(root.join("attachments.yaml")).unwrap());
-    files
 }

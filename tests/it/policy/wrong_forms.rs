@@ -1,8 +1,8 @@
 //! What authors write and hardly mean: `check` says so, and says nothing of the right form.
 
-use lychgate::policy::{
-    Code, Diagnostic, Effort, Files, GateSetup, Limits, Method, Set, Setup, beside,
-};
+use crate::policy::findings::setup;
+
+use lychgate::policy::{Code, Diagnostic, Effort, Files, Limits, Method, Set, beside};
 
 /// A document that allows everything.
 const EVERYTHING: &str =
@@ -229,20 +229,14 @@ fn projects_that_leave_none_out_bind_nothing() {
 /// What there is to say about one file beside a gate with an issuer, whose callers have groups and the
 /// tag `team`, and client certificates.
 fn found_beside(path: &str, text: &str, with_gate: bool) -> Vec<(Code, String)> {
-    let mut gate = GateSetup {
-        tags: Some([].into()),
-        projects: vec!["0a1b*".to_owned(), "ff".to_owned()],
-        regions: ["cn-north-4".to_owned()].into(),
-        accounts: ["123".to_owned()].into(),
-        ..GateSetup::default()
-    };
-    gate.source("corp", true, Some(["team".to_owned()].into()), Method::Jwt);
-    gate.source("mtls", false, Some([].into()), Method::Mtls);
-    let setup = Setup {
-        now: "2026-06-01T00:00:00Z".parse().unwrap(),
-        pool_types: ["dedicated", "public"].map(str::to_owned).to_vec(),
-        gate: with_gate.then_some(gate),
-    };
+    let mut setup = setup();
+    match &mut setup.gate {
+        Some(gate) if with_gate => {
+            gate.projects.push("ff".to_owned());
+            gate.source("mtls", false, Some([].into()), Method::Mtls);
+        }
+        gate => *gate = None,
+    }
     let files: Files = [(path, text.as_bytes().to_vec())].into_iter().collect();
     let found = beside(&files, &setup).into_iter();
     found.map(|it| (it.code, it.message + "\n" + &it.hint.unwrap_or_default())).collect()
