@@ -143,19 +143,14 @@ impl Point {
             }
             (Variable::Region, Setting::Text(it)) => query.region.clone_from(it),
             (Variable::Now, Setting::Date(it)) => query.now = *it,
-            (Variable::Agent, it) => query.user_agent = text(it),
-            (Variable::Secure, it) => {
-                query.secure_transport = attribute(it, |it| match it {
-                    Setting::Boolean(it) => Some(*it),
-                    _ => None,
-                });
+            (Variable::Agent, Setting::Text(it)) => query.user_agent = Attribute::Value(it.clone()),
+            (Variable::Agent, it) => query.user_agent = no_value(it),
+            (Variable::Secure, Setting::Boolean(it)) => {
+                query.secure_transport = Attribute::Value(*it);
             }
-            (Variable::SourceIp, it) => {
-                query.source_ip = attribute(it, |it| match it {
-                    Setting::Address(it) => Some(*it),
-                    _ => None,
-                });
-            }
+            (Variable::Secure, it) => query.secure_transport = no_value(it),
+            (Variable::SourceIp, Setting::Address(it)) => query.source_ip = Attribute::Value(*it),
+            (Variable::SourceIp, it) => query.source_ip = no_value(it),
             (Variable::Fact(fact), it) => attributes.set(*fact, held(it)),
             (Variable::ResourceTag(tag), it) => match it {
                 Setting::Unavailable => attributes.tags = Attribute::Unavailable,
@@ -267,19 +262,11 @@ fn set_tag(tags: &mut BTreeMap<String, String>, tag: &str, setting: &Setting) {
     }
 }
 
-fn attribute<T>(setting: &Setting, value: impl FnOnce(&Setting) -> Option<T>) -> Attribute<T> {
-    match (value(setting), setting) {
-        (Some(it), _) => Attribute::Value(it),
-        (None, Setting::Unavailable) => Attribute::Unavailable,
-        (None, _) => Attribute::Absent,
+fn no_value<T>(setting: &Setting) -> Attribute<T> {
+    match setting {
+        Setting::Unavailable => Attribute::Unavailable,
+        _ => Attribute::Absent,
     }
-}
-
-fn text(setting: &Setting) -> Attribute<String> {
-    attribute(setting, |it| match it {
-        Setting::Text(it) => Some(it.clone()),
-        _ => None,
-    })
 }
 
 fn held(setting: &Setting) -> Attribute<Held<'_>> {
@@ -287,7 +274,6 @@ fn held(setting: &Setting) -> Attribute<Held<'_>> {
         Setting::Number(it) => Attribute::Value(Held::Number(*it)),
         Setting::Text(it) => Attribute::Value(Held::Text(it)),
         Setting::Texts(it) => Attribute::Value(Held::Texts(it)),
-        Setting::Unavailable => Attribute::Unavailable,
-        _ => Attribute::Absent,
+        _ => no_value(setting),
     }
 }
