@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::support::collector::{Collector, Mood, tls_file};
+use crate::support::world::until;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use lychgate::client::Roots;
@@ -202,11 +203,7 @@ async fn a_hanging_collector_fills_a_bounded_queue_and_delays_nobody() {
     let tracer = tracer(endpoint, FOREVER, Roots::Nobody, &metrics);
     // Until the batch thread hangs in its first request.
     denial(&tracer);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while collector.heads().is_empty() {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("no request", async || !collector.heads().is_empty()).await;
 
     let begun = Instant::now();
     for _ in 0..telemetry::QUEUE_SPANS_MAX + 1000 {
@@ -227,11 +224,8 @@ async fn a_collector_that_comes_back_gets_spans_again() {
     let endpoint = format!("http://{}", collector.address);
     let tracer = tracer(endpoint, Duration::from_secs(10), Roots::Nobody, &metrics);
     denial(&tracer);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !metrics.encode().contains("lychgate_spans_exported_total{result=\"failed\"} 1\n") {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let failed = "lychgate_spans_exported_total{result=\"failed\"} 1\n";
+    until("nothing failed", async || metrics.encode().contains(failed)).await;
     collector.set_mood(Mood::Well);
     denial(&tracer);
     assert_eq!(spans(&collector.wait().await).len(), 1);

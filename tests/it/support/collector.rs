@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use crate::support::world::poll;
+
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -23,11 +25,9 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 /// What the collector does with a request.
@@ -100,17 +100,9 @@ impl Collector {
         self.state.heads.lock().unwrap().clone()
     }
 
-    /// Waits for the first spans, at most ten seconds.
+    /// Waits for the first spans.
     pub(crate) async fn wait(&self) -> Vec<ResourceSpans> {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            let received = self.received();
-            if !received.is_empty() {
-                return received;
-            }
-            assert!(Instant::now() < deadline, "no spans within ten seconds");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        poll(|| Some(self.received()).filter(|it| !it.is_empty())).await
     }
 }
 

@@ -3,16 +3,14 @@
 use super::{behind_tls, delete, is_accepted, said};
 use crate::support::http::Connection;
 use crate::support::pki::{Authority, Pair, dns, localhost, named};
-use crate::support::world::{PATIENCE, World, put};
+use crate::support::world::{World, put, until};
 
-use lychgate::mounted::READ_EVERY;
 use rustls::ClientConfig;
 use rustls::pki_types::CertificateDer;
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
-use tokio::time::Instant;
 
 const UNLIMITED: &str = "limits: {per_principal: {rate: 100000, burst: 100000}}\nledger:";
 
@@ -22,14 +20,6 @@ async fn shown(world: &World, config: &Arc<ClientConfig>) -> CertificateDer<'sta
     stream.get_ref().1.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
-async fn until_shown(world: &World, config: &Arc<ClientConfig>, pair: &Pair) {
-    let deadline = Instant::now() + PATIENCE;
-    while shown(world, config).await != pair.der() {
-        assert!(Instant::now() < deadline, "the new certificate is not in use");
-        tokio::time::sleep(READ_EVERY / 10).await;
-    }
-}
-
 /// Waits until the reload has failed once more.
 async fn until_failed(world: &World) {
     const NAME: &str = "lychgate_tls_reload_failures_total ";
@@ -37,11 +27,8 @@ async fn until_failed(world: &World) {
         let metrics = world.metrics().await;
         metrics.lines().find_map(|it| it.strip_prefix(NAME)).unwrap().parse().unwrap()
     };
-    let (before, deadline) = (failures().await, Instant::now() + PATIENCE);
-    while failures().await == before {
-        assert!(Instant::now() < deadline, "nothing failed");
-        tokio::time::sleep(READ_EVERY / 10).await;
-    }
+    let before = failures().await;
+    until("nothing failed", async || failures().await != before).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,13 +80,10 @@ async fn a_certificate_is_rotated_without_a_failed_request() {
             symlink(directory.join("next").join(name), directory.join("link")).unwrap();
             fs::rename(directory.join("link"), directory.join(name)).unwrap();
         }
-        until_shown(&world, &config, &new).await;
+        let what = "the new certificate is not in use";
+        until(what, async || shown(&world, &config).await == new.der()).await;
         let before = answered.get();
-        let deadline = Instant::now() + PATIENCE;
-        while answered.get() < before + 10 {
-            assert!(Instant::now() < deadline, "the load has stopped");
-            tokio::time::sleep(READ_EVERY / 10).await;
-        }
+        until("the load has stopped", async || before + 10 <= answered.get()).await;
         done.set(true);
     };
     tokio::join!(kept, fresh, rotate);
@@ -126,11 +110,8 @@ async fn who_vouches_for_clients_can_be_replaced() {
     assert_eq!(ask(Some(&of_new), "").await, None);
 
     put(world.directory.path(), "clients.crt", &new.certificate);
-    let deadline = Instant::now() + PATIENCE;
-    while ask(Some(&of_new), "").await.is_none() {
-        assert!(Instant::now() < deadline, "the new authority does not count");
-        tokio::time::sleep(READ_EVERY / 10).await;
-    }
+    let what = "the new authority does not count";
+    until(what, async || ask(Some(&of_new), "").await.is_some()).await;
     assert_eq!(ask(Some(&of_old), "").await, None);
     // A connection that the old authority vouched for ends; others stay.
     assert!(kept.answer().await.is_none());
@@ -138,10 +119,7 @@ async fn who_vouches_for_clients_can_be_replaced() {
 
     // Both together, while clients move from one to the other.
     put(world.directory.path(), "clients.crt", &(new.certificate + &old.certificate));
-    let deadline = Instant::now() + PATIENCE;
-    while ask(Some(&of_old), "").await.is_none() {
-        assert!(Instant::now() < deadline, "the old authority does not count again");
-        tokio::time::sleep(READ_EVERY / 10).await;
-    }
+    let what = "the old authority does not count again";
+    until(what, async || ask(Some(&of_old), "").await.is_some()).await;
     assert!(ask(Some(&of_new), "").await.is_some());
 }
