@@ -274,34 +274,28 @@ impl Decision {
     /// `allow`, `deny` or `indeterminate`.
     #[must_use]
     pub fn result(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::ExplicitDeny
-            | Self::NothingAllows
-            | Self::OutsideGuardrails
-            | Self::OverBudget => "deny",
-            Self::Indeterminate
-            | Self::LookUpFailed
-            | Self::NoSuchJob
-            | Self::PoolGroup
-            | Self::Unreadable => "indeterminate",
-        }
+        self.words().0
     }
 
     /// Why it is not an allow; `none` where it is one, and where the request or the job does not
     /// say enough.
     #[must_use]
     pub fn reason(self) -> &'static str {
+        self.words().1
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Allow | Self::Indeterminate => "none",
-            Self::ExplicitDeny => "explicit",
-            Self::LookUpFailed => "look_up_failed",
-            Self::NoSuchJob => "no_such_job",
-            Self::NothingAllows => "nothing_allows",
-            Self::OutsideGuardrails => "ceiling",
-            Self::OverBudget => "over_budget",
-            Self::PoolGroup => "pool_group",
-            Self::Unreadable => "unreadable",
+            Self::Allow => ("allow", "none"),
+            Self::ExplicitDeny => ("deny", "explicit"),
+            Self::Indeterminate => ("indeterminate", "none"),
+            Self::LookUpFailed => ("indeterminate", "look_up_failed"),
+            Self::NoSuchJob => ("indeterminate", "no_such_job"),
+            Self::NothingAllows => ("deny", "nothing_allows"),
+            Self::OutsideGuardrails => ("deny", "ceiling"),
+            Self::OverBudget => ("deny", "over_budget"),
+            Self::PoolGroup => ("indeterminate", "pool_group"),
+            Self::Unreadable => ("indeterminate", "unreadable"),
         }
     }
 }
