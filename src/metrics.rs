@@ -2,7 +2,8 @@
 //!
 //! A leaf: it knows nothing of the gate's other modules, they tell it what happened in its own
 //! closed vocabulary. No label ever carries what a caller chose: no principal, project, job, path or
-//! header.
+//! header. The names of upstreams and issuers are the configuration's, which takes only letters,
+//! digits and hyphens.
 
 mod label;
 mod table;
@@ -21,21 +22,13 @@ use self::table::Table;
 
 use http::StatusCode;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tracing_appender::non_blocking::ErrorCounter;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// The most upstreams, and the most issuers, that get series of their own; the others share the
-/// name `other`. More than any configuration that a person wrote.
-pub const NAMES_MAX: usize = 64;
-
-/// The longest configured name in a label, in characters; longer ones are cut.
-pub const NAME_CHARS_MAX: usize = 64;
 
 /// How much of a policy version's digest its label shows, in characters.
 pub const DIGEST_CHARS_MAX: usize = 12;
@@ -47,8 +40,6 @@ pub struct Metrics(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     table: Table,
-    upstreams: Mutex<BTreeSet<Arc<str>>>,
-    issuers: Mutex<BTreeSet<Arc<str>>>,
     log_dropped: OnceLock<ErrorCounter>,
 }
 
@@ -89,12 +80,7 @@ impl Metrics {
         for &result in label::ExportResult::ALL {
             table.spans_exported.get_or_create(&[("result", result.into())]).inc_by(0);
         }
-        Self(Arc::new(Inner {
-            table,
-            upstreams: Mutex::default(),
-            issuers: Mutex::default(),
-            log_dropped: OnceLock::new(),
-        }))
+        Self(Arc::new(Inner { table, log_dropped: OnceLock::new() }))
     }
 
     /// All series in the OpenMetrics text format, `# EOF` at the end.
@@ -327,13 +313,13 @@ impl Metrics {
     /// The series of one configured upstream.
     #[must_use]
     pub fn upstream(&self, name: &str) -> Upstream {
-        Upstream { metrics: self.clone(), upstream: admit(&self.0.upstreams, name) }
+        Upstream { metrics: self.clone(), upstream: name.into() }
     }
 
     /// The series of one configured token issuer.
     #[must_use]
     pub fn issuer(&self, name: &str) -> Issuer {
-        Issuer { metrics: self.clone(), issuer: admit(&self.0.issuers, name) }
+        Issuer { metrics: self.clone(), issuer: name.into() }
     }
 }
 
@@ -432,21 +418,4 @@ impl Issuer {
 
 fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// `name` as a label, or `other` when there are already [`NAMES_MAX`] different ones.
-fn admit(names: &Mutex<BTreeSet<Arc<str>>>, name: &str) -> Arc<str> {
-    let plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '-');
-    let name: String =
-        name.chars().take(NAME_CHARS_MAX).map(|it| if plain(it) { it } else { '_' }).collect();
-    let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(name) = names.get(name.as_str()) {
-        return Arc::clone(name);
-    }
-    if names.len() >= NAMES_MAX {
-        return Arc::from("other");
-    }
-    let name: Arc<str> = Arc::from(name);
-    names.insert(Arc::clone(&name));
-    name
 }

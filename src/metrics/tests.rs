@@ -164,22 +164,15 @@ fn in_flight_ends_with_the_guard() {
 }
 
 #[test]
-fn cardinality_is_capped() {
+fn an_upstream_has_a_series_for_each_class_of_status() {
     let it = Metrics::new();
-    for n in 0..NAMES_MAX * 3 {
-        it.upstream(&format!("u{n}")).connect_failed();
-        it.issuer(&format!("i{n}")).keys_failed();
-    }
     for status in 100..1000 {
         let status = StatusCode::from_u16(status).unwrap();
         it.upstream("u0").request(Operation::Delete, Some(status), Duration::ZERO);
     }
     let text = it.encode();
     let count = |start: &str| text.lines().filter(|it| it.starts_with(start)).count();
-    assert_eq!(count("lychgate_upstream_connect_errors_total{"), NAMES_MAX + 1);
-    assert_eq!(count("lychgate_jwks_read_failures_total{"), NAMES_MAX + 1);
     assert_eq!(count("lychgate_upstream_requests_total{"), 6);
-    assert!(text.contains("{upstream=\"other\"} 128\n"));
 }
 
 #[test]
@@ -193,17 +186,4 @@ fn a_status_outside_the_classes_is_one_series() {
     let series =
         "lychgate_requests_total{status=\"other\",error_code=\"none\",origin=\"upstream\"} 2\n";
     assert!(text.contains(series), "{text}");
-}
-
-#[test]
-fn a_label_cannot_break_the_text() {
-    let it = Metrics::new();
-    for name in ["a\nb", "a\"b", "a\\b", "a\u{1b}[31mb", "a\u{202e}b", "a,b", "a}b"] {
-        it.upstream(name).connect_failed();
-    }
-    it.upstream(&"x".repeat(1000)).connect_failed();
-    let text = it.encode();
-    assert!(!text.contains(['\u{1b}', '\u{202e}', '\\']));
-    assert!(text.contains("_total{upstream=\"a_b\"} 6\n"), "{text}");
-    assert!(text.contains(&format!("\"{}\"", "x".repeat(NAME_CHARS_MAX))));
 }

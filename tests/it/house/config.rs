@@ -261,6 +261,18 @@ fn what_cannot_be_meant_is_refused() {
     }
 }
 
+/// They are labels of metrics, and parts of records and principals.
+#[test]
+fn configured_names_are_plain() {
+    let upstream = "a name must be 1 to 64 lower-case letters, digits and hyphens";
+    let issuer = "the name must be 1 to 32 lower-case letters, digits and hyphens";
+    let long = format!("'{}'", "x".repeat(65));
+    for name in ["BJ4", "'a_b'", "'a,b'", "\"a\\nb\"", "\"a\\u202eb\"", "'a}b'", &long] {
+        check("- name: bj4", &format!("- name: {name}"), &[(name, upstream)]);
+        check("- name: corp", &format!("- name: {name}"), &[(name, issuer)]);
+    }
+}
+
 /// What tokens say is compared exactly, so that these would match none.
 #[test]
 fn names_of_tokens_are_seen() {
