@@ -47,8 +47,8 @@ impl Model {
                     self.restrict(number, &subject, &of, &pairs);
                 }
                 self.settle(number, question, &of, effort)?;
-                for other in 0..questions.len() {
-                    self.follow(number, other);
+                for (other, two) in questions.iter().enumerate() {
+                    self.follow((number, question), (other, two));
                 }
             }
         }
@@ -62,12 +62,7 @@ impl Model {
             let leaves: Vec<_> = bound.leaves().collect();
             for (bit, number) in bound.relations.iter().enumerate() {
                 let compared = self.relations.get(*number).and_then(|it| it.question.compared());
-                let exact = compared.is_some_and(|(folded, parts)| {
-                    let plain =
-                        |it: &Written| matches!(it, Written::Text(_) | Written::Variable(_));
-                    !folded && parts.iter().all(plain)
-                });
-                if exact {
+                if compared.is_some_and(|(folded, parts)| !folded && is_exact(parts)) {
                     let met = leaves.iter().filter(|(at, _)| bound.split(*at).1 >> bit & 1 == 1);
                     self.circuit.at_most_one(met.map(|(_, it)| *it));
                 }
@@ -83,25 +78,16 @@ impl Model {
 
     /// Relates two patterns of one variable: a text that is `a${key}` ends in `${key}`, and is not
     /// `${key}`.
-    fn follow(&mut self, number: usize, other: usize) {
-        let (Some(one), Some(two)) = (self.relations.get(number), self.relations.get(other)) else {
-            return;
-        };
-        let (Some((folded, first)), Some((folds, second))) =
-            (one.question.compared(), two.question.compared())
+    fn follow(&mut self, (number, one): (usize, &Question), (other, two): (usize, &Question)) {
+        let (Some((folded, first)), Some((folds, second))) = (one.compared(), two.compared())
         else {
             return;
         };
-        let subject = one.question.subject();
-        let keys = super::asked::variables(first);
-        let exact = |them: &[Written]| {
-            them.iter().all(|it| matches!(it, Written::Text(_) | Written::Variable(_)))
-        };
         if number == other
             || folded
-            || !exact(first)
-            || subject != two.question.subject()
-            || keys != super::asked::variables(second)
+            || !is_exact(first)
+            || one.subject() != two.subject()
+            || one.keys() != two.keys()
         {
             return;
         }
@@ -118,7 +104,7 @@ impl Model {
             .collect();
         let shape = Glob::filled(folds, second, VARIABLE);
         let follows = shape.run(Glob::START, &text).contains(&shape.end());
-        let excluded = exact(second) && length(first) != length(second);
+        let excluded = is_exact(second) && length(first) != length(second);
         if follows || excluded {
             self.never(number, other, !follows);
         }
@@ -287,6 +273,11 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// Whether the pattern has no wildcards.
+fn is_exact(parts: &[Written]) -> bool {
+    parts.iter().all(|it| matches!(it, Written::Text(_) | Written::Variable(_)))
 }
 
 /// Two texts that are read together.
