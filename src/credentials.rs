@@ -139,8 +139,8 @@ pub async fn start(
     let publisher = Publisher { sender, trouble, metrics };
     let issuer = match source {
         Source::File(path) => {
-            let file = file::CredentialFile::open(path.clone(), publisher).await;
-            tracker.spawn(async move { stop.run_until_cancelled(file.follow()).await });
+            let following = file::follow(path.clone(), publisher).await;
+            tracker.spawn(async move { stop.run_until_cancelled(following).await });
             return Ok(receiver);
         }
         Source::Environment(credential) => {

@@ -34,43 +34,29 @@ struct Written {
     security_token: Option<String>,
 }
 
-/// A credential file that has been read once.
-#[derive(Debug)]
-pub(super) struct CredentialFile {
-    file: Mounted,
-    publisher: Publisher,
-    /// What it held, or why that could not be used.
-    current: Result<Vec<u8>, String>,
-}
-
-impl CredentialFile {
-    /// Publishes what the file holds, if it can be used.
-    pub(super) async fn open(path: PathBuf, publisher: Publisher) -> Self {
-        let file = Mounted { what: "the cloud credential", path, max: FILE_BYTES_MAX };
-        let first = async {
-            let bytes = file.read().await?;
-            Ok((parse(&bytes)?, bytes))
-        };
-        let current = match first.await {
-            Ok((credential, bytes)) => {
-                publisher.publish(Some(Issued { credential, expires: None }));
-                file.warn_of_others();
-                Ok(bytes)
-            }
-            Err(error) => {
-                let error: Error = error;
-                let path = file.path.display();
-                publisher.trouble.begin(format!("{path}: {error}"));
-                tracing::error!(%path, %error, "no cloud credential yet: the file is unusable");
-                Err(error.to_string())
-            }
-        };
-        Self { file, publisher, current }
-    }
-
-    /// Publishes every new content, for ever.
-    pub(super) async fn follow(self) {
-        let Self { file, publisher, current } = self;
+/// Publishes what the file holds, if it can be used; the future then publishes every new content, for
+/// ever.
+pub(super) async fn follow(path: PathBuf, publisher: Publisher) -> impl Future<Output = ()> {
+    let file = Mounted { what: "the cloud credential", path, max: FILE_BYTES_MAX };
+    let first = async {
+        let bytes = file.read().await?;
+        Ok((parse(&bytes)?, bytes))
+    };
+    let current = match first.await {
+        Ok((credential, bytes)) => {
+            publisher.publish(Some(Issued { credential, expires: None }));
+            file.warn_of_others();
+            Ok(bytes)
+        }
+        Err(error) => {
+            let error: Error = error;
+            let path = file.path.display();
+            publisher.trouble.begin(format!("{path}: {error}"));
+            tracing::error!(%path, %error, "no cloud credential yet: the file is unusable");
+            Err(error.to_string())
+        }
+    };
+    async move {
         let take = |bytes: &[u8]| {
             let unusable = |error: &Error| {
                 publisher.trouble.begin(format!("{}: {error}", file.path.display()));
