@@ -36,6 +36,7 @@ pub const STALE_KEYS_MIN: Duration = Duration::from_secs(10);
 pub struct Config {
     pub(crate) issuers: Vec<Issuer>,
     pub(crate) keys: Option<PathBuf>,
+    /// Some listener takes client certificates, which is an identity source of its own.
     pub(crate) certificates: bool,
 }
 
@@ -207,12 +208,6 @@ impl Config {
             true => Ok(Self { issuers, keys, certificates: false }),
             false => Err(faults),
         }
-    }
-
-    /// Some listener takes client certificates, which is an identity source of its own.
-    #[must_use]
-    pub fn with_certificates(self) -> Self {
-        Self { certificates: true, ..self }
     }
 }
 

@@ -39,7 +39,7 @@ impl Checker<'_> {
         let issuers: Vec<_> = jwt.into_iter().map(|it| self.issuer(it)).collect();
         let issuers = issuers.into_iter().collect::<Option<Vec<_>>>()?;
         match authn::Config::new(issuers, keys) {
-            Ok(config) => Some(if has_ca { config.with_certificates() } else { config }),
+            Ok(config) => Some(authn::Config { certificates: has_ca, ..config }),
             Err(faults) => {
                 for fault in faults {
                     let place = places.get(fault.issuer).and_then(|it| it.get(fault.field));
