@@ -210,7 +210,7 @@ pub(crate) async fn run<M: Middle>(middle: Arc<M>, mut arrival: Arrival) -> Resp
     }
 }
 
-/// A request in flight: its IDs, its trace, and what has become known of it for logs and spans. It
+/// A request in flight: its ID, its trace, and what has become known of it for logs and spans. It
 /// ends with its answer; dropped before, its client has left or its task has panicked.
 #[derive(Debug)]
 pub(crate) struct Exchange {

@@ -134,7 +134,7 @@ pub enum Refusal {
         sentence(help.as_deref())
     )]
     Undecidable {
-        /// What whoever reads it can do.
+        /// What the caller is told to do.
         help: Option<String>,
         /// The keys, such as `modelarts:poolId`.
         keys: BTreeSet<String>,
@@ -383,7 +383,7 @@ pub struct Denied {
     pub named: bool,
     /// What the principal came with, where that may be told.
     pub came_with: Option<CameWith>,
-    /// What whoever reads it can do.
+    /// What the caller is told to do.
     pub help: Option<String>,
 }
 

@@ -21,7 +21,8 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// Takes an access key as the cloud or the gate issued it; a temporary one has a security token.
+    /// Takes an access key with any text as its secret; a temporary one has a security token. What comes
+    /// from outside goes through [`read`](Self::read).
     ///
     /// # Errors
     /// When a part cannot stand in the header it belongs to, or the secret is empty.
