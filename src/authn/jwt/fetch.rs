@@ -11,7 +11,7 @@ use crate::text::escaped;
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The limit for one fetch of an issuer's keys, discovery included.
@@ -72,19 +72,19 @@ pub(super) enum Error {
 /// Knows where an issuer's keys are.
 #[derive(Debug)]
 pub(super) enum Fetcher {
-    Discovery {
-        issuer: String,
-        client: Client,
-        bearer: Option<PathBuf>,
-    },
+    /// Where the issuer's discovery document says.
+    Discovery(String, Server),
     File(PathBuf),
     #[cfg(test)]
     Scripted(std::sync::Arc<Script>),
-    Url {
-        uri: Uri,
-        client: Client,
-        bearer: Option<PathBuf>,
-    },
+    Url(Uri, Server),
+}
+
+/// Who is asked over the network.
+#[derive(Debug)]
+pub(super) struct Server {
+    client: Client,
+    bearer: Option<PathBuf>,
 }
 
 /// Answers of a test, and how often they were asked for. No set is a failure.
@@ -102,26 +102,10 @@ impl Fetcher {
     /// # Errors
     /// When the roots to trust cannot be loaded.
     pub(super) fn new(issuer: &config::Issuer) -> Result<Self, client::Error> {
-        let client = |remote: &Remote| {
-            client::new(&client::Config {
-                roots: remote.roots.clone(),
-                connect: CONNECT_MAX,
-                idle: IDLE_MAX,
-                idle_per_host: 1,
-            })
-        };
         Ok(match &issuer.jwks {
-            Jwks::Discovery(remote) => Self::Discovery {
-                issuer: issuer.issuer.clone(),
-                client: client(remote)?,
-                bearer: remote.bearer.clone(),
-            },
+            Jwks::Discovery(remote) => Self::Discovery(issuer.issuer.clone(), Server::new(remote)?),
             Jwks::File(path) => Self::File(path.clone()),
-            Jwks::Url(uri, remote) => Self::Url {
-                uri: uri.clone(),
-                client: client(remote)?,
-                bearer: remote.bearer.clone(),
-            },
+            Jwks::Url(uri, remote) => Self::Url(uri.clone(), Server::new(remote)?),
         })
     }
 
@@ -133,15 +117,14 @@ impl Fetcher {
 
     async fn fetch_unhurried(&self) -> Result<(Bytes, String), Error> {
         match self {
-            Self::Discovery { issuer, client, bearer } => {
+            Self::Discovery(issuer, server) => {
                 let well_known = ".well-known/openid-configuration";
                 let uri: Uri = format!("{}/{well_known}", issuer.trim_end_matches('/'))
                     .parse()
                     .map_err(http::Error::from)?;
-                let (document, from) = get(client, &uri, bearer.as_deref()).await?;
+                let (document, from) = server.get(&uri).await?;
                 let keys = jwks_uri(&document, issuer, &uri);
-                let keys = keys.map_err(|error| error.at(&from))?;
-                get(client, &keys, bearer.as_deref()).await
+                server.get(&keys.map_err(|error| error.at(&from))?).await
             }
             Self::File(path) => {
                 let from = path.display().to_string();
@@ -159,7 +142,7 @@ impl Fetcher {
                 set.map(|it| (it.into(), from.to_owned()))
                     .ok_or_else(|| Error::Status(StatusCode::BAD_GATEWAY).at(from))
             }
-            Self::Url { uri, client, bearer } => get(client, uri, bearer.as_deref()).await,
+            Self::Url(uri, server) => server.get(uri).await,
         }
     }
 }
@@ -191,27 +174,39 @@ impl Error {
     }
 }
 
-/// Asks for `uri`; with the answer comes its name for messages.
-async fn get(client: &Client, uri: &Uri, bearer: Option<&Path>) -> Result<(Bytes, String), Error> {
-    let from = uri.to_string();
-    match ask(client, uri, bearer).await {
-        Ok(bytes) => Ok((bytes, from)),
-        Err(error) => Err(error.at(&from)),
+impl Server {
+    fn new(remote: &Remote) -> Result<Self, client::Error> {
+        let client = client::new(&client::Config {
+            roots: remote.roots.clone(),
+            connect: CONNECT_MAX,
+            idle: IDLE_MAX,
+            idle_per_host: 1,
+        })?;
+        Ok(Self { client, bearer: remote.bearer.clone() })
     }
-}
 
-async fn ask(client: &Client, uri: &Uri, bearer: Option<&Path>) -> Result<Bytes, Error> {
-    let mut request = Request::get(uri).header(header::ACCEPT, ACCEPT);
-    if let Some(path) = bearer {
-        let token = mounted::load(path, BEARER_BYTES_MAX).await.map_err(Error::Bearer)?;
-        let value = client::token_value("Bearer ", &token).ok_or(Error::BearerText)?;
-        request = request.header(header::AUTHORIZATION, value);
+    /// Asks for `uri`; with the answer comes its name for messages.
+    async fn get(&self, uri: &Uri) -> Result<(Bytes, String), Error> {
+        let from = uri.to_string();
+        match self.ask(uri).await {
+            Ok(bytes) => Ok((bytes, from)),
+            Err(error) => Err(error.at(&from)),
+        }
     }
-    let request = request.body(Bytes::new())?;
-    let answer = client::fetch(client, request, FETCH_MAX, DOCUMENT_BYTES_MAX).await?;
-    match answer.status() {
-        StatusCode::OK => Ok(answer.into_body()),
-        status => Err(Error::Status(status)),
+
+    async fn ask(&self, uri: &Uri) -> Result<Bytes, Error> {
+        let mut request = Request::get(uri).header(header::ACCEPT, ACCEPT);
+        if let Some(path) = &self.bearer {
+            let token = mounted::load(path, BEARER_BYTES_MAX).await.map_err(Error::Bearer)?;
+            let value = client::token_value("Bearer ", &token).ok_or(Error::BearerText)?;
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let request = request.body(Bytes::new())?;
+        let answer = client::fetch(&self.client, request, FETCH_MAX, DOCUMENT_BYTES_MAX).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer.into_body()),
+            status => Err(Error::Status(status)),
+        }
     }
 }
 
