@@ -67,13 +67,6 @@ struct Call<'a> {
     traceparent: Option<HeaderValue>,
 }
 
-/// How a call ended, for traces.
-struct Ended<'a> {
-    status: Option<StatusCode>,
-    request_id: Option<&'a str>,
-    error: Option<&'static str>,
-}
-
 /// What a look-up found.
 #[derive(Debug)]
 pub enum LookedUp {
@@ -158,13 +151,19 @@ impl Upstream {
             }
         };
         let error = status.is_none().then_some("no_answer");
-        let done = self.done(running, call.url, &Ended { status, request_id, error });
+        let done = self.done(running, call.url, (status, request_id), error);
         self.metrics.request(operation, status, started.elapsed());
         (result, done)
     }
 
-    fn done(&self, running: Running, url: Option<Uri>, ended: &Ended<'_>) -> Done {
-        let Ended { status, request_id, error } = *ended;
+    /// How a call ended, for traces.
+    fn done(
+        &self,
+        running: Running,
+        url: Option<Uri>,
+        (status, request_id): (Option<StatusCode>, Option<&str>),
+        error: Option<&'static str>,
+    ) -> Done {
         running.answered(&telemetry::Answer {
             upstream: &self.config.name,
             url: &url.unwrap_or_default(),
@@ -256,7 +255,7 @@ impl Upstream {
         self.metrics.request(Operation::Delete, status, started.elapsed());
         let request_id = answer.as_ref().ok().and_then(Answer::request_id);
         let error = answer.as_ref().err().map(DeleteError::word);
-        trace.add(self.done(running, call.url, &Ended { status, request_id, error }));
+        trace.add(self.done(running, call.url, (status, request_id), error));
         match answer {
             Ok(answer) if answer.refuses_key() => Err(DeleteError::KeyRefused),
             Err(DeleteError::Unusable(StatusCode::UNAUTHORIZED)) => Err(DeleteError::KeyRefused),
