@@ -42,17 +42,14 @@ pub(super) async fn keep(
     let mut pause = PAUSE_MIN;
     loop {
         let asked = provider.fetch().await;
-        let now = clock.now();
-        let asked_at = now;
+        let asked_at = clock.now();
         let ask_again = match asked {
-            Ok(issued) if issued.expires.is_none_or(|it| now < it) => {
+            Ok(issued) if issued.expires.is_none_or(|it| asked_at < it) => {
                 pause = PAUSE_MIN;
                 expires = issued.expires;
                 publisher.publish(Some(issued));
-                now + until_refresh(
-                    expires.unwrap_or(Timestamp::MAX).duration_since(now),
-                    fastrand::i32(0..=1000),
-                )
+                let left = expires.unwrap_or(Timestamp::MAX).duration_since(asked_at);
+                asked_at + until_refresh(left, fastrand::i32(0..=1000))
             }
             failed => {
                 let error = failed.err().map(|it| text::chain(&it));
@@ -65,7 +62,7 @@ pub(super) async fn keep(
                     );
                 }
                 pause = (pause * 2).min(PAUSE_MAX);
-                now + pause
+                asked_at + pause
             }
         };
         loop {
