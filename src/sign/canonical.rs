@@ -52,7 +52,7 @@ impl fmt::Display for PayloadHash {
 /// It holds the security token if that is signed: log [`CanonicalRequest::redacted`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct CanonicalRequest {
-    text: String,
+    pub(super) text: String,
     signed_headers: String,
 }
 
@@ -124,11 +124,5 @@ impl fmt::Display for CanonicalRequest {
 impl fmt::Debug for CanonicalRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CanonicalRequest").field(&self.redacted()).finish()
-    }
-}
-
-impl AsRef<[u8]> for CanonicalRequest {
-    fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
     }
 }

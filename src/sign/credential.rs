@@ -137,7 +137,7 @@ impl<'a> SigningKey<'a> {
     /// Signs.
     #[must_use]
     pub fn sign(&self, string_to_sign: &StringToSign) -> Signature {
-        let tag = hmac::sign(&self.0, string_to_sign.as_ref());
+        let tag = hmac::sign(&self.0, string_to_sign.0.as_bytes());
         // An HMAC-SHA256 has just that length.
         Signature(tag.as_ref().try_into().unwrap_or_default())
     }

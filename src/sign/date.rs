@@ -5,7 +5,6 @@ use super::Error;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
-use std::fmt;
 
 /// A point in time as it is signed, such as `20260115T120000Z`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,11 +68,5 @@ impl SdkDate {
 fn push_pair(text: &mut String, number: i16) {
     for digit in [number / 10 % 10, number % 10] {
         text.extend(char::from_digit(u32::from(digit.unsigned_abs()), 10));
-    }
-}
-
-impl fmt::Display for SdkDate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
     }
 }

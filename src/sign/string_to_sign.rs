@@ -16,13 +16,13 @@ pub(super) fn algorithm_name(scope: Option<&str>) -> &'static str {
 
 /// Algorithm, date, scope (V11-HMAC-SHA256 only) and the hash of the canonical request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StringToSign(String);
+pub struct StringToSign(pub(super) String);
 
 impl StringToSign {
     /// `scope` is that of [`super::Algorithm::scope`].
     #[must_use]
     pub fn new(date: &SdkDate, scope: Option<&str>, canonical: &CanonicalRequest) -> Self {
-        let hash = digest::digest(&digest::SHA256, canonical.as_ref());
+        let hash = digest::digest(&digest::SHA256, canonical.text.as_bytes());
         let mut text = String::with_capacity(128);
         let lines = [Some(algorithm_name(scope)), Some(date.as_str()), scope];
         for line in lines.into_iter().flatten() {
@@ -37,11 +37,5 @@ impl StringToSign {
 impl fmt::Display for StringToSign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl AsRef<[u8]> for StringToSign {
-    fn as_ref(&self) -> &[u8] {
-        self.0.as_bytes()
     }
 }

@@ -146,6 +146,7 @@ fn what_a_verifier_may_refuse_besides_is_noted() {
     let ran = files.explain("key.yaml", &[]);
     assert!(ran.stdout.contains("\nnote: X-Sdk-Date is "), "{}", ran.stdout);
     let now = sign::SdkDate::new(Clock::system().now());
+    let now = now.as_str();
     let head = |project: &str| {
         format!(
             "DELETE /v2/0a1b/training-jobs/1 HTTP/1.1\nX-Sdk-Date: {now}\nX-Project-Id: {project}\n\n"
