@@ -1,13 +1,11 @@
 //! The sources against emulated issuers on loopback, which answer as the official SDKs expect.
 
 use super::*;
-use crate::metrics::Metrics;
 
 use jiff::SignedDuration;
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::time::Instant;
 
 /// What the issuer is asked, and what it answers.
 type Script = Arc<Mutex<dyn FnMut(&str) -> (u16, String) + Send>>;
@@ -231,43 +229,6 @@ async fn an_answer_that_is_no_temporary_credential_is_refused_and_not_quoted() {
             .to_string();
         assert!(!error.contains("hunter2"), "{error}");
     }
-}
-
-/// Down at the start, then up, then down for good: not there, there, replaced ahead of its end, kept
-/// while it is valid, gone.
-#[tokio::test]
-async fn a_credential_is_kept_while_valid_and_no_longer() {
-    let tracker = TaskTracker::new();
-    let endpoint = old_metadata(&tracker, |call| match call {
-        1 => (500, String::new()),
-        2 => ecs("FIRST", 4),
-        3 => ecs("SECOND", 4),
-        _ => (0, String::new()),
-    })
-    .await;
-    let metrics = Metrics::new();
-    let mut parts = parts(&Clock::system(), tracker, watch::channel(false).1);
-    parts.metrics.push(metrics.upstream("u"));
-    let stop = parts.stop.clone();
-    let mut credential = start(&Source::EcsMetadata(endpoint), parts).await.unwrap();
-    assert!(credential.borrow().is_none());
-    let mut seen = Vec::new();
-    let mut since = Instant::now();
-    for _ in 0..3 {
-        let changed = tokio::time::timeout(Duration::from_secs(20), credential.changed());
-        changed.await.unwrap().unwrap();
-        let id = credential.borrow_and_update().as_ref().map(|it| it.access_key_id().to_owned());
-        let is_known = metrics.encode().contains("lychgate_credential_expiry_timestamp_seconds{");
-        assert_eq!(is_known, id.is_some());
-        seen.push((id, since.elapsed().as_secs_f64()));
-        since = Instant::now();
-    }
-    let ids: Vec<_> = seen.iter().map(|(id, _)| id.as_deref()).collect();
-    assert_eq!(ids, [Some("FIRST"), Some("SECOND"), None]);
-    // Replaced before its end, and kept until it.
-    assert!(seen[1].1 < 3.9, "{seen:?}");
-    assert!(3.0 < seen[2].1, "{seen:?}");
-    stop.cancel();
 }
 
 /// A key that the cloud refuses is asked for anew, at once if the last call is a minute old, and then
