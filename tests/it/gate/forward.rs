@@ -701,6 +701,7 @@ async fn one_trace_shows_both_gates() {
     let answer = http::send(forwarder.running.gate, request.as_bytes()).await;
     assert_eq!(answer.status, 202);
     assert_eq!(world.records("decision")[0]["trace_id"], TRACE_ID);
+    let requests = world.emulator.requests();
     // Both send their last spans when they stop.
     assert_eq!(forwarder.stop().await, Exit::Ok);
     assert_eq!(world.stop().await.0, Exit::Ok);
@@ -731,4 +732,10 @@ async fn one_trace_shows_both_gates() {
     assert_eq!(below(&first.span_id), ["DELETE", "parse"]);
     let judged = ["DELETE", "GET", "authenticate", "evaluate", "parse", "record", "sign"];
     assert_eq!(below(&second.span_id), judged);
+    // What the cloud was told hangs below the spans of the calls.
+    let ids: Vec<_> = spans.iter().map(|it| hex(&it.span_id)).collect();
+    for request in requests {
+        let traceparent = request.header("traceparent").unwrap();
+        assert!(ids.iter().any(|it| traceparent == format!("00-{TRACE_ID}-{it}-01")));
+    }
 }
