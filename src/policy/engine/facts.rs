@@ -59,11 +59,13 @@ impl<'a> Facts<'a> {
             Key::EnterpriseProjectId => Fact::Absent,
             Key::Groups => several(principal.groups()),
             Key::Issuer => text(principal.source()),
-            Key::Job(it) => fact(attributes.get(*it), |it| match it {
-                Held::Number(it) => number(it),
-                Held::Text(it) => text(it),
-                Held::Texts(them) => several(them),
-            }),
+            Key::Job(it) => match attributes.get(*it) {
+                Attribute::Value(Held::Number(it)) => number(it),
+                Attribute::Value(Held::Text(it)) => text(it),
+                Attribute::Value(Held::Texts(them)) => several(them),
+                Attribute::Absent => Fact::Absent,
+                Attribute::Unavailable | Attribute::NotAsked => Fact::Unavailable,
+            },
             Key::PrincipalTag(tag) => match principal.tags().get(tag) {
                 Some(it) => text(it),
                 None => Fact::Absent,
@@ -75,17 +77,17 @@ impl<'a> Facts<'a> {
             Key::ProjectId => text(&query.job.project_id),
             Key::RequestedRegion => text(&query.region),
             Key::ResourceTag(tag) => {
-                fact(attributes.tags.and_then(|tags| tags.get(tag)), |it| text(it))
+                fact(&attributes.tags, |tags| tags.get(tag).map_or(Fact::Absent, |it| text(it)))
             }
             Key::SecureTransport => {
-                fact(query.secure_transport, |it| Fact::One(Value::Boolean(it)))
+                fact(&query.secure_transport, |it| Fact::One(Value::Boolean(*it)))
             }
             Key::SourceIp => {
-                fact(query.source_ip, |it| Fact::One(Value::Address(it.to_canonical())))
+                fact(&query.source_ip, |it| Fact::One(Value::Address(it.to_canonical())))
             }
             Key::TimeOfDay => shown(Shown::Time, &Zone::UTC, query.now),
             Key::Unknowable(_) => Fact::Unavailable,
-            Key::UserAgent => fact(query.user_agent.and_then(Some), |it| text(it)),
+            Key::UserAgent => fact(&query.user_agent, |it| text(it)),
             Key::UserId => text(principal.id()),
             Key::UserName => text(principal.name()),
             Key::Zoned(it, zone) => shown(*it, zone, query.now),
@@ -199,7 +201,7 @@ fn several(them: &[String]) -> Fact<'_> {
     }
 }
 
-fn fact<'a, T>(attribute: Attribute<T>, value: impl FnOnce(T) -> Fact<'a>) -> Fact<'a> {
+fn fact<'a, T>(attribute: &'a Attribute<T>, value: impl FnOnce(&'a T) -> Fact<'a>) -> Fact<'a> {
     match attribute {
         Attribute::Value(it) => value(it),
         Attribute::Absent => Fact::Absent,
