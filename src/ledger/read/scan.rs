@@ -1,6 +1,6 @@
 //! Reads every record of a ledger once, checked as `audit verify` checks it, and each decision as a
-//! query that can be judged again. A decision is parsed once and not copied, because a replay judges
-//! millions of them.
+//! query that can be judged again. Decisions and outcomes are parsed once and not copied, because a
+//! replay reads millions of them.
 
 use super::verify::{Chain, Reader, Unverified, Verified};
 use crate::ledger::line::{self, Fault, Frame, Hash, Kind};
@@ -16,12 +16,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// How the line of a decision says that it is one. What the gate writes before it has a fixed length,
-/// but for the number and the time.
-const DECISION: &[u8] = br#","kind":"decision""#;
+/// How the lines of decisions and outcomes say what they are. What the gate writes before it has a
+/// fixed length, but for the number and the time.
+const KINDS: [&[u8]; 2] = [br#","kind":"decision""#, br#","kind":"outcome""#];
 
-/// Where [`DECISION`] ends at the latest, in bytes.
-const DECISION_AT_MAX: usize = 170;
+/// Where one of [`KINDS`] ends at the latest, in bytes.
+const KIND_AT_MAX: usize = 170;
 
 /// One record.
 #[derive(Debug)]
@@ -131,6 +131,20 @@ struct DecisionRow<'a> {
     batch: Option<BatchRow<'a>>,
 }
 
+/// The line of an outcome: the members of every line, and how it ended.
+#[derive(Deserialize)]
+struct OutcomeRow<'a> {
+    v: u32,
+    ledger_id: &'a str,
+    seq: u64,
+    time: &'a str,
+    kind: Kind,
+    prev: &'a str,
+    of: u64,
+    result: Ending,
+    status: Option<u16>,
+}
+
 #[derive(Deserialize)]
 struct BatchRow<'a> {
     #[serde(borrow)]
@@ -179,17 +193,27 @@ impl<'a> DecisionRow<'a> {
     }
 }
 
-/// Reads a line and checks everything that can be checked without its neighbours: a decision in one
-/// pass, if its beginning says that it is one.
-fn read<'a>(line: &'a [u8], decision: &Finder<'_>) -> Result<(Frame<'a>, Hash, Told<'a>), Fault> {
-    let beginning = line.get(..line.len().min(DECISION_AT_MAX)).unwrap_or_default();
-    if decision.find(beginning).is_some()
+/// Reads a line and checks everything that can be checked without its neighbours: a decision or an
+/// outcome in one pass, if its beginning says that it is one.
+fn read<'a>(line: &'a [u8], kinds: &[Finder<'_>; 2]) -> Result<(Frame<'a>, Hash, Told<'a>), Fault> {
+    let beginning = line.get(..line.len().min(KIND_AT_MAX)).unwrap_or_default();
+    let [is_decision, is_outcome] = kinds.each_ref().map(|it| it.find(beginning).is_some());
+    if is_decision
         && let Ok(row) = line::parse::<DecisionRow<'_>>(line)
         && row.kind == Kind::Decision
     {
         let frame = row.frame();
         let hash = frame.check(line)?;
         return Ok((frame, hash, row.told()?));
+    }
+    if is_outcome
+        && let Ok(row) = line::parse::<OutcomeRow<'_>>(line)
+        && row.kind == Kind::Outcome
+    {
+        let OutcomeRow { v, ledger_id, seq, time, kind, prev, of, result, status } = row;
+        let frame = Frame { v, ledger_id, seq, time, kind, prev };
+        let hash = frame.check(line)?;
+        return Ok((frame, hash, Told::End(Ended { of, result, status })));
     }
     let (frame, hash) = Frame::parse(line)?;
     // The line itself is good; reading it as its kind says what is wrong with it.
@@ -221,9 +245,9 @@ impl Reader {
         mut self,
         mut take: impl FnMut(Scanned<'_>) -> Result<(), Fault>,
     ) -> Result<Option<Verified>, Unverified> {
-        let decision = Finder::new(DECISION);
+        let kinds = KINDS.map(Finder::new);
         let mut take = |chain: &mut Chain, (segment, _), text: &[u8]| {
-            let (frame, hash, told) = read(text, &decision)?;
+            let (frame, hash, told) = read(text, &kinds)?;
             let (_, time) = chain.link(segment, &frame, hash)?;
             take(Scanned { seq: frame.seq, time, kind: frame.kind, text, told })
         };

@@ -283,6 +283,20 @@ impl Reader {
 #[derive(Debug, Default)]
 pub(super) struct Chain(Option<(Verified, Head)>);
 
+impl Verified {
+    /// From the first line that is read, which is good by itself, in a segment.
+    fn begin(segment: u64, frame: &Frame<'_>) -> Result<Self, Fault> {
+        let id = frame.ledger_id()?;
+        if segment == 1 {
+            frame.follows(&id, &Head::start(&id))?;
+        } else if frame.seq != segment {
+            return Err(Fault::Seq { expected: segment, found: frame.seq });
+        }
+        let (first, last) = (frame.seq, frame.seq);
+        Ok(Self { id, first, last, records: BTreeMap::new(), unfinished: false, signed: None })
+    }
+}
+
 impl Chain {
     /// Adds a line that is good by itself; returns its ledger and its time.
     pub(super) fn link(
@@ -292,31 +306,17 @@ impl Chain {
         hash: Hash,
     ) -> Result<(&LedgerId, Timestamp), Fault> {
         let time = frame.time()?;
-        let id = match &self.0 {
+        let now = Head { seq: frame.seq, hash };
+        let (verified, head) = match &mut self.0 {
             Some((verified, head)) => {
                 frame.follows(&verified.id, head)?;
-                verified.id.clone()
+                (verified, head)
             }
-            None => {
-                let id = frame.ledger_id()?;
-                if segment == 1 {
-                    frame.follows(&id, &Head::start(&id))?;
-                } else if frame.seq != segment {
-                    return Err(Fault::Seq { expected: segment, found: frame.seq });
-                }
-                id
+            none => {
+                let (verified, head) = none.insert((Verified::begin(segment, frame)?, now));
+                (verified, head)
             }
         };
-        let now = Head { seq: frame.seq, hash };
-        let first = || Verified {
-            id,
-            first: now.seq,
-            last: now.seq,
-            records: BTreeMap::new(),
-            unfinished: false,
-            signed: None,
-        };
-        let (verified, head) = self.0.get_or_insert_with(|| (first(), now));
         (verified.last, *head) = (now.seq, now);
         *verified.records.entry(frame.kind).or_default() += 1;
         Ok((&verified.id, time))

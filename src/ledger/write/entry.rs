@@ -151,7 +151,7 @@ impl Entry {
         self.unit = Some(unit);
     }
 
-    /// Channels it. The record is queued, not awaited.
+    /// Ends it as `outcome` says. The record is queued, not awaited.
     pub fn close(mut self, outcome: Outcome) {
         self.end(outcome);
     }
