@@ -220,6 +220,23 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_is_no_uuid_is_still_one_of_a_job() {
+        let longest = "a".repeat(64);
+        let parsed = |id: &str| {
+            let body = format!(r#"{{"jobs":[{{"kind":"job","metadata":{{"id":"{id}"}}}}]}}"#);
+            parse("p", body.as_bytes(), JobIds::Token)
+        };
+        for id in ["a", "batch-delete1", longest.as_str()] {
+            assert_eq!(parsed(id).unwrap()[0].job.training_job_id, id);
+        }
+        let refused = Err(Fault::JobId { index: 0, fault: JobIdFault::NotToken });
+        for id in ["", "batch-delete", &format!("{longest}a"), "A", ".", "..", "a/b", "a?", "a%2fb"]
+        {
+            assert_eq!(parsed(id), refused, "{id}");
+        }
+    }
+
+    #[test]
     fn a_batch_has_one_to_a_hundred_jobs_and_fits() {
         let list = |count: usize| {
             let jobs: Vec<_> = (0..count)
