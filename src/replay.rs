@@ -25,6 +25,7 @@ use crate::policy::{Answer, Attributes, Decision, Denial, Set};
 
 use jiff::Timestamp;
 use serde::Serialize;
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -106,7 +107,6 @@ impl Replay {
     fn take(&mut self, scanned: &Scanned<'_>) -> Result<(), Fault> {
         let (seq, time) = (scanned.seq, scanned.time);
         let is_new = self.seen.as_mut().is_none_or(|it| it.is_new(seq, scanned.text));
-        let is_wanted = is_new && self.options.wants(time);
         if !self.options.policies_alone {
             let counted = self.counted.get_or_insert_with(|| {
                 let budgets = self.candidate.budgets();
@@ -115,7 +115,13 @@ impl Replay {
             counted.at(time);
         }
         match &scanned.told {
-            Told::Decision(asked) => self.judge(seq, time, asked, is_wanted),
+            Told::Decision(asked) if is_new => self.judge(seq, time, asked),
+            // It was told of with the other directory; here it only counts for what comes after it.
+            Told::Decision(asked) => {
+                let told = mem::take(&mut self.tally);
+                self.judge(seq, time, asked);
+                self.tally = told;
+            }
             Told::End(ended) => {
                 if let Some(counted) = &mut self.counted {
                     counted.end(*ended);
@@ -125,7 +131,7 @@ impl Replay {
         }
         match scanned.kind {
             Kind::Policies => self.versions.add(scanned.body()?),
-            Kind::Suppressed if is_wanted => {
+            Kind::Suppressed if is_new && self.options.wants(time) => {
                 if let Body::Suppressed(it) = scanned.body()? {
                     self.tally.suppressed = self.tally.suppressed.saturating_add(it.count);
                 }
@@ -136,11 +142,11 @@ impl Replay {
         Ok(())
     }
 
-    fn judge(&mut self, seq: u64, time: Timestamp, asked: &Asked<'_>, is_wanted: bool) {
+    fn judge(&mut self, seq: u64, time: Timestamp, asked: &Asked<'_>) {
         let set = self.versions.get(&asked.digest).cloned();
-        // For what is not wanted, and without the policies that decided, the record is what counts.
+        // Outside the window, and without the policies that decided, the record is what counts.
         let mut allows = asked.result == Answer::Allow;
-        if is_wanted {
+        if self.options.wants(time) {
             self.tally.decisions += 1;
             match &set {
                 Some(set) => allows = self.compare(time, asked, set),

@@ -138,6 +138,41 @@ async fn policies_that_allow_more_or_less_fill_the_budgets_otherwise() {
     }
 }
 
+/// What a copy has of a ledger as well is told once, and counts for what the ledger has after it.
+#[tokio::test(start_paused = true)]
+async fn a_ledger_goes_on_from_what_its_copy_has_too() {
+    let was = set(&["a", "b"], PERSON);
+    let made = Made::new();
+    for _ in 0..5 {
+        made.delete(&was, "alice", "b").await;
+    }
+    let copy = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(made.directory.path()).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    for _ in 0..5 {
+        made.delete(&was, "alice", "a").await;
+    }
+    let ledger = made.finish().await;
+    // It denies each b, which therefore takes no room from an a.
+    let candidate = set(&["a"], &PERSON.replace("10", "4"));
+    let options = Options { copies: true, ..Options::default() };
+    let expected = [("revoked", "budgets#person", 1), ("revoked", "none", 5)];
+    for directories in [vec![&ledger], vec![&copy, &ledger], vec![&ledger, &copy]] {
+        let mut replay = Replay::new(Arc::clone(&candidate), options.clone());
+        for it in &directories {
+            replay.read(it.path(), |_, _| ()).unwrap().unwrap();
+        }
+        let tally = replay.finish();
+        assert_eq!(
+            (counts(&tally).as_slice(), tally.decisions),
+            (&expected[..], 10),
+            "{directories:?}"
+        );
+    }
+}
+
 /// As a gate counts: what was certainly not deleted is given back.
 #[tokio::test(start_paused = true)]
 async fn what_came_of_a_delete_decides_whether_it_counts() {
