@@ -299,8 +299,8 @@ impl Budgets {
     ) -> Result<Unit, Refused> {
         if let Some(store) = &self.0.store {
             let (id, charges) = Box::pin(store.take(budgets, query, attributes)).await?;
-            let held = Held::Row { id, seq: None, store: store.clone() };
-            let held = Some(held).filter(|_| !charges.is_empty());
+            let held =
+                (!charges.is_empty()).then(|| Held::Row { id, seq: None, store: store.clone() });
             return Ok(Unit { charges, held });
         }
         let now = self.now();
