@@ -39,6 +39,10 @@ async fn a_bad_key_fails_once_however_many_ask() {
     assert!(answers.iter().all(|it| said(it) == refused()), "{answers:?}");
     assert_eq!((cloud.failed_signatures(CLOUD_AK), cloud.counts().all()), (1, 1));
     first.measures(OPEN).await;
+    for record in first.records("decision") {
+        let said = (record["result"].as_str(), record["reason"].as_str());
+        assert_eq!(said, (Some("indeterminate"), Some("look_up_failed")), "{record}");
+    }
 
     let both = (0..20).map(|at| [&first, &second][at % 2].delete("alice", FINISHED));
     let answers = join_all(both).await;
