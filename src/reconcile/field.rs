@@ -1,6 +1,8 @@
 //! The fields of a trace in every form that the audit service's pages and samples show: numbers in
 //! strings, objects in strings, times in three spellings.
 
+use crate::object::Object;
+
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -13,6 +15,9 @@ const TEXT_CHARS_MAX: usize = 256;
 
 /// How many jobs one trace may name: as many as one batch holds.
 pub(super) const JOBS_MAX: usize = 100;
+
+/// In place of a caller's name that cannot be read.
+const UNREADABLE: &str = "?";
 
 /// The text of a string or a number; `None` for empty, null or another type.
 pub(super) fn text<'a>(raw: Option<&'a RawValue>) -> Option<Cow<'a, str>> {
@@ -34,6 +39,12 @@ pub(super) fn kept(raw: Option<&RawValue>) -> Option<String> {
     let text = text(raw)?;
     let end = text.char_indices().nth(TEXT_CHARS_MAX).map_or(text.len(), |(at, _)| at);
     text.get(..end).map(str::to_owned)
+}
+
+/// The same of what names a caller. What cannot be read counts as somebody: it must not pass for nobody.
+fn named(raw: Option<&RawValue>) -> Option<String> {
+    let is_empty = |it: &&RawValue| it.get() == r#""""#;
+    kept(raw).or_else(|| raw.filter(|it| !is_empty(it)).map(|_| UNREADABLE.to_owned()))
 }
 
 /// The JSON of an object or a list, written as such or as text in a string.
@@ -85,7 +96,7 @@ pub(super) struct User {
 impl User {
     /// Reads an object, the same as text in a string, or a plain name.
     pub(super) fn of(raw: Option<&RawValue>) -> Self {
-        #[derive(Default, Deserialize)]
+        #[derive(Deserialize)]
         struct Members<'a> {
             #[serde(borrow, default)]
             name: Option<&'a RawValue>,
@@ -100,16 +111,15 @@ impl User {
             #[serde(borrow, default)]
             invoked_by: Option<&'a RawValue>,
         }
-        let Some(json) = json(raw) else { return Self { name: kept(raw), ..Self::default() } };
-        let Ok(it) = serde_json::from_str::<Members<'_>>(&json) else {
-            // It counts as somebody: a field that cannot be read must not pass for nobody.
-            return Self { name: Some("?".to_owned()), ..Self::default() };
+        let Some(json) = json(raw) else { return Self { name: named(raw), ..Self::default() } };
+        let Ok(Object(it)) = serde_json::from_str::<Object<Members<'_>>>(&json) else {
+            return Self { name: Some(UNREADABLE.to_owned()), ..Self::default() };
         };
-        let name = kept(it.name).or_else(|| kept(it.user_name)).or_else(|| kept(it.id));
+        let name = named(it.name).or_else(|| named(it.user_name)).or_else(|| named(it.id));
         Self {
             name,
-            urn: kept(it.principal_urn),
-            access_key: kept(it.access_key_id),
+            urn: named(it.principal_urn),
+            access_key: named(it.access_key_id),
             console: it.invoked_by.is_some_and(|it| it.get().contains("service.console")),
         }
     }
@@ -252,7 +262,20 @@ mod tests {
             (r#"{"user_name":"eve"}"#, named("eve")),
             (r#"{"name":"a","name":"b"}"#, named("?")),
             (r#""{broken""#, named("?")),
+            ("[]", named("?")),
+            (r#""[]""#, named("?")),
+            (r#"["eve"]"#, named("?")),
+            ("true", named("?")),
+            (r#""\ud800""#, named("?")),
+            (r#"{"name":true}"#, named("?")),
+            (r#"{"id":{"of":"eve"}}"#, named("?")),
+            (r#"{"name":null,"user_name":"","id":7}"#, named("7")),
+            (
+                r#"{"access_key_id":[]}"#,
+                User { access_key: Some("?".to_owned()), ..User::default() },
+            ),
             ("{}", User::default()),
+            (r#"{"name":""}"#, User::default()),
             (r#""""#, User::default()),
             ("null", User::default()),
         ] {

@@ -226,6 +226,12 @@ fn hostile_trails_are_never_clean() {
         ("other bytes", vec![0xff; 100]),
         ("a name that is no text", text.replace("eve", "\\ud800").into_bytes()),
         ("control characters", control.into_bytes()),
+        (
+            "a caller that cannot be read",
+            with(&event, &[("user", json!([])), ("trace_type", json!("SystemAction"))])
+                .to_string()
+                .into_bytes(),
+        ),
     ] {
         let mut trail = trail();
         trail.inflated_bytes_max = 2000;

@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("credentials", &[LEAF, "sign"]),
     ("budget", &[LEAF, "policy"]),
     ("ledger", &[LEAF, "budget", "policy"]),
-    ("reconcile", &["ledger", "policy", "text"]),
+    ("reconcile", &["ledger", "object", "policy", "text"]),
     ("reload", &[LEAF, "policy"]),
     ("replay", &["budget", "ledger", "policy", "yaml"]),
     ("telemetry", &[LEAF, "policy"]),
