@@ -85,7 +85,11 @@ impl Book {
                     principal: it.principal.as_ref().into(),
                 };
                 if it.result != Answer::Allow {
-                    self.denied.entry(job).or_insert(at);
+                    // The ledger that is read later may have the earlier one.
+                    let first = self.denied.entry(job).or_insert_with(|| at.clone());
+                    if at.time < first.time {
+                        *first = at;
+                    }
                 } else if unbound.may_matter(record.time) {
                     let sent =
                         Sent { job, at, fate: Fate::Unknown, request_id: None, access_key: None };

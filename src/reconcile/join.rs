@@ -153,6 +153,9 @@ pub fn reconcile(mut trail: Trail, mut book: Book, complete: bool) -> Report {
 fn gaps(trail: &Trail, complete: bool) -> Vec<Gap> {
     let Window { since, until, wanted } = trail.window;
     let mut res = trail.evidence.gaps(&trail.window, complete);
+    if trail.count.files == 0 {
+        res.push(Gap::because("no file of the trail was found"));
+    }
     if until <= since {
         res.push(Gap::because(
             "no time is left to look at: what is younger than --lateness may be late",

@@ -85,7 +85,7 @@ fn an_hour_without_a_record_is_not_clean() {
     }
     // Hours that follow each other are one gap.
     let gaps = made.report(&[], false).gaps;
-    assert_eq!(gaps.len(), 1);
+    assert_eq!(gaps.iter().filter(|it| it.since.is_some()).count(), 1);
 }
 
 /// A trail of three hours with its digests: names and bytes.
@@ -174,7 +174,8 @@ fn what_is_too_young_cannot_be_said() {
     let of = |since: Option<i64>, until: Option<i64>| {
         let unbound = Unbound { since: since.map(after), until: until.map(after), settled };
         let book = Book::default();
-        let trail = Trail::new(book.window(&unbound), BTreeSet::new());
+        let mut trail = Trail::new(book.window(&unbound), BTreeSet::new());
+        trail.read("x", &b"[]"[..]).unwrap();
         reconcile(trail, book, true).gaps
     };
     assert_eq!(of(Some(0), None), []);
@@ -184,6 +185,31 @@ fn what_is_too_young_cannot_be_said() {
     // Neither a ledger nor an option says from when on.
     assert!(of(None, None)[0].why.contains("no time is left"));
     assert!(of(Some(4000), None)[0].why.contains("no time is left"));
+}
+
+/// A bucket that is not mounted is an empty directory.
+#[test]
+fn a_trail_without_a_file_is_not_whole() {
+    assert!(reconcile(trail(), Book::default(), true).gaps[0].why.contains("no file"));
+}
+
+/// Two gates say no, and the ledger that is read first has the later one.
+#[test]
+fn the_first_denial_of_all_ledgers_counts() {
+    let unbound = Unbound { since: None, until: None, settled: after(3600) };
+    for order in [[0, 120], [120, 0]] {
+        let mut book = Book::default();
+        for seconds in order {
+            let mut made = Made::default();
+            made.deny(5, after(seconds));
+            made.records.iter().for_each(|it| book.take(it, &unbound).unwrap());
+            book.end();
+        }
+        let mut trail = trail();
+        trail.read("x", event(5, after(60), "EVE").to_string().as_bytes()).unwrap();
+        let findings = reconcile(trail, book, true).findings;
+        assert_eq!(findings[0].class, Class::DeniedHere, "{order:?}");
+    }
 }
 
 /// A trail of the first hour.

@@ -31,7 +31,7 @@ pub(super) fn job(number: usize) -> String {
 /// Ledger, trail, and what must come of them.
 #[derive(Default)]
 pub(super) struct Made {
-    records: Vec<Record>,
+    pub(super) records: Vec<Record>,
     /// Each with whether it alone tells of a bypass.
     pub(super) events: Vec<(Value, bool)>,
     /// Class and job of each operation, and what it must be called.
@@ -58,7 +58,7 @@ impl Made {
         self.record(time, Kind::Decision, &Body::Decision(Box::new(decision)))
     }
 
-    fn deny(&mut self, number: usize, time: Timestamp) {
+    pub(super) fn deny(&mut self, number: usize, time: Timestamp) {
         let of = self.decide(number, time, Answer::Deny);
         let outcome = outcome(of, Ending::Denied, None);
         self.record(time, Kind::Outcome, &Body::Outcome(outcome));
