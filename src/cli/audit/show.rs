@@ -444,7 +444,8 @@ fn at(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(time) = text.parse() {
         return Some(time);
     }
-    if let Ok(day) = text.parse::<Date>() {
+    // The parser of dates would take one with a time as well, and leave the time out.
+    if let Ok(day) = Date::strptime("%Y-%m-%d", text) {
         return day.to_zoned_datetime(TimeZone::UTC).ok().map(|it| it.timestamp());
     }
     let ago = text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
@@ -462,6 +463,10 @@ mod tests {
             ("2026-01-15T12:00:00Z", Some("2026-01-15T12:00:00Z")),
             ("2026-01-15T12:00:00+08:00", Some("2026-01-15T04:00:00Z")),
             ("2026-01-15", Some("2026-01-15T00:00:00Z")),
+            ("2026-01-15T12:00:00", None),
+            ("2026-01-15 12:00", None),
+            ("2026-01-15T12:00:00-04[America/New_York]", Some("2026-01-15T16:00:00Z")),
+            ("2026-01-15[Asia/Shanghai]", None),
             ("90m", Some("2026-01-15T10:30:00Z")),
             ("1h", Some("2026-01-15T11:00:00Z")),
             ("3d", Some("2026-01-12T12:00:00Z")),
