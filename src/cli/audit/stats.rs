@@ -11,6 +11,7 @@ use crate::policy::Answer;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use std::collections::hash_map::Entry::Occupied;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 
@@ -44,7 +45,7 @@ struct Stats {
     deletes: Deletes,
     /// By answer, and by reason unless it was an allow.
     decisions: BTreeMap<String, u64>,
-    /// Outcomes and settlements by result. A decision that was settled as `gone` or `present` may
+    /// Outcomes and settlements of these decisions by result. A decision that was settled as `gone` or `present` may
     /// have had the outcome `unknown` before, and then counts under both.
     endings: BTreeMap<String, u64>,
     /// Decisions by the statement that decided.
@@ -93,13 +94,18 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     let Arguments { since, until, .. } = *arguments;
     let exit = arguments.directories.read(|record| {
         let time = record.time;
-        // The end of a decision from before the window would otherwise be counted without it.
-        if since.is_some_and(|it| time < it) || until.is_some_and(|it| it <= time) {
-            return Ok(());
+        let is_within = since.is_none_or(|it| it <= time) && until.is_none_or(|it| time < it);
+        if is_within {
+            let (since, until) = span.unwrap_or((time, time));
+            span = Some((since.min(time), until.max(time)));
+            stats.records += 1;
         }
-        let (since, until) = span.unwrap_or((time, time));
-        span = Some((since.min(time), until.max(time)));
-        stats.count(record)
+        match record.kind {
+            // They belong to their decisions, whenever those end.
+            Kind::Outcome | Kind::Settlement => stats.count(record),
+            Kind::Decision | Kind::Suppressed | Kind::Tombstone if is_within => stats.count(record),
+            _ => Ok(()),
+        }
     });
     stats.since = span.map(|(since, _)| since.to_string());
     stats.until = span.map(|(_, until)| until.to_string());
@@ -114,15 +120,11 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
 
 impl Stats {
     fn count(&mut self, record: &Record) -> Result<(), Damage> {
-        self.records += 1;
-        if matches!(record.kind, Kind::Checkpoint | Kind::Policies | Kind::Unknown) {
-            return Ok(());
-        }
         let key = |seq| (record.ledger_id.clone(), seq);
         match record.body()? {
             Body::Decision(it) => self.decision(key(record.seq), &it),
-            Body::Outcome(it) => self.ending(&key(it.of), it.result, it.status),
-            Body::Settlement(it) => self.ending(&key(it.of), it.result, None),
+            Body::Outcome(it) => self.ending(key(it.of), it.result, it.status),
+            Body::Settlement(it) => self.ending(key(it.of), it.result, None),
             Body::Suppressed(it) => {
                 let principal = self.principals.entry(it.principal.into_owned()).or_default();
                 principal.suppressed = principal.suppressed.saturating_add(it.count);
@@ -152,12 +154,13 @@ impl Stats {
         self.open.insert(key, Open { principal, answer: decision.result, no_such_job });
     }
 
-    fn ending(&mut self, key: &(LedgerId, u64), ending: Ending, status: Option<u16>) {
+    fn ending(&mut self, key: (LedgerId, u64), ending: Ending, status: Option<u16>) {
+        let Occupied(open) = self.open.entry(key) else { return };
         *self.endings.entry(text::word(&ending)).or_default() += 1;
         if ending == Ending::Unknown {
             return;
         }
-        let Some(open) = self.open.remove(key) else { return };
+        let open = open.remove();
         let is_deleted = match ending {
             Ending::Sent => status.is_some_and(|it| (200..300).contains(&it)),
             // The delete was sent, and the job was gone afterwards.

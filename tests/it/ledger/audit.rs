@@ -242,6 +242,24 @@ async fn several_ledgers_are_one_story() {
     }
 }
 
+/// A period has the decisions that were made in it, with how they ended.
+#[tokio::test]
+async fn a_period_has_its_decisions_with_their_ends() {
+    let world = world().await;
+    let stats = |option: &str, time: &Value| {
+        let arguments = ["stats", "--format", "json", option, time.as_str().unwrap()];
+        let stats = audit(&arguments, &[&ledger(&world)]).json().remove(0);
+        (stats["deletes"].clone(), stats["endings"].clone())
+    };
+    let end = world.records("outcome")[0]["time"].clone();
+    let (deletes, endings) = stats("--until", &end);
+    assert_eq!((&deletes["deleted"], &deletes["unknown"]), (&1.into(), &0.into()));
+    assert_eq!(endings, serde_json::json!({"sent": 1}));
+    let (deletes, endings) = stats("--since", &end);
+    assert_eq!((&deletes["deleted"], &deletes["denied"]), (&0.into(), &2.into()));
+    assert_eq!(endings, serde_json::json!({"denied": 2, "unknown": 1}));
+}
+
 /// A later program has written one of its kinds and one of its members.
 #[test]
 fn what_a_later_program_added_is_passed_over_and_counted() {
