@@ -23,7 +23,7 @@ pub use self::read::cursor::Unshipped;
 pub use self::read::past::{last_time, past};
 pub use self::read::recover::Damage;
 pub use self::read::scan::{Asked, Charged, Ended, Scanned, Told};
-pub use self::read::seen::Seen;
+pub use self::read::seen::{Seen, in_order};
 pub use self::read::tail::{Line, TAIL_BYTES_MAX, TAIL_RECORDS_MAX, Tail, TailError};
 pub use self::read::verify::{Reader, Record, Trust, Unverified, Verified, verify, verify_signed};
 pub use self::record::{Ending, unit_end};

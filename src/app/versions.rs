@@ -141,7 +141,8 @@ fn fullest(budgets: &Budgets) -> String {
 fn fill(budgets: &Budgets, room: &Room, directory: &Path, now: Timestamp) -> io::Result<usize> {
     let mut deletes = 0;
     if let Some(since) = room.since(now) {
-        ledger::past(directory, since, |past: budget::Past| {
+        let time = since..=Timestamp::MAX;
+        ledger::past(&[directory.to_owned()], &time, |past: budget::Past| {
             deletes += 1;
             budgets.fill(room, &past);
         })?;

@@ -11,7 +11,7 @@ pub(super) mod text;
 mod verify;
 
 use super::{Exit, Format};
-use crate::ledger::{Damage, Kind, Reader, Record, Seen, Unverified};
+use crate::ledger::{Damage, Kind, Reader, Record, Seen, Unverified, in_order};
 
 use clap::Subcommand;
 use std::io;
@@ -64,33 +64,48 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
 
 impl Directories {
     /// Hands every record of every ledger to `take`, one ledger after the other, up to the first
-    /// bad record of each, which is reported on stderr. A record that a directory before has too,
-    /// as a copy of a ledger does, is handed out once.
+    /// bad record of each, which is reported on stderr. A record that several directories have, because
+    /// one is a copy of another, is handed out once.
     fn read(&self, mut take: impl FnMut(&Record) -> Result<(), Damage>) -> Exit {
         let mut exit = Exit::Ok;
         let mut passed_over = 0_u64;
         let mut seen = (1 < self.directories.len()).then(Seen::default);
-        for directory in &self.directories {
-            let (mut is_empty, mut again) = (true, 0_u64);
+        // The last record of the directories before, and of this one.
+        let (mut known, mut last) = (None, None);
+        for directory in in_order(&self.directories) {
+            let (mut is_empty, mut again, mut other) = (true, 0_u64, None);
             let read = read(directory, |record| {
                 is_empty = false;
+                last = Some((record.ledger_id.clone(), record.seq));
                 if seen.as_mut().is_some_and(|it| !it.is_new(record.seq, &record.text)) {
                     again += 1;
                     return Ok(());
                 }
+                let has_number = |(id, to): &(_, u64)| *id == record.ledger_id && record.seq <= *to;
+                if other.is_none() && known.as_ref().is_some_and(has_number) {
+                    other = Some((record.file.clone(), record.line));
+                }
                 passed_over += u64::from(record.kind == Kind::Unknown);
                 take(record)
             });
+            known = known.max(last.take());
+            let at = directory.display();
             if let Err(error) = read {
                 complain(directory, &error);
                 exit = Exit::Failed;
             } else if is_empty {
-                note(&format!("{}: no records here", directory.display()));
+                note(&format!("{at}: no records here"));
+            }
+            if let Some((file, line)) = other {
+                tell(&format!(
+                    "{at}/{file}:{line}: another directory has another record of this number: one of \
+                     them is a copy that went on by itself; read them one at a time"
+                ));
+                exit = Exit::Failed;
             }
             if again != 0 {
                 note(&format!(
-                    "{}: {again} records are passed over: a directory before has them too",
-                    directory.display()
+                    "{at}: {again} records are passed over: another directory has them too"
                 ));
             }
         }

@@ -8,7 +8,7 @@ use super::audit::show::time;
 use super::policies::Directory;
 use super::{Exit, Form, audit, check};
 use crate::config::FILE_BYTES_MAX;
-use crate::ledger::{Unverified, Verified};
+use crate::ledger::{Unverified, Verified, in_order};
 use crate::mounted;
 use crate::policy::{Complaint, render};
 use crate::replay::{Acceptance, Options, Replay, Tally};
@@ -112,7 +112,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let mut replay = Replay::new(Arc::clone(&set), options);
     let mut progress = Progress::new();
     let mut read = 0;
-    for ledger in &arguments.ledgers {
+    for ledger in in_order(&arguments.ledgers) {
         let before = read;
         let done = replay.read(ledger, |tally, bytes| {
             read = before + bytes;

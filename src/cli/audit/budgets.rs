@@ -9,7 +9,6 @@ use crate::policy::{KEY_ABSENT, KEY_UNKNOWN, Limits, Set};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::HashSet;
 use std::io;
 
 /// Shows how much of each budget is used, by whom, and when there is room again. The budgets are
@@ -63,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     let mut report = Report { at, policy_digest: None, counters: Vec::new() };
     if let Some(set) = set {
         report.policy_digest = Some(set.digest().to_owned());
-        report.counters = counters(&set, &arguments.directories, at)?;
+        report.counters = counters(&set, arguments, at)?;
     }
     super::print(&match arguments.format {
         Format::Human => report.human(),
@@ -88,19 +87,14 @@ impl Newest {
     }
 }
 
-fn counters(set: &Set, directories: &Directories, at: Timestamp) -> io::Result<Vec<Counter>> {
+fn counters(set: &Set, arguments: &Arguments, at: Timestamp) -> io::Result<Vec<Counter>> {
     let budgets = Budgets::standing(at);
     let room = budgets.open(set.budgets());
     if let Some(since) = room.since(at) {
-        // A copy of a ledger has the same decisions.
-        let mut filled = HashSet::new();
-        for directory in &directories.directories {
-            ledger::past(directory, since, |it| {
-                if filled.insert((it.seq, it.query.now, it.query.job.training_job_id.clone())) {
-                    budgets.fill(&room, &it);
-                }
-            })?;
-        }
+        // Without `--at` a record counts whatever its time, as for a gate whose clock was set back.
+        let time = since..=arguments.at.unwrap_or(Timestamp::MAX);
+        let directories = &arguments.directories.directories;
+        ledger::past(directories, &time, |it| budgets.fill(&room, &it))?;
     }
     let uses = budgets.uses();
     let mut res = Vec::new();

@@ -3,6 +3,7 @@
 use super::{Exit, print};
 use crate::cli::Form;
 use crate::cli::replay::{Report, Window, unread};
+use crate::ledger::in_order;
 use crate::replay::{Acceptance, Shadows};
 
 use std::io;
@@ -24,7 +25,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     let mut shadows = Shadows::new(arguments.window.options(&arguments.ledgers));
-    for ledger in &arguments.ledgers {
+    for ledger in in_order(&arguments.ledgers) {
         if let Some(exit) = unread(ledger, shadows.read(ledger)) {
             return Ok(exit);
         }

@@ -5,7 +5,9 @@ use super::{Directories, Exit, text};
 use crate::cli::paint::Paint;
 use crate::clock::Clock;
 use crate::ledger::record::Body;
-use crate::ledger::{Damage, Ending, Kind, LedgerId, Reader, Record, Unverified, record};
+use crate::ledger::{
+    Damage, Ending, Kind, LedgerId, Reader, Record, Seen, Unverified, in_order, record,
+};
 use crate::policy::Answer;
 use crate::text::escaped;
 
@@ -17,7 +19,6 @@ use jiff::{Span, SpanRelativeTo, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 use std::{io, mem, thread};
 
@@ -177,13 +178,21 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
 impl Arguments {
     /// Prints what has ended so far, and whatever ends from now on.
     fn follow(&self) -> io::Result<Exit> {
-        let directories = &self.directories.directories;
-        let open = |it: &PathBuf| Reader::open(it).map(|reader| (it.clone(), reader));
-        let mut readers: Vec<_> = directories.iter().map(open).collect::<io::Result<_>>()?;
+        let mut readers = Vec::new();
+        for directory in in_order(&self.directories.directories) {
+            match Reader::open(directory) {
+                Ok(reader) => readers.push((directory, reader)),
+                Err(error) => {
+                    super::complain(directory, &error.into());
+                    return Ok(Exit::Failed);
+                }
+            }
+        }
+        let mut seen = (1 < readers.len()).then(Seen::default);
         let (mut read, mut columns) = (Rows::default(), None);
         loop {
             for (directory, reader) in &mut readers {
-                if let Err(error) = read.rest(&self.wanted, reader) {
+                if let Err(error) = read.rest(&self.wanted, reader, &mut seen) {
                     super::complain(directory, &error);
                     return Ok(Exit::Failed);
                 }
@@ -314,10 +323,17 @@ impl Rows {
         Ok(())
     }
 
-    /// Takes the records that `reader` has not read yet.
-    fn rest(&mut self, wanted: &Wanted, reader: &mut Reader) -> Result<(), Unverified> {
+    /// Takes the records that `reader` has not read yet, and no directory before.
+    fn rest(
+        &mut self,
+        wanted: &Wanted,
+        reader: &mut Reader,
+        seen: &mut Option<Seen>,
+    ) -> Result<(), Unverified> {
         while let Some(record) = reader.next()? {
-            self.take(wanted, &record)?;
+            if seen.as_mut().is_none_or(|it| it.is_new(record.seq, &record.text)) {
+                self.take(wanted, &record)?;
+            }
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use std::path::Path;
 /// Some members of a line; those that other kinds of record do not have are absent.
 #[derive(Deserialize)]
 pub(in crate::ledger) struct Glance<'a> {
+    pub(in crate::ledger) ledger_id: &'a str,
     pub(in crate::ledger) seq: u64,
     pub(in crate::ledger) kind: Kind,
     pub(in crate::ledger) time: &'a str,

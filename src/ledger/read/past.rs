@@ -4,35 +4,46 @@
 
 use super::glance::{Glance, each_line};
 use super::reader::{first_line, last_line, segments};
+use super::seen::{Seen, in_order};
 use crate::budget::{End, Past, PastEnd, SENT_WITHIN};
 use crate::ledger::line::Kind;
 use crate::ledger::record::{Decision, Ending, unit_end};
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::{io, mem};
 
-/// Calls `visit` with each delete of the ledger in `directory` that was not given back and may have
-/// happened after `since`; some are older. Blocks.
+/// Calls `visit` with each delete of the ledgers in `directories` that was not given back and may have
+/// happened in `time`; some are older. What was recorded after `time` is as if it were not there.
+/// Several directories may hold parts of one ledger, or copies. Blocks.
 ///
 /// # Errors
-/// The directory cannot be read.
-pub fn past(directory: &Path, since: Timestamp, mut visit: impl FnMut(Past)) -> io::Result<()> {
-    let since = since.checked_sub(SENT_WITHIN).unwrap_or(Timestamp::MIN);
-    let mut waiting: BTreeMap<u64, Waiting> = BTreeMap::new();
-    each_line(directory, &recent(directory, since)?, |glance, line| {
-        if let Some(past) = follow(&glance, line, since, &mut waiting) {
-            visit(past);
-        }
-    })?;
-    for (seq, it) in waiting {
-        let end = match it.ended {
-            Some(at) => PastEnd::Unknown(at),
-            None => PastEnd::Open(it.recorded),
-        };
-        it.past(seq, end).into_iter().for_each(&mut visit);
+/// A directory cannot be read.
+pub fn past(
+    directories: &[PathBuf],
+    time: &RangeInclusive<Timestamp>,
+    mut visit: impl FnMut(Past),
+) -> io::Result<()> {
+    let since = time.start().checked_sub(SENT_WITHIN).unwrap_or(Timestamp::MIN);
+    let time = since..=*time.end();
+    let mut seen = (1 < directories.len()).then(Seen::default);
+    let (mut ledger, mut waiting) = (String::new(), BTreeMap::new());
+    for directory in in_order(directories) {
+        each_line(directory, &recent(directory, since)?, |glance, line| {
+            if glance.ledger_id != ledger {
+                glance.ledger_id.clone_into(&mut ledger);
+                mem::take(&mut waiting).into_iter().filter_map(Waiting::ended).for_each(&mut visit);
+            }
+            if seen.as_mut().is_none_or(|it| it.is_new(glance.seq, line))
+                && let Some(past) = follow(&glance, line, &time, &mut waiting)
+            {
+                visit(past);
+            }
+        })?;
     }
+    waiting.into_iter().filter_map(Waiting::ended).for_each(visit);
     Ok(())
 }
 
@@ -82,13 +93,13 @@ struct Waiting {
 fn follow(
     glance: &Glance<'_>,
     line: &[u8],
-    since: Timestamp,
+    counts: &RangeInclusive<Timestamp>,
     waiting: &mut BTreeMap<u64, Waiting>,
 ) -> Option<Past> {
-    let time: Timestamp = glance.time.parse().ok()?;
+    let time = glance.time.parse().ok().filter(|it| it <= counts.end())?;
     let result = glance.result.as_deref()?;
     match glance.kind {
-        Kind::Decision if result == "allow" && since <= time => {
+        Kind::Decision if result == "allow" && *counts.start() <= time => {
             let it = Waiting { line: line.to_vec(), recorded: time, ended: None };
             waiting.insert(glance.seq, it);
             None
@@ -121,6 +132,15 @@ fn follow(
 }
 
 impl Waiting {
+    /// One whose end was not read, with its number.
+    fn ended((seq, it): (u64, Self)) -> Option<Past> {
+        let end = match it.ended {
+            Some(at) => PastEnd::Unknown(at),
+            None => PastEnd::Open(it.recorded),
+        };
+        it.past(seq, end)
+    }
+
     /// `None` if the record cannot be read; `audit verify` reports that.
     fn past(self, seq: u64, end: PastEnd) -> Option<Past> {
         let record: Decision<'_> = serde_json::from_slice(&self.line).ok()?;

@@ -1,7 +1,22 @@
-//! Records that are read twice, because one directory is a copy of another.
+//! Directories that hold parts of one ledger, or copies of it.
+
+use super::verify::Reader;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+
+/// The directories in the order in which they are to be read: those of one ledger one after the other,
+/// the part that begins first before the others, so that a decision comes before its end.
+#[must_use]
+pub fn in_order(directories: &[PathBuf]) -> Vec<&PathBuf> {
+    let mut res: Vec<_> = directories.iter().collect();
+    res.sort_by_cached_key(|it| {
+        let first = Reader::open(it).ok()?.next().ok()??;
+        Some((first.ledger_id, first.seq))
+    });
+    res
+}
 
 /// The records that were read so far.
 #[derive(Debug, Default)]

@@ -101,7 +101,7 @@ async fn a_ledger_that_is_written_to_can_be_read() {
     for again in [&*directory, copy.path()] {
         let ran = audit(&["stats", "--format", "json"], &[&directory, again]);
         assert_eq!(ran.json()[0], *stats);
-        assert!(ran.err.contains("10 records are passed over: a directory before"), "{}", ran.err);
+        assert!(ran.err.contains("10 records are passed over: another directory"), "{}", ran.err);
     }
     // A copy that went on differently holds what nobody else does.
     let segment = fs::read_dir(copy.path()).unwrap().map(|it| it.unwrap().path());
@@ -113,8 +113,9 @@ async fn a_ledger_that_is_written_to_can_be_read() {
     let sum = HEXLOWER.encode(&digest(&SHA256, line.as_bytes()).as_ref()[..8]);
     fs::write(&segment, format!("{before},\"sum\":\"{sum}\"}}\n")).unwrap();
     let ran = audit(&["stats", "--format", "json"], &[&directory, copy.path()]);
-    assert_eq!(ran.json()[0]["records"], 11, "{}", ran.err);
+    assert_eq!((ran.exit, &ran.json()[0]["records"]), (1, &11.into()), "{}", ran.err);
     assert!(ran.err.contains("9 records are passed over"), "{}", ran.err);
+    assert!(ran.err.contains("01.jsonl:10: another directory has another record"), "{}", ran.err);
     let link = copy.path().join("link");
     std::os::unix::fs::symlink(&directory, &link).unwrap();
     let used = |directories: &[&Path]| {
@@ -242,6 +243,42 @@ async fn several_ledgers_are_one_story() {
     }
 }
 
+/// A copy that is behind, and an archive with what retention has removed since, add up to the whole.
+#[tokio::test]
+async fn parts_and_copies_of_a_ledger_are_one_ledger_in_any_order() {
+    let world = world().await;
+    world.emulator.fault(Fault::new(Effect::Forbidden).at(Operation::Delete).times(1));
+    assert_eq!(world.delete("dave", PROTECTED).await.status, 403);
+    poll(|| Some(()).filter(|()| world.records("outcome").len() == 5)).await;
+    let whole = ledger(&world);
+    let lines = fs::read_to_string(whole.join("00000000000000000001.jsonl")).unwrap();
+    let lines: Vec<_> = lines.lines().collect();
+    let now = world.records("outcome")[4]["time"].as_str().unwrap().to_owned();
+    let commands = [["stats"].as_slice(), &["show"], &["pending"], &["budgets", "--at", &now]];
+    let told = |directories: &[&Path]| {
+        commands.map(|it| {
+            let ran = audit(&[it, &["--format", "json"]].concat(), directories);
+            assert_eq!(ran.exit, 0, "{}", ran.err);
+            ran.out
+        })
+    };
+    let expected = told(&[&whole]);
+    assert!(expected[3].contains(r#""used":2,"#), "{}", expected[3]);
+    let (early, late) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    for cut in 1..lines.len() {
+        let put = |directory: &TempDir, first: usize, lines: &[&str]| {
+            fs::write(directory.path().join(format!("{first:020}.jsonl")), lines.join("\n") + "\n")
+        };
+        put(&early, 1, &lines[..cut]).unwrap();
+        put(&late, cut + 1, &lines[cut..]).unwrap();
+        let (early, late) = (early.path(), late.path());
+        for directories in [[early, late], [late, early], [early, &whole], [&whole, early]] {
+            assert_eq!(told(&directories), expected, "{cut}: {directories:?}");
+        }
+        fs::remove_file(late.join(format!("{:020}.jsonl", cut + 1))).unwrap();
+    }
+}
+
 /// A period has the decisions that were made in it, with how they ended.
 #[tokio::test]
 async fn a_period_has_its_decisions_with_their_ends() {
@@ -258,6 +295,12 @@ async fn a_period_has_its_decisions_with_their_ends() {
     let (deletes, endings) = stats("--since", &end);
     assert_eq!((&deletes["deleted"], &deletes["denied"]), (&0.into(), &2.into()));
     assert_eq!(endings, serde_json::json!({"denied": 2, "unknown": 1}));
+    let used = |at: &str| {
+        let ran = audit(&["budgets", "--format", "json", "--at", at], &[&ledger(&world)]);
+        ran.json()[0]["counters"][0]["used"].clone()
+    };
+    assert_eq!(used("2020-01-01T00:00:00Z"), 0, "they were made later");
+    assert_eq!(used(end.as_str().unwrap()), 1);
 }
 
 /// A later program has written one of its kinds and one of its members.
