@@ -276,7 +276,7 @@ impl Upstream {
             pass.refused(&self.config.name, call.job);
         }
         let is_skewed = self.is_skewed(response.headers());
-        let answer = Answer::read(response, &secrets(&pass.credential)).await;
+        let answer = Answer::read(response, BODY_BYTES_MAX, &secrets(&pass.credential)).await;
         if let Ok(answer) = &answer
             && !answer.refuses_key()
         {

@@ -8,7 +8,7 @@ use crate::exchange::{
 };
 use crate::metrics::{self, Metrics};
 use crate::telemetry::{self, Running, Stage, TRACEPARENT};
-use crate::upstream::{self, Answer};
+use crate::upstream::{self, Answer, BODY_BYTES_MAX, FOUND_BYTES_MAX};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -87,8 +87,7 @@ impl Gate {
         let (status, relayed) = match self.send(build, deadline).await {
             Ok(response) => {
                 let status = response.status();
-                let found = looks && status == StatusCode::OK;
-                let relayed = timeout_at(deadline, self.read(response, found, &token)).await;
+                let relayed = timeout_at(deadline, self.read(response, asked, &token)).await;
                 (Some(status), relayed.ok().flatten().ok_or(ForwardFault::UnusableAnswer))
             }
             Err(ForwardFault::OutcomeUnknown) if looks => (None, Err(ForwardFault::Unseen)),
@@ -164,13 +163,12 @@ impl Gate {
         Some(request)
     }
 
-    /// `found`: it is a job, whose body counts. `None` for an answer that cannot be handed back:
-    /// one without the marks of a gate came from something else, whose 202 would not mean that
-    /// anything was deleted.
+    /// `None` for an answer that cannot be handed back: one without the marks of a gate came from
+    /// something else, whose 202 would not mean that anything was deleted.
     async fn read(
         &self,
         response: Response<Incoming>,
-        found: bool,
+        asked: &Asked,
         token: &Token,
     ) -> Option<Relayed> {
         let headers = response.headers();
@@ -188,9 +186,15 @@ impl Gate {
         let secrets = [token.expose()];
         let challenges = headers.get_all(header::WWW_AUTHENTICATE).iter();
         let challenges = challenges.filter(|it| !upstream::echoes(it, &secrets)).cloned().collect();
-        let answer = match found {
-            true => Answer::found(response, &secrets).await,
-            false => Answer::read(response, &secrets).await,
+        let answer = match asked {
+            Asked::Get(_) if response.status() == StatusCode::OK => {
+                Answer::found(response, &secrets).await
+            }
+            // It says of each job what that would have been told alone.
+            Asked::BatchDelete(_) => Answer::read(response, FOUND_BYTES_MAX, &secrets).await,
+            Asked::Delete(_) | Asked::Get(_) => {
+                Answer::read(response, BODY_BYTES_MAX, &secrets).await
+            }
         };
         let answer = answer.ok()?;
         Some(Relayed { answer, origin, request_id, challenges })

@@ -12,10 +12,10 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The longest body that is passed on, in bytes, but for that of a job.
+/// The longest body that is passed on, in bytes, but for that of a job or a batch.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// The longest details or tags answer that is read, in bytes.
+/// The longest details or tags answer that is read, in bytes, and a gate's to a batch.
 pub const FOUND_BYTES_MAX: usize = 1024 * 1024;
 
 /// How long the body of an accepted delete is waited for; it says nothing.
@@ -58,7 +58,7 @@ pub struct Answer {
     pub retry_after: Option<HeaderValue>,
     /// Upstream's request ID, which Huawei's support asks for.
     pub request_id: Option<HeaderValue>,
-    /// At most [`BODY_BYTES_MAX`], or [`FOUND_BYTES_MAX`] of a job.
+    /// At most [`BODY_BYTES_MAX`], or [`FOUND_BYTES_MAX`] of a job or a batch.
     pub body: Bytes,
     code: Option<String>,
 }
@@ -81,13 +81,17 @@ pub enum Unusable {
 }
 
 impl Answer {
-    /// Reads `response`, without `secrets` that it may echo. The body of a 2xx is read only to keep
-    /// the connection in step; it is dropped, because the documented `""` makes two of the official
-    /// SDKs fail.
+    /// Reads `response` of at most `max` bytes, without `secrets` that it may echo. The body of a 2xx
+    /// is read only to keep the connection in step; it is dropped, because the documented `""` makes
+    /// two of the official SDKs fail.
     ///
     /// # Errors
     /// When the answer is a redirect, or an error whose body cannot be passed on.
-    pub async fn read(response: Response<Incoming>, secrets: &[&str]) -> Result<Self, Unusable> {
+    pub async fn read(
+        response: Response<Incoming>,
+        max: usize,
+        secrets: &[&str],
+    ) -> Result<Self, Unusable> {
         let (head, body) = response.into_parts();
         if head.status.is_informational() {
             return Err(Unusable::Interim);
@@ -100,7 +104,7 @@ impl Answer {
             drop(timeout(ACCEPTED_BODY, client::read(body, BODY_BYTES_MAX)).await);
             return Ok(Self::new(head.status, &head.headers, Bytes::new(), secrets));
         }
-        let body = client::read(body, BODY_BYTES_MAX).await?;
+        let body = client::read(body, max).await?;
         if !body.is_empty() && !is_text(&head.headers) {
             return Err(Unusable::Type);
         }

@@ -112,12 +112,14 @@ fn head(job: &str) -> String {
 async fn looks_and_batches_are_forwarded() {
     let it = r#"{"Version":"5.0","Statement":[{"Effect":"Allow","Action":["modelarts:trainJob:delete","modelarts:trainJob:get"]}]}"#;
     let deny = r#"{"Version":"5.0","Statement":[{"Sid":"P","Effect":"Deny","Action":["*"],"Condition":{"StringEquals":{"g:ResourceTag/env":"prod"}}}]}"#;
+    let help = format!("denials: full, help: '{}'", "数".repeat(256));
     let world = World::builder()
         .policies(&[
             ("identity/it.json", it),
             ("guardrails/protect.json", deny),
             ("attachments.yaml", "- {to: [any], policies: [it]}\n"),
         ])
+        .config("directory: policies", &format!("directory: policies, {help}"))
         .start()
         .await;
     let forwarder = Forwarder::before(&world, "alice").await;
@@ -152,6 +154,16 @@ async fn looks_and_batches_are_forwarded() {
     let callers: Vec<_> =
         world.records("decision").iter().map(|it| it["batch"]["of"].as_u64().unwrap()).collect();
     assert_eq!(callers, [2, 2, 1], "the forwarder asked for nothing that the gate did not judge");
+    // Each job with all that it would have been told alone.
+    let mut job = world.emulator.jobs().into_iter().find(|it| it.id() == PROTECTED).unwrap();
+    let ids: Vec<_> = (0..80).map(|it| format!("00000000-0000-0000-0000-{it:012}")).collect();
+    for id in &ids {
+        job.details["metadata"]["id"] = json!(id);
+        world.emulator.insert(job.clone());
+    }
+    let denied = batch(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert_eq!(said(&denied), refused(403, "4031"));
+    assert!(BODY_BYTES_MAX < denied.body.len(), "{}", denied.body.len());
 
     // What answers a look without the marks of a gate is no gate.
     let central = Central::start(Does::Answers(
