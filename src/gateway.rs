@@ -266,7 +266,7 @@ impl Gateway {
         let Basis { question: Question { query, policies, .. }, attributes, .. } = basis;
         Err(match basis.unknown_because {
             Some(Unknown::NotFound(answer)) => return Ok(Reply::Answered(*answer)),
-            Some(Unknown::Failed(LookUpError::BreakerOpen | LookUpError::KeyRefused)) => {
+            Some(Unknown::Failed(LookUpError::BreakerOpen | LookUpError::KeyRefused(_))) => {
                 Refusal::CloudRefusesKey
             }
             Some(Unknown::Failed(LookUpError::NoCredential)) => Refusal::NoCloudCredential,

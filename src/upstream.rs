@@ -144,8 +144,9 @@ impl Upstream {
         let (status, request_id) = match &result {
             Ok(LookedUp::Found(answer) | LookedUp::NotFound(answer))
             | Err(LookUpError::Refused(answer)) => (Some(answer.status), answer.request_id()),
-            Err(LookUpError::KeyRefused) => (Some(StatusCode::UNAUTHORIZED), None),
-            Err(LookUpError::Status(status)) => (Some(*status), None),
+            Err(LookUpError::KeyRefused(status) | LookUpError::Status(status)) => {
+                (Some(*status), None)
+            }
             Err(LookUpError::BreakerOpen | LookUpError::NoCredential | LookUpError::Failed(_)) => {
                 (None, None)
             }
@@ -206,7 +207,7 @@ impl Upstream {
             Err(_) if status != StatusCode::UNAUTHORIZED => {
                 return Err(LookUpError::Status(status));
             }
-            Ok(_) | Err(_) => return Err(LookUpError::KeyRefused),
+            Ok(_) | Err(_) => return Err(LookUpError::KeyRefused(status)),
         };
         match answer.is_not_found() {
             true => Ok(LookedUp::NotFound(Box::new(answer))),
@@ -257,8 +258,13 @@ impl Upstream {
         let error = answer.as_ref().err().map(DeleteError::word);
         trace.add(self.done(running, call.url, (status, request_id), error));
         match answer {
-            Ok(answer) if answer.refuses_key() => Err(DeleteError::KeyRefused),
-            Err(DeleteError::Unusable(StatusCode::UNAUTHORIZED)) => Err(DeleteError::KeyRefused),
+            Ok(answer) if answer.refuses_key() => {
+                let id = answer.request_id().map(str::to_owned);
+                Err(DeleteError::KeyRefused(answer.status, id))
+            }
+            Err(DeleteError::Unusable(status @ StatusCode::UNAUTHORIZED)) => {
+                Err(DeleteError::KeyRefused(status, None))
+            }
             answer => answer,
         }
     }
@@ -277,14 +283,11 @@ impl Upstream {
         }
         let is_skewed = self.is_skewed(response.headers());
         let answer = Answer::read(response, BODY_BYTES_MAX, &secrets(&pass.credential)).await;
-        if let Ok(answer) = &answer
-            && !answer.refuses_key()
-        {
-            if answer.proves_key() {
-                pass.accepted();
-            } else {
-                pass.found_nothing();
-            }
+        match &answer {
+            Ok(answer) if answer.refuses_key() => pass.refused(&self.config.name, call.job),
+            Ok(answer) if answer.proves_key() => pass.accepted(),
+            Ok(_) => pass.found_nothing(),
+            Err(_) => (),
         }
         if is_skewed {
             pass.refused(&self.config.name, call.job);

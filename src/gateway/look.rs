@@ -50,7 +50,7 @@ impl Gateway {
             Some(Unknown::Unreadable(_) | Unknown::Failed(LookUpError::Status(_))) => {
                 Refusal::UnusableAnswer
             }
-            Some(Unknown::Failed(LookUpError::BreakerOpen | LookUpError::KeyRefused)) => {
+            Some(Unknown::Failed(LookUpError::BreakerOpen | LookUpError::KeyRefused(_))) => {
                 Refusal::CloudRefusesKey
             }
             Some(Unknown::Failed(LookUpError::NoCredential)) => Refusal::NoCloudCredential,

@@ -111,8 +111,8 @@ fn close(entry: Entry, sent: Result<Answer, DeleteError>) -> Result<Reply, Refus
     };
     let (outcome, result) = match sent {
         Ok(answer) => (answered(answer.status, answer.request_id()), Ok(Reply::Answered(answer))),
-        Err(DeleteError::KeyRefused) => {
-            (answered(StatusCode::UNAUTHORIZED, None), Err(Refusal::CloudRefusesKey))
+        Err(DeleteError::KeyRefused(status, id)) => {
+            (answered(status, id.as_deref()), Err(Refusal::CloudRefusesKey))
         }
         Err(DeleteError::Unusable(status)) => {
             (answered(status, None), Err(Refusal::UnusableAnswer))

@@ -11,9 +11,9 @@ pub enum LookUpError {
     /// Nothing was sent: the cloud refused our key before.
     #[error("the cloud refused the gate's key, and the breaker is open")]
     BreakerOpen,
-    /// The cloud refuses our key.
+    /// The cloud refuses our key, with this status.
     #[error("the cloud refuses the gate's key")]
-    KeyRefused,
+    KeyRefused(StatusCode),
     /// There is no credential to sign with.
     #[error("no credential for the cloud")]
     NoCredential,
@@ -37,9 +37,9 @@ pub enum DeleteError {
     /// Nothing was sent: no connection.
     #[error("cannot connect")]
     Connect,
-    /// The cloud refuses our key.
+    /// The cloud refuses our key, with this status and under this request ID.
     #[error("the cloud refuses the gate's key")]
-    KeyRefused,
+    KeyRefused(StatusCode, Option<String>),
     /// Nothing was sent: there is no credential to sign with.
     #[error("no credential for the cloud")]
     NoCredential,
@@ -66,7 +66,7 @@ impl DeleteError {
         match self {
             Self::BreakerOpen => "breaker_open",
             Self::Connect => "connect",
-            Self::KeyRefused => "key_refused",
+            Self::KeyRefused(..) => "key_refused",
             Self::NoCredential => "no_credential",
             Self::NotPermitted => "not_permitted",
             Self::NotInTime => "connect_timeout",

@@ -83,23 +83,28 @@ async fn a_401_about_the_request_leaves_the_breaker_closed() {
 }
 
 #[tokio::test]
-async fn every_401_that_may_mean_the_key_opens_the_breaker() {
-    for (kind, body) in [
-        ("application/json", r#"{"error_code":"APIGW.0301","error_msg":"no"}"#),
-        ("application/json", r#"{"error_code":"APIG.0307","error_msg":"no"}"#),
-        ("application/json", r#"{"error_code":"ModelArts.0203","error_msg":"no"}"#),
-        ("application/json", "{}"),
-        ("text/html", "<h1>who are you</h1>"),
-        ("text/plain", ""),
+async fn every_answer_that_may_mean_the_key_opens_the_breaker() {
+    for (status, kind, body) in [
+        (401, "application/json", r#"{"error_code":"APIGW.0301","error_msg":"no"}"#),
+        (401, "application/json", r#"{"error_code":"APIG.0307","error_msg":"no"}"#),
+        (401, "application/json", r#"{"error_code":"ModelArts.0203","error_msg":"no"}"#),
+        (403, "application/json", r#"{"error_code":"ModelArts.0203","error_msg":"no"}"#),
+        (401, "application/json", "{}"),
+        (401, "text/html", "<h1>who are you</h1>"),
+        (401, "text/plain", ""),
     ] {
         let world = World::start().await;
         let headers = vec![("content-type".to_owned(), kind.to_owned())];
-        let effect = Effect::Scripted { status: 401, headers, body: body.to_owned() };
+        let effect = Effect::Scripted { status, headers, body: body.to_owned() };
         world.emulator.fault(Fault::new(effect).at(Operation::Delete).times(1));
         for _ in 0..2 {
             assert_eq!(said(&world.delete("alice", FINISHED).await), refused(), "{body}");
         }
         assert_eq!(world.emulator.counts().delete, 1, "{body}");
+        let outcome = world.outcomes(1).await.swap_remove(0);
+        let is_named = outcome["upstream_request_id"].is_string();
+        assert_eq!(outcome["status"], status, "{body}");
+        assert_eq!(is_named, kind != "text/html", "{body}: {outcome}");
     }
 }
 
