@@ -109,8 +109,8 @@ impl Fate {
                 let status = answer.status;
                 let error_code = answer.code().unwrap_or("Lychgate.5023").to_owned();
                 let text = format!("ModelArts answered {status}");
-                let code = status.as_u16() * 10;
-                return Some(Self { code, error_code, text, retry_after: None });
+                // Before anything was sent: to a look-up, without a word on the job itself.
+                return Some(Self { code: 5031, error_code, text, retry_after: None });
             }
             Ok(_) => return None,
             Err(refusal) => refusal,

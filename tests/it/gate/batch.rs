@@ -145,6 +145,24 @@ async fn each_fate_is_told_and_a_repeat_finishes_the_rest() {
     assert!(!world.emulator.exists(FINISHED) && !world.emulator.exists(SECOND));
 }
 
+/// A 404 that says nothing of the job, such as that of a route that is not published.
+#[tokio::test]
+async fn a_look_up_that_finds_no_route_is_no_answer() {
+    let world = World::start().await;
+    let nowhere = Effect::Scripted {
+        status: 404,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: r#"{"error_code":"APIG.0101","error_msg":"no API"}"#.to_owned(),
+    };
+    world.emulator.fault(Fault::new(nowhere).at(Operation::Details));
+    let answer = batch(&world, "alice", &body(&[FINISHED, SECOND])).await;
+    assert_eq!((answer.status, answer.code().as_deref()), (503, Some("Lychgate.5031")));
+    assert!(answer.header("retry-after").is_some(), "{answer:?}");
+    let code = "APIG.0101".to_owned();
+    assert_eq!(named(&answer), [(0, code.clone()), (1, code)]);
+    assert_eq!(world.emulator.counts().delete, 0);
+}
+
 /// A hundred jobs are one group: as many syncs as for one.
 #[tokio::test]
 async fn a_hundred_jobs_are_one_group_commit() {
