@@ -109,7 +109,7 @@ fn time(payload: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, E
 /// The principal that the claims name.
 pub(super) fn principal(payload: &Map<String, Value>, issuer: &Issuer) -> Result<Principal, Error> {
     let claims = &issuer.claims;
-    let name = match find(payload, &claims.name) {
+    let name = match find(payload, &claims.name)? {
         Some(Value::String(it)) => it,
         Some(_) => return Err(about(&claims.name, "is not a text")),
         None => {
@@ -131,7 +131,7 @@ pub(super) fn principal(payload: &Map<String, Value>, issuer: &Issuer) -> Result
     };
     let mut tags = BTreeMap::new();
     for (key, path) in &claims.tags {
-        match find(payload, path) {
+        match find(payload, path)? {
             None => check_left_out(payload, path)?,
             Some(Value::String(it)) => {
                 name::check_value(it).map_err(|message| about(path, message))?;
@@ -144,7 +144,7 @@ pub(super) fn principal(payload: &Map<String, Value>, issuer: &Issuer) -> Result
 }
 
 fn groups(payload: &Map<String, Value>, path: &ClaimPath) -> Result<Vec<String>, Error> {
-    let list = match find(payload, path) {
+    let list = match find(payload, path)? {
         None => &[],
         Some(Value::Array(list)) => list.as_slice(),
         Some(one) => std::slice::from_ref(one),
@@ -164,11 +164,19 @@ fn groups(payload: &Map<String, Value>, path: &ClaimPath) -> Result<Vec<String>,
         .collect()
 }
 
-/// A null counts as no claim.
-fn find<'a>(payload: &'a Map<String, Value>, path: &ClaimPath) -> Option<&'a Value> {
-    let (first, rest) = path.as_slice().split_first()?;
-    let found = rest.iter().try_fold(payload.get(first)?, |value, step| value.get(step))?;
-    (!found.is_null()).then_some(found)
+/// A null counts as no claim. What is neither that nor an object has no claims in it, and whether it
+/// was to hold some is not known.
+fn find<'a>(payload: &'a Map<String, Value>, path: &ClaimPath) -> Result<Option<&'a Value>, Error> {
+    let mut steps = path.as_slice().iter();
+    let mut found = steps.next().and_then(|it| payload.get(it));
+    for step in steps {
+        found = match found {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(it)) => it.get(step),
+            Some(_) => return Err(about(path, "is in a claim that is not an object")),
+        };
+    }
+    Ok(found.filter(|it| !it.is_null()))
 }
 
 /// Issuers leave out claims that would be too long. They say so in `_claim_names` (OpenID Connect
@@ -178,7 +186,8 @@ fn check_left_out(payload: &Map<String, Value>, path: &ClaimPath) -> Result<(), 
     let is_in = |step: &String| match payload.get("_claim_names") {
         Some(Value::Object(names)) => names.contains_key(step),
         Some(Value::Array(names)) => names.iter().any(|it| it == step),
-        _ => false,
+        None | Some(Value::Null) => false,
+        Some(_) => true,
     };
     let has = |step: &String| {
         let named = |claim: &str| {

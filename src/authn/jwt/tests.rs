@@ -293,11 +293,16 @@ async fn names_groups_and_tags_come_from_their_claims() {
         json!({"groups": (0..257).map(|it| it.to_string()).collect::<Vec<_>>()}),
         json!({"attributes": {"dept": 1}}),
         json!({"attributes": {"dept": ["d1"]}}),
+        // On the way to a claim.
+        json!({"attributes": "d1"}),
+        json!({"attributes": false}),
+        json!({"attributes": [{"dept": "d1"}]}),
         // Left out because there are too many: unknown, not absent.
         json!({"groups": null, "_claim_names": {"groups": "src1"}}),
         json!({"attributes": null, "_claim_names": {"attributes": "src1"}}),
         json!({"groups": [], "_claim_names": {"groups": "src1"}}),
         json!({"groups": null, "_claim_names": ["groups"]}),
+        json!({"groups": null, "_claim_names": "groups"}),
         json!({"groups": null, "hasgroups": true}),
         json!({"groups": [], "hasgroups": true}),
         json!({"groups": null, "hasGroups": "true"}),
@@ -318,7 +323,8 @@ async fn names_groups_and_tags_come_from_their_claims() {
         (json!({"hasgroups": true}), 2, 1),
         (json!({"groups": ["a", "a"]}), 1, 1),
         (json!({"attributes": {}}), 2, 0),
-        (json!({"attributes": "none"}), 2, 0),
+        (json!({"attributes": {"dept": null}}), 2, 0),
+        (json!({"attributes": null}), 2, 0),
         (json!({"attributes": {"dept": ""}}), 2, 1),
     ] {
         let principal = world.verify(&signer.token(&claims_with(&changes))).await.unwrap();
