@@ -9,6 +9,7 @@ use crate::policy::{Attribute, Attributes};
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::Utf8Error;
 
@@ -97,6 +98,7 @@ pub fn details(
         kind: mandatory(kind),
         age: metadata
             .create_time
+            .filter(|it| 0 < *it)
             .and_then(|it| Timestamp::from_millisecond(it).ok())
             .map_or(Attribute::Unavailable, |it| {
                 Attribute::Value(now.as_second().saturating_sub(it.as_second()))
@@ -165,7 +167,7 @@ struct Task {
 struct Resource {
     pool_id: Option<String>,
     pool_group_id: Option<String>,
-    flavor_detail: Option<serde::de::IgnoredAny>,
+    flavor_detail: Option<Object<IgnoredAny>>,
 }
 
 impl Resource {
@@ -281,14 +283,18 @@ mod tests {
 
     #[test]
     fn what_the_cloud_always_says_is_unavailable_when_missing_and_the_rest_absent() {
-        let read = read(r#"{"metadata":{"id":"JOB","user_name":"","name":null}}"#).unwrap();
-        assert_eq!(read.phase, Attribute::Unavailable);
-        assert_eq!(read.kind, Attribute::Unavailable);
-        assert_eq!(read.age, Attribute::Unavailable);
-        assert_eq!(read.tags, Attribute::NotAsked);
-        assert_eq!(read.owner, Attribute::Absent);
-        assert_eq!(read.name, Attribute::Absent);
-        assert_eq!(read.workspace_id, Attribute::Absent);
+        let said = read(r#"{"metadata":{"id":"JOB","user_name":"","name":null}}"#).unwrap();
+        assert_eq!(said.phase, Attribute::Unavailable);
+        assert_eq!(said.kind, Attribute::Unavailable);
+        assert_eq!(said.age, Attribute::Unavailable);
+        assert_eq!(said.tags, Attribute::NotAsked);
+        assert_eq!(said.owner, Attribute::Absent);
+        assert_eq!(said.name, Attribute::Absent);
+        assert_eq!(said.workspace_id, Attribute::Absent);
+        for time in [0, -1, i64::MIN, i64::MAX] {
+            let it = format!(r#"{{"metadata":{{"id":"JOB","create_time":{time}}}}}"#);
+            assert_eq!(read(&it).unwrap().age, Attribute::Unavailable, "{time}");
+        }
     }
 
     #[test]
@@ -323,6 +329,9 @@ mod tests {
             r#"{"metadata":{"id":"JOB"},"status":{"phase":["Running"]}}"#,
             r#"{"metadata":{"id":"JOB","create_time":"1"}}"#,
             r#"{"metadata":{"id":"JOB"},"tasks":[{"task_resource":{"pool_id":"a","pool_id":"b"}}]}"#,
+            r#"{"metadata":{"id":"JOB"},"spec":{"resource":{"flavor_detail":false}}}"#,
+            r#"{"metadata":{"id":"JOB"},"spec":{"resource":{"flavor_detail":""}}}"#,
+            r#"{"metadata":{"id":"JOB"},"spec":{"resource":{"flavor_detail":[]}}}"#,
             // Lists where objects are documented.
             r#"["job",{"id":"JOB"},null,null,null]"#,
             r#"{"metadata":["JOB","n","0","alice",1]}"#,
