@@ -4,7 +4,7 @@ use crate::client;
 use crate::object::Object;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
@@ -75,7 +75,7 @@ pub enum Unusable {
     /// Following it would send the signed request somewhere else.
     #[error("the cloud answered with a redirect")]
     Redirect,
-    /// Neither JSON nor text.
+    /// Neither JSON nor text, or encoded.
     #[error("the body is neither JSON nor text")]
     Type,
 }
@@ -196,10 +196,13 @@ impl Answer {
 }
 
 fn is_text(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).is_some_and(|it| {
-        let media = it.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        media == "application/json" || media.ends_with("+json") || media == "text/plain"
-    })
+    // What nobody asked to be compressed can neither be read nor searched for what it must not echo.
+    let is_plain = headers.get(CONTENT_ENCODING).is_none_or(|it| it == "identity");
+    is_plain
+        && headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok()).is_some_and(|it| {
+            let media = it.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+            media == "application/json" || media.ends_with("+json") || media == "text/plain"
+        })
 }
 
 fn error_code(body: &[u8]) -> Option<String> {
@@ -324,6 +327,10 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, value.parse().unwrap());
             assert_eq!(is_text(&headers), expected, "{value}");
+            for (encoding, is_read) in [("identity", true), ("gzip", false), ("", false)] {
+                headers.insert(CONTENT_ENCODING, encoding.parse().unwrap());
+                assert_eq!(is_text(&headers), expected && is_read, "{value} {encoding}");
+            }
         }
         assert!(!is_text(&HeaderMap::new()));
     }

@@ -283,7 +283,7 @@ async fn error_bodies_are_bounded_text_without_our_key() {
         (scripted(500, &html, "<h1>no</h1>"), ours()),
         (scripted(500, &[], "untyped"), ours()),
         (scripted(500, &[JSON], &long), ours()),
-        (scripted(503, &[JSON, ("content-encoding", "gzip")], "\u{1f}\u{8}"), Ok("\u{1f}\u{8}")),
+        (scripted(503, &[JSON, ("content-encoding", "gzip")], "\u{1f}\u{8}"), ours()),
     ] {
         let world = World::builder().policies(ALLOW_ALL).start().await;
         world.emulator.fault(Fault::new(effect.clone()).at(Operation::Delete));
