@@ -21,6 +21,8 @@ pub struct Book {
     pub(super) denied: HashMap<Box<str>, Mention>,
     /// What names the gate: its keys, and further names that the caller gave.
     gates: BTreeSet<Box<str>>,
+    /// Only deletes in these projects must be in the trail; in all, if empty.
+    projects: BTreeSet<Box<str>>,
     /// Decisions of the ledger that is read, without a final outcome.
     open: HashMap<u64, Sent>,
     kept: usize,
@@ -44,6 +46,8 @@ pub(super) struct Sent {
     pub(super) job: Box<str>,
     pub(super) at: Mention,
     pub(super) fate: Fate,
+    /// It must be in the trail, if the cloud accepted it.
+    pub(super) is_compared: bool,
     pub(super) request_id: Option<Box<str>>,
     pub(super) access_key: Option<Box<str>>,
 }
@@ -91,8 +95,15 @@ impl Book {
                         *first = at;
                     }
                 } else if unbound.may_matter(record.time) {
-                    let sent =
-                        Sent { job, at, fate: Fate::Unknown, request_id: None, access_key: None };
+                    let sent = Sent {
+                        job,
+                        at,
+                        fate: Fate::Unknown,
+                        is_compared: self.projects.is_empty()
+                            || self.projects.contains(&*it.project),
+                        request_id: None,
+                        access_key: None,
+                    };
                     self.open.insert(record.seq, sent);
                 }
             }
@@ -122,6 +133,11 @@ impl Book {
     /// its user, or a URN, which may end in `*`.
     pub fn also_gate(&mut self, word: &str) {
         self.gates.insert(word.into());
+    }
+
+    /// Compares deletes in this project, and no longer those in all of them.
+    pub fn only_project(&mut self, id: &str) {
+        self.projects.insert(id.into());
     }
 
     /// Whether `user` is the gate.

@@ -365,7 +365,7 @@ impl Join<'_> {
             Fate::Refused => return,
             Fate::Unknown => Class::Unsettled,
         };
-        if !self.count(class, sent.at.time) {
+        if !sent.is_compared || !self.count(class, sent.at.time) {
             return;
         }
         let Mention { ledger, seq, time, principal } = sent.at.clone();

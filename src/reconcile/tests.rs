@@ -6,6 +6,7 @@ mod made;
 use self::made::{Made, after, begin, event, gzip, job, made, with};
 
 use super::*;
+use crate::ledger::Ending;
 
 use data_encoding::HEXLOWER;
 use md5::{Digest as _, Md5};
@@ -209,6 +210,20 @@ fn the_first_denial_of_all_ledgers_counts() {
         trail.read("x", event(5, after(60), "EVE").to_string().as_bytes()).unwrap();
         let findings = reconcile(trail, book, true).findings;
         assert_eq!(findings[0].class, Class::DeniedHere, "{order:?}");
+    }
+}
+
+/// The gate serves more projects than the trail is about.
+#[test]
+fn deletes_in_other_projects_are_not_missed() {
+    let unbound = Unbound { since: None, until: None, settled: after(3600) };
+    let mut made = Made::default();
+    made.send(5, after(60), Ending::Sent, Some(202));
+    for (project, missing) in [(None, 1), (Some("0a1b2c"), 1), (Some("other"), 0)] {
+        let mut book = Book::default();
+        project.iter().for_each(|it| book.only_project(it));
+        made.records.iter().for_each(|it| book.take(it, &unbound).unwrap());
+        assert_eq!(reconcile(trail(), book, true).classes[&Class::Missing], missing, "{project:?}");
     }
 }
 

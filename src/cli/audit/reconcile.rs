@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     /// any, are still checked.
     #[arg(long)]
     complete: bool,
-    /// Only records of this project, and those that name none; may be repeated.
+    /// Only deletes in this project, and events that name none; may be repeated.
     #[arg(long, value_name = "ID")]
     project: Vec<String>,
     /// Another name of the gate, besides the keys in its ledgers: a key ID, a user name, or a URN,
@@ -68,6 +68,7 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     };
     let mut book = Book::default();
     arguments.gate.iter().for_each(|it| book.also_gate(it));
+    arguments.project.iter().for_each(|it| book.only_project(it));
     let exit = arguments.directories.read(|it| book.take(it, &unbound));
     if exit != Exit::Ok {
         return Ok(exit);

@@ -65,7 +65,13 @@ impl Made {
     }
 
     /// Sends a delete that ends so.
-    fn send(&mut self, number: usize, time: Timestamp, result: Ending, status: Option<u16>) {
+    pub(super) fn send(
+        &mut self,
+        number: usize,
+        time: Timestamp,
+        result: Ending,
+        status: Option<u16>,
+    ) {
         let of = self.decide(number, time, Answer::Allow);
         let request_id = (status.is_some() && number.is_multiple_of(2))
             .then(|| Cow::Owned(format!("q{number}")));
