@@ -291,6 +291,21 @@ async fn decisions_of_a_version_that_cannot_be_read_are_counted_and_never_the_sa
     }
 }
 
+/// More than are kept ready, and a request of the version before is still at work at each change.
+#[tokio::test]
+async fn no_version_of_a_segment_is_forgotten_for_the_number_of_them() {
+    let made = Made::new();
+    let sets: Vec<_> = (0..200).map(|it| named(&[format!("job-{it}")])).collect();
+    for pair in sets.windows(2) {
+        for set in [&pair[1], &pair[0]] {
+            made.record((set, set), &query("alice"), &job("a"), None).await;
+        }
+    }
+    let directory = made.finish().await;
+    let tally = replay(directory.path(), &sets[0], &Options::default());
+    assert_eq!((tally.decisions, tally.same, tally.without_policies), (398, 398, 0));
+}
+
 #[tokio::test]
 async fn one_edited_line_is_refused() {
     let set = allow("");

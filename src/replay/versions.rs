@@ -3,17 +3,17 @@
 use crate::ledger::record::{self, Body};
 use crate::policy::{Limits, Set};
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// So many versions are kept ready; a ledger repeats the text of each in every segment, so that an
-/// older one comes again where it is needed.
+/// So many versions are kept ready, those that were read last; a ledger repeats the text of each in
+/// every segment, so that an older one comes again where it is needed.
 const VERSIONS_MAX: usize = 64;
 
 /// The versions that were read so far, compiled.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
-    known: BTreeMap<String, Version>,
+    /// The last that was read at the end.
+    known: Vec<(String, Version)>,
     /// The parts so far of a version that is spread over several records.
     parts: Vec<record::Policies<'static>>,
 }
@@ -29,7 +29,9 @@ impl Versions {
     /// Takes a record of policies.
     pub(super) fn add(&mut self, body: Body<'static>) {
         let Body::Policies(part) = body else { return };
-        if self.known.contains_key(&*part.digest) {
+        if let Some(at) = self.known.iter().position(|(digest, _)| *digest == part.digest) {
+            let known = self.known.remove(at);
+            self.known.push(known);
             return;
         }
         if part.part == 1 || self.parts.first().is_some_and(|it| it.digest != part.digest) {
@@ -47,16 +49,16 @@ impl Versions {
             None => Version::Unusable,
         };
         if VERSIONS_MAX <= self.known.len() {
-            self.known.clear();
+            self.known.remove(0);
         }
-        self.known.insert(digest, version);
+        self.known.push((digest, version));
     }
 
     /// The version `digest`; `None` if its record was not read, or cannot be used.
     pub(super) fn get(&self, digest: &str) -> Option<&Arc<Set>> {
-        match self.known.get(digest)? {
-            Version::Compiled(set) => Some(set),
-            Version::Unusable => None,
+        match self.known.iter().rfind(|(it, _)| it == digest)? {
+            (_, Version::Compiled(set)) => Some(set),
+            (_, Version::Unusable) => None,
         }
     }
 }
