@@ -128,7 +128,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     if let Some(directory) = &arguments.write_cases
         && let Err(error) = report.write_cases(directory)
     {
-        return super::complain(&error, Exit::Failed);
+        audit::tell(&format!("{}: {error}", directory.display()));
+        return Exit::Failed;
     }
     super::print(&report.text(arguments.format), report.exit())
 }

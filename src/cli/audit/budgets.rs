@@ -4,8 +4,8 @@ use super::{Directories, Exit, Format, text};
 use crate::budget::{Budgets, Use};
 use crate::clock::Clock;
 use crate::ledger::record::{self, Body};
-use crate::ledger::{self, Damage, Kind, Record};
-use crate::policy::{KEY_ABSENT, KEY_UNKNOWN, Limits, Set};
+use crate::ledger::{self, Damage, Kind, LedgerId, Record};
+use crate::policy::{Files, KEY_ABSENT, KEY_UNKNOWN, Limits, Set};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -46,21 +46,30 @@ struct Counter {
     room_at: Option<Timestamp>,
 }
 
-/// The parts read so far of the newest version.
+/// The newest version that was read.
 #[derive(Default)]
 struct Newest {
-    time: Timestamp,
+    of: Option<(LedgerId, Timestamp)>,
+    /// Its parts, as far as they were read.
     parts: Vec<record::Policies<'static>>,
+    /// The newest that is whole.
+    files: Option<Files>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     let at = arguments.at.unwrap_or_else(|| Clock::system().now());
     let mut newest = Newest::default();
     let exit = arguments.directories.read(|it| newest.take(it));
-    let files = record::Policies::join(&newest.parts);
-    let set = files.and_then(|it| Set::compile(&it, &Limits::default()).set);
     let mut report = Report { at, policy_digest: None, counters: Vec::new() };
-    if let Some(set) = set {
+    if let Some(files) = newest.files {
+        let Some(set) = Set::compile(&files, &Limits::default()).set else {
+            super::tell(&format!(
+                "the newest policies in the ledgers ({}) do not compile here: use the version of the \
+                 program that the gate runs",
+                files.digest()
+            ));
+            return Ok(Exit::Failed);
+        };
         report.policy_digest = Some(set.digest().to_owned());
         report.counters = counters(&set, arguments, at)?;
     }
@@ -73,15 +82,20 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
 
 impl Newest {
     fn take(&mut self, record: &Record) -> Result<(), Damage> {
+        // Within a ledger the order counts, because its clock may have been set back.
+        let is_newer = |(ledger, time): &(LedgerId, Timestamp)| {
+            *ledger == record.ledger_id || *time <= record.time
+        };
         if record.kind == Kind::Policies
-            && self.time <= record.time
+            && self.of.as_ref().is_none_or(is_newer)
             && let Body::Policies(part) = record.body()?
         {
             if part.part == 1 {
                 self.parts.clear();
             }
-            self.time = record.time;
+            self.of = Some((record.ledger_id.clone(), record.time));
             self.parts.push(part);
+            self.files = record::Policies::join(&self.parts).or(self.files.take());
         }
         Ok(())
     }
@@ -142,5 +156,48 @@ impl Report {
         };
         let rows: Vec<_> = self.counters.iter().map(row).collect();
         text::table(&["BUDGET", "KEY", "USED", "LIMIT", "WITHIN", "ROOM"], &rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::record::{Policies, PolicyText};
+
+    #[test]
+    fn the_newest_policies_are_the_last_whole_ones_of_a_ledger() {
+        const A: &str = "6f1c1a0e-5a51-4d39-8a6e-1d2b3c4d5e6f";
+        const B: &str = "7f1c1a0e-5a51-4d39-8a6e-1d2b3c4d5e6f";
+        for (records, expected) in [
+            ([(A, 1, (1, 1), "x"), (A, 2, (1, 1), "y")].as_slice(), Some("y")),
+            // The clock was set back.
+            (&[(A, 2, (1, 1), "x"), (A, 1, (1, 1), "y")], Some("y")),
+            (&[(A, 2, (1, 1), "x"), (B, 1, (1, 1), "y")], Some("x")),
+            (&[(A, 1, (1, 1), "x"), (B, 2, (1, 1), "y")], Some("y")),
+            (&[(A, 1, (1, 2), "x"), (A, 1, (2, 2), "y")], Some("xy")),
+            // A crash came between the parts.
+            (&[(A, 1, (1, 1), "x"), (A, 2, (1, 2), "y")], Some("x")),
+            (&[(A, 1, (1, 2), "x")], None),
+            (&[], None),
+        ] {
+            let mut newest = Newest::default();
+            for (ledger, time, (part, parts), text) in records {
+                let file = PolicyText { path: "a".into(), text: (*text).into(), base64: false };
+                let files = vec![file];
+                let body = Policies { digest: "00ff".into(), part: *part, parts: *parts, files };
+                let record = Record {
+                    ledger_id: LedgerId::parse(ledger).unwrap(),
+                    seq: 1,
+                    time: Timestamp::from_second(*time).unwrap(),
+                    kind: Kind::Policies,
+                    file: String::new(),
+                    line: 1,
+                    text: record::to_json(&Body::Policies(body)).into_bytes(),
+                };
+                newest.take(&record).unwrap();
+            }
+            let text = newest.files.map(|it| it.iter().next().unwrap().1.to_vec());
+            assert_eq!(text.as_deref(), expected.map(str::as_bytes), "{records:?}");
+        }
     }
 }

@@ -88,6 +88,10 @@ async fn a_change_is_shown_before_it_is_made() {
     let (exit, out, err) = run(&["test", "--policies"], &[wider.path()]);
     assert!(exit == 0 && out.contains("1 case"), "{out}{err}");
 
+    let file = wider.path().join("attachments.yaml");
+    let (exit, _, err) = replay(wider.path(), &["--write-cases", file.to_str().unwrap()]);
+    assert!(exit == 1 && err.contains("attachments.yaml: "), "{err}");
+
     let (_, out, _) = replay(wider.path(), &["--format", "markdown"]);
     assert!(out.contains("| gained |") && out.contains("```yaml"), "{out}");
 
