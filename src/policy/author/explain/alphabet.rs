@@ -296,8 +296,9 @@ fn numbers(text: &str) -> Vec<i64> {
     all.into_iter().flatten().collect()
 }
 
-/// The minute of the day that a listed time of day, `hhmm` as a number, names.
+/// The minute of the day that a listed time of day, `hhmm` as a number, names; `None` for what no
+/// clock shows, however large.
 fn minute_of_day(text: &str) -> Option<i64> {
-    let time = text.parse::<i64>().ok()?;
-    Some(time / 100 * 60 + time % 100)
+    let time = numbers(text).first().copied().filter(|it| (0..=2400).contains(it))?;
+    Some(time / 100 * 60 + (time % 100).min(60))
 }

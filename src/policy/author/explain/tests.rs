@@ -119,6 +119,16 @@ const WAYS: &[(&str, &str, &str)] = &[
         r#""NumberGreaterThanEquals": {"lychgate:timeOfDay": "1330"}"#,
         "g:CurrentTime=2026-01-15T13:30:00Z",
     ),
+    (
+        "",
+        r#""NumberGreaterThan": {"lychgate:timeOfDay": ["1730.5", "9223372036854775807"]}"#,
+        "g:CurrentTime=2026-01-15T17:31:00Z",
+    ),
+    (
+        "",
+        r#""NumberGreaterThan": {"lychgate:timeOfDay": "1799"}"#,
+        "g:CurrentTime=2026-01-15T18:00:00Z",
+    ),
     ("", r#""NumberEquals": {"lychgate:dayOfWeek": "6"}"#, "g:CurrentTime=2026-01-17T00:00:00Z"),
     (
         r#""NumberGreaterThanEquals": {"lychgate:timeOfDay": "1000"}"#,
