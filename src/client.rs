@@ -250,6 +250,17 @@ fn was_never_written(error: &hyper_util::client::legacy::Error) -> bool {
     error.is_canceled() || unwritten.is_some()
 }
 
+/// An absolute URL. `Uri` takes a port that there is none of, such as 99999, and what connects would
+/// then use that of the scheme.
+#[must_use]
+pub fn absolute(text: &str) -> Option<Uri> {
+    let uri = text.parse::<Uri>().ok().filter(|it| it.scheme().is_some())?;
+    let authority = uri.authority().filter(|it| !it.host().is_empty())?;
+    let has_port = !authority.as_str().ends_with(authority.host());
+    let is_whole = !has_port || authority.port_u16().is_some_and(|it| it != 0);
+    is_whole.then_some(uri)
+}
+
 /// The address of `path`, a path without a query, at `endpoint`, a scheme and an authority.
 #[must_use]
 pub fn url(endpoint: &Uri, path: &str) -> Option<Uri> {

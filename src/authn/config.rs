@@ -1,7 +1,7 @@
 //! What identity sources there are, checked. Written down in the configuration file, which is
 //! parsed elsewhere.
 
-use crate::client::Roots;
+use crate::client::{self, Roots};
 use crate::text::is_deceptive;
 
 use http::Uri;
@@ -238,8 +238,8 @@ impl Jwks {
             return Err("`stale` must be at least 10s");
         }
         match self {
-            Self::Discovery(_) => match issuer.parse() {
-                Ok(uri) if is_safe(&uri) && uri.query().is_none() => Ok(()),
+            Self::Discovery(_) => match client::absolute(issuer) {
+                Some(uri) if is_safe(&uri) && uri.query().is_none() => Ok(()),
                 _ => Err("discovery needs an issuer that is an https URL without a query"),
             },
             Self::File(_) => Ok(()),

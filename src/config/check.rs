@@ -12,7 +12,7 @@ use super::unit::Span;
 use super::{Budgets, Complaint, Config, Gate, Listen, Role, file};
 use crate::attributes::PoolWords;
 use crate::budget;
-use crate::client::Roots;
+use crate::client::{self, Roots};
 use crate::gateway::{self, Rate, Tombstones};
 use crate::ledger::{self, Checkpoints};
 use crate::route::JobIds;
@@ -86,10 +86,10 @@ impl Checker<'_> {
         let admin = self.address(&file.admin.address);
         let trusted_proxies = file.trusted_proxies.iter().filter_map(|it| self.network(it));
         let trusted_proxies: Vec<_> = trusted_proxies.collect();
-        let connections_max = self.positive(&file.limits.connections, "connections");
+        let connections_max = self.positive(&file.limits.connections, "connections") as usize;
         let connections_per_peer_max =
-            self.positive(&file.limits.connections_per_peer, "connections_per_peer");
-        let in_flight_max = self.positive(&file.limits.in_flight, "in_flight");
+            self.positive(&file.limits.connections_per_peer, "connections_per_peer") as usize;
+        let in_flight_max = self.positive(&file.limits.in_flight, "in_flight") as usize;
         let telemetry = self.telemetry(&file.telemetry);
         let ship = file.ledger.as_ref().and_then(|it| it.value.ship.as_ref());
         let names_none = file.telemetry.otlp.is_none() && telemetry.records.is_none();
@@ -279,10 +279,11 @@ impl Checker<'_> {
 
     /// An absolute URI that a secret may be sent to: https, or http on this machine.
     fn endpoint(&mut self, written: &Spanned<String>) -> Option<Uri> {
-        let uri = written.value.parse::<Uri>().ok();
-        let uri = uri.filter(|it| it.host().is_some() && it.scheme().is_some());
-        let Some(uri) = uri else {
-            let message = format!("`{}` is not a URL such as `https://host`", written.value);
+        let Some(uri) = client::absolute(&written.value) else {
+            let message = format!(
+                "`{}` is not a URL such as `https://host` or `https://host:8443`, with a port up to 65535",
+                written.value
+            );
             self.complain(written, message);
             return None;
         };

@@ -273,7 +273,7 @@ pub(super) struct Upstream {
     pub(super) algorithm: Option<Spanned<Algorithm>>,
     /// The most requests at once for these projects; more are answered with 503. For ModelArts.
     /// Default: `256`.
-    pub(super) in_flight: Option<Spanned<usize>>,
+    pub(super) in_flight: Option<Spanned<u32>>,
 }
 
 /// What an upstream is.
@@ -387,14 +387,14 @@ pub(super) struct Settle {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Limits {
     /// Requests in work at the same time; further ones get 503. Default: `512`.
-    pub(super) in_flight: Spanned<usize>,
+    pub(super) in_flight: Spanned<u32>,
     /// The rate of one principal.
     pub(super) per_principal: Spanned<PerPrincipal>,
     /// Connections of all data listeners together. Default: `4096`.
-    pub(super) connections: Spanned<usize>,
+    pub(super) connections: Spanned<u32>,
     /// Connections of one address (in IPv6: of one /64), except those of trusted proxies and
     /// loopback. Default: `512`.
-    pub(super) connections_per_peer: Spanned<usize>,
+    pub(super) connections_per_peer: Spanned<u32>,
 }
 
 /// How many requests one principal may send; further ones get 429.

@@ -161,7 +161,7 @@ pub enum UrlFault {
 /// # Errors
 /// What is wrong with it.
 pub fn collector_url(text: &str) -> Result<Uri, UrlFault> {
-    let uri = text.parse::<Uri>().map_err(|_| UrlFault::Url)?;
+    let uri = client::absolute(text).ok_or(UrlFault::Url)?;
     let fits = matches!(uri.scheme_str(), Some("http" | "https"))
         && uri.authority().is_some_and(|it| !it.as_str().contains('@'))
         && uri.query().is_none()

@@ -203,7 +203,8 @@ impl de::Error for Fault {
     }
 
     fn invalid_value(_: Unexpected<'_>, needed: &dyn de::Expected) -> Self {
-        Self::new(What::Other, format!("{} is needed here", wanted(needed)), None)
+        let most = if needed.to_string() == "u32" { " to 4294967295" } else { "" };
+        Self::new(What::Other, format!("{}{most} is needed here", wanted(needed)), None)
     }
 
     fn unknown_variant(word: &str, known: &'static [&'static str]) -> Self {

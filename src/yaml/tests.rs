@@ -70,7 +70,7 @@ fn what_is_wrong_is_said_in_words_of_ours() {
                 "2:8 a whole number from 0 is needed here, and this is a text (leave out the quotes)",
             ],
         ),
-        ("name: a\ncount: -1", &["2:8 a whole number from 0 is needed here ()"]),
+        ("name: a\ncount: -1", &["2:8 a whole number from 0 to 4294967295 is needed here ()"]),
         ("name: a\nword: of", &["2:7 `of` means nothing here (did you mean `off`?)"]),
         (
             "- a",

@@ -1,6 +1,7 @@
 //! The setting `credentials` of an upstream.
 
 use super::{Checker, is_loopback};
+use crate::client;
 use crate::config::file;
 use crate::credentials::{Oidc, PodIdentity, Source};
 use crate::secret::Secret;
@@ -94,7 +95,7 @@ impl Checker<'_> {
         let Some(endpoint) = &written.endpoint else {
             return METADATA.parse().ok().map(Source::EcsMetadata);
         };
-        match endpoint.value.parse::<Uri>().ok().filter(is_near) {
+        match client::absolute(&endpoint.value).filter(is_near) {
             Some(uri) => Some(Source::EcsMetadata(uri)),
             None => {
                 self.complain(endpoint, "write a link-local or loopback address with `http://`");
@@ -113,7 +114,7 @@ impl Checker<'_> {
         let (Some(uri), Some(token)) = (environment(POD_URI), environment(POD_TOKEN_FILE)) else {
             return Some(Source::PodIdentity(None));
         };
-        let uri = uri.parse::<Uri>().ok();
+        let uri = client::absolute(&uri);
         match uri.filter(|it| it.scheme_str() == Some("https") || is_near(it)) {
             Some(uri) => {
                 let roots = self.roots(written.ca.as_ref(), &uri);

@@ -100,7 +100,7 @@ impl Checker<'_> {
             }
         }
         let in_flight_max = match &written.in_flight {
-            Some(written) => self.positive(written, "in_flight"),
+            Some(written) => self.positive(written, "in_flight") as usize,
             None => IN_FLIGHT,
         };
         let credentials = self.required(&name, "credentials", credentials);

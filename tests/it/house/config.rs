@@ -149,6 +149,24 @@ fn a_mistake_is_told_where_it_is() {
 }
 
 #[test]
+fn numbers_and_ports_have_an_end() {
+    let most = "a whole number from 0 to 4294967295 is needed here";
+    for setting in ["in_flight: 512", "in_flight: 256", "connections: 4096"] {
+        let (name, _) = setting.split_once(':').unwrap();
+        check(setting, &format!("{name}: 18446744073709551615"), &[("18446744073709551615", most)]);
+    }
+    for port in ["99999", "65536", "0", "", "x"] {
+        let url = format!("https://host:{port}");
+        let told = format!(
+            "`{url}` is not a URL such as `https://host` or `https://host:8443`, with a port up to 65535"
+        );
+        let written = format!("'{url}'");
+        let endpoint = "https://modelarts.cn-north-4.myhuaweicloud.com";
+        check(endpoint, &written, &[(&written, &told)]);
+    }
+}
+
+#[test]
 fn listeners_are_checked() {
     let socket = "  - socket: run/lychgate.sock\n";
     let principal = "    principal:\n      name: cleanup-local\n";
@@ -333,6 +351,7 @@ fn a_collector_is_an_http_url_without_a_path_of_its_own() {
         ("grpc://collector:4318", URL),
         ("collector:4318", URL),
         ("hunter2", URL),
+        ("http://collector:99999", URL),
         ("http://collector:4318/v1/traces", SIGNAL),
         ("http://collector:4318/otlp/v1/logs/", SIGNAL),
         ("http://collector:4317", GRPC),
