@@ -67,6 +67,12 @@ impl Fault {
         Self::new(What::Unknown(meant), message, Some(&hint))
     }
 
+    /// A field that may be left out, without a value.
+    pub(super) fn empty() -> Self {
+        let hint = Some("write it, or leave the field out");
+        Self::new(What::Other, "a value is needed here, and this is nothing", hint)
+    }
+
     /// A field that its mapping has already.
     pub(super) fn twice(name: &str) -> Self {
         Self::new(What::Twice, format!("`{name}` is here twice"), Some("leave one of the two out"))

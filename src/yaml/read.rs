@@ -108,7 +108,8 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.node.kind {
-            Kind::Null => visitor.visit_none(),
+            // A setting without its value must not pass for one that nobody wrote.
+            Kind::Null => Err(Fault::empty().at(self.node.head())),
             _ => visitor.visit_some(self),
         }
     }

@@ -32,7 +32,6 @@ struct Entry {
     per: Spanned<String>,
     deletes: Spanned<u64>,
     within: Spanned<String>,
-    #[serde(default, deserialize_with = "yaml::present")]
     when: Option<Spanned<Pairs<Pairs<Values>>>>,
 }
 

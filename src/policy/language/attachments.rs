@@ -47,7 +47,6 @@ struct Grants {
 #[serde(deny_unknown_fields)]
 pub(in crate::policy) struct Entry {
     pub(in crate::policy) to: Spanned<Vec<Spanned<String>>>,
-    #[serde(default, deserialize_with = "yaml::present")]
     pub(in crate::policy) projects: Option<Spanned<Vec<Spanned<String>>>>,
     policies: Spanned<Vec<Spanned<String>>>,
 }

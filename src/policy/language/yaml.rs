@@ -118,13 +118,6 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for PairsVisitor<T> {
     }
 }
 
-/// A field that may be left out but not left empty.
-pub(in crate::policy) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
 /// Where a value stands.
 pub(in crate::policy) fn span<T>(it: &Spanned<T>) -> Span {
     span_of(it.place)

@@ -166,6 +166,26 @@ fn numbers_and_ports_have_an_end() {
     }
 }
 
+/// `checkpoint_key:` whose value was taken out is not a ledger that nobody wants signed.
+#[test]
+fn a_setting_without_a_value_is_not_one_that_was_left_out() {
+    let empty = "a value is needed here, and this is nothing: write it, or leave the field out";
+    for (name, value) in [
+        ("checkpoint_key", " secrets/checkpoint.pem\n"),
+        ("client_ca", " tls/clients.crt\n"),
+        ("max_lifetime", " 24h\n"),
+        ("groups", " groups\n"),
+        ("ca", " system\n"),
+    ] {
+        for nothing in ["", " ~", " null"] {
+            let written = format!("{name}:{value}");
+            let text = example().replacen(&written, &format!("{name}:{nothing}\n"), 1);
+            let told = complaints(&text);
+            assert!(told.len() == 1 && told[0].ends_with(empty), "{name}:{nothing} {told:?}");
+        }
+    }
+}
+
 #[test]
 fn listeners_are_checked() {
     let socket = "  - socket: run/lychgate.sock\n";

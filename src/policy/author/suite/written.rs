@@ -1,7 +1,7 @@
 //! Cases as written.
 
 use crate::policy::language::kind::Kind;
-use crate::policy::language::yaml::{self, Pairs, Spanned};
+use crate::policy::language::yaml::{Pairs, Spanned};
 use crate::policy::{Held, JobFact};
 
 use serde::de::{Error, MapAccess, Visitor};
@@ -21,7 +21,6 @@ pub(super) struct Case {
     #[serde(default)]
     pub(super) spent: Pairs<u64>,
     pub(super) expect: Spanned<String>,
-    #[serde(default, deserialize_with = "yaml::present")]
     pub(super) by: Option<Spanned<String>>,
 }
 
@@ -35,7 +34,6 @@ pub(super) struct Principal {
     pub(super) groups: Vec<String>,
     #[serde(default)]
     pub(super) tags: Pairs<String>,
-    #[serde(default, deserialize_with = "yaml::present")]
     pub(super) method: Option<Spanned<String>>,
 }
 
@@ -43,19 +41,14 @@ pub(super) struct Principal {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
-    #[serde(default, deserialize_with = "yaml::present")]
     pub(super) action: Option<Spanned<String>>,
     pub(super) project: Spanned<String>,
     pub(super) job: Spanned<String>,
     pub(super) region: Spanned<String>,
     pub(super) time: Spanned<String>,
-    #[serde(default, deserialize_with = "yaml::present")]
     pub(super) account: Option<Spanned<String>>,
-    #[serde(default, deserialize_with = "yaml::present")]
     pub(super) source_ip: Option<Spanned<String>>,
-    #[serde(default, deserialize_with = "yaml::present")]
     pub(super) secure: Option<bool>,
-    #[serde(default, deserialize_with = "yaml::present")]
     pub(super) user_agent: Option<String>,
     #[serde(default)]
     pub(super) unavailable: Vec<Spanned<String>>,
