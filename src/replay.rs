@@ -25,7 +25,6 @@ use crate::policy::{Answer, Attributes, Decision, Denial, Set};
 
 use jiff::Timestamp;
 use serde::Serialize;
-use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,6 +56,8 @@ pub struct Replay {
     /// The deletes of the ledger that is read; `None` before its first record, and where the
     /// candidate's budgets do not count.
     counted: Option<Counted>,
+    /// The last new record: its ledger and its number.
+    last: Option<(String, u64)>,
     tally: Tally,
 }
 
@@ -75,11 +76,13 @@ impl Replay {
     #[must_use]
     pub fn new(candidate: Arc<Set>, options: Options) -> Self {
         let (versions, seen) = (Versions::default(), options.seen());
-        Self { candidate, options, versions, seen, counted: None, tally: Tally::default() }
+        let tally = Tally::default();
+        Self { candidate, options, versions, seen, counted: None, last: None, tally }
     }
 
-    /// Verifies the ledger in `directory` and judges its decisions again. `progress` is called after
-    /// each record, with what was found and the bytes that were read so far.
+    /// Verifies the ledger in `directory` and judges its decisions again. Of several directories with
+    /// parts of one ledger the earlier part is read first. `progress` is called after each record, with
+    /// what was found and the bytes that were read so far.
     ///
     /// # Errors
     /// The first fault of the ledger, or the system's error; what was counted does not count then.
@@ -88,7 +91,6 @@ impl Replay {
         directory: &Path,
         mut progress: impl FnMut(&Tally, u64),
     ) -> Result<Option<Verified>, Unverified> {
-        self.counted = None;
         let mut bytes = 0_u64;
         Reader::open(directory)?.scan(|scanned| {
             bytes += u64::try_from(scanned.text.len()).unwrap_or(u64::MAX) + 1;
@@ -105,8 +107,14 @@ impl Replay {
     }
 
     fn take(&mut self, scanned: &Scanned<'_>) -> Result<(), Fault> {
-        let (seq, time) = (scanned.seq, scanned.time);
-        let is_new = self.seen.as_mut().is_none_or(|it| it.is_new(seq, scanned.text));
+        let Scanned { ledger_id, seq, time, text, .. } = *scanned;
+        if scanned.kind == Kind::Policies {
+            self.versions.add(scanned.body()?);
+        }
+        if self.seen.as_mut().is_some_and(|it| !it.is_new(seq, text)) {
+            return Ok(());
+        }
+        self.follow(ledger_id, seq);
         if !self.options.policies_alone {
             let counted = self.counted.get_or_insert_with(|| {
                 let budgets = self.candidate.budgets();
@@ -115,13 +123,7 @@ impl Replay {
             counted.at(time);
         }
         match &scanned.told {
-            Told::Decision(asked) if is_new => self.judge(seq, time, asked),
-            // It was told of with the other directory; here it only counts for what comes after it.
-            Told::Decision(asked) => {
-                let told = mem::take(&mut self.tally);
-                self.judge(seq, time, asked);
-                self.tally = told;
-            }
+            Told::Decision(asked) => self.judge(seq, time, asked),
             Told::End(ended) => {
                 if let Some(counted) = &mut self.counted {
                     counted.end(*ended);
@@ -130,16 +132,27 @@ impl Replay {
             Told::Else => (),
         }
         match scanned.kind {
-            Kind::Policies => self.versions.add(scanned.body()?),
-            Kind::Suppressed if is_new && self.options.wants(time) => {
+            Kind::Suppressed if self.options.wants(time) => {
                 if let Body::Suppressed(it) = scanned.body()? {
                     self.tally.suppressed = self.tally.suppressed.saturating_add(it.count);
                 }
             }
-            Kind::Unknown => self.tally.unknown_kinds += u64::from(is_new),
+            Kind::Unknown => self.tally.unknown_kinds += 1,
             _ => (),
         }
         Ok(())
+    }
+
+    /// Forgets what was counted if this record does not follow the last new one: it is another ledger's,
+    /// records are missing between the two, or a copy went on differently.
+    fn follow(&mut self, ledger_id: &str, seq: u64) {
+        match &mut self.last {
+            Some((id, last)) if id == ledger_id && last.checked_add(1) == Some(seq) => *last = seq,
+            _ => {
+                self.counted = None;
+                self.last = Some((ledger_id.to_owned(), seq));
+            }
+        }
     }
 
     fn judge(&mut self, seq: u64, time: Timestamp, asked: &Asked<'_>) {

@@ -26,6 +26,8 @@ const KIND_AT_MAX: usize = 170;
 /// One record.
 #[derive(Debug)]
 pub struct Scanned<'a> {
+    /// The ledger.
+    pub ledger_id: &'a str,
     /// Its number in the ledger.
     pub seq: u64,
     /// When it was committed.
@@ -249,7 +251,8 @@ impl Reader {
         let mut take = |chain: &mut Chain, (segment, _), text: &[u8]| {
             let (frame, hash, told) = read(text, &kinds)?;
             let (_, time) = chain.link(segment, &frame, hash)?;
-            take(Scanned { seq: frame.seq, time, kind: frame.kind, text, told })
+            let Frame { ledger_id, seq, kind, .. } = frame;
+            take(Scanned { ledger_id, seq, time, kind, text, told })
         };
         while self.step(&mut take)?.is_some() {}
         Ok(self.verified())

@@ -138,28 +138,38 @@ async fn policies_that_allow_more_or_less_fill_the_budgets_otherwise() {
     }
 }
 
-/// What a copy has of a ledger as well is told once, and counts for what the ledger has after it.
+/// What a copy or an archive has of a ledger is told once, and counts for what the ledger has after it.
 #[tokio::test(start_paused = true)]
-async fn a_ledger_goes_on_from_what_its_copy_has_too() {
+async fn a_ledger_goes_on_from_what_another_directory_has() {
     let was = set(&["a", "b"], PERSON);
     let made = Made::new();
     for _ in 0..5 {
         made.delete(&was, "alice", "b").await;
     }
-    let copy = tempfile::tempdir().unwrap();
-    for file in fs::read_dir(made.directory.path()).unwrap() {
-        let file = file.unwrap();
-        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
-    }
+    let now = made.clock.now();
+    let ledger = made.finish().await;
+    let (copy, rest) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let put = |ledger: &TempDir, to: &TempDir| {
+        for file in fs::read_dir(ledger.path()).unwrap().map(Result::unwrap) {
+            if !copy.path().join(file.file_name()).exists() {
+                fs::copy(file.path(), to.path().join(file.file_name())).unwrap();
+            }
+        }
+    };
+    put(&ledger, &copy);
+    let made = Made::go_on(ledger, now);
     for _ in 0..5 {
         made.delete(&was, "alice", "a").await;
     }
     let ledger = made.finish().await;
+    put(&ledger, &rest);
     // It denies each b, which therefore takes no room from an a.
     let candidate = set(&["a"], &PERSON.replace("10", "4"));
     let options = Options { copies: true, ..Options::default() };
     let expected = [("revoked", "budgets#person", 1), ("revoked", "none", 5)];
-    for directories in [vec![&ledger], vec![&copy, &ledger], vec![&ledger, &copy]] {
+    for directories in
+        [vec![&ledger], vec![&copy, &ledger], vec![&ledger, &copy], vec![&copy, &rest]]
+    {
         let mut replay = Replay::new(Arc::clone(&candidate), options.clone());
         for it in &directories {
             replay.read(it.path(), |_, _| ()).unwrap().unwrap();
