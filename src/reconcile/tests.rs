@@ -267,6 +267,7 @@ fn hostile_trails_are_never_clean() {
         ("other bytes", vec![0xff; 100]),
         ("a name that is no text", text.replace("eve", "\\ud800").into_bytes()),
         ("control characters", control.into_bytes()),
+        ("a code of another kind", with(&event, &[("code", json!(0))]).to_string().into_bytes()),
         (
             "a caller that cannot be read",
             with(&event, &[("user", json!([])), ("trace_type", json!("SystemAction"))])

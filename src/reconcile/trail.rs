@@ -285,13 +285,13 @@ impl Origin {
 }
 
 impl Raw<'_> {
-    /// Whether it succeeded; only a rating or a code that says otherwise makes it a failure.
+    /// Whether it succeeded; only a rating or an HTTP status that says otherwise makes it a failure.
     fn succeeded(&self) -> bool {
         let failed =
             |it: &str| ["warning", "incident"].iter().any(|no| it.eq_ignore_ascii_case(no));
         let rating = field::text(self.trace_rating);
         let code = field::text(self.code).and_then(|it| it.parse::<u16>().ok());
-        !rating.is_some_and(|it| failed(&it)) && code.is_none_or(|it| (200..300).contains(&it))
+        !rating.is_some_and(|it| failed(&it)) && code.is_none_or(|it| !(300..600).contains(&it))
     }
 }
 
