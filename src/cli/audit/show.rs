@@ -192,7 +192,9 @@ impl Arguments {
         let (mut read, mut columns) = (Rows::default(), None);
         loop {
             for (directory, reader) in &mut readers {
-                if let Err(error) = read.rest(&self.wanted, reader, &mut seen) {
+                let resumed = reader.resume().map_err(Unverified::from);
+                let done = resumed.and_then(|()| read.rest(&self.wanted, reader, &mut seen));
+                if let Err(error) = done {
                     super::complain(directory, &error);
                     return Ok(Exit::Failed);
                 }
@@ -216,9 +218,6 @@ impl Arguments {
                 }
             })?;
             thread::sleep(LOOK_EVERY);
-            for (_, reader) in &mut readers {
-                reader.resume()?;
-            }
         }
     }
 

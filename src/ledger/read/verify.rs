@@ -183,8 +183,8 @@ impl Reader {
         })
     }
 
-    /// Goes on with the records that were written since. Call it when [`Reader::next`] has returned
-    /// `None`.
+    /// Goes on with the records that were written since. Call it before [`Reader::next`] is called at
+    /// all, or when it has returned `None`.
     ///
     /// # Errors
     /// The directory or its last segment cannot be read.
