@@ -4,7 +4,7 @@ use super::{Directories, Exit, Format, text};
 use crate::budget::{Budgets, Use};
 use crate::clock::Clock;
 use crate::ledger::record::{self, Body};
-use crate::ledger::{self, Damage, Kind, LedgerId, Record};
+use crate::ledger::{self, Damage, LedgerId, Record};
 use crate::policy::{Files, KEY_ABSENT, KEY_UNKNOWN, Limits, Set};
 
 use jiff::Timestamp;
@@ -86,9 +86,8 @@ impl Newest {
         let is_newer = |(ledger, time): &(LedgerId, Timestamp)| {
             *ledger == record.ledger_id || *time <= record.time
         };
-        if record.kind == Kind::Policies
+        if let Body::Policies(part) = record.body()?
             && self.of.as_ref().is_none_or(is_newer)
-            && let Body::Policies(part) = record.body()?
         {
             if part.part == 1 {
                 self.parts.clear();
@@ -134,7 +133,7 @@ fn counters(set: &Set, arguments: &Arguments, at: Timestamp) -> io::Result<Vec<C
 impl Report {
     fn human(&self) -> String {
         match &self.policy_digest {
-            None => return "no policies were ever in force\n".to_owned(),
+            None => return "the ledgers hold no policies\n".to_owned(),
             Some(_) if self.counters.is_empty() => return "no budgets are in force\n".to_owned(),
             Some(_) => (),
         }
@@ -162,12 +161,35 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Kind;
     use crate::ledger::record::{Policies, PolicyText};
+
+    const A: &str = "6f1c1a0e-5a51-4d39-8a6e-1d2b3c4d5e6f";
+    const B: &str = "7f1c1a0e-5a51-4d39-8a6e-1d2b3c4d5e6f";
+
+    fn record(ledger: &str, time: i64, text: &str) -> Record {
+        Record {
+            ledger_id: LedgerId::parse(ledger).unwrap(),
+            seq: 1,
+            time: Timestamp::from_second(time).unwrap(),
+            kind: Kind::Unknown,
+            file: String::new(),
+            line: 1,
+            text: text.as_bytes().to_vec(),
+        }
+    }
+
+    /// A delete that cannot be read would not be counted.
+    #[test]
+    fn what_cannot_be_read_is_an_error() {
+        let text = r#"{"kind":"outcome","of":1,"result":"evaporated","duration_ms":1}"#;
+        assert!(Newest::default().take(&record(A, 1, text)).is_err());
+        let text = text.replace("evaporated", "sent");
+        assert!(Newest::default().take(&record(A, 1, &text)).is_ok());
+    }
 
     #[test]
     fn the_newest_policies_are_the_last_whole_ones_of_a_ledger() {
-        const A: &str = "6f1c1a0e-5a51-4d39-8a6e-1d2b3c4d5e6f";
-        const B: &str = "7f1c1a0e-5a51-4d39-8a6e-1d2b3c4d5e6f";
         for (records, expected) in [
             ([(A, 1, (1, 1), "x"), (A, 2, (1, 1), "y")].as_slice(), Some("y")),
             // The clock was set back.
@@ -185,16 +207,8 @@ mod tests {
                 let file = PolicyText { path: "a".into(), text: (*text).into(), base64: false };
                 let files = vec![file];
                 let body = Policies { digest: "00ff".into(), part: *part, parts: *parts, files };
-                let record = Record {
-                    ledger_id: LedgerId::parse(ledger).unwrap(),
-                    seq: 1,
-                    time: Timestamp::from_second(*time).unwrap(),
-                    kind: Kind::Policies,
-                    file: String::new(),
-                    line: 1,
-                    text: record::to_json(&Body::Policies(body)).into_bytes(),
-                };
-                newest.take(&record).unwrap();
+                let text = record::to_json(&Body::Policies(body));
+                newest.take(&record(ledger, *time, &text)).unwrap();
             }
             let text = newest.files.map(|it| it.iter().next().unwrap().1.to_vec());
             assert_eq!(text.as_deref(), expected.map(str::as_bytes), "{records:?}");
