@@ -62,13 +62,18 @@ impl Gateway {
             }
         }
         if !refused.is_empty() {
+            let fit = permitted.len();
             for (_, Permitted { entry, .. }) in permitted {
                 entry.close(Ending::NotSent.into());
             }
             let worst = refused.iter().min_by_key(|(_, it)| it.rank());
             let code = worst.map_or(0, |(_, it)| it.code);
-            let text = "cannot be deleted, and nothing was sent";
-            return Err(answer(code, text, &jobs, refused));
+            let mut text = "cannot be deleted, and nothing was sent".to_owned();
+            // However often a batch is repeated that needs more than a budget has.
+            if code == 4292 && fit != 0 {
+                text += &format!("; a batch of the other {fit} fits into the budgets");
+            }
+            return Err(answer(code, &text, &jobs, refused));
         }
         let sending = stream::iter(permitted)
             .map(async |(index, it)| (index, Fate::of(self.send(exchange, it).await)));

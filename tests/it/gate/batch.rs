@@ -145,6 +145,21 @@ async fn each_fate_is_told_and_a_repeat_finishes_the_rest() {
     assert!(!world.emulator.exists(FINISHED) && !world.emulator.exists(SECOND));
 }
 
+/// However often it is repeated.
+#[tokio::test]
+async fn more_jobs_than_a_budget_has_are_told_how_many_fit() {
+    let few = ("budgets.yaml", "budgets: [{name: few, per: all, deletes: 2, within: 1h}]\n");
+    let world = World::builder().policies(&[ALLOW_ALL, &[few]].concat()).start().await;
+    let answer = batch(&world, "alice", &body(&[FINISHED, SECOND, UNKNOWN])).await;
+    assert_eq!((answer.status, answer.code().as_deref()), (429, Some("Lychgate.4292")));
+    assert_eq!(named(&answer), [(2, "Lychgate.4292".to_owned())]);
+    let message = answer.message();
+    assert!(message.contains("a batch of the other 2 fits into the budgets"), "{message}");
+    assert_eq!(batch(&world, "alice", &body(&[FINISHED, SECOND])).await.status, 202);
+    let answer = batch(&world, "alice", &body(&[UNKNOWN])).await;
+    assert!(!answer.message().contains("fits"), "{}", answer.message());
+}
+
 /// A 404 that says nothing of the job, such as that of a route that is not published.
 #[tokio::test]
 async fn a_look_up_that_finds_no_route_is_no_answer() {
