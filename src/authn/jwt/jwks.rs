@@ -25,6 +25,9 @@ const RSA_BITS_MIN: usize = 2048;
 /// The longest RSA modulus that is worth the time, in bits.
 const RSA_BITS_MAX: usize = 8192;
 
+/// The longest RSA exponent that the verifier takes, in bits.
+const RSA_EXPONENT_BITS_MAX: usize = 33;
+
 const RSA: &[Algorithm] = &[
     Algorithm::RS256,
     Algorithm::RS384,
@@ -228,6 +231,11 @@ fn material(
             if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits(&n)) {
                 return Err("an RSA key has less than 2048 or more than 8192 bits");
             }
+            // What the verifier would refuse with every token.
+            let is_odd = |it: &[u8]| it.last().is_some_and(|it| it % 2 == 1);
+            if !is_odd(&n) || !is_odd(&e) || !(2..=RSA_EXPONENT_BITS_MAX).contains(&bits(&e)) {
+                return Err("an RSA key's modulus (n) or exponent (e) cannot be one");
+            }
             (RSA, Ok(DecodingKey::from_rsa_raw_components(&n, &e)))
         }
         ("EC", Some("P-256")) => {
@@ -240,8 +248,11 @@ fn material(
         }
         ("OKP", Some("Ed25519")) => {
             let x = octets(must("x")?).filter(|it| it.len() == 32);
-            let x =
-                BASE64URL_NOPAD.encode(&x.ok_or("a coordinate has another length than its curve")?);
+            let x = x.ok_or("a coordinate has another length than its curve")?;
+            if is_of_small_order(&x) {
+                return Err("anybody can sign for a key of small order");
+            }
+            let x = BASE64URL_NOPAD.encode(&x);
             (&[Algorithm::EdDSA], DecodingKey::from_ed_components(&x))
         }
         _ => return Err("the type or curve of a key is not known here"),
@@ -281,6 +292,24 @@ fn number(text: &str) -> Option<Vec<u8>> {
     let zeros = number.iter().position(|it| *it != 0)?;
     number.drain(..zeros);
     Some(number)
+}
+
+/// Whether an Ed25519 key of 32 octets is one of the points whose multiples are few, however it is
+/// written: 0, 1, -1 and two others in the place of y, modulo p, with either sign of x.
+fn is_of_small_order(key: &[u8]) -> bool {
+    const ORDER_8: [&[u8]; 2] = [
+        b"\x26\xe8\x95\x8f\xc2\xb2\x27\xb0\x45\xc3\xf4\x89\xf2\xef\x98\xf0\xd5\xdf\xac\x05\xd3\xc6\x33\x39\xb1\x38\x02\x88\x6d\x53\xfc\x05",
+        b"\xc7\x17\x6a\x70\x3d\x4d\xd8\x4f\xba\x3c\x0b\x76\x0d\x10\x67\x0f\x2a\x20\x53\xfa\x2c\x39\xcc\xc6\x4e\xc7\xfd\x77\x92\xac\x03\x7a",
+    ];
+    let mut y = key.to_vec();
+    if let Some(last) = y.last_mut() {
+        *last &= 0x7f;
+    }
+    match y.as_slice() {
+        [0 | 1, rest @ ..] if rest.iter().all(|it| *it == 0) => true,
+        [0xec..=0xee, rest @ .., 0x7f] if rest.iter().all(|it| *it == 0xff) => true,
+        y => ORDER_8.contains(&y),
+    }
 }
 
 fn bits(number: &[u8]) -> usize {

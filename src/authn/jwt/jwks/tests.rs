@@ -4,6 +4,7 @@ use super::*;
 use crate::authn::jwt::support;
 use crate::authn::jwt::support::{Signer, with};
 
+use data_encoding::HEXLOWER;
 use serde_json::json;
 
 const ALL: &[Algorithm] =
@@ -21,6 +22,7 @@ fn keys_that_should_not_verify_are_left_out() {
     let short = BASE64URL_NOPAD.encode(&[0xff; 255]);
     let long = BASE64URL_NOPAD.encode(&[0xff; 1025]);
     let zeros = BASE64URL_NOPAD.encode(&[[0; 128], [0xff; 128]].concat());
+    let even = BASE64URL_NOPAD.encode(&[0xfe; 256]);
     for (key, reason) in [
         (with(&rsa, &json!({"n": short})), "2048"),
         (with(&rsa, &json!({"n": zeros})), "2048"),
@@ -29,6 +31,10 @@ fn keys_that_should_not_verify_are_left_out() {
         (with(&rsa, &json!({"n": null})), "missing"),
         (with(&rsa, &json!({"n": 1})), "type"),
         (with(&rsa, &json!({"d": "AQAB"})), "private"),
+        (with(&rsa, &json!({"e": "AQ"})), "exponent"),
+        (with(&rsa, &json!({"e": "Ag"})), "exponent"),
+        (with(&rsa, &json!({"e": "AQAAAAAB"})), "exponent"),
+        (with(&rsa, &json!({"n": even})), "modulus"),
         (with(&rsa, &json!({"use": "enc"})), "use"),
         (with(&rsa, &json!({"key_ops": ["encrypt"]})), "key_ops"),
         (with(&rsa, &json!({"key_ops": "verify"})), "key_ops"),
@@ -172,4 +178,35 @@ fn a_set_is_the_same_as_long_as_its_keys_are() {
     let parse = |signer: &Signer| KeySet::parse(support::set(&[signer]).as_bytes(), ALL).unwrap();
     assert_eq!(parse(&a), parse(&a));
     assert_ne!(parse(&a), parse(&b));
+}
+
+/// With these the signature of zeros that goes with them fits one message in eight, or each.
+#[test]
+fn a_key_that_anybody_can_sign_for_is_none() {
+    let ed = Signer::ed25519("d").jwk();
+    let order_8 = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03";
+    let other = "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc";
+    let zeros = "00".repeat(30);
+    let ones = "ff".repeat(30);
+    for [first, middle, last] in [
+        ["00", &*zeros, "00"],
+        ["00", &zeros, "80"],
+        ["01", &zeros, "00"],
+        ["01", &zeros, "80"],
+        ["ec", &ones, "7f"],
+        ["ec", &ones, "ff"],
+        ["ed", &ones, "7f"],
+        ["ed", &ones, "ff"],
+        ["ee", &ones, "7f"],
+        ["ee", &ones, "ff"],
+        [order_8, "", "7a"],
+        [order_8, "", "fa"],
+        [other, "", "05"],
+        [other, "", "85"],
+    ] {
+        let x = HEXLOWER.decode(format!("{first}{middle}{last}").as_bytes()).unwrap();
+        let key = with(&ed, &json!({"x": BASE64URL_NOPAD.encode(&x)}));
+        let error = parse(&[key]).unwrap_err().to_string();
+        assert!(error.contains("small order"), "{first}: {error}");
+    }
 }
