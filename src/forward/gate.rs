@@ -80,7 +80,12 @@ impl Gate {
         let started = Instant::now();
         let deadline = started + self.config.request;
         let url = client::url(&self.config.endpoint, &asked.path()).unwrap_or_default();
-        let running = exchange.trace.start(Stage::Forward);
+        let (stage, operation) = match asked {
+            Asked::BatchDelete(_) => (Stage::ForwardBatch, metrics::Operation::Delete),
+            Asked::Delete(_) => (Stage::Forward, metrics::Operation::Delete),
+            Asked::Get(_) => (Stage::Details, metrics::Operation::Details),
+        };
+        let running = exchange.trace.start(stage);
         let build = || self.request(asked, &url, (&token, &exchange.request_id), running);
         let looks = matches!(asked, Asked::Get(_));
         exchange.watch(Arc::new(AtomicBool::new(!looks)));
@@ -92,10 +97,6 @@ impl Gate {
             }
             Err(ForwardFault::OutcomeUnknown) if looks => (None, Err(ForwardFault::Unseen)),
             Err(fault) => (None, Err(fault)),
-        };
-        let operation = match asked {
-            Asked::BatchDelete(_) | Asked::Delete(_) => metrics::Operation::Delete,
-            Asked::Get(_) => metrics::Operation::Details,
         };
         self.metrics.request(operation, status, started.elapsed());
         exchange.trace.add(running.answered(&telemetry::Answer {

@@ -106,6 +106,7 @@ fn stage_attributes(stage: &Timed) -> (Cow<'static, str>, Vec<KeyValue>) {
     let (method, template) = match stage.stage {
         Stage::Details => ("GET", Job::PATH),
         Stage::Forward => ("DELETE", Job::PATH),
+        Stage::ForwardBatch => ("POST", "/v2/{project_id}/training-jobs/batch-delete"),
         Stage::Tags => ("GET", Job::TAGS_PATH),
         Stage::Authenticate => return (Cow::Borrowed("authenticate"), Vec::new()),
         Stage::Evaluate => return (Cow::Borrowed("evaluate"), Vec::new()),

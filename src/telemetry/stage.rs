@@ -12,12 +12,14 @@ use tokio::time::Instant;
 pub enum Stage {
     /// The credentials become a principal.
     Authenticate,
-    /// GET of the job's details.
+    /// GET of the job's details, or of the job at a central gate.
     Details,
     /// The policies are asked.
     Evaluate,
     /// The DELETE.
     Forward,
+    /// The POST of a batch, to a central gate.
+    ForwardBatch,
     /// The target becomes an operation.
     Parse,
     /// The ledger takes the decision.

@@ -700,6 +700,35 @@ async fn a_caller_that_hangs_up_cancels_nothing() {
     until("the delete is not counted", is_counted).await;
 }
 
+/// A look in a trace must not read as a delete.
+#[tokio::test]
+async fn spans_say_what_the_gate_was_asked_for() {
+    let collector = Collector::http(Mood::Well).await;
+    let otlp = format!("{{log: human, otlp: 'http://{}'}}", collector.address);
+    let world = World::start().await;
+    let changes = [("{log: human}", otlp.as_str())];
+    let forwarder = Forwarder::with(&url(world.gate), &world.token("alice"), &changes).await;
+    let delete = head(FINISHED);
+    let batch = format!(r#"{{"jobs":[{{"kind":"job","metadata":{{"id":"{FINISHED}"}}}}]}}"#);
+    let batch = format!(
+        "POST /v2/{PROJECT}/training-jobs/batch-delete HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{batch}",
+        batch.len()
+    );
+    for request in [delete.replacen("DELETE", "GET", 1), batch, delete] {
+        http::send(forwarder.running.gate, request.as_bytes()).await;
+    }
+    assert_eq!(forwarder.stop().await, Exit::Ok);
+    let received = collector.received();
+    let spans = received.iter().flat_map(|it| &it.scope_spans).flat_map(|it| &it.spans);
+    let calls = spans.filter(|it| it.kind() == SpanKind::Client).map(|it| it.name.as_str());
+    let expected = [
+        "DELETE /v2/{project_id}/training-jobs/{training_job_id}",
+        "GET /v2/{project_id}/training-jobs/{training_job_id}",
+        "POST /v2/{project_id}/training-jobs/batch-delete",
+    ];
+    assert_eq!(calls.collect::<BTreeSet<_>>(), expected.into());
+}
+
 #[tokio::test]
 async fn one_trace_shows_both_gates() {
     let collector = Collector::http(Mood::Well).await;
