@@ -121,13 +121,20 @@ impl Store {
         let charges: Vec<_> = budgets.charges(query, attributes).collect();
         if !charges.is_empty() {
             let holder = &self.0.holder;
-            let taking = async |it: &ClientWrapper| sql::take(it, holder, &unit, &charges).await;
+            let mut begun = false;
+            let taking = async |it: &ClientWrapper| {
+                begun = true;
+                sql::take(it, holder, &unit, &charges).await
+            };
             match self.run(TAKE, taking).await {
                 Ok(Ok(())) => (),
                 Ok(Err(spent)) => return Err(Refused::Spent(spent)),
                 Err(Away) => {
-                    // The unit may have been taken, and only the answer be missing.
-                    self.send(Message::End(unit, End::GivenBack));
+                    // The unit may have been taken, and only the answer be missing. Without a
+                    // connection there is nothing to remember for as long as the database is away.
+                    if begun {
+                        self.send(Message::End(unit, End::GivenBack));
+                    }
                     return Err(Refused::Away);
                 }
             }

@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 const DOCUMENT: &str = r#"{"Version": "5.0", "Statement": [{"Effect": "Deny", "Action": ["*"]}]}"#;
@@ -164,6 +164,14 @@ async fn nothing_is_taken_while_the_database_is_away() {
         poll(|| async { take(&budgets, &room, "bob").await.ok() }).await.end(End::GivenBack);
         assert!(budgets.is_there());
     }
+    // A request that finds no connection has begun nothing: there is nothing to be ended later, however
+    // many come.
+    postgres.kill("-QUIT");
+    poll(|| async { (!budgets.is_there()).then_some(()) }).await;
+    assert_eq!(take(&budgets, &room, "alice").await.err(), Some(Refused::Away));
+    timeout(PATIENCE, budgets.flush()).await.unwrap();
+    postgres.run().await;
+    poll(|| async { take(&budgets, &room, "bob").await.ok() }).await.end(End::GivenBack);
     // A server that takes everything and says nothing is as good as away.
     let client = postgres.client().await.unwrap();
     client.batch_execute("BEGIN; LOCK TABLE lychgate.budget_units").await.unwrap();
