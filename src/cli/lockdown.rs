@@ -70,7 +70,9 @@ fn principal(text: &str) -> Result<String, String> {
     let stem = name.strip_suffix("/*").unwrap_or(name);
     let fits = match (service, kind) {
         ("iam", "user") => name == stem,
-        ("sts", "assumed-agency" | "external-user") => name.contains('/'),
+        ("sts", "assumed-agency") => name.contains('/'),
+        // Everything of a provider would be all users that it knows.
+        ("sts", "external-user") => stem.contains('/'),
         _ => false,
     };
     let is_plain = |it: &str| !it.is_empty() && !it.contains(['*', '?', '$']);
@@ -88,6 +90,8 @@ mod tests {
             ("sts::123:assumed-agency:lychgate/*", true),
             ("sts::123:assumed-agency:lychgate/session", true),
             ("sts::123:external-user:corp/lychgate", true),
+            ("sts::123:external-user:corp/*", false),
+            ("sts::123:external-user:corp", false),
             ("iam::123:user:*", false),
             ("iam::123:user:", false),
             ("iam::123:user:a/*", false),
