@@ -104,8 +104,12 @@ async fn a_cut_or_rewritten_ledger_is_found_with_a_kept_checkpoint() {
     let text = whole[..whole.len() - 1].join("\n") + "\n";
     fs::write(&segment, text).unwrap();
     write(&config, 1).await;
-    let error = verify_signed(&config.directory, &trust(&[&kept])).unwrap_err();
-    assert!(error.to_string().contains("not the checkpoint that was kept"), "{error}");
+    let text = lines(&config.directory)[whole.len() - 1].clone().into_bytes();
+    let now = Kept { text, ..kept.clone() };
+    for kept in [vec![&kept], vec![&kept, &now], vec![&now, &kept]] {
+        let error = verify_signed(&config.directory, &trust(&kept)).unwrap_err();
+        assert!(error.to_string().contains("not the checkpoint that was kept"), "{error}");
+    }
 }
 
 #[tokio::test]
