@@ -284,6 +284,26 @@ fn hostile_trails_are_never_clean() {
     }
 }
 
+/// Under either name, or both.
+#[test]
+fn a_rating_says_whether_a_call_failed() {
+    let (normal, failed) = (json!("normal"), json!("warning"));
+    for (rating, status, expected) in [
+        (&normal, &normal, Class::Bypass),
+        (&Value::Null, &normal, Class::Bypass),
+        (&Value::Null, &Value::Null, Class::Bypass),
+        (&Value::Null, &failed, Class::Attempt),
+        (&failed, &failed, Class::Attempt),
+    ] {
+        let members = [("trace_rating", rating.clone()), ("trace_status", status.clone())];
+        let mut trail = trail();
+        let event = with(&event(5, after(60), "EVE"), &members);
+        trail.read("x", event.to_string().as_bytes()).unwrap();
+        let findings = reconcile(trail, Book::default(), true).findings;
+        assert_eq!(findings[0].class, expected, "{rating} {status}");
+    }
+}
+
 #[test]
 fn the_gate_is_known_by_its_keys_and_by_what_is_said_of_it() {
     for (words, user, expected) in [

@@ -103,8 +103,11 @@ struct Raw<'a> {
     trace_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     trace_name: Option<&'a RawValue>,
-    #[serde(borrow, default, alias = "trace_status")]
+    #[serde(borrow, default)]
     trace_rating: Option<&'a RawValue>,
+    /// The same; a record may have both.
+    #[serde(borrow, default)]
+    trace_status: Option<&'a RawValue>,
     #[serde(borrow, default)]
     trace_type: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -289,7 +292,7 @@ impl Raw<'_> {
     fn succeeded(&self) -> bool {
         let failed =
             |it: &str| ["warning", "incident"].iter().any(|no| it.eq_ignore_ascii_case(no));
-        let rating = field::text(self.trace_rating);
+        let rating = field::text(self.trace_rating).or_else(|| field::text(self.trace_status));
         let code = field::text(self.code).and_then(|it| it.parse::<u16>().ok());
         !rating.is_some_and(|it| failed(&it)) && code.is_none_or(|it| !(300..600).contains(&it))
     }
