@@ -1,5 +1,6 @@
 //! `lychgate audit budgets`: how much of each budget is used, according to the ledgers.
 
+use super::show::time;
 use super::{Directories, Exit, Format, text};
 use crate::budget::{Budgets, Use};
 use crate::clock::Clock;
@@ -17,8 +18,8 @@ use std::io;
 pub(super) struct Arguments {
     #[command(flatten)]
     directories: Directories,
-    /// As of this time instead of now, such as `2026-01-15T12:00:00Z`.
-    #[arg(long, value_name = "TIME")]
+    /// As of this time instead of now: 2026-01-15T12:00:00Z, or 2h for so long ago.
+    #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<Timestamp>,
     /// A table, or one JSON object.
     #[arg(long, value_enum, default_value_t = Format::Human)]

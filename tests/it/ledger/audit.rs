@@ -412,6 +412,7 @@ fn what_cannot_be_read_is_not_verified() {
         (&["verify", "--key", "/nowhere"], empty.path(), 1, "cannot read it: No such file"),
         (&["show"], &missing, 1, "No such file"),
         (&["show", "--since", "yesterday"], empty.path(), 64, "not a time"),
+        (&["budgets", "--at", "2026-01-15T12:00:00"], empty.path(), 64, "not a time"),
         (&["show", "--decision", "maybe"], empty.path(), 64, "maybe"),
         (&["shred"], empty.path(), 64, "shred"),
     ] {
