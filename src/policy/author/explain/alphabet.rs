@@ -65,7 +65,9 @@ pub(super) fn settings(key: &Key, statements: &[&Statement], world: &Point) -> V
     let mut res = std::mem::take(&mut found.settings);
     let texts = found.texts.into_iter();
     let texts = texts.chain(key.closed_list().into_iter().flatten().map(|it| (*it).to_owned()));
-    let texts = texts.chain([OTHER.to_owned()]);
+    // No job holds an empty text: that is absent.
+    let may_be_empty = !matches!(key, Key::Job(_));
+    let texts = texts.chain([OTHER.to_owned()]).filter(|it| may_be_empty || !it.is_empty());
     match (key.kind(), key.is_several()) {
         (Kind::Text, false) => res.extend(texts.map(Setting::Text)),
         (Kind::Text, true) => {

@@ -109,6 +109,8 @@ const WAYS: &[(&str, &str, &str)] = &[
     ("", r#""Bool": {"g:SecureTransport": "false"}"#, "g:SecureTransport=false"),
     ("", r#""Null": {"g:ResourceTag/done": "false"}"#, "g:ResourceTag/done=other"),
     ("", r#""Null": {"lychgate:jobOwner": "true"}"#, "lychgate:jobOwner!"),
+    ("", r#""StringMatch": {"g:ResourceTag/run": "*"}"#, "g:ResourceTag/run="),
+    ("", r#""StringMatch": {"lychgate:workspaceId": "*"}"#, "lychgate:workspaceId=other"),
     (
         "",
         r#""DateGreaterThan": {"g:CurrentTime": "2026-01-15T13:00:00Z"}"#,

@@ -197,8 +197,15 @@ fn attributes(job: &written::Job, findings: &mut Findings<'_>) -> Attributes {
     for fact in JobFact::ALL {
         // A stated fact counts, even if the other details are unavailable.
         let stated = job.stated.get(fact);
-        if let Some(Stated::Text(text)) = stated {
-            documented(text, fact.values().unwrap_or_default(), findings);
+        match stated {
+            Some(Stated::Text(it)) if it.value.is_empty() => empty(*fact, it, findings),
+            Some(Stated::Texts(it)) if it.value.iter().any(String::is_empty) => {
+                empty(*fact, it, findings);
+            }
+            Some(Stated::Text(text)) => {
+                documented(text, fact.values().unwrap_or_default(), findings);
+            }
+            _ => (),
         }
         let stated = stated.map(Stated::held);
         let unknown = named.contains(&"details") || named.contains(&fact.case());
@@ -219,6 +226,13 @@ fn attributes(job: &written::Job, findings: &mut Findings<'_>) -> Attributes {
         );
     }
     res
+}
+
+/// A gate takes an empty text for one that is absent.
+fn empty<T>(fact: JobFact, at: &Spanned<T>, findings: &mut Findings<'_>) {
+    let message = format!("no job has an empty text as its `{}`", fact.case());
+    let hint = "what ModelArts leaves empty counts as absent: leave it out";
+    findings.hint(Code::ImpossibleCase, yaml::span(at), message, hint);
 }
 
 /// ModelArts may use words that it has not documented, but one that is nearly a documented word is

@@ -114,6 +114,7 @@ fn mistakes_are_found_and_their_cases_left_out() {
     };
     let with =
         |from: &str, to: &str| case("name: n", WHO, &REQUEST.replace(from, to), "expect: deny");
+    let of_job = |fact: &str| with("p1", "p1").replace("job: {}", &format!("job: {{{fact}}}"));
     for (text, expected) in [
         (case("name: n", WHO, REQUEST, "expect: no"), Code::UnknownWord),
         (case("nam: n", WHO, REQUEST, "expect: deny"), Code::InvalidYaml),
@@ -140,6 +141,9 @@ fn mistakes_are_found_and_their_cases_left_out() {
         (with("3faf", "3FAF"), Code::ImpossibleCase),
         (with("3faf5c03-aaa1-4cbe-879d-24b05d997347", "batch-delete"), Code::ImpossibleCase),
         (with("p1", "p_1"), Code::ImpossibleCase),
+        (of_job("owner: ''"), Code::ImpossibleCase),
+        (of_job("phase: \"\""), Code::ImpossibleCase),
+        (of_job("pool_id: [a, ''], pool_type: [dedicated]"), Code::ImpossibleCase),
         (with("p1", "'0123'"), Code::Empty),
         (with("p1", "0123"), Code::InvalidYaml),
         (with("2026-01-15T12:00:00Z", "2026-01-15"), Code::ImpossibleCase),
