@@ -105,6 +105,8 @@ impl User {
             #[serde(borrow, default)]
             id: Option<&'a RawValue>,
             #[serde(borrow, default)]
+            principal_id: Option<&'a RawValue>,
+            #[serde(borrow, default)]
             principal_urn: Option<&'a RawValue>,
             #[serde(borrow, default)]
             access_key_id: Option<&'a RawValue>,
@@ -115,7 +117,8 @@ impl User {
         let Ok(Object(it)) = serde_json::from_str::<Object<Members<'_>>>(&json) else {
             return Self { name: Some(UNREADABLE.to_owned()), ..Self::default() };
         };
-        let name = named(it.name).or_else(|| named(it.user_name)).or_else(|| named(it.id));
+        let names = [it.name, it.user_name, it.id, it.principal_id];
+        let name = names.into_iter().find_map(named);
         Self {
             name,
             urn: named(it.principal_urn),
@@ -270,6 +273,7 @@ mod tests {
             (r#"{"name":true}"#, named("?")),
             (r#"{"id":{"of":"eve"}}"#, named("?")),
             (r#"{"name":null,"user_name":"","id":7}"#, named("7")),
+            (r#"{"principal_id":"agency:session"}"#, named("agency:session")),
             (
                 r#"{"access_key_id":[]}"#,
                 User { access_key: Some("?".to_owned()), ..User::default() },
