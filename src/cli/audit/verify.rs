@@ -4,7 +4,7 @@ use super::{Directories, Exit, Format};
 use crate::ledger::{self, Kept, PublicKey, Trust, Verified, record};
 
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,6 +61,11 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
                 exit = Exit::Failed;
             }
         }
+    }
+    let ledgers: BTreeSet<_> = known.iter().map(|(id, _)| id).collect();
+    if exit == Exit::Ok && ledgers.len() < known.len() {
+        // Each is whole; that they are the same ledger shows only when they are read together.
+        exit = arguments.directories.read(|_| Ok(()));
     }
     let is_left =
         |it: &Kept| !known.iter().any(|(id, first)| it.ledger_id == *id && *first <= it.seq);

@@ -116,6 +116,9 @@ async fn a_ledger_that_is_written_to_can_be_read() {
     assert_eq!((ran.exit, &ran.json()[0]["records"]), (1, &11.into()), "{}", ran.err);
     assert!(ran.err.contains("9 records are passed over"), "{}", ran.err);
     assert!(ran.err.contains("01.jsonl:10: another directory has another record"), "{}", ran.err);
+    let ran = audit(&["verify"], &[&directory, copy.path()]);
+    assert_eq!((ran.exit, ran.out.lines().count()), (1, 2), "each is whole: {}", ran.err);
+    assert!(ran.err.contains("one of them was rewritten"), "{}", ran.err);
     let link = copy.path().join("link");
     std::os::unix::fs::symlink(&directory, &link).unwrap();
     let used = |directories: &[&Path]| {
