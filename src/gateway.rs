@@ -175,8 +175,7 @@ impl Gateway {
             }
             match error {
                 ledger::Error::Closed => Refusal::Stopping,
-                // `judge` has checked that the question fits, so it is the job that is too large.
-                ledger::Error::TooLarge => Refusal::TooMuch,
+                ledger::Error::TooLarge => batch::too_much(bases.iter().map(|(it, _)| it)),
                 _ => Refusal::Ledger,
             }
         })?;
@@ -308,7 +307,7 @@ impl Middle for Gateway {
         (head, peer): (&Parts, &Peer),
         asked: Asked,
     ) -> Result<Work, Refusal> {
-        let Dependencies { desk, authenticator, policies, upstreams, .. } = &self.parts;
+        let Dependencies { desk, authenticator, policies, upstreams, ledger, .. } = &self.parts;
         let project_id = asked.project_id();
 
         let now = desk.clock.now();
@@ -359,7 +358,7 @@ impl Middle for Gateway {
                 user_agent: source::user_agent(head),
             };
             // `fits` before the look-ups: what cannot be recorded is not worth a call to the cloud.
-            Ledger::fits(&query).map_err(|_| Refusal::Ledger)?;
+            ledger.fits(&query).map_err(|_| Refusal::TooMuch)?;
             let (upstream, policies) = (Arc::clone(&upstream), Arc::clone(&policies));
             Ok(Question { query, upstream, policies, place })
         };

@@ -306,7 +306,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::TooLarge`].
-    pub fn fits(query: &policy::Query) -> Result<(), Error> {
+    pub fn fits(&self, query: &policy::Query) -> Result<(), Error> {
         let principal = &query.principal;
         let texts = principal.groups().iter().map(String::as_str);
         let texts = texts
@@ -318,7 +318,11 @@ impl Ledger {
         // A byte takes at most six as written, so that short texts need not be read.
         let fits = bytes(|it| 6 * it.len()) <= QUERY_BYTES_MAX
             || bytes(|it| it.chars().map(written_len).sum()) <= QUERY_BYTES_MAX;
-        if fits { Ok(()) } else { Err(Error::TooLarge) }
+        if fits {
+            return Ok(());
+        }
+        self.metrics.ledger_failed(LedgerFault::RecordSize);
+        Err(Error::TooLarge)
     }
 
     /// Records `judged`, and returns once it cannot be lost any more.

@@ -122,9 +122,9 @@ pub enum Refusal {
     /// The gate is draining.
     #[error("the gate is stopping; nothing was sent")]
     Stopping,
-    /// What is known of the job is too much to be recorded.
+    /// What is known of the caller or the job is too much to be recorded.
     #[error(
-        "the job's tags are too long to be recorded with a decision: asking again cannot help; nothing was sent"
+        "the groups and tags of the caller or the tags of the job are too long to be recorded with a decision: asking again cannot help; nothing was sent"
     )]
     TooMuch,
     /// The policies ask for what the request or its job does not say, however often it is asked.

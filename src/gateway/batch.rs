@@ -2,10 +2,10 @@
 //! them or none. The cloud's own batch call is not used: it does not check the single jobs, nor
 //! does it tell how each of them ended.
 
-use super::resolve::{Answered, Question};
+use super::resolve::{Answered, Basis, Question};
 use super::{Gateway, Permitted, Ruling};
 use crate::exchange::{Exchange, JobFault, Refusal, Reply};
-use crate::ledger::Ending;
+use crate::ledger::{Ending, record};
 use crate::policy::{Decision, Job};
 use crate::telemetry::Trace;
 
@@ -22,6 +22,9 @@ const JUDGED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How many jobs the text of an answer names; its list names all.
 const NAMED_MAX: usize = 3;
+
+/// What a batch is told of jobs that hold up the others.
+const NONE_SENT: &str = "cannot be deleted, and nothing was sent";
 
 /// Where the jobs of a batch would get different statuses, the batch gets the first of these: what
 /// is certain before what may pass.
@@ -68,7 +71,7 @@ impl Gateway {
             }
             let worst = refused.iter().min_by_key(|(_, it)| it.rank());
             let code = worst.map_or(0, |(_, it)| it.code);
-            let mut text = "cannot be deleted, and nothing was sent".to_owned();
+            let mut text = NONE_SENT.to_owned();
             // However often a batch is repeated that needs more than a budget has.
             if code == 4292 && fit != 0 {
                 text += &format!("; a batch of the other {fit} fits into the budgets");
@@ -86,6 +89,20 @@ impl Gateway {
         failed.sort_by_key(|(index, _)| *index);
         let text = "are not known to be accepted; the others are: repeat the batch, that is safe";
         Err(answer(5024, text, &jobs, failed))
+    }
+}
+
+/// The refusal where the record of a decision would be too large; in a batch it names the job. The
+/// question has been checked, so it is the job that is too large.
+pub(super) fn too_much<'a>(bases: impl Iterator<Item = &'a Basis>) -> Refusal {
+    let (jobs, lengths): (Vec<_>, Vec<_>) = bases
+        .map(|it| (Arc::clone(&it.question.query.job), record::to_json(&it.attributes).len()))
+        .unzip();
+    let largest = lengths.iter().enumerate().max_by_key(|(_, it)| **it);
+    let faults = largest.and_then(|(index, _)| Some((index, Fate::of(Err(Refusal::TooMuch))?)));
+    match jobs.len() {
+        0 | 1 => Refusal::TooMuch,
+        _ => answer(4091, NONE_SENT, &jobs, faults.into_iter().collect()),
     }
 }
 

@@ -145,6 +145,19 @@ async fn each_fate_is_told_and_a_repeat_finishes_the_rest() {
     assert!(!world.emulator.exists(FINISHED) && !world.emulator.exists(SECOND));
 }
 
+#[tokio::test]
+async fn a_job_that_cannot_be_recorded_is_named() {
+    let world = World::start().await;
+    let mut job = world.emulator.jobs().into_iter().find(|it| it.id() == SECOND).unwrap();
+    let tag = |it| emulator::Tag { key: format!("k{it}"), value: "v".repeat(100) };
+    job.tags = (0..1000).map(tag).collect();
+    world.emulator.insert(job);
+    let answer = batch(&world, "alice", &body(&[FINISHED, SECOND])).await;
+    assert_eq!((answer.status, answer.code().as_deref()), (409, Some("Lychgate.4091")));
+    assert_eq!(named(&answer), [(1, "Lychgate.4091".to_owned())]);
+    assert_eq!(world.emulator.counts().delete, 0);
+}
+
 /// However often it is repeated.
 #[tokio::test]
 async fn more_jobs_than_a_budget_has_are_told_how_many_fit() {

@@ -103,7 +103,7 @@ async fn what_a_job_does_not_say_is_told_as_lasting() {
             "`modelarts:poolId`",
         ),
         (BY_POOL, Operation::Details, details(r#""spec":{}"#), "`modelarts:poolId`"),
-        (BY_TAG, Operation::Tags, many, "tags are too long"),
+        (BY_TAG, Operation::Tags, many, "the tags of the job are too long"),
     ] {
         let world = world(condition).await;
         world.emulator.fault(Fault::new(effect).at(operation));
@@ -114,6 +114,22 @@ async fn what_a_job_does_not_say_is_told_as_lasting() {
         assert!(body.contains(expected) && body.contains("cannot help"), "{body}");
         assert_eq!(world.emulator.counts().delete, 0);
     }
+}
+
+/// Nor can one of a caller of whom more is known than a record holds.
+#[tokio::test]
+async fn a_caller_who_cannot_be_recorded_is_told_so() {
+    let groups: Vec<_> = (0..256).map(|it| format!("{it:0250}x")).collect();
+    let principal = format!("principal: {{name: many, groups: [{}]}}", groups.join(", "));
+    let listen = "  - {address: '127.0.0.1:0'";
+    let world = World::builder().config(listen, &format!("{listen}, {principal}")).start().await;
+    let head = world.head("alice", FINISHED).replace("Host: gate", "Host: localhost");
+    let answer = http::send(world.gate, head.as_bytes()).await;
+    assert_eq!(said(&answer), refused(409, "4091"));
+    assert_eq!(answer.header("retry-after"), None);
+    assert!(answer.message().contains("the groups and tags of the caller"), "{answer:?}");
+    assert_eq!(world.emulator.counts().all(), 0);
+    world.measures(r#"lychgate_ledger_failures_total{what="record_size"} 1"#).await;
 }
 
 /// Only `ModelArts.2775` says that a job is gone: a route that is not published, a page of a proxy and

@@ -395,7 +395,7 @@ async fn a_record_that_is_too_long_never_waits() {
             batch: None,
             shadow: None,
         };
-        (Ledger::fits(&query).is_ok(), ledger.record(judged).await.is_ok())
+        (ledger.fits(&query).is_ok(), ledger.record(judged).await.is_ok())
     };
     for (user_agent, expected) in [
         ("x".repeat(40_000), (true, true)),
