@@ -14,7 +14,7 @@ mod socket;
 pub mod tls;
 
 pub use self::admission::Admission;
-pub use self::socket::{Place, SOCKET_PATH_BYTES_MAX};
+pub use self::socket::{Place, SOCKET_PATH_BYTES_MAX, is_stale};
 
 use crate::authn::Peer;
 use crate::exchange::Handler;

@@ -20,7 +20,7 @@ pub use self::export::{
 pub use self::line::Format;
 #[cfg(test)]
 pub(crate) use self::log::Kept;
-pub use self::log::{Config as LogConfig, subscriber};
+pub use self::log::{Config as LogConfig, check_filter, subscriber};
 pub use self::records::{Entry, Records, Rejected, Undelivered};
 pub use self::request::{Stranger, Summary, span as request_span};
 pub use self::stage::{Answer, Done, Running, Stage};

@@ -7,20 +7,22 @@ use crate::clock::Clock;
 use crate::config::{Config, Gate, Role};
 use crate::ledger;
 use crate::metrics::Metrics;
-use crate::server::{Limits, Place};
+use crate::server::{Limits, Place, is_stale};
 use crate::telemetry::Tracer;
 use crate::text::chain;
 
+use std::io::ErrorKind;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Everything that would keep the gate of `config` from starting or from serving, one text each.
-pub async fn check(config: &Config, clock: Clock) -> Vec<String> {
+/// Everything that would keep the gate of `config` from starting or from serving, one text each; and
+/// the addresses that another process has, which may be this gate, if it runs.
+pub async fn check(config: &Config, clock: Clock) -> (Vec<String>, Vec<String>) {
     let metrics = Metrics::new();
     let tracer = match Tracer::new(&config.telemetry.trace, &metrics, &Handle::current()) {
         Ok(tracer) => tracer,
-        Err(error) => return vec![chain(&StartError::from(error))],
+        Err(error) => return (vec![chain(&StartError::from(error))], Vec::new()),
     };
     // Every task ends at its first step, before it asks anything over the network.
     let drain = CancellationToken::new();
@@ -35,21 +37,32 @@ pub async fn check(config: &Config, clock: Clock) -> Vec<String> {
         collector: None,
     };
     let admin = Place::Tcp(config.admin);
-    let (mut found, mut held) = (Vec::new(), Vec::new());
+    let (mut found, mut taken, mut held) = (Vec::new(), Vec::new(), Vec::new());
+    let mut places = Vec::new();
     for place in config.listen.iter().map(|it| &it.place).chain([&admin]) {
-        if matches!(place, Place::Tcp(_)) {
-            match bind(place, Limits::default()).await {
-                // Held until all of them are: two must not be for one address.
-                Ok(listener) => held.push(listener),
-                Err(error) => found.push(chain(&error)),
+        let result = match place {
+            // Held until all of them are: two must not be for one address.
+            Place::Tcp(_) => bind(place, Limits::default()).await.map(|it| held.push(it)),
+            Place::Unix(path) => is_stale(path)
+                .map(drop)
+                .map_err(|source| StartError::Listen { place: place.clone(), source }),
+        };
+        match result {
+            Ok(()) => (),
+            Err(StartError::Listen { source, .. })
+                if source.kind() == ErrorKind::AddrInUse && !places.contains(&place) =>
+            {
+                taken.push(format!("cannot listen on {place}: {source}"));
             }
+            Err(error) => found.push(chain(&error)),
         }
+        places.push(place);
     }
     drop(held);
     if let Role::Gate(gate) = &config.role {
         found.extend(gate_faults(gate, &common).await);
     }
-    found
+    (found, taken)
 }
 
 async fn gate_faults(gate: &Gate, common: &Common) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! `lychgate check`: finds everything that is wrong with a configuration, policies and suites.
 
 use super::policies::Directory;
-use super::{Exit, Format};
+use super::{Exit, Format, health};
 use crate::app;
 use crate::attributes::PoolWords;
 use crate::clock::Clock;
@@ -135,7 +135,10 @@ async fn opened(config: &Config) -> Vec<Told> {
     let clock = Clock::system();
     let (mut complaints, mut remarks) = config.check_tls(clock.now()).await;
     complaints.extend(config.check_budgets().await);
-    let found = app::check(config, clock).await;
+    let (mut found, taken) = app::check(config, clock).await;
+    if !taken.is_empty() && !health::is_alive(&config.admin.to_string()) {
+        found.extend(taken);
+    }
     complaints.extend(found.into_iter().map(Complaint::of_file));
     remarks.extend(config.remarks().into_iter().map(Complaint::of_file));
     remarks.extend(config.gate().and_then(shadow_fault));

@@ -67,6 +67,11 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
 }
 
+/// Whether a gate runs whose admin listener is at `address`.
+pub(super) fn is_alive(address: &str) -> bool {
+    ask(address, "/livez").is_ok_and(|it| it.starts_with("HTTP/1.1 200 "))
+}
+
 /// The checks that fail, each on a line of its own.
 fn missing(body: &str) -> String {
     let Readiness { checks } = serde_json::from_str(body).unwrap_or_default();

@@ -434,7 +434,7 @@ pub(super) struct Telemetry {
     pub(super) log: Log,
     /// A level, or directives such as `info,lychgate::upstream=debug`; `LYCHGATE_LOG` in the
     /// environment wins. Default: `info`.
-    pub(super) level: Option<String>,
+    pub(super) level: Option<Spanned<String>>,
     /// The share of requests without a caller's trace that is traced, 0 to 1; `OTEL_TRACES_SAMPLER` in
     /// the environment wins. Default: `1.0`.
     pub(super) ratio: Option<Spanned<f64>>,

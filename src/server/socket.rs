@@ -66,7 +66,9 @@ impl Socket {
         match place {
             Place::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
             Place::Unix(path) => {
-                remove_stale(path)?;
+                if is_stale(path)? {
+                    fs::remove_file(path)?;
+                }
                 let socket = UnixSocket::new_stream()?;
                 socket.bind(path)?;
                 let file = File::new(path)?;
@@ -133,11 +135,14 @@ impl Drop for File {
     }
 }
 
-/// Removes the file that a killed gate left behind; anything else at `path` stays.
-fn remove_stale(path: &Path) -> io::Result<()> {
+/// Whether a killed gate has left a file behind at `path`.
+///
+/// # Errors
+/// When something else is there.
+pub fn is_stale(path: &Path) -> io::Result<bool> {
     let metadata = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
     if !metadata.file_type().is_socket() {
@@ -149,7 +154,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
             let message = "another process listens there";
             Err(io::Error::new(io::ErrorKind::AddrInUse, message))
         }
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
         Err(error) => Err(error),
     }
 }

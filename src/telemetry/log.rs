@@ -53,6 +53,14 @@ where
     Ok(tracing_subscriber::registry().with(filter(&config.filter)?).with(layer))
 }
 
+/// Whether `text` is a level or directives.
+///
+/// # Errors
+/// When it is neither.
+pub fn check_filter(text: &str) -> Result<(), Error> {
+    filter(text).map(drop)
+}
+
 fn filter(text: &str) -> Result<EnvFilter, Error> {
     let error = || Error::Filter(text.to_owned());
     let directives = match level(text) {

@@ -17,6 +17,11 @@ impl Checker<'_> {
         if let Some(ratio) = written.ratio.as_ref().filter(|it| !(0.0..=1.0).contains(&it.value)) {
             self.complain(ratio, "a share must be 0 to 1");
         }
+        if let Some(level) = &written.level
+            && let Err(error) = telemetry::check_filter(&level.value)
+        {
+            self.complain(level, error.to_string());
+        }
         let otel = Otel::of_environment();
         let records = self.collector(written, otel.endpoint);
         Telemetry {
@@ -25,7 +30,10 @@ impl Checker<'_> {
                     file::Log::Human => Format::Human,
                     file::Log::Json => Format::Json,
                 },
-                filter: written.level.clone().unwrap_or(LogConfig::default().filter),
+                filter: written
+                    .level
+                    .as_ref()
+                    .map_or(LogConfig::default().filter, |it| it.value.clone()),
                 colour: false,
             },
             trace: TraceConfig {

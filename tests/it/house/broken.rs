@@ -4,7 +4,7 @@ use crate::house::cli::lychgate;
 use crate::support::world::{CLOUD_AK, FINISHED, Prepared, World, poll};
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -51,6 +51,7 @@ async fn check_and_serve_agree() {
     let listener = "  - {address: '127.0.0.1:0'}";
     let twice = format!("  - {{address: '{free}'}}\n  - {{address: '{free}'}}");
     let admin = "admin: {address: '127.0.0.1:0'}";
+    let at = |path| format!("{listener}\n  - {{socket: {path}, principal: {{name: a}}}}");
     let nothing = |_: &Path| ();
     let remove = |name: &'static str| move |it: &Path| fs::remove_file(it.join(name)).unwrap();
     let write = |name: &'static str, text: &'static str| {
@@ -150,6 +151,12 @@ async fn check_and_serve_agree() {
         (false, ("drain: 5s", "drain: 5", &nothing)),
         (false, ("drain: 5s", "drain: -5s", &nothing)),
         (false, ("{log: human}", "{log: loud}", &nothing)),
+        (false, ("{log: human}", "{log: human, level: loud}", &nothing)),
+        (false, ("{log: human}", "{log: human, level: 'info,x=y'}", &nothing)),
+        (true, ("{log: human}", "{log: human, level: 'info,x=debug'}", &nothing)),
+        (true, (listener, &at("s.sock"), &nothing)),
+        (false, (listener, &at("keys.yaml"), &nothing)),
+        (false, (listener, &at("policies"), &nothing)),
         (false, ("{log: human}", "{log: human, otlp: 'grpc://127.0.0.1:4317'}", &nothing)),
         (false, ("{log: human}", "{log: human, otlp: '127.0.0.1:4318'}", &nothing)),
         (false, ("trusted_proxies: []", "trusted_proxies: [10.0.0.1/8]", &nothing)),
@@ -172,6 +179,37 @@ async fn check_and_serve_agree() {
             "{row}"
         );
     }
+}
+
+/// The runbook of an upgrade checks beside the gate that is to be replaced.
+#[tokio::test]
+async fn a_gate_that_runs_is_no_fault_of_its_configuration() {
+    let prepared = World::builder().prepare().await;
+    let directory = prepared.directory.path();
+    let free: Vec<_> = (0..2).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let [data, admin] = [&free[0], &free[1]].map(|it| it.local_addr().unwrap());
+    drop(free);
+    edit(&prepared, "  - {address: '127.0.0.1:0'}", &format!("  - {{address: '{data}'}}"));
+    edit(&prepared, "admin: {address: '127.0.0.1:0'}", &format!("admin: {{address: '{admin}'}}"));
+    let config = directory.join("lychgate.yaml");
+    let check = || lychgate(&["check", "--config", config.to_str().unwrap()]);
+    let mut gate = Command::new(env!("CARGO_BIN_EXE_lychgate"))
+        .args(["serve", "--config"])
+        .arg(&config)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let listens = || TcpStream::connect(admin).ok().map(drop);
+    poll(listens).await;
+    let checked = check();
+    gate.kill().unwrap();
+    gate.wait().unwrap();
+    assert_eq!(checked.code, Some(0), "{}{}", checked.stdout, checked.stderr);
+    // Somebody else is one.
+    let _other = TcpListener::bind(data).unwrap();
+    let checked = check();
+    assert_eq!(checked.code, Some(3), "{}", checked.stdout);
+    assert!(checked.stdout.contains(&format!("cannot listen on {data}")), "{}", checked.stdout);
 }
 
 /// A pipe without a writer would hold whoever opens it, and a device never ends.
