@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     }
     let policy = json!({"Version": "5.0", "Statement": [statement]});
     // The limit counts white space too.
-    if *format == Kind::Scp && SCP_CHARS_MAX < policy.to_string().chars().count() {
+    if *format == Kind::Scp && SCP_CHARS_MAX < format!("{policy:#}").chars().count() {
         super::tell(&format!(
             "error: longer than the {SCP_CHARS_MAX} characters of a service control policy: name \
              fewer principals, or one with `*`\n"
