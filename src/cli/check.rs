@@ -104,7 +104,14 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let directory = directory.as_deref().map(|it| Directory::examined(it, replicas));
     let mut directory = match directory.transpose() {
         Ok(directory) => directory,
-        Err(error) => return refuse(&error),
+        Err(error) if arguments.target.config.is_none() && arguments.format == Format::Human => {
+            return refuse(&error);
+        }
+        // Nor does it hide what is wrong with the configuration.
+        Err(error) => {
+            told.push(wrong(Complaint::of_file(error.to_string())));
+            None
+        }
     };
     if let Some(it) = &mut directory {
         it.diagnostics.extend(policy::beside(&it.files, &setup));

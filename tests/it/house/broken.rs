@@ -181,6 +181,26 @@ async fn check_and_serve_agree() {
     }
 }
 
+/// A directory that cannot be read is a finding like others, and hides none.
+#[tokio::test]
+async fn a_missing_policy_directory_is_a_finding() {
+    let world = World::builder().prepare().await;
+    edit(&world, "{directory: policies}", "{directory: nowhere}");
+    edit(&world, "drain: 5s", "drain: 5");
+    let config = world.directory.path().join("lychgate.yaml");
+    let nowhere = world.directory.path().join("nowhere");
+    for (arguments, errors) in [
+        (["--config", config.to_str().unwrap()], 2),
+        (["--policies", nowhere.to_str().unwrap()], 1),
+    ] {
+        let ran = lychgate(&[&["check"], &arguments[..], &["--format", "json"]].concat());
+        assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+        let report: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(report["errors"], errors, "{report:#}");
+        assert!(ran.stdout.contains(&format!("cannot read {}", nowhere.display())), "{report:#}");
+    }
+}
+
 /// The runbook of an upgrade checks beside the gate that is to be replaced.
 #[tokio::test]
 async fn a_gate_that_runs_is_no_fault_of_its_configuration() {
