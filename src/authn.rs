@@ -128,14 +128,23 @@ impl Authenticator {
     #[must_use]
     pub fn can_verify(&self) -> bool {
         let has_none = self.tokens.is_empty() && self.keys.is_none();
-        let has_keys = self.keys.as_ref().is_some_and(|it| !it.borrow().is_empty());
+        let has_keys = self.keys.is_some() && !self.lacks_keys();
         has_none || has_keys || self.certificates || self.tokens.can_verify()
     }
 
-    /// The issuers whose keys could not be fetched the last time, and why.
+    /// The issuers whose keys could not be fetched the last time, and why; and a key file without
+    /// keys.
     #[must_use]
     pub fn troubles(&self) -> Vec<String> {
-        self.tokens.troubles()
+        let mut res = self.tokens.troubles();
+        if self.lacks_keys() {
+            res.push("keys: the file of `identity.keys` lists no key".to_owned());
+        }
+        res
+    }
+
+    fn lacks_keys(&self) -> bool {
+        self.keys.as_ref().is_some_and(|it| it.borrow().is_empty())
     }
 
     /// Says who asks for something in the project `project_id`, the one that the request's path

@@ -134,8 +134,10 @@ async fn what_can_verify_is_known() {
     assert!(nothing.can_verify(), "listeners with a fixed principal need no source");
     let (empty, _tasks) = start(Some("keys: []"), Vec::new()).await;
     assert!(!empty.can_verify());
+    assert_eq!(empty.troubles(), ["keys: the file of `identity.keys` lists no key"]);
     let (keys, _tasks) = start(Some(KEYS), Vec::new()).await;
     assert!(keys.can_verify());
+    assert!(keys.troubles().is_empty());
 
     let it = recorded::recorded().remove(0);
     let (head, _) = it.parts();
