@@ -173,9 +173,8 @@ impl Resolver {
         read: impl FnOnce(&[u8]) -> Result<T, Error>,
     ) -> (Result<(T, Box<Answer>), Unknown>, record::LookUp) {
         let request_id = match &answer {
-            Ok(LookedUp::Found(answer) | LookedUp::NotFound(answer)) => {
-                answer.request_id().map(str::to_owned)
-            }
+            Ok(LookedUp::Found(answer) | LookedUp::NotFound(answer))
+            | Err(LookUpError::Refused(answer)) => answer.request_id().map(str::to_owned),
             Err(_) => None,
         };
         let found = match answer {

@@ -237,33 +237,30 @@ impl Upstream {
         let running = trace.start(Stage::Forward);
         let traceparent = Some(running.traceparent());
         let call = self.call(Method::DELETE, &job, job.path(), traceparent);
-        let (status, answer) = match self.send((&call, &pass), entry, trace, limits).await {
+        let (status, id, answer) = match self.send((&call, &pass), entry, trace, limits).await {
             // There is a status, so the cloud has answered; only a part of the body can be missing.
             Ok(response) => {
                 let status = response.status();
+                let id = answer::request_id(response.headers(), &secrets(&pass.credential));
                 let reading = self.read(response, &call, &mut pass);
                 let answer = timeout_at(limits.deadline, reading).await;
                 let answer = answer.ok().and_then(Result::ok);
                 // An interim status as the last word says nothing of the delete.
                 let unusable = match status.is_informational() {
                     true => DeleteError::Unanswered,
-                    false => DeleteError::Unusable(status),
+                    false => DeleteError::Unusable(status, id.clone()),
                 };
-                (Some(status), answer.ok_or(unusable))
+                (Some(status), id, answer.ok_or(unusable))
             }
-            Err(error) => (None, Err(error)),
+            Err(error) => (None, None, Err(error)),
         };
         self.metrics.request(Operation::Delete, status, started.elapsed());
-        let request_id = answer.as_ref().ok().and_then(Answer::request_id);
         let error = answer.as_ref().err().map(DeleteError::word);
-        trace.add(self.done(running, call.url, (status, request_id), error));
+        trace.add(self.done(running, call.url, (status, id.as_deref()), error));
         match answer {
-            Ok(answer) if answer.refuses_key() => {
-                let id = answer.request_id().map(str::to_owned);
-                Err(DeleteError::KeyRefused(answer.status, id))
-            }
-            Err(DeleteError::Unusable(status @ StatusCode::UNAUTHORIZED)) => {
-                Err(DeleteError::KeyRefused(status, None))
+            Ok(answer) if answer.refuses_key() => Err(DeleteError::KeyRefused(answer.status, id)),
+            Err(DeleteError::Unusable(status @ StatusCode::UNAUTHORIZED, id)) => {
+                Err(DeleteError::KeyRefused(status, id))
             }
             answer => answer,
         }

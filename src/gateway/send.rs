@@ -114,8 +114,8 @@ fn close(entry: Entry, sent: Result<Answer, DeleteError>) -> Result<Reply, Refus
         Err(DeleteError::KeyRefused(status, id)) => {
             (answered(status, id.as_deref()), Err(Refusal::CloudRefusesKey))
         }
-        Err(DeleteError::Unusable(status)) => {
-            (answered(status, None), Err(Refusal::UnusableAnswer))
+        Err(DeleteError::Unusable(status, id)) => {
+            (answered(status, id.as_deref()), Err(Refusal::UnusableAnswer))
         }
         Err(DeleteError::BreakerOpen) => (Ending::NotSent.into(), Err(Refusal::CloudRefusesKey)),
         Err(DeleteError::Connect) => (Ending::NotSent.into(), Err(Refusal::Connect)),

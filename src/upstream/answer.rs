@@ -119,19 +119,18 @@ impl Answer {
     pub async fn found(response: Response<Incoming>, secrets: &[&str]) -> Result<Self, Unusable> {
         let (head, body) = response.into_parts();
         let body = without_secrets(client::read(body, FOUND_BYTES_MAX).await?, secrets);
-        let request_id = head.headers.get(X_REQUEST_ID).filter(|it| !echoes(it, secrets));
         Ok(Self {
             status: head.status,
             content_type: Some(HeaderValue::from_static("application/json")),
             retry_after: None,
-            request_id: request_id.cloned(),
+            request_id: header(&head.headers, X_REQUEST_ID, secrets),
             body,
             code: None,
         })
     }
 
     fn new(status: StatusCode, headers: &HeaderMap, body: Bytes, secrets: &[&str]) -> Self {
-        let header = |name| headers.get(name).filter(|it| !echoes(it, secrets)).cloned();
+        let header = |name| header(headers, name, secrets);
         Self {
             status,
             content_type: header(CONTENT_TYPE).filter(|_| !body.is_empty()),
@@ -193,6 +192,15 @@ impl Answer {
     pub fn request_id(&self) -> Option<&str> {
         self.request_id.as_ref().and_then(|it| it.to_str().ok())
     }
+}
+
+/// The request ID of an answer that may not be usable otherwise.
+pub(super) fn request_id(headers: &HeaderMap, secrets: &[&str]) -> Option<String> {
+    header(headers, X_REQUEST_ID, secrets)?.to_str().ok().map(str::to_owned)
+}
+
+fn header(headers: &HeaderMap, name: HeaderName, secrets: &[&str]) -> Option<HeaderValue> {
+    headers.get(name).filter(|it| !echoes(it, secrets)).cloned()
 }
 
 fn is_text(headers: &HeaderMap) -> bool {

@@ -55,9 +55,9 @@ pub enum DeleteError {
     /// The request may have left, and no answer came.
     #[error("no answer")]
     Unanswered,
-    /// An answer came that cannot be passed on.
+    /// An answer came that cannot be passed on, with this status and under this request ID.
     #[error("unusable answer with status {0}")]
-    Unusable(StatusCode),
+    Unusable(StatusCode, Option<String>),
 }
 
 impl DeleteError {
@@ -72,7 +72,7 @@ impl DeleteError {
             Self::NotInTime => "connect_timeout",
             Self::Stale => "stale",
             Self::Unanswered => "no_answer",
-            Self::Unusable(_) => "unusable_answer",
+            Self::Unusable(..) => "unusable_answer",
         }
     }
 }

@@ -79,6 +79,9 @@ async fn a_look_up_without_an_answer_deletes_nothing() {
             assert_eq!(look_ups.len(), 1, "{effect:?}");
             let told = [&decision["result"], &decision["reason"], &look_ups[0]["result"]];
             assert_eq!(told, ["indeterminate", reason, reason], "{effect:?} {operation:?}");
+            let refused = matches!(effect, Effect::Forbidden | Effect::Internal);
+            let is_named = look_ups[0]["upstream_request_id"].is_string();
+            assert!(is_named || !refused, "{effect:?}: {decision}");
             let other = if operation == Operation::Details { "tags" } else { "phase" };
             assert_eq!(decision["attributes"][other], "not_asked", "{effect:?} {operation:?}");
             assert!(world.emulator.exists(FINISHED));
@@ -315,6 +318,7 @@ async fn error_bodies_are_bounded_text_without_our_key() {
         assert!(!String::from_utf8_lossy(&answer.body).contains(CLOUD_AK));
         let outcome = &world.outcomes(1).await[0];
         assert_eq!(outcome["result"], "sent", "the cloud has answered: {outcome}");
+        assert!(outcome["upstream_request_id"].is_string(), "{effect:?}: {outcome}");
     }
 }
 
