@@ -8,7 +8,7 @@ use super::{Class, Count, Window};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// How far the gate's clock and the cloud's may be apart: signatures older than that are refused.
 pub const MARGIN: SignedDuration = SignedDuration::from_mins(15);
@@ -131,14 +131,15 @@ pub fn reconcile(mut trail: Trail, mut book: Book, complete: bool) -> Report {
     let mut events = events.into_iter().peekable();
     while let Some(first) = events.next() {
         let mut of_job = vec![first];
-        while let Some(it) = events.next_if(|it| of_job.iter().all(|a| a.subject == it.subject)) {
+        let subject = of_job.first().and_then(|it| it.subject.clone());
+        while let Some(it) = events.next_if(|it| it.subject == subject) {
             of_job.push(it);
         }
         folded += of_job.len();
         let heads = Join::fold(of_job);
         folded -= heads.len();
-        let job = heads.first().and_then(|it| it.event.subject.clone());
-        let sent = job.and_then(|it| sent.remove(&it)).unwrap_or_default();
+        let mut sent = subject.and_then(|it| sent.remove(&it)).unwrap_or_default();
+        sent.sort_by_key(|it| it.at.time);
         join.job(&heads, &sent);
     }
     sent.values().flatten().for_each(|it| join.unmatched(it));
@@ -222,14 +223,20 @@ impl Join<'_> {
         (close && a.subject.is_some()).then_some(Likeness::Twin)
     }
 
-    /// Classifies the events of one job.
+    /// Classifies the events of one job; `sent` is in the order of time.
     fn job(&mut self, heads: &[Head], sent: &[Sent]) {
+        let mut requests: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (at, it) in sent.iter().enumerate() {
+            if let Some(id) = &it.request_id {
+                requests.entry(id).or_default().push(at);
+            }
+        }
         let mut of: Vec<Option<usize>> = vec![None; heads.len()];
         let mut free = vec![true; sent.len()];
         for tie in [Tie::Request, Tie::Gate, Tie::Time] {
             for (head, of) in heads.iter().zip(&mut of) {
                 if of.is_none() && head.event.deed == Deed::Delete {
-                    *of = self.best(tie, &head.event, sent, &free);
+                    *of = self.best(tie, &head.event, (sent, &requests), &free);
                     take(&mut free, *of);
                 }
             }
@@ -244,7 +251,7 @@ impl Join<'_> {
             for _ in 1..head.records {
                 let twin = [Tie::Gate, Tie::Time]
                     .into_iter()
-                    .find_map(|tie| self.best(tie, &head.event, sent, &free));
+                    .find_map(|tie| self.best(tie, &head.event, (sent, &requests), &free));
                 take(&mut free, twin);
                 if let Some(it) = twin.and_then(|it| sent.get(it)) {
                     self.matched(&head.event, it);
@@ -255,14 +262,32 @@ impl Join<'_> {
         left.for_each(|it| self.unmatched(it));
     }
 
-    /// The delete that the event belongs to by `tie`: one whose end agrees, then the nearest.
-    fn best(&self, tie: Tie, event: &Event, sent: &[Sent], free: &[bool]) -> Option<usize> {
-        let candidates = sent
+    /// The delete that the event belongs to by `tie`: one whose end agrees, then the nearest. A client
+    /// that repeats may have made very many, so only those are looked at that can be it.
+    fn best(
+        &self,
+        tie: Tie,
+        event: &Event,
+        (sent, requests): (&[Sent], &HashMap<&str, Vec<usize>>),
+        free: &[bool],
+    ) -> Option<usize> {
+        let by_id = event.request_id.as_deref().and_then(|it| requests.get(it));
+        let (of_request, near) = match tie {
+            Tie::Request => (by_id?.as_slice(), 0..0),
+            Tie::Gate | Tie::Time => {
+                let after = |it: &Sent| it.at.time.duration_since(event.time);
+                let end = sent.partition_point(|it| after(it) <= MARGIN);
+                ([].as_slice(), sent.partition_point(|it| after(it) < -MARGIN)..end)
+            }
+        };
+        let candidates = of_request
             .iter()
-            .zip(free)
-            .enumerate()
-            .filter(|(_, (it, free))| **free && self.is_tied(tie, event, it));
-        let best = candidates.min_by_key(|(_, (it, _))| {
+            .copied()
+            .chain(near)
+            .filter(|at| free.get(*at) == Some(&true))
+            .filter_map(|at| Some((at, sent.get(at)?)))
+            .filter(|(_, it)| self.is_tied(tie, event, it));
+        let best = candidates.min_by_key(|(_, it)| {
             let contradicts = match it.fate {
                 Fate::Accepted => !event.success,
                 Fate::Refused => event.success,
