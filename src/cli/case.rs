@@ -1,6 +1,7 @@
 //! A request and its answer as a case of a suite.
 
 use crate::policy::{Action, Answer, Attribute, Attributes, JobFact, Query};
+use crate::text::escaped_json;
 
 use serde_json::{Map, Value, json};
 
@@ -42,7 +43,8 @@ pub(super) fn text(
     if let Some(by) = by {
         res.push_str(&format!("    by: {}\n", json!(by)));
     }
-    res
+    // What YAML takes only as an escape: the two last are no characters, and are not deceptive.
+    escaped_json(&res).replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 
 fn job(attributes: &Attributes) -> Value {
@@ -88,5 +90,42 @@ impl Fields {
             self.known.insert("unavailable".to_owned(), json!(self.unavailable));
         }
         Value::Object(self.known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Job, Method, Principal};
+    use crate::yaml;
+
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    /// A name that somebody gave a job must not break the suite that its case stands in.
+    #[test]
+    fn a_case_is_yaml_whatever_the_names_are() {
+        let others =
+            ['\u{7f}', '\u{85}', '\u{2028}', '\u{feff}', '\u{fffe}', '\u{ffff}', '\u{e0041}'];
+        for it in ('\0'..='\u{ff}').chain(others) {
+            let name = format!("a{it}b: #'\"");
+            let query = Query {
+                principal: Arc::new(Principal::new("corp", "a", [], BTreeMap::new(), Method::Jwt)),
+                action: Action::Delete,
+                job: Arc::new(Job::new("0a1b2c", "j")),
+                region: name.clone(),
+                account: String::new(),
+                now: "2026-01-15T12:00:00Z".parse().unwrap(),
+                source_ip: Attribute::Absent,
+                secure_transport: Attribute::Absent,
+                user_agent: Attribute::Absent,
+            };
+            let attributes =
+                Attributes { name: Attribute::Value(name.clone()), ..Attributes::default() };
+            let text = text("it", &query, &attributes, Answer::Deny, None);
+            let cases: Vec<Value> = yaml::read(&text).unwrap_or_else(|it| panic!("{text} {it:?}"));
+            assert_eq!(cases[0]["request"]["region"], name);
+            assert_eq!(cases[0]["job"]["name"], name);
+        }
     }
 }
