@@ -3,13 +3,14 @@
 use super::{BUDGETS_MAX, Budget, Budgets, DELETES_MAX, Per, WITHIN_MAX};
 use crate::policy::compile::conditions;
 use crate::policy::engine::condition::Condition;
-use crate::policy::language::attachments;
+use crate::policy::language::attachments::Target;
 use crate::policy::language::diagnostic::{Code, Findings, Span};
 use crate::policy::language::document::{self, Effect};
 use crate::policy::language::json::Text;
 use crate::policy::language::key::Key;
 use crate::policy::language::yaml::{self, Node, Pairs, Spanned, Texts};
 use crate::policy::{Limits, Sources};
+use crate::text::is_deceptive;
 use crate::yaml::Kind;
 
 use jiff::SignedDuration;
@@ -145,7 +146,7 @@ pub(in crate::policy) fn named(bytes: &[u8]) -> Vec<Named> {
     let entries = entries(nodes, findings);
     let mut reader = Reader { limits, findings };
     let named = entries.iter().map(|it| Named {
-        per: per(&it.per.value),
+        per: per(&it.per.value).ok(),
         span: yaml::span(&it.per),
         conditions: it.when.as_ref().map(|it| reader.raw(it)).unwrap_or_default(),
     });
@@ -196,13 +197,7 @@ impl Reader<'_, '_> {
     }
 
     fn per(&mut self, text: &Spanned<String>) -> Option<Per> {
-        let per = per(&text.value);
-        if per.is_none() {
-            let hint = "write `principal`, `project`, `pool`, `source`, `all`, \
-                        `group:<source>/<name>` or `tag:<key>`";
-            self.malformed(text, "scope of a budget", hint);
-        }
-        per
+        per(&text.value).map_err(|hint| self.malformed(text, "scope of a budget", hint)).ok()
     }
 
     fn deletes(&mut self, number: &Spanned<u64>) -> Option<u32> {
@@ -287,17 +282,23 @@ impl Reader<'_, '_> {
     }
 }
 
-fn per(text: &str) -> Option<Per> {
-    Some(match text {
+fn per(text: &str) -> Result<Per, &'static str> {
+    const SCOPES: &str = "write `principal`, `project`, `pool`, `source`, `all`, \
+                          `group:<source>/<name>` or `tag:<key>`";
+    let is_key = |it: &str| !it.is_empty() && it.trim() == it && !it.contains(is_deceptive);
+    Ok(match text {
         "all" => Per::All,
         "pool" => Per::Pool,
         "principal" => Per::Principal,
         "project" => Per::Project,
         "source" => Per::Source,
-        _ => match text.split_once(':')? {
-            ("group", group) if attachments::is_qualified(group) => Per::Group(group.to_owned()),
-            ("tag", tag) if !tag.is_empty() => Per::Tag(tag.to_owned()),
-            _ => return None,
+        _ => match text.split_once(':') {
+            Some(("group", _)) => match Target::parse(text)? {
+                Target::Group(group) => Per::Group(group.to_owned()),
+                _ => return Err(SCOPES),
+            },
+            Some(("tag", tag)) if is_key(tag) => Per::Tag(tag.to_owned()),
+            _ => return Err(SCOPES),
         },
     })
 }
