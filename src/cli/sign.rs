@@ -74,6 +74,8 @@ enum Error {
     Key { path: String, credential: String, keys: String },
     #[error("{path}: there is no key `{id}`, which the request is signed with")]
     NoSuchKey { path: String, id: String },
+    #[error("{path}: it lists no key")]
+    NoKey { path: String },
     #[error("{path}: there are several keys, and the request does not say which one signed it")]
     WhichKey { path: String },
     #[error("the request cannot be signed")]
@@ -184,6 +186,7 @@ fn credential(path: &Path, id: Option<&str>) -> Result<Credential, Error> {
     match (keys.next(), keys.next(), id) {
         (Some(key), None, _) => Ok(key),
         (None, _, Some(id)) => Err(Error::NoSuchKey { path, id: id.to_owned() }),
+        (None, ..) => Err(Error::NoKey { path }),
         _ => Err(Error::WhichKey { path }),
     }
 }

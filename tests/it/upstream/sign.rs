@@ -192,6 +192,9 @@ fn gateway_keys_are_found_by_the_id_that_signed() {
     let ran = files.explain("two.yaml", &[]);
     assert_eq!(ran.code, Some(3));
     assert!(ran.stderr.contains("several keys"), "{}", ran.stderr);
+    files.put("none.yaml", "keys: []\n");
+    let ran = files.explain("none.yaml", &[]);
+    assert!(ran.stderr.contains("none.yaml: it lists no key"), "{}", ran.stderr);
     let by = |ak: &str| {
         let signature = "0".repeat(64);
         format!("SDK-HMAC-SHA256 Access={ak}, SignedHeaders=host;x-sdk-date, Signature={signature}")
