@@ -263,6 +263,8 @@ fn hostile_trails_are_never_clean() {
             "a page without its end",
             json!({"traces": [], "meta_data": {"marker": "x"}}).to_string().into_bytes(),
         ),
+        ("a page with an odd end", br#"{"traces":[],"meta_data":{"marker":{}}}"#.to_vec()),
+        ("a page with odd words", br#"{"traces":[],"meta_data":"x"}"#.to_vec()),
         ("a faulty digest", br#"{"digest_object":"x"}"#.to_vec()),
         ("other bytes", vec![0xff; 100]),
         ("a name that is no text", text.replace("eve", "\\ud800").into_bytes()),

@@ -5,6 +5,7 @@ use super::digest::{Digest, Evidence};
 use super::field::User;
 use super::frame::{Records, Unreadable};
 use super::{Count, Window, field};
+use crate::object::Object;
 
 use data_encoding::HEXLOWER;
 use flate2::bufread::MultiGzDecoder;
@@ -218,17 +219,18 @@ impl Trail {
         Ok(())
     }
 
-    /// Notes whether a page of a list call says that another one follows.
+    /// Notes whether a page of a list call says that another one follows, or cannot be understood.
     fn page(&mut self, meta_data: Option<&RawValue>) {
-        #[derive(Default, Deserialize)]
+        #[derive(Deserialize)]
         struct MetaData<'a> {
             #[serde(borrow, default)]
             marker: Option<&'a RawValue>,
         }
-        let meta = meta_data.and_then(|it| serde_json::from_str::<MetaData<'_>>(it.get()).ok());
-        match meta.map(|it| field::text(it.marker).is_some()) {
-            Some(true) => self.evidence.pages.0 += 1,
-            Some(false) | None => self.evidence.pages.1 += 1,
+        let is_some = |it: Object<MetaData<'_>>| it.0.marker.is_some_and(|it| it.get() != r#""""#);
+        let goes_on = |it: &RawValue| serde_json::from_str(it.get()).map_or(true, is_some);
+        match meta_data.is_some_and(goes_on) {
+            true => self.evidence.pages.0 += 1,
+            false => self.evidence.pages.1 += 1,
         }
     }
 
