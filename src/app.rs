@@ -8,7 +8,7 @@ mod settle;
 mod ship;
 mod versions;
 
-pub use self::check::check;
+pub use self::check::{Found, check};
 
 pub(crate) use self::cloud::upstreams;
 

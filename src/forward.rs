@@ -9,7 +9,7 @@ mod gate;
 mod token;
 
 pub use self::gate::{Config, Gate};
-pub use self::token::{FILE_BYTES_MAX, Token, follow};
+pub use self::token::{FILE_BYTES_MAX, Token, fault, follow};
 
 use crate::authn::{self, Peer};
 use crate::exchange::{

@@ -1,10 +1,11 @@
 //! What a check of a configuration finds beyond the file itself: the same code as in `serve` opens
 //! everything, and lets go of it again. Nothing is created, no request is sent or answered.
 
-use super::{Common, StartError, bind, upstreams};
+use super::{Common, StartError, bind, client, upstreams};
 use crate::authn::Authenticator;
 use crate::clock::Clock;
-use crate::config::{Config, Gate, Role};
+use crate::config::{Config, Forwarder, Gate, Role};
+use crate::forward;
 use crate::ledger;
 use crate::metrics::Metrics;
 use crate::server::{Limits, Place, is_stale};
@@ -16,13 +17,27 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Everything that would keep the gate of `config` from starting or from serving, one text each; and
-/// the addresses that another process has, which may be this gate, if it runs.
-pub async fn check(config: &Config, clock: Clock) -> (Vec<String>, Vec<String>) {
+/// What a check finds, one text each.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What would keep the process from starting or from serving.
+    pub faults: Vec<String>,
+    /// The addresses that another process has, which may be this gate, if it runs.
+    pub taken: Vec<String>,
+    /// What a forwarder lacks here; it may be there in the pod that the file is for.
+    pub lacking: Vec<String>,
+}
+
+/// Opens everything that `serve` would.
+pub async fn check(config: &Config, clock: Clock) -> Found {
+    let mut res = Found::default();
     let metrics = Metrics::new();
     let tracer = match Tracer::new(&config.telemetry.trace, &metrics, &Handle::current()) {
         Ok(tracer) => tracer,
-        Err(error) => return (vec![chain(&StartError::from(error))], Vec::new()),
+        Err(error) => {
+            res.faults.push(chain(&StartError::from(error)));
+            return res;
+        }
     };
     // Every task ends at its first step, before it asks anything over the network.
     let drain = CancellationToken::new();
@@ -37,8 +52,7 @@ pub async fn check(config: &Config, clock: Clock) -> (Vec<String>, Vec<String>) 
         collector: None,
     };
     let admin = Place::Tcp(config.admin);
-    let (mut found, mut taken, mut held) = (Vec::new(), Vec::new(), Vec::new());
-    let mut places = Vec::new();
+    let (mut places, mut held) = (Vec::new(), Vec::new());
     for place in config.listen.iter().map(|it| &it.place).chain([&admin]) {
         let result = match place {
             // Held until all of them are: two must not be for one address.
@@ -52,17 +66,25 @@ pub async fn check(config: &Config, clock: Clock) -> (Vec<String>, Vec<String>) 
             Err(StartError::Listen { source, .. })
                 if source.kind() == ErrorKind::AddrInUse && !places.contains(&place) =>
             {
-                taken.push(format!("cannot listen on {place}: {source}"));
+                res.taken.push(format!("cannot listen on {place}: {source}"));
             }
-            Err(error) => found.push(chain(&error)),
+            Err(error) => res.faults.push(chain(&error)),
         }
         places.push(place);
     }
     drop(held);
-    if let Role::Gate(gate) = &config.role {
-        found.extend(gate_faults(gate, &common).await);
+    match &config.role {
+        Role::Gate(gate) => res.faults.extend(gate_faults(gate, &common).await),
+        Role::Forwarder(it) => res.lacking.extend(forwarder_faults(it).await),
     }
-    (found, taken)
+    res
+}
+
+async fn forwarder_faults(it: &Forwarder) -> impl Iterator<Item = String> + use<> {
+    let name = it.gate.name.clone();
+    let roots = client(it.roots.clone(), it.connect).err();
+    let roots = roots.map(|source| chain(&StartError::Client { name, source }));
+    roots.into_iter().chain(forward::fault(&it.token).await)
 }
 
 async fn gate_faults(gate: &Gate, common: &Common) -> Vec<String> {

@@ -142,11 +142,12 @@ async fn opened(config: &Config) -> Vec<Told> {
     let clock = Clock::system();
     let (mut complaints, mut remarks) = config.check_tls(clock.now()).await;
     complaints.extend(config.check_budgets().await);
-    let (mut found, taken) = app::check(config, clock).await;
+    let app::Found { mut faults, taken, lacking } = app::check(config, clock).await;
     if !taken.is_empty() && !health::is_alive(&config.admin.to_string()) {
-        found.extend(taken);
+        faults.extend(taken);
     }
-    complaints.extend(found.into_iter().map(Complaint::of_file));
+    complaints.extend(faults.into_iter().map(Complaint::of_file));
+    remarks.extend(lacking.into_iter().map(Complaint::of_file));
     remarks.extend(config.remarks().into_iter().map(Complaint::of_file));
     remarks.extend(config.gate().and_then(shadow_fault));
     let remarks = remarks.into_iter().map(|it| (Severity::Warning, it));

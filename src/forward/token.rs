@@ -6,7 +6,7 @@ use crate::mounted::{Mounted, ReadError};
 use crate::secret::Secret;
 
 use http::HeaderValue;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +60,21 @@ impl Token {
     }
 }
 
+/// Why the file at `path` holds no token now.
+pub async fn fault(path: &Path) -> Option<String> {
+    let error = read(&mounted(path.to_owned())).await.err()?;
+    Some(format!("{}: {error}", path.display()))
+}
+
+fn mounted(path: PathBuf) -> Mounted {
+    Mounted { what: "the token for the gate", path, max: FILE_BYTES_MAX }
+}
+
+async fn read(file: &Mounted) -> Result<(Token, Vec<u8>), Error> {
+    let bytes = file.read().await?;
+    Ok((Token::parse(&bytes)?, bytes))
+}
+
 /// Reads the token, and reads it again until `stop`: a changed file takes effect within two seconds.
 /// A file that cannot be used leaves the last good token in place, and at the start none.
 pub async fn follow(
@@ -67,12 +82,8 @@ pub async fn follow(
     tracker: &TaskTracker,
     stop: CancellationToken,
 ) -> watch::Receiver<Option<Arc<Token>>> {
-    let file = Mounted { what: "the token for the gate", path, max: FILE_BYTES_MAX };
-    let first = match file.read().await {
-        Ok(bytes) => Token::parse(&bytes).map(|token| (token, bytes)),
-        Err(error) => Err(error.into()),
-    };
-    let (token, current) = match first {
+    let file = mounted(path);
+    let (token, current) = match read(&file).await {
         Ok((token, bytes)) => {
             file.warn_of_others();
             (Some(Arc::new(token)), Ok(bytes))

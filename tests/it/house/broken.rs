@@ -201,6 +201,31 @@ async fn a_missing_policy_directory_is_a_finding() {
     }
 }
 
+/// What a forwarder needs is in its pod, so that what is missing here is a warning.
+#[test]
+fn check_says_what_a_forwarder_lacks() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("f.yaml");
+    let file = "listen: [{address: '127.0.0.1:0', principal: {name: a}}]\n\
+                admin: {address: '127.0.0.1:0'}\n\
+                upstreams: [{name: g, kind: gate, endpoint: 'https://g', token: token, ca: ca.pem}]\n";
+    fs::write(&config, file).unwrap();
+    for (token, told) in [
+        (None, "token: it cannot be read"),
+        (Some(""), "token: it is empty"),
+        (Some("a.b"), "token: it is not a JSON Web Token"),
+        (Some("a.b.c\n"), "upstream `g`: cannot read the CA bundle"),
+    ] {
+        if let Some(token) = token {
+            fs::write(directory.path().join("token"), token).unwrap();
+        }
+        let ran = lychgate(&["check", "--config", config.to_str().unwrap()]);
+        assert_eq!(ran.code, Some(0), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains("warning[configuration]"), "{}", ran.stdout);
+        assert!(ran.stdout.contains(told), "{}", ran.stdout);
+    }
+}
+
 /// The runbook of an upgrade checks beside the gate that is to be replaced.
 #[tokio::test]
 async fn a_gate_that_runs_is_no_fault_of_its_configuration() {
