@@ -151,9 +151,16 @@ impl Upstream {
                 (None, None)
             }
         };
-        let error = status.is_none().then_some("no_answer");
+        let unasked = match &result {
+            Err(LookUpError::BreakerOpen) => Some("breaker_open"),
+            Err(LookUpError::NoCredential) => Some("no_credential"),
+            Ok(_) | Err(_) => None,
+        };
+        let error = unasked.or_else(|| status.is_none().then_some("no_answer"));
         let done = self.done(running, call.url, (status, request_id), error);
-        self.metrics.request(operation, status, started.elapsed());
+        if unasked.is_none() {
+            self.metrics.request(operation, status, started.elapsed());
+        }
         (result, done)
     }
 
@@ -254,7 +261,10 @@ impl Upstream {
             }
             Err(error) => (None, None, Err(error)),
         };
-        self.metrics.request(Operation::Delete, status, started.elapsed());
+        // One that was too old to be sent says nothing of the cloud.
+        if !matches!(answer, Err(DeleteError::Stale)) {
+            self.metrics.request(Operation::Delete, status, started.elapsed());
+        }
         let error = answer.as_ref().err().map(DeleteError::word);
         trace.add(self.done(running, call.url, (status, id.as_deref()), error));
         match answer {

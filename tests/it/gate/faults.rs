@@ -137,6 +137,7 @@ async fn a_disk_that_is_too_slow_is_told_as_that() {
     let metrics = http::send(admin, b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let metrics = String::from_utf8(metrics.body).unwrap();
     assert!(metrics.contains("lychgate_ledger_failures_total{what=\"slow\"} 1"), "{metrics}");
+    assert!(!metrics.contains("operation=\"delete\",status=\"none\""), "{metrics}");
     assert_eq!(http::send(address, machine.head("alice", FINISHED).as_bytes()).await.status, 202);
 }
 

@@ -39,6 +39,15 @@ async fn a_bad_key_fails_once_however_many_ask() {
     assert!(answers.iter().all(|it| said(it) == refused()), "{answers:?}");
     assert_eq!((cloud.failed_signatures(CLOUD_AK), cloud.counts().all()), (1, 1));
     first.measures(OPEN).await;
+    let asked =
+        r#"lychgate_upstream_requests_total{upstream="emulator",operation="details",status="#;
+    let asked: Vec<_> = first
+        .metrics()
+        .await
+        .lines()
+        .filter_map(|it| it.strip_prefix(asked).map(str::to_owned))
+        .collect();
+    assert_eq!(asked, [r#""4xx"} 1"#], "what an open breaker holds back is no request");
     for record in first.records("decision") {
         let said = (record["result"].as_str(), record["reason"].as_str());
         assert_eq!(said, (Some("indeterminate"), Some("look_up_failed")), "{record}");
