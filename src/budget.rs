@@ -247,9 +247,13 @@ impl Budgets {
     }
 
     /// Begins to count for a version of the policies that is not in force yet. Its counters are
-    /// empty but for what is taken from now on; [`Budgets::fill`] adds the past.
+    /// empty but for what is taken from now on; [`Budgets::fill`] adds the past. A room whose past was
+    /// not completed is given up.
     #[must_use]
     pub fn open(&self, budgets: &Arc<policy::Budgets>) -> Room {
+        if let Some(store) = &self.0.store {
+            store.begin();
+        }
         let id = self.lock().open(budgets);
         Room { id, budgets: Arc::clone(budgets) }
     }

@@ -96,6 +96,7 @@ impl State {
     pub(super) fn open(&mut self, budgets: &Arc<policy::Budgets>) -> u64 {
         let id = self.next_room;
         self.next_room += 1;
+        self.rooms.retain(|it| it.ended.is_none());
         self.rooms.push(Counters {
             id,
             windows: budgets.iter().map(|_| HashMap::new()).collect(),
@@ -148,8 +149,9 @@ impl State {
         self.unsettled.entry(*seq).or_insert(unsettled).counted.extend(counted);
     }
 
-    /// Whether it is the first room.
+    /// Whether it is the first room that has its past.
     pub(super) fn filled(&mut self, room: u64, now: Timestamp) -> bool {
+        let is_first = self.rooms.iter().all(|it| it.id == room);
         for it in &mut self.rooms {
             match it.id == room {
                 true => it.ended = None,
@@ -160,7 +162,7 @@ impl State {
             it.superseded.is_none_or(|since| now.duration_since(since) < SENT_WITHIN)
         };
         self.rooms.retain(at_work);
-        room == 0
+        is_first
     }
 
     pub(super) fn take(

@@ -266,3 +266,23 @@ async fn no_more_than_the_limit_are_taken_at_once() {
     }
     assert_eq!(taken.len(), 20);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_past_that_was_not_read_to_its_end_is_counted_anew() {
+    let (budgets, policies) = (Budgets::new(start()), policy(ONE_EACH));
+    let past = Past {
+        seq: 1,
+        unit: None,
+        query: query("alice", "p"),
+        attributes: Attributes::default(),
+        end: PastEnd::Kept(start()),
+    };
+    for _ in 0..3 {
+        budgets.fill(&budgets.open(&policies), &past);
+    }
+    let room = budgets.open(&policies);
+    budgets.fill(&room, &past);
+    budgets.filled(&room).await;
+    assert_eq!(uses(&budgets), ["person corp/alice 1", "project p 1"]);
+    assert_eq!(budgets.lock().size().0, 2, "what was given up is forgotten");
+}
