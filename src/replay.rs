@@ -17,7 +17,7 @@ pub use self::recorded::{RecordedDecision, recorded};
 pub use self::tally::{Class, Example, Group, PRINCIPALS_MAX, Tally};
 
 use self::budgets::{Counted, Room};
-use self::versions::Versions;
+pub(crate) use self::versions::Versions;
 
 use crate::ledger::record::{self, Body, Reason, ShadowError};
 use crate::ledger::{Asked, Fault, Kind, Reader, Scanned, Seen, Told, Unverified, Verified};

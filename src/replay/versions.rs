@@ -11,7 +11,7 @@ const VERSIONS_MAX: usize = 64;
 
 /// The versions that were read so far, compiled.
 #[derive(Debug, Default)]
-pub(super) struct Versions {
+pub(crate) struct Versions {
     /// The last that was read at the end.
     known: Vec<(String, Version)>,
     /// The parts so far of a version that is spread over several records.
@@ -27,7 +27,7 @@ enum Version {
 
 impl Versions {
     /// Takes a record of policies.
-    pub(super) fn add(&mut self, body: Body<'static>) {
+    pub(crate) fn add(&mut self, body: Body<'static>) {
         let Body::Policies(part) = body else { return };
         if let Some(at) = self.known.iter().position(|(digest, _)| *digest == part.digest) {
             let known = self.known.remove(at);
@@ -55,7 +55,7 @@ impl Versions {
     }
 
     /// The version `digest`; `None` if its record was not read, or cannot be used.
-    pub(super) fn get(&self, digest: &str) -> Option<&Arc<Set>> {
+    pub(crate) fn get(&self, digest: &str) -> Option<&Arc<Set>> {
         match self.known.iter().rfind(|(it, _)| it == digest)? {
             (_, Version::Compiled(set)) => Some(set),
             (_, Version::Unusable) => None,

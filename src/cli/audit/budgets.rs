@@ -6,7 +6,8 @@ use crate::budget::{Budgets, Use};
 use crate::clock::Clock;
 use crate::ledger::record::{self, Body};
 use crate::ledger::{self, Damage, LedgerId, Record};
-use crate::policy::{Files, KEY_ABSENT, KEY_UNKNOWN, Limits, Set};
+use crate::policy::{KEY_ABSENT, KEY_UNKNOWN, Set};
+use crate::replay::Versions;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -47,14 +48,13 @@ struct Counter {
     room_at: Option<Timestamp>,
 }
 
-/// The newest version that was read.
+/// The version that was in force last: a decision tells, too, because the text of one that comes
+/// back is written once in a segment.
 #[derive(Default)]
 struct Newest {
     of: Option<(LedgerId, Timestamp)>,
-    /// Its parts, as far as they were read.
-    parts: Vec<record::Policies<'static>>,
-    /// The newest that is whole.
-    files: Option<Files>,
+    digest: Option<String>,
+    versions: Versions,
 }
 
 pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
@@ -62,17 +62,16 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     let mut newest = Newest::default();
     let exit = arguments.directories.read(|it| newest.take(it));
     let mut report = Report { at, policy_digest: None, counters: Vec::new() };
-    if let Some(files) = newest.files {
-        let Some(set) = Set::compile(&files, &Limits::default()).set else {
+    if let Some(digest) = newest.digest {
+        let Some(set) = newest.versions.get(&digest) else {
             super::tell(&format!(
-                "the newest policies in the ledgers ({}) do not compile here: use the version of the \
-                 program that the gate runs",
-                files.digest()
+                "the newest policies in the ledgers ({digest}) are not whole, or do not compile here: \
+                 use the version of the program that the gate runs"
             ));
             return Ok(Exit::Failed);
         };
-        report.policy_digest = Some(set.digest().to_owned());
-        report.counters = counters(&set, arguments, at)?;
+        report.counters = counters(set, arguments, at)?;
+        report.policy_digest = Some(digest);
     }
     super::print(&match arguments.format {
         Format::Human => report.human(),
@@ -87,16 +86,19 @@ impl Newest {
         let is_newer = |(ledger, time): &(LedgerId, Timestamp)| {
             *ledger == record.ledger_id || *time <= record.time
         };
-        if let Body::Policies(part) = record.body()?
+        let body = record.body()?;
+        let digest = match &body {
+            Body::Policies(it) if it.part == it.parts => Some(&it.digest),
+            Body::Decision(it) => Some(&it.policy_digest),
+            _ => None,
+        };
+        if let Some(digest) = digest
             && self.of.as_ref().is_none_or(is_newer)
         {
-            if part.part == 1 {
-                self.parts.clear();
-            }
             self.of = Some((record.ledger_id.clone(), record.time));
-            self.parts.push(part);
-            self.files = record::Policies::join(&self.parts).or(self.files.take());
+            self.digest = Some(digest.clone().into_owned());
         }
+        self.versions.add(body);
         Ok(())
     }
 }
@@ -162,8 +164,9 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Kind;
-    use crate::ledger::record::{Policies, PolicyText};
+    use crate::ledger::record::{Decision, Policies, PolicyText};
+    use crate::ledger::{Kind, fixture};
+    use crate::policy::Files;
 
     const A: &str = "6f1c1a0e-5a51-4d39-8a6e-1d2b3c4d5e6f";
     const B: &str = "7f1c1a0e-5a51-4d39-8a6e-1d2b3c4d5e6f";
@@ -191,28 +194,53 @@ mod tests {
 
     #[test]
     fn the_newest_policies_are_the_last_whole_ones_of_a_ledger() {
+        const PATH: &str = "guardrails/g.json";
+        let deny = |of: &str| {
+            format!(
+                r#"{{"Version": "5.0", "Statement": [{{"Sid": "{of}", "Effect": "Deny", "Action": ["*"]}}]}}"#
+            )
+        };
+        let (x, y) = (&*deny("X"), &*deny("Y"));
+        let files = |text: &str| [(PATH, text)].into_iter().collect::<Files>();
+        let policies = |of: &str, part, parts, text: &str| {
+            let file = PolicyText { path: PATH.into(), text: text.into(), base64: false };
+            let files = files(of).digest().into();
+            record::to_json(&Body::Policies(Policies {
+                digest: files,
+                part,
+                parts,
+                files: vec![file],
+            }))
+        };
+        let whole = |it| policies(it, 1, 1, it);
+        let (first, rest) = x.split_at(5);
+        let decision = |of: &str| {
+            let decision =
+                Decision { policy_digest: files(of).digest().into(), ..fixture::decision() };
+            record::to_json(&Body::Decision(Box::new(decision)))
+        };
         for (records, expected) in [
-            ([(A, 1, (1, 1), "x"), (A, 2, (1, 1), "y")].as_slice(), Some("y")),
+            (vec![(A, 1, whole(x)), (A, 2, whole(y))], Some(y)),
             // The clock was set back.
-            (&[(A, 2, (1, 1), "x"), (A, 1, (1, 1), "y")], Some("y")),
-            (&[(A, 2, (1, 1), "x"), (B, 1, (1, 1), "y")], Some("x")),
-            (&[(A, 1, (1, 1), "x"), (B, 2, (1, 1), "y")], Some("y")),
-            (&[(A, 1, (1, 2), "x"), (A, 1, (2, 2), "y")], Some("xy")),
+            (vec![(A, 2, whole(x)), (A, 1, whole(y))], Some(y)),
+            (vec![(A, 2, whole(x)), (B, 1, whole(y))], Some(x)),
+            (vec![(A, 1, whole(x)), (B, 2, whole(y))], Some(y)),
+            (vec![(A, 1, policies(x, 1, 2, first)), (A, 1, policies(x, 2, 2, rest))], Some(x)),
+            // A version that comes back is not written again.
+            (vec![(A, 1, whole(x)), (A, 2, whole(y)), (A, 3, decision(x))], Some(x)),
+            (vec![(A, 1, whole(x)), (B, 2, whole(y)), (A, 1, decision(x))], Some(y)),
             // A crash came between the parts.
-            (&[(A, 1, (1, 1), "x"), (A, 2, (1, 2), "y")], Some("x")),
-            (&[(A, 1, (1, 2), "x")], None),
-            (&[], None),
+            (vec![(A, 1, whole(x)), (A, 2, policies(y, 1, 2, y))], Some(x)),
+            (vec![(A, 1, policies(x, 1, 2, x))], None),
+            (vec![], None),
         ] {
             let mut newest = Newest::default();
-            for (ledger, time, (part, parts), text) in records {
-                let file = PolicyText { path: "a".into(), text: (*text).into(), base64: false };
-                let files = vec![file];
-                let body = Policies { digest: "00ff".into(), part: *part, parts: *parts, files };
-                let text = record::to_json(&Body::Policies(body));
-                newest.take(&record(ledger, *time, &text)).unwrap();
+            for (ledger, time, text) in &records {
+                newest.take(&record(ledger, *time, text)).unwrap();
             }
-            let text = newest.files.map(|it| it.iter().next().unwrap().1.to_vec());
-            assert_eq!(text.as_deref(), expected.map(str::as_bytes), "{records:?}");
+            let expected = expected.map(|it| files(it).digest());
+            assert_eq!(newest.digest, expected, "{records:?}");
+            assert!(newest.digest.is_none_or(|it| newest.versions.get(&it).is_some()));
         }
     }
 }
