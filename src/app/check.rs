@@ -24,7 +24,7 @@ pub struct Found {
     pub faults: Vec<String>,
     /// The addresses that another process has, which may be this gate, if it runs.
     pub taken: Vec<String>,
-    /// What a forwarder lacks here; it may be there in the pod that the file is for.
+    /// What is not there yet; it may come later, or be there in the pod that the file is for.
     pub lacking: Vec<String>,
 }
 
@@ -57,6 +57,10 @@ pub async fn check(config: &Config, clock: Clock) -> Found {
         let result = match place {
             // Held until all of them are: two must not be for one address.
             Place::Tcp(_) => bind(place, Limits::default()).await.map(|it| held.push(it)),
+            Place::Unix(_) if places.contains(&place) => {
+                let source = ErrorKind::AddrInUse.into();
+                Err(StartError::Listen { place: place.clone(), source })
+            }
             Place::Unix(path) => is_stale(path)
                 .map(drop)
                 .map_err(|source| StartError::Listen { place: place.clone(), source }),
@@ -68,13 +72,20 @@ pub async fn check(config: &Config, clock: Clock) -> Found {
             {
                 res.taken.push(format!("cannot listen on {place}: {source}"));
             }
+            // Of a socket that only the gate's own account may open.
+            Err(StartError::Listen { source, .. })
+                if source.kind() == ErrorKind::PermissionDenied
+                    && matches!(place, Place::Unix(_)) =>
+            {
+                res.lacking.push(format!("cannot listen on {place}: {source}"));
+            }
             Err(error) => res.faults.push(chain(&error)),
         }
         places.push(place);
     }
     drop(held);
     match &config.role {
-        Role::Gate(gate) => res.faults.extend(gate_faults(gate, &common).await),
+        Role::Gate(gate) => gate_faults(gate, &common, &mut res).await,
         Role::Forwarder(it) => res.lacking.extend(forwarder_faults(it).await),
     }
     res
@@ -87,23 +98,23 @@ async fn forwarder_faults(it: &Forwarder) -> impl Iterator<Item = String> + use<
     roots.into_iter().chain(forward::fault(&it.token).await)
 }
 
-async fn gate_faults(gate: &Gate, common: &Common) -> Vec<String> {
+async fn gate_faults(gate: &Gate, common: &Common, found: &mut Found) {
     let Common { clock, metrics, tracker, drain, .. } = common;
-    let mut found = Vec::new();
     if let Err(error) = ledger::check(&gate.ledger) {
-        found.push(chain(&error));
+        found.faults.push(chain(&error));
     }
     match upstreams(&gate.upstreams, clock, metrics, tracker, drain).await {
-        Ok(upstreams) => found.extend(upstreams.iter().filter_map(|it| it.credential_trouble())),
-        Err(error) => found.push(chain(&error)),
+        Ok(upstreams) => {
+            found.faults.extend(upstreams.iter().filter_map(|it| it.credential_trouble()));
+        }
+        Err(error) => found.faults.push(chain(&error)),
     }
     match Authenticator::start(gate.identity.clone(), metrics, clock, tracker, drain).await {
         // Keys of issuers may still come over the network.
         Ok(it) if gate.identity.issuers.is_empty() && !it.can_verify() => {
-            found.extend(it.troubles());
+            found.lacking.extend(it.troubles());
         }
         Ok(_) => (),
-        Err(error) => found.push(chain(&StartError::from(error))),
+        Err(error) => found.faults.push(chain(&StartError::from(error))),
     }
-    found
 }

@@ -83,7 +83,8 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
     let now = Clock::system().now();
     let words = PoolWords::default();
     let mut setup = Setup { now, pool_types: vec![words.dedicated, words.public], gate: None };
-    let config = arguments.target.config.as_deref().unwrap_or(Path::new(""));
+    let config = arguments.target.config.clone().or(directory.clone()).unwrap_or_default();
+    let config = config.as_path();
     if arguments.target.config.is_some() {
         match Config::load(config) {
             Ok(it) => {
@@ -107,7 +108,7 @@ pub(super) fn run(arguments: &Arguments) -> Exit {
         Err(error) if arguments.target.config.is_none() && arguments.format == Format::Human => {
             return refuse(&error);
         }
-        // Nor does it hide what is wrong with the configuration.
+        // One that cannot be read must not hide what is wrong with the configuration.
         Err(error) => {
             told.push(wrong(Complaint::of_file(error.to_string())));
             None
@@ -143,7 +144,11 @@ async fn opened(config: &Config) -> Vec<Told> {
     let (mut complaints, mut remarks) = config.check_tls(clock.now()).await;
     complaints.extend(config.check_budgets().await);
     let app::Found { mut faults, taken, lacking } = app::check(config, clock).await;
-    if !taken.is_empty() && !health::is_alive(&config.admin.to_string()) {
+    if !taken.is_empty() && health::is_alive(&config.admin.to_string()) {
+        let hint = Some("a gate runs here; if it has this address, nothing is wrong".to_owned());
+        let taken = taken.into_iter().map(Complaint::of_file);
+        remarks.extend(taken.map(|it| Complaint { hint: hint.clone(), ..it }));
+    } else {
         faults.extend(taken);
     }
     complaints.extend(faults.into_iter().map(Complaint::of_file));
