@@ -357,8 +357,11 @@ impl Middle for Gateway {
                 secure_transport,
                 user_agent: source::user_agent(head),
             };
-            // `fits` before the look-ups: what cannot be recorded is not worth a call to the cloud.
-            ledger.fits(&query).map_err(|_| Refusal::TooMuch)?;
+            // `fits` before the look-ups: what cannot be recorded is not worth a call to the cloud. A
+            // look is not recorded.
+            if !matches!(asked, Asked::Get(_)) {
+                ledger.fits(&query).map_err(|_| Refusal::TooMuch)?;
+            }
             let (upstream, policies) = (Arc::clone(&upstream), Arc::clone(&policies));
             Ok(Question { query, upstream, policies, place })
         };

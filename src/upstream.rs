@@ -141,20 +141,15 @@ impl Upstream {
         let result = timeout(limit, self.ask(&call)).await;
         let result =
             result.unwrap_or_else(|_| Err(LookUpError::Failed(format!("none within {limit:?}"))));
-        let (status, request_id) = match &result {
+        let (status, request_id, unasked) = match &result {
             Ok(LookedUp::Found(answer) | LookedUp::NotFound(answer))
-            | Err(LookUpError::Refused(answer)) => (Some(answer.status), answer.request_id()),
+            | Err(LookUpError::Refused(answer)) => (Some(answer.status), answer.request_id(), None),
             Err(LookUpError::KeyRefused(status) | LookUpError::Status(status)) => {
-                (Some(*status), None)
+                (Some(*status), None, None)
             }
-            Err(LookUpError::BreakerOpen | LookUpError::NoCredential | LookUpError::Failed(_)) => {
-                (None, None)
-            }
-        };
-        let unasked = match &result {
-            Err(LookUpError::BreakerOpen) => Some("breaker_open"),
-            Err(LookUpError::NoCredential) => Some("no_credential"),
-            Ok(_) | Err(_) => None,
+            Err(LookUpError::BreakerOpen) => (None, None, Some("breaker_open")),
+            Err(LookUpError::NoCredential) => (None, None, Some("no_credential")),
+            Err(LookUpError::Failed(_)) => (None, None, None),
         };
         let error = unasked.or_else(|| status.is_none().then_some("no_answer"));
         let done = self.done(running, call.url, (status, request_id), error);
@@ -261,7 +256,7 @@ impl Upstream {
             }
             Err(error) => (None, None, Err(error)),
         };
-        // One that was too old to be sent says nothing of the cloud.
+        // One that was too old to be sent says little of the cloud, whose look-ups are counted.
         if !matches!(answer, Err(DeleteError::Stale)) {
             self.metrics.request(Operation::Delete, status, started.elapsed());
         }

@@ -99,7 +99,7 @@ impl Directories {
             if let Some((file, line)) = other {
                 tell(&format!(
                     "{at}/{file}:{line}: another directory has another record of this number: one of \
-                     them was rewritten, or is a copy that went on by itself; read them one at a time"
+                     them was rewritten, or is a copy that was written to; read them one at a time"
                 ));
                 exit = Exit::Failed;
             }

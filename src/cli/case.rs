@@ -43,7 +43,7 @@ pub(super) fn text(
     if let Some(by) = by {
         res.push_str(&format!("    by: {}\n", json!(by)));
     }
-    // What YAML takes only as an escape: the two last are no characters, and are not deceptive.
+    // What YAML takes only as an escape; `escaped_json` leaves these two.
     escaped_json(&res).replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff")
 }
 

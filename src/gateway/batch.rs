@@ -95,15 +95,15 @@ impl Gateway {
 /// The refusal where the record of a decision would be too large; in a batch it names the job. The
 /// question has been checked, so it is the job that is too large.
 pub(super) fn too_much<'a>(bases: impl Iterator<Item = &'a Basis>) -> Refusal {
-    let (jobs, lengths): (Vec<_>, Vec<_>) = bases
-        .map(|it| (Arc::clone(&it.question.query.job), record::to_json(&it.attributes).len()))
-        .unzip();
-    let largest = lengths.iter().enumerate().max_by_key(|(_, it)| **it);
-    let faults = largest.and_then(|(index, _)| Some((index, Fate::of(Err(Refusal::TooMuch))?)));
-    match jobs.len() {
-        0 | 1 => Refusal::TooMuch,
-        _ => answer(4091, NONE_SENT, &jobs, faults.into_iter().collect()),
+    let bases: Vec<_> = bases.collect();
+    if bases.len() < 2 {
+        return Refusal::TooMuch;
     }
+    let jobs: Vec<_> = bases.iter().map(|it| Arc::clone(&it.question.query.job)).collect();
+    let length = |it: &&Basis| record::to_json(&it.attributes).len();
+    let largest = bases.iter().enumerate().max_by_key(|(_, it)| length(it));
+    let faults = largest.and_then(|(index, _)| Some((index, Fate::of(Err(Refusal::TooMuch))?)));
+    answer(4091, NONE_SENT, &jobs, faults.into_iter().collect())
 }
 
 /// The `kind` that the caller gave is not the job's. Only a caller who may delete the job is told.
@@ -131,7 +131,8 @@ impl Fate {
                 let status = answer.status;
                 let error_code = answer.code().unwrap_or("Lychgate.5023").to_owned();
                 let text = format!("ModelArts answered {status}");
-                // Before anything was sent: to a look-up, without a word on the job itself.
+                // The code counts only before anything is sent: for a look-up whose answer says nothing of
+                // the job. Afterwards the batch has one of its own.
                 return Some(Self { code: 5031, error_code, text, retry_after: None });
             }
             Ok(_) => return None,

@@ -90,9 +90,9 @@ impl Book {
                 };
                 if it.result != Answer::Allow {
                     // The ledger that is read later may have the earlier one.
-                    let first = self.denied.entry(job).or_insert_with(|| at.clone());
-                    if at.time < first.time {
-                        *first = at;
+                    let known = self.denied.get(&job);
+                    if known.is_none_or(|it| at.time < it.time) {
+                        self.denied.insert(job, at);
                     }
                 } else if unbound.may_matter(record.time) {
                     let sent = Sent {

@@ -130,8 +130,8 @@ pub fn reconcile(mut trail: Trail, mut book: Book, complete: bool) -> Report {
     let mut folded = 0;
     let mut events = events.into_iter().peekable();
     while let Some(first) = events.next() {
+        let subject = first.subject.clone();
         let mut of_job = vec![first];
-        let subject = of_job.first().and_then(|it| it.subject.clone());
         while let Some(it) = events.next_if(|it| it.subject == subject) {
             of_job.push(it);
         }
@@ -271,9 +271,8 @@ impl Join<'_> {
         (sent, requests): (&[Sent], &HashMap<&str, Vec<usize>>),
         free: &[bool],
     ) -> Option<usize> {
-        let by_id = event.request_id.as_deref().and_then(|it| requests.get(it));
         let (of_request, near) = match tie {
-            Tie::Request => (by_id?.as_slice(), 0..0),
+            Tie::Request => (requests.get(event.request_id.as_deref()?)?.as_slice(), 0..0),
             Tie::Gate | Tie::Time => {
                 let after = |it: &Sent| it.at.time.duration_since(event.time);
                 let end = sent.partition_point(|it| after(it) <= MARGIN);
@@ -332,11 +331,11 @@ impl Join<'_> {
         let denied =
             denied.filter(|it| event.deed == Deed::Delete && it.time <= event.time).cloned();
         let class = if event.deed == Deed::Tags {
-            let follows = |it: &&Sent| {
-                let after = it.at.time.duration_since(event.time);
-                it.fate != Fate::Refused && !after.is_negative() && after <= RETAGGED_WITHIN
-            };
-            if let Some(sent) = sent.iter().find(follows).filter(|_| event.success) {
+            let later = sent.partition_point(|it| it.at.time < event.time);
+            let in_time = |it: &&Sent| it.at.time.duration_since(event.time) <= RETAGGED_WITHIN;
+            let mut follow = sent.iter().skip(later).take_while(in_time);
+            let found = follow.find(|it| it.fate != Fate::Refused).filter(|_| event.success);
+            if let Some(sent) = found {
                 self.found(Class::Retagged, event, Some(&sent.at));
             }
             return;

@@ -173,6 +173,8 @@ fn find<'a>(payload: &'a Map<String, Value>, path: &ClaimPath) -> Result<Option<
         found = match found {
             None | Some(Value::Null) => None,
             Some(Value::Object(it)) => it.get(step),
+            // As some issuers write an object without members.
+            Some(Value::Array(it)) if it.is_empty() => None,
             Some(_) => return Err(about(path, "is in a claim that is not an object")),
         };
     }

@@ -234,7 +234,9 @@ fn material(
             // What the verifier would refuse with every token.
             let is_odd = |it: &[u8]| it.last().is_some_and(|it| it % 2 == 1);
             if !is_odd(&n) || !is_odd(&e) || !(2..=RSA_EXPONENT_BITS_MAX).contains(&bits(&e)) {
-                return Err("an RSA key's modulus (n) or exponent (e) cannot be one");
+                return Err(
+                    "an RSA key's modulus (n) or exponent (e) is even, or the exponent is 1 or longer than 33 bits",
+                );
             }
             (RSA, Ok(DecodingKey::from_rsa_raw_components(&n, &e)))
         }

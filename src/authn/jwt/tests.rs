@@ -324,6 +324,7 @@ async fn names_groups_and_tags_come_from_their_claims() {
         (json!({"groups": ["a", "a"]}), 1, 1),
         (json!({"attributes": {}}), 2, 0),
         (json!({"attributes": {"dept": null}}), 2, 0),
+        (json!({"attributes": []}), 2, 0),
         (json!({"attributes": null}), 2, 0),
         (json!({"attributes": {"dept": ""}}), 2, 1),
     ] {

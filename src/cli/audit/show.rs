@@ -460,7 +460,7 @@ fn at(text: &str, now: Timestamp) -> Option<Timestamp> {
         return Some(time);
     }
     // The parser of dates would take one with a time as well, and leave the time out.
-    if let Ok(day) = Date::strptime("%Y-%m-%d", text) {
+    if let Some(day) = text.parse::<Date>().ok().filter(|_| matches!(text.len(), 8 | 10)) {
         return day.to_zoned_datetime(TimeZone::UTC).ok().map(|it| it.timestamp());
     }
     let ago = text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
@@ -478,6 +478,8 @@ mod tests {
             ("2026-01-15T12:00:00Z", Some("2026-01-15T12:00:00Z")),
             ("2026-01-15T12:00:00+08:00", Some("2026-01-15T04:00:00Z")),
             ("2026-01-15", Some("2026-01-15T00:00:00Z")),
+            ("20260115", Some("2026-01-15T00:00:00Z")),
+            ("26-01-15", None),
             ("2026-01-15T12:00:00", None),
             ("2026-01-15 12:00", None),
             ("2026-01-15T12:00:00-04[America/New_York]", Some("2026-01-15T16:00:00Z")),

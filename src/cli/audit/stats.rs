@@ -45,8 +45,8 @@ struct Stats {
     deletes: Deletes,
     /// By answer, and by reason unless it was an allow.
     decisions: BTreeMap<String, u64>,
-    /// Outcomes and settlements of these decisions by result. A decision that was settled as `gone` or `present` may
-    /// have had the outcome `unknown` before, and then counts under both.
+    /// Outcomes and settlements of these decisions by result. A decision that was settled as `gone`
+    /// or `present` may have had the outcome `unknown` before, and then counts under both.
     endings: BTreeMap<String, u64>,
     /// Decisions by the statement that decided.
     statements: BTreeMap<String, u64>,

@@ -293,11 +293,19 @@ fn per(text: &str) -> Result<Per, &'static str> {
         "project" => Per::Project,
         "source" => Per::Source,
         _ => match text.split_once(':') {
+            Some(("group", name)) if name.contains(['*', '?']) => {
+                return Err("wildcards are not allowed here; write the whole name");
+            }
             Some(("group", _)) => match Target::parse(text)? {
                 Target::Group(group) => Per::Group(group.to_owned()),
                 _ => return Err(SCOPES),
             },
             Some(("tag", tag)) if is_key(tag) => Per::Tag(tag.to_owned()),
+            Some(("tag", tag)) if !tag.is_empty() => {
+                return Err(
+                    "tag keys have no spaces at their ends and no characters that are not seen",
+                );
+            }
             _ => return Err(SCOPES),
         },
     })

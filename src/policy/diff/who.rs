@@ -23,7 +23,7 @@ pub struct Receiver {
 /// Whether somebody could delete a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Could {
-    /// Yes, with nothing more stated than the target itself.
+    /// Yes, at the time of the case and with nothing more stated than the target itself.
     Yes {
         /// The statement that allows it.
         by: String,
