@@ -12,6 +12,7 @@ use crate::server::{Limits, Place, is_stale};
 use crate::telemetry::Tracer;
 use crate::text::chain;
 
+use std::io;
 use std::io::ErrorKind;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,8 @@ pub struct Found {
     pub faults: Vec<String>,
     /// The addresses that another process has, which may be this gate, if it runs.
     pub taken: Vec<String>,
-    /// What is not there yet; it may come later, or be there in the pod that the file is for.
+    /// What the gate may find otherwise: later, under its own account, or in the pod that the file
+    /// is for.
     pub lacking: Vec<String>,
 }
 
@@ -58,7 +60,7 @@ pub async fn check(config: &Config, clock: Clock) -> Found {
             // Held until all of them are: two must not be for one address.
             Place::Tcp(_) => bind(place, Limits::default()).await.map(|it| held.push(it)),
             Place::Unix(_) if places.contains(&place) => {
-                let source = ErrorKind::AddrInUse.into();
+                let source = io::Error::new(ErrorKind::AddrInUse, "it is in the file twice");
                 Err(StartError::Listen { place: place.clone(), source })
             }
             Place::Unix(path) => is_stale(path)
@@ -75,7 +77,7 @@ pub async fn check(config: &Config, clock: Clock) -> Found {
             // Of a socket that only the gate's own account may open.
             Err(StartError::Listen { source, .. })
                 if source.kind() == ErrorKind::PermissionDenied
-                    && matches!(place, Place::Unix(_)) =>
+                    && matches!(place, Place::Unix(it) if it.symlink_metadata().is_ok()) =>
             {
                 res.lacking.push(format!("cannot listen on {place}: {source}"));
             }

@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Says for everybody in attachments.yaml whether they could delete a job: always, never, or under
-/// which conditions on the caller and the circumstances.
+/// Says for everybody in attachments.yaml whether they could delete a job: as things stand, never, or
+/// under which conditions on the caller and the circumstances.
 ///
 /// Ends with 0, or with 5 if it is undecided for somebody.
 #[derive(Debug, clap::Args)]

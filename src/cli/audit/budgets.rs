@@ -12,6 +12,7 @@ use crate::replay::Versions;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::io;
+use std::sync::Arc;
 
 /// Shows how much of each budget is used, by whom, and when there is room again. The budgets are
 /// those of the newest policies in the ledgers; what several gates have used is added up.
@@ -54,6 +55,8 @@ struct Counter {
 struct Newest {
     of: Option<(LedgerId, Timestamp)>,
     digest: Option<String>,
+    /// That version, if it can be used.
+    set: Option<Arc<Set>>,
     versions: Versions,
 }
 
@@ -63,14 +66,14 @@ pub(super) fn run(arguments: &Arguments) -> io::Result<Exit> {
     let exit = arguments.directories.read(|it| newest.take(it));
     let mut report = Report { at, policy_digest: None, counters: Vec::new() };
     if let Some(digest) = newest.digest {
-        let Some(set) = newest.versions.get(&digest) else {
+        let Some(set) = newest.set else {
             super::tell(&format!(
                 "the newest policies in the ledgers ({digest}) are not whole, or do not compile here: \
                  use the version of the program that the gate runs"
             ));
             return Ok(Exit::Failed);
         };
-        report.counters = counters(set, arguments, at)?;
+        report.counters = counters(&set, arguments, at)?;
         report.policy_digest = Some(digest);
     }
     super::print(&match arguments.format {
@@ -92,13 +95,14 @@ impl Newest {
             Body::Decision(it) => Some(&it.policy_digest),
             _ => None,
         };
-        if let Some(digest) = digest
-            && self.of.as_ref().is_none_or(is_newer)
-        {
-            self.of = Some((record.ledger_id.clone(), record.time));
-            self.digest = Some(digest.clone().into_owned());
-        }
+        let digest = digest.filter(|_| self.of.as_ref().is_none_or(is_newer));
+        let digest = digest.map(|it| it.clone().into_owned());
         self.versions.add(body);
+        if let Some(digest) = digest {
+            self.of = Some((record.ledger_id.clone(), record.time));
+            self.set = self.versions.get(&digest).cloned();
+            self.digest = Some(digest);
+        }
         Ok(())
     }
 }
@@ -240,7 +244,7 @@ mod tests {
             }
             let expected = expected.map(|it| files(it).digest());
             assert_eq!(newest.digest, expected, "{records:?}");
-            assert!(newest.digest.is_none_or(|it| newest.versions.get(&it).is_some()));
+            assert_eq!(newest.set.map(|it| it.digest().to_owned()), expected);
         }
     }
 }

@@ -23,7 +23,7 @@ pub struct Receiver {
 /// Whether somebody could delete a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Could {
-    /// Yes, at the time of the case and with nothing more stated than the target itself.
+    /// Yes, at the time and with the sign-in of the question, and nothing more stated than the target.
     Yes {
         /// The statement that allows it.
         by: String,

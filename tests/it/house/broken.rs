@@ -250,6 +250,7 @@ async fn a_gate_that_runs_is_no_fault_of_its_configuration() {
     gate.kill().unwrap();
     gate.wait().unwrap();
     assert_eq!(checked.code, Some(0), "{}{}", checked.stdout, checked.stderr);
+    assert!(checked.stdout.contains("a gate runs here"), "{}", checked.stdout);
     // Somebody else is one.
     let _other = TcpListener::bind(data).unwrap();
     let checked = check();
