@@ -172,6 +172,7 @@ async fn nothing_is_taken_while_the_database_is_away() {
     }
     // A request that finds no connection has begun nothing: there is nothing to be ended later, however
     // many come.
+    budgets.flush().await;
     postgres.kill("-QUIT");
     poll(|| async { (!budgets.is_there()).then_some(()) }).await;
     assert_eq!(take(&budgets, &room, "alice").await.err(), Some(Refused::Away));
