@@ -76,7 +76,7 @@ pub enum Unusable {
     #[error("the cloud answered with a redirect")]
     Redirect,
     /// Neither JSON nor text, or encoded.
-    #[error("the body is neither JSON nor text")]
+    #[error("the body is neither JSON nor text, or is encoded")]
     Type,
 }
 
